@@ -1,0 +1,100 @@
+"""Cuts a stream of bytes into whole messages, by offsets, without decoding them.
+
+Chunks of bytes enter, in whatever pieces the network made of them; `Frame`s leave, each a whole message with its type,
+its body and its original bytes. The result never depends on where the chunks were cut. A length that PostgreSQL itself
+would refuse is refused from the length word alone, before anything is buffered; a type we do not know ends the stream.
+
+Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/backend/tcop/postgres.c and libpq/pqcomm.h.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from struct import Struct
+
+from pgnotary.errors import ClientProtocolError, TooLarge, UpstreamProtocolError
+
+__all__ = ["HEADER_BYTES", "Frame", "FrameCutter", "backend_frames", "frontend_frames"]
+
+HEADER_BYTES = 5
+_LENGTH = Struct("!i")
+
+# PQ_SMALL_MESSAGE_LIMIT and PQ_LARGE_MESSAGE_LIMIT: what the server accepts for each type.
+_SMALL = 10_000
+_LARGE = 0x3FFF_FFFF
+_PASSWORD = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One whole message."""
+
+    type: bytes
+    """The type byte, e.g. b"Q"."""
+    raw: bytes
+    """The message as it came, header included: what is forwarded."""
+
+    @property
+    def body(self) -> bytes:
+        """What follows the header."""
+        return self.raw[HEADER_BYTES:]
+
+
+class FrameCutter:
+    """Cuts one direction of one connection; feed it chunks, take the frames.
+
+    Raises the direction's protocol error on a length or a type that it cannot accept. After that the stream is lost.
+    """
+
+    def __init__(self, limits: Mapping[int, int], fault: type[Exception], cap: int = _LARGE) -> None:
+        self._limits = limits
+        self._fault = fault
+        self._cap = cap
+        self._buffer = bytearray()
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes wait for the rest of their message."""
+        return len(self._buffer)
+
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """Yield each message that `chunk` completes, in order."""
+        self._buffer += chunk
+        start = 0
+        try:
+            while len(self._buffer) - start >= HEADER_BYTES:
+                end = start + 1 + self._length(start)
+                if end > len(self._buffer):
+                    break
+                raw = bytes(self._buffer[start:end])
+                start = end
+                yield Frame(raw[:1], raw)
+        finally:
+            del self._buffer[:start]
+
+    def _length(self, start: int) -> int:
+        kind = self._buffer[start]
+        (length,) = _LENGTH.unpack_from(self._buffer, start + 1)
+        limit = self._limits.get(kind)
+        if limit is None:
+            raise self._fault(f"unknown message type {bytes([kind])!r}: expected one of PostgreSQL protocol 3.0")
+        if length < 4 or length - 4 > limit:
+            raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit + 4}")
+        if length - 4 > self._cap:
+            raise TooLarge(
+                f"message {chr(kind)!r} of {length - 4} bytes is longer than the {self._cap} that pgnotary reads"
+            )
+        return int(length)
+
+
+_FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for kind in "QPBFd"} | {ord("p"): _PASSWORD}
+_BACKEND = {ord(kind): _LARGE for kind in "RKSNAETDCIZtnsGHWcdV123v"}
+
+
+def frontend_frames(cap_bytes: int) -> FrameCutter:
+    """Return a cutter for what clients send; `cap_bytes` bounds the body of any one message (TooLarge beyond)."""
+    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes)
+
+
+def backend_frames() -> FrameCutter:
+    """Return a cutter for what PostgreSQL sends."""
+    return FrameCutter(_BACKEND, UpstreamProtocolError)

@@ -1,0 +1,208 @@
+"""The few messages whose inside matters to a proxy: decoded on the way in, encoded on the way out.
+
+Bodies of messages enter, values leave, and the other way round. What is only passed on is never decoded. A declared
+inner length is never trusted: every field is bounds-checked, and a text must be one NUL-terminated string that fills
+its place.
+
+Source: PostgreSQL 18, "Message Formats" and "Error and Notice Message Fields".
+"""
+
+import struct
+from dataclasses import dataclass
+from struct import Struct
+
+from pgnotary.errors import ClientProtocolError, UpstreamProtocolError
+
+__all__ = [
+    "SYNC",
+    "TERMINATE",
+    "Diagnostic",
+    "authentication",
+    "backend_key_data",
+    "bind_unknown_statement",
+    "close_statement",
+    "command_tag",
+    "data_row",
+    "diagnostic",
+    "error_response",
+    "notice_response",
+    "parameter_status",
+    "parse",
+    "parse_parameter_status",
+    "query",
+    "query_text",
+    "ready_for_query",
+    "rows_of",
+    "sasl_initial_response",
+    "sasl_response",
+]
+
+_LENGTH = Struct("!I")
+_INT16 = Struct("!h")
+_INT32 = Struct("!i")
+
+_FIELDS = {
+    "severity": b"S",
+    "severity_nonlocalized": b"V",
+    "sqlstate": b"C",
+    "message": b"M",
+    "detail": b"D",
+    "hint": b"H",
+    "schema_name": b"s",
+    "constraint_name": b"n",
+    "routine": b"R",
+}
+_NAMES = {code[0]: name for name, code in _FIELDS.items()}
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + _LENGTH.pack(len(body) + 4) + body
+
+
+SYNC = _message(b"S", b"")
+TERMINATE = _message(b"X", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """An ErrorResponse or a NoticeResponse. Every field may be missing: a server is not to be trusted either."""
+
+    severity: str = ""
+    sqlstate: str = ""
+    message: str = ""
+    detail: str = ""
+    hint: str = ""
+    schema_name: str = ""
+    constraint_name: str = ""
+    """Carries the request id, so that drivers expose it (`diag.constraint_name`)."""
+    routine: str = ""
+    """The server's function that reported it: the one field that no locale changes."""
+
+    def __str__(self) -> str:
+        return f"{self.severity or 'ERROR'} {self.sqlstate or '?????'}: {self.message or '(no message)'}"
+
+
+def query_text(body: bytes) -> bytes:
+    """Return the text of a Query message, without its NUL; ClientProtocolError unless it is one string to its end."""
+    if not body.endswith(b"\0") or body.index(b"\0") != len(body) - 1:
+        raise ClientProtocolError("invalid message format: a Query must be one string that ends with its message")
+    return body[:-1]
+
+
+def query(text: bytes) -> bytes:
+    """Return a Query message for a text without NUL."""
+    return _message(b"Q", text + b"\0")
+
+
+def parse(name: bytes, text: bytes) -> bytes:
+    """Return a Parse message without parameter types."""
+    return _message(b"P", name + b"\0" + text + b"\0" + _INT16.pack(0))
+
+
+def close_statement(name: bytes) -> bytes:
+    """Return a Close message for a prepared statement; the server answers CloseComplete even if there is none."""
+    return _message(b"C", b"S" + name + b"\0")
+
+
+def bind_unknown_statement(name: bytes) -> bytes:
+    """Return a Bind of a statement that does not exist: the surest way to make a transaction fail and do nothing."""
+    return _message(b"B", b"\0" + name + b"\0" + _INT16.pack(0) * 3)
+
+
+def sasl_initial_response(mechanism: str, payload: bytes) -> bytes:
+    """Return a SASLInitialResponse."""
+    return _message(b"p", mechanism.encode() + b"\0" + _INT32.pack(len(payload)) + payload)
+
+
+def sasl_response(payload: bytes) -> bytes:
+    """Return a SASLResponse."""
+    return _message(b"p", payload)
+
+
+def authentication(code: int, payload: bytes = b"") -> bytes:
+    """Return an Authentication request: 0 ok, 10 SASL, 11 SASLContinue, 12 SASLFinal."""
+    return _message(b"R", _INT32.pack(code) + payload)
+
+
+def backend_key_data(pid: int, secret: bytes) -> bytes:
+    """Return BackendKeyData."""
+    return _message(b"K", pid.to_bytes(4, "big") + secret)
+
+
+def parameter_status(name: str, value: str) -> bytes:
+    """Return a ParameterStatus."""
+    return _message(b"S", f"{name}\0{value}\0".encode())
+
+
+def parse_parameter_status(body: bytes) -> tuple[str, str]:
+    """Return name and value of a ParameterStatus."""
+    fields = body.split(b"\0")
+    if len(fields) != 3 or fields[2]:
+        raise UpstreamProtocolError("ParameterStatus is not two strings")
+    return fields[0].decode(errors="replace"), fields[1].decode(errors="replace")
+
+
+def ready_for_query(status: bytes) -> bytes:
+    """Return ReadyForQuery with the transaction status b"I", b"T" or b"E"."""
+    return _message(b"Z", status)
+
+
+def _diagnostic_fields(diagnostic: Diagnostic) -> bytes:
+    named = {name: getattr(diagnostic, name) for name in _FIELDS if name != "severity_nonlocalized"}
+    named["severity_nonlocalized"] = diagnostic.severity
+    # A NUL would end the field early and let what follows pose as another one.
+    fields = (
+        _FIELDS[name] + value.replace("\0", "").encode(errors="replace") + b"\0"
+        for name, value in named.items()
+        if value
+    )
+    return b"".join(fields) + b"\0"
+
+
+def error_response(diagnostic: Diagnostic) -> bytes:
+    """Return an ErrorResponse."""
+    return _message(b"E", _diagnostic_fields(diagnostic))
+
+
+def notice_response(diagnostic: Diagnostic) -> bytes:
+    """Return a NoticeResponse; legal between any two messages."""
+    return _message(b"N", _diagnostic_fields(diagnostic))
+
+
+def diagnostic(body: bytes) -> Diagnostic:
+    """Read an ErrorResponse or NoticeResponse; unknown fields are passed over, missing ones are empty."""
+    found: dict[str, str] = {}
+    for field in body.split(b"\0"):
+        name = _NAMES.get(field[0]) if field else None
+        if name and name != "severity_nonlocalized":
+            found[name] = field[1:].decode(errors="replace")
+    return Diagnostic(**found)
+
+
+def command_tag(body: bytes) -> str:
+    """Return the tag of a CommandComplete, e.g. "DELETE 5"."""
+    return body.rstrip(b"\0").decode(errors="replace")
+
+
+def rows_of(tag: str) -> int | None:
+    """Return the row count in a command tag, or None if its kind has none."""
+    last = tag.rsplit(" ", 1)[-1]
+    return int(last) if last.isascii() and last.isdigit() else None
+
+
+def data_row(body: bytes) -> tuple[str | None, ...]:
+    """Return the text values of a DataRow of one of our own queries."""
+    try:
+        (count,) = _INT16.unpack_from(body)
+        at = 2
+        values: list[str | None] = []
+        for _ in range(count):
+            (length,) = _INT32.unpack_from(body, at)
+            at += 4
+            if length < -1 or at + max(length, 0) > len(body):
+                raise UpstreamProtocolError(f"DataRow declares a value of {length} bytes beyond its end")
+            values.append(None if length == -1 else body[at : at + length].decode(errors="replace"))
+            at += max(length, 0)
+    except struct.error as error:
+        raise UpstreamProtocolError("DataRow is shorter than it declares") from error
+    return tuple(values)
