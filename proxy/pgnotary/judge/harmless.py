@@ -1,0 +1,87 @@
+"""The allow-list over PostgreSQL's parse tree: which trees change nothing.
+
+A tree enters; the first doubt leaves, or "". Every message of the tree must be of a listed type, so a construct that a
+later grammar adds is held until somebody has read what it does. Functions must be built-in ones from the list of
+harmless names. What a text cannot show (a view, an operator or a cast that reaches a writing function) is left to the
+server's read-only wall.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pgnotary.judge.grammar import Message
+from pgnotary.judge.harmless_functions import HARMLESS
+
+__all__ = ["DML_MESSAGES", "QUERY_MESSAGES", "doubt_of", "function_name", "relation_name"]
+
+QUERY_MESSAGES = frozenset(
+    """
+    SelectStmt ResTarget ColumnRef A_Star A_Const Integer Float Boolean String BitString List A_Expr BoolExpr NullTest
+    BooleanTest SubLink FuncCall NamedArgExpr RangeVar Alias JoinExpr RangeSubselect RangeFunction RangeTableSample
+    RangeTableFunc RangeTableFuncCol CaseExpr CaseWhen CoalesceExpr MinMaxExpr RowExpr A_ArrayExpr A_Indirection
+    A_Indices TypeCast TypeName CollateClause SortBy WindowDef WithClause CommonTableExpr CTESearchClause
+    CTECycleClause GroupingSet GroupingFunc SQLValueFunction XmlExpr XmlSerialize ParamRef JsonFuncExpr JsonValueExpr
+    JsonFormat JsonReturning JsonOutput JsonArgument JsonObjectConstructor JsonArrayConstructor
+    JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg JsonKeyValue JsonIsPredicate JsonTable
+    JsonTableColumn JsonTablePathSpec JsonBehavior JsonParseExpr JsonScalarExpr JsonSerializeExpr
+    """.split()
+)
+"""Every message that a plain query may consist of; IntoClause and LockingClause are not among them."""
+
+DML_MESSAGES = QUERY_MESSAGES | frozenset(
+    """
+    InsertStmt UpdateStmt DeleteStmt MergeStmt MergeWhenClause OnConflictClause InferClause IndexElem MultiAssignRef
+    SetToDefault ReturningClause ReturningOption
+    """.split()
+)
+"""What a data-changing statement may consist of for an EXPLAIN or a preview to plan it."""
+
+_SAMPLING = frozenset({"bernoulli", "system"})
+
+_NAMED = {
+    "IntoClause": "INTO, which makes a table",
+    "LockingClause": "row locks (FOR UPDATE or SHARE)",
+    "InsertStmt": "an INSERT inside it",
+    "UpdateStmt": "an UPDATE inside it",
+    "DeleteStmt": "a DELETE inside it",
+    "MergeStmt": "a MERGE inside it",
+}
+
+
+def doubt_of(tree: Iterable[Message], allowed: frozenset[str]) -> str:
+    """Return why the tree is not known to be harmless, or ""."""
+    for message in tree:
+        if message.type not in allowed:
+            return f"has {_NAMED.get(message.type, message.type)}"
+        if message.type == "FuncCall" and (doubt := _function_doubt(message.fields)):
+            return doubt
+        if message.type == "RangeTableSample" and not _is_built_in_sampling(message.fields):
+            return "has a TABLESAMPLE method that is not built in"
+    return ""
+
+
+def function_name(fields: Mapping[str, Any]) -> str:
+    """Return the name of a FuncCall as spelled, e.g. pg_catalog.now."""
+    return ".".join(_strings(fields.get("funcname", ())))
+
+
+def relation_name(fields: Mapping[str, Any]) -> str:
+    """Return the name of a RangeVar as spelled, e.g. public.orders."""
+    parts = (fields.get(key, "") for key in ("catalogname", "schemaname", "relname"))
+    return ".".join(part for part in parts if part)
+
+
+def _strings(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [str(node.get("String", {}).get("sval", "")) for node in nodes]
+
+
+def _function_doubt(fields: Mapping[str, Any]) -> str:
+    names = _strings(fields.get("funcname", ()))
+    if names[:-1] in ([], ["pg_catalog"]) and names[-1] in HARMLESS:
+        return ""
+    return f"calls {'.'.join(names)}, which is not on the list of harmless built-in functions"
+
+
+def _is_built_in_sampling(fields: Mapping[str, Any]) -> bool:
+    names = _strings(fields.get("method", ()))
+    return names[:-1] in ([], ["pg_catalog"]) and names[-1] in _SAMPLING
