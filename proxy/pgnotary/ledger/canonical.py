@@ -1,0 +1,160 @@
+"""JSON values to canonical bytes and back: one value has one encoding, which is what gets hashed and signed.
+
+`encode` takes a value and gives the bytes of RFC 8785 (JSON Canonicalization Scheme), restricted to what all
+encoders agree upon: keys are lower-case ASCII words, numbers are integers below 2^53, there is no null (what
+is absent is left out), strings hold no lone surrogates, nesting is bounded. Bytes travel as base64, instants
+as UTC text with microseconds. `decode` accepts exactly what `encode` produces: duplicate keys, white space,
+another order of keys or another spelling of a string are refused: no two texts can pass for the same entry.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import TypeAlias
+
+import msgspec
+
+from pgnotary.errors import NotCanonical
+
+__all__ = [
+    "JSON",
+    "MAX_DEPTH",
+    "MAX_ENTRY_BYTES",
+    "MAX_INT",
+    "b64",
+    "decode",
+    "encode",
+    "parse_timestamp",
+    "timestamp",
+    "unb64",
+]
+
+JSON: TypeAlias = str | int | bool | Sequence["JSON"] | Mapping[str, "JSON"]
+
+# tlog-tiles bundles prefix each entry with its length as a uint16.
+MAX_ENTRY_BYTES = 65_535
+
+# RFC 7493 (I-JSON) section 2.2: what every reader of JSON keeps exactly.
+MAX_INT = 2**53 - 1
+
+# Without a bound of our own, the depth that is accepted would hang on how deep the caller's stack already is.
+MAX_DEPTH = 16
+
+# The same few dozen keys come back in every entry; the bound keeps a hostile document from filling memory.
+_is_key = lru_cache(maxsize=1024)(re.compile(r"[a-z][a-z0-9_]*").fullmatch)
+
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+
+# "sorted" rather than "deterministic": the latter would keep the declared order of a Struct's fields.
+_encoder = msgspec.json.Encoder(order="sorted", enc_hook=dict)
+
+
+def encode(value: JSON) -> bytes:
+    """The canonical bytes of `value`.
+
+    Takes str (StrEnum members count as their value), int, bool, list, tuple and any Mapping; raises
+    NotCanonical naming the path of whatever lies outside the profile.
+    """
+    _check(value, "$", 0)
+    return _encoder.encode(value)
+
+
+def decode(data: bytes) -> dict[str, JSON]:
+    """The object whose canonical bytes are exactly `data`; raises NotCanonical for anything else."""
+    try:
+        value = msgspec.json.decode(data)
+    # Invalid UTF-8 comes as UnicodeDecodeError, too many brackets as RecursionError.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotCanonical(f"not JSON: {error}") from error
+    if type(value) is not dict:
+        raise NotCanonical(f"expected an object at the top, found {_name(value)}")
+    _check(value, "$", 0)
+    if _encoder.encode(value) != data:
+        raise NotCanonical(
+            "the bytes are not the canonical form of what they say: "
+            "look for white space, repeated or unsorted keys, or needless escapes"
+        )
+    return value
+
+
+def b64(data: bytes) -> str:
+    """`data` as standard base64 with padding (RFC 4648 section 4)."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def unb64(text: str) -> bytes:
+    """The bytes whose only encoding is `text`: strict standard base64, or NotCanonical."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NotCanonical(f"not base64: {error}") from error
+    # Python accepts unused trailing bits that are set, and so several texts for the same bytes.
+    if b64(data) != text:
+        raise NotCanonical("not base64 in its only canonical spelling")
+    return data
+
+
+def timestamp(at: datetime) -> str:
+    """An aware UTC datetime as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; raises NotCanonical for any other zone."""
+    if at.utcoffset() != timedelta(0):
+        raise NotCanonical(f"expected a time in UTC, found {at.isoformat()}")
+    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The aware UTC datetime that `timestamp` writes as `text`; raises NotCanonical for any other."""
+    if not _TIMESTAMP.fullmatch(text):
+        raise NotCanonical(f"expected a time like 2026-01-31T09:30:00.000000Z, found {text!r:.40}")
+    try:
+        return datetime.fromisoformat(text[:-1]).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise NotCanonical(f"no such time: {text}") from error
+
+
+def _check(value: object, path: str, depth: int) -> None:
+    """Raise NotCanonical at the first part of `value` outside the profile."""
+    if isinstance(value, str):
+        _check_str(value, path)
+    elif type(value) is int:
+        if not -MAX_INT <= value <= MAX_INT:
+            raise NotCanonical(f"{path}: an integer of 2^53 or more; write it as text")
+    elif type(value) is bool:
+        return
+    elif isinstance(value, (list, tuple)):
+        _check_depth(path, depth)
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, (dict, Mapping)):
+        _check_depth(path, depth)
+        for key, item in value.items():
+            if type(key) is not str or not _is_key(key):
+                raise NotCanonical(f"{path}: the key {key!r:.60} is not of the form [a-z][a-z0-9_]*")
+            # Most items are plain; a call for each would double the time, and this runs for every entry.
+            kind = type(item)
+            if not ((kind is str and item.isascii()) or (kind is int and -MAX_INT <= item <= MAX_INT)):
+                _check(item, f"{path}.{key}", depth + 1)
+    else:
+        raise NotCanonical(f"{path}: {_name(value)} has no canonical form")
+
+
+def _check_depth(path: str, depth: int) -> None:
+    if depth == MAX_DEPTH:
+        raise NotCanonical(f"{path}: nested deeper than {MAX_DEPTH}")
+
+
+def _check_str(value: str, path: str) -> None:
+    # Another subclass could carry one text and be written as another, as an Enum mixed with str is.
+    if type(value) is not str and not isinstance(value, StrEnum):
+        raise NotCanonical(f"{path}: {_name(value)} has no canonical form")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical(f"{path}: a lone surrogate at character {error.start}") from error
+
+
+def _name(value: object) -> str:
+    return "null" if value is None else f"a value of type {type(value).__name__}"

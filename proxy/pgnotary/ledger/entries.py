@@ -1,0 +1,203 @@
+"""What is written for ever: one entry, from a draft to its canonical bytes, and back.
+
+A `Draft` says what happened; its place in the ledger (`Position`) and the commitments of its sealed values are added by
+whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 0: it may still change.
+
+An entry is one canonical JSON object of at most 65,535 bytes:
+
+    v        "pgnotary/entry/0"
+    ledger   the ledger's name, the origin of its checkpoints
+    seq      its place, from 0 without gaps
+    prev     leaf hash of the entry before it, in hex; 64 zeros for the first
+    time     when it was appended, UTC with microseconds; never before the entry before it
+    type     one of `EntryType`
+    session, request   where it belongs, if it does
+    after    leaf hash of the entry before it in the life of the same request
+    body     fields by type
+    seals    name -> commitment of a value kept beside the entry, base64
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from pgnotary.errors import NotCanonical
+from pgnotary.ledger.canonical import JSON, MAX_ENTRY_BYTES, b64, decode, encode, parse_timestamp, timestamp, unb64
+from pgnotary.ledger.tree import leaf_hash
+
+__all__ = ["FIRST_PREV", "FORMAT", "Draft", "Entry", "EntryType", "Position", "Receipt", "encode_entry", "parse_entry"]
+
+FORMAT = "pgnotary/entry/0"
+FIRST_PREV = bytes(32)
+
+
+class EntryType(StrEnum):
+    """What an entry tells."""
+
+    STARTED = "proxy-started"
+    STOPPED = "proxy-stopped"
+    ROSTER = "roster"
+    """The approvers in force from here on: body.allowed_signers."""
+    OPENED = "session-opened"
+    CLOSED = "session-closed"
+    FORWARDED = "forwarded"
+    """Executions of statements that needed no decision, summed up."""
+    REQUEST = "request"
+    """A statement was held: all of its context."""
+    PREVIEW = "preview"
+    DECISION = "decision"
+    """body.document (what was signed, base64), body.signature (SSHSIG)."""
+    REJECTED = "decision-rejected"
+    """A decision that did not count, and why."""
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    ORPHANED = "orphaned"
+    VOID = "void"
+    """Approved, but not executed after all."""
+    INTENT = "intent"
+    """About to be sent: written before the first byte goes upstream."""
+    EXECUTED = "executed"
+    """PostgreSQL has answered; nothing is committed yet."""
+    ENDING = "ending"
+    """Transaction control over an approved statement, written before it is sent."""
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry that has no place in the ledger yet."""
+
+    type: EntryType
+    body: Mapping[str, JSON] = field(default_factory=dict)
+    session: str | None = None
+    request: str | None = None
+    after: bytes | None = None
+    """Leaf hash (32 bytes) of the entry before it in the life of the same request."""
+    sealed: Mapping[str, bytes] = field(default_factory=dict)
+    """Values that are committed to, not written: statement text, error details, reasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an entry stands."""
+
+    ledger: str
+    seq: int
+    prev: bytes
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it stands in a ledger."""
+
+    position: Position
+    type: EntryType
+    body: Mapping[str, JSON]
+    session: str | None
+    request: str | None
+    after: bytes | None
+    seals: Mapping[str, bytes]
+    """Name -> commitment, 32 bytes."""
+    raw: bytes
+    """The canonical bytes: what is hashed."""
+
+    @property
+    def leaf(self) -> bytes:
+        """Its leaf hash, 32 bytes."""
+        return leaf_hash(self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an appender gives back for a draft that is durable."""
+
+    entry: Entry
+    opened: Mapping[str, tuple[bytes, bytes]]
+    """Name -> (salt, value) of each sealed value."""
+
+    @property
+    def leaf(self) -> bytes:
+        """The entry's leaf hash."""
+        return self.entry.leaf
+
+
+def encode_entry(draft: Draft, position: Position, commitments: Mapping[str, bytes]) -> bytes:
+    """Return an entry's canonical bytes; raises NotCanonical if a value does not fit or the entry is too large."""
+    fields: dict[str, JSON] = {
+        "v": FORMAT,
+        "ledger": position.ledger,
+        "seq": position.seq,
+        "prev": position.prev.hex(),
+        "time": timestamp(position.time),
+        "type": draft.type.value,
+        "body": dict(draft.body),
+    }
+    if draft.session is not None:
+        fields["session"] = draft.session
+    if draft.request is not None:
+        fields["request"] = draft.request
+    if draft.after is not None:
+        fields["after"] = draft.after.hex()
+    if commitments:
+        fields["seals"] = {name: b64(value) for name, value in commitments.items()}
+    raw = encode(fields)
+    if len(raw) > MAX_ENTRY_BYTES:
+        raise NotCanonical(f"an entry of type {draft.type} has {len(raw)} bytes; at most {MAX_ENTRY_BYTES} fit")
+    return raw
+
+
+_REQUIRED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
+_OPTIONAL = frozenset({"session", "request", "after", "seals"})
+
+
+def parse_entry(raw: bytes) -> Entry:
+    """Read an entry's bytes; raises NotCanonical naming the field that is missing, unknown or not of its form."""
+    fields = decode(raw)
+    if fields.get("v") != FORMAT:
+        raise NotCanonical(f"entry of format {fields.get('v')!r}, expected {FORMAT!r}")
+    if missing := _REQUIRED - fields.keys():
+        raise NotCanonical(f"entry lacks {', '.join(sorted(missing))}")
+    if unknown := fields.keys() - _REQUIRED - _OPTIONAL:
+        raise NotCanonical(f"entry has unknown {', '.join(sorted(unknown))}")
+    try:
+        type_ = EntryType(_text(fields, "type"))
+    except ValueError as error:
+        raise NotCanonical(f"entry of unknown type {fields['type']!r}") from error
+    seq = fields["seq"]
+    if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
+        raise NotCanonical(f"entry with seq {seq!r}, expected a number from 0")
+    return Entry(
+        position=Position(_text(fields, "ledger"), seq, _hash(fields, "prev"), parse_timestamp(_text(fields, "time"))),
+        type=type_,
+        body=_object(fields, "body"),
+        session=_text(fields, "session") if "session" in fields else None,
+        request=_text(fields, "request") if "request" in fields else None,
+        after=_hash(fields, "after") if "after" in fields else None,
+        seals={name: unb64(str(value)) for name, value in _object(fields, "seals").items()}
+        if "seals" in fields
+        else {},
+        raw=raw,
+    )
+
+
+def _text(fields: Mapping[str, JSON], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise NotCanonical(f"entry with {name} {value!r}, expected a string")
+    return value
+
+
+def _hash(fields: Mapping[str, JSON], name: str) -> bytes:
+    text = _text(fields, name)
+    if len(text) != 64 or text.strip("0123456789abcdef"):
+        raise NotCanonical(f"entry with {name} {text!r}, expected 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def _object(fields: Mapping[str, JSON], name: str) -> Mapping[str, JSON]:
+    value = fields[name]
+    if not isinstance(value, Mapping):
+        raise NotCanonical(f"entry with {name} that is not an object")
+    return value
