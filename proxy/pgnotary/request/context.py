@@ -1,0 +1,89 @@
+"""The context of a held statement: everything that decides what it means, as the `request` entry that is signed.
+
+What the session, the server and policy know enters; one `Draft` leaves. The statement's bytes and the engineer's
+words are sealed: the entry commits to them, approvers are shown them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgnotary.judge.policy import Profile, Verdict
+from pgnotary.judge.statement import Statement
+from pgnotary.ledger.canonical import JSON, timestamp
+from pgnotary.ledger.entries import Draft, EntryType
+
+__all__ = ["MAX_PARTS", "Client", "Server", "request_draft"]
+
+# An entry holds 65,535 bytes; a part takes about 50.
+MAX_PARTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, from where."""
+
+    session: str
+    user: str
+    person: str
+    application: str
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the statement would run, as the server said just before it was held."""
+
+    database: str
+    system_identifier: str
+    pid: int
+    role: str
+    session_user: str
+    search_path: str
+    in_block: bool
+    statements_before: int
+    """How many statements have run in the open block."""
+
+
+def request_draft(
+    request: str,
+    statement: Statement,
+    verdict: Verdict,
+    profile: Profile,
+    client: Client,
+    server: Server,
+    expires_at: datetime,
+) -> Draft:
+    """Return the `request` entry for a held statement."""
+    relations = dict.fromkeys(name for part in statement.parts if part.doubt for name in part.written)
+    parts: list[JSON] = [
+        {"kind": part.kind.value, "start": part.start, "end": part.end} for part in statement.parts[:MAX_PARTS]
+    ]
+    body: dict[str, JSON] = {
+        "user": client.user,
+        "person": client.person,
+        "application": client.application,
+        "client": client.address,
+        "role": server.role,
+        "session_user": server.session_user,
+        "database": server.database,
+        "system_identifier": server.system_identifier,
+        "upstream_pid": server.pid,
+        "search_path": server.search_path,
+        "block": "open" if server.in_block else "none",
+        "statements_before": server.statements_before,
+        "bytes": len(statement.text),
+        "kind": verdict.kind.value,
+        "relations": list(relations)[:MAX_PARTS],
+        "parts": parts,
+        "profile": profile.name,
+        "policy": profile.digest,
+        "rule": verdict.rule,
+        "why": verdict.reason,
+        "needs": 1,
+        "expires_at": timestamp(expires_at),
+    }
+    sealed = {"statement": statement.text}
+    if client.reason:
+        sealed["reason"] = client.reason.encode()
+    return Draft(EntryType.REQUEST, body, session=client.session, request=request, sealed=sealed)

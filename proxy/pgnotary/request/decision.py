@@ -1,0 +1,176 @@
+"""What an approver signs: one canonical document that names exactly what was shown, and its signature.
+
+A request's entries and an answer enter, a document leaves; a document and a signature enter, a `Decision` or an error
+leaves. The document binds the leaf hashes of the request and of its preview, so every byte of the context is under
+the signature; it repeats what a person must recognise years later, and `check` demands that the repeats agree. It
+also names the ledger's head that the approver saw.
+
+    v             "pgnotary/decision/0"
+    ledger        the ledger's name
+    request       its id, e.g. "R-17"
+    request_leaf, preview_leaf   leaf hashes, hex
+    user, database, kind         as in the request
+    statement     commitment of the statement's text, base64
+    decision      "approve" or "deny"
+    max_rows      with "approve": the highest row count allowed; absent: any
+    reason        the approver's words
+    approver      the person, as in the roster
+    head          {"size", "root"} of the checkpoint seen
+    decided_at    by the approver's clock, UTC
+    nonce         16 bytes, hex
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pgnotary.errors import BadSignature, DecisionRefused, NotCanonical
+from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp, timestamp
+from pgnotary.ledger.entries import Entry
+from pgnotary.request import sshsig
+from pgnotary.request.roster import Roster, Signer
+
+__all__ = ["DECISION_FORMAT", "Answer", "Decision", "Seen", "check", "document", "read"]
+
+DECISION_FORMAT = "pgnotary/decision/0"
+
+_FIELDS = frozenset(
+    "v ledger request request_leaf preview_leaf user database kind statement "
+    "decision reason approver head decided_at nonce".split()
+)
+
+
+class Answer(StrEnum):
+    """What an approver says."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The head of the ledger that the approver verified before signing."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A document that was read; its signature may still be wrong."""
+
+    request: str
+    request_leaf: bytes
+    preview_leaf: bytes
+    answer: Answer
+    max_rows: int | None
+    reason: str
+    approver: str
+    seen: Seen
+    decided_at: datetime
+    raw: bytes
+    """The canonical document: what was signed."""
+
+
+def document(
+    request: Entry,
+    preview: Entry,
+    answer: Answer,
+    *,
+    approver: str,
+    reason: str,
+    max_rows: int | None,
+    seen: Seen,
+    decided_at: datetime,
+    nonce: bytes,
+) -> bytes:
+    """Return the document to sign for a request as its entries tell it."""
+    fields = _repeats(request, preview) | {
+        "decision": answer.value,
+        "reason": reason,
+        "approver": approver,
+        "head": {"size": seen.size, "root": seen.root.hex()},
+        "decided_at": timestamp(decided_at),
+        "nonce": nonce.hex(),
+    }
+    if max_rows is not None:
+        fields["max_rows"] = max_rows
+    return encode(fields)
+
+
+def _repeats(request: Entry, preview: Entry) -> dict[str, JSON]:
+    """Return the fields of a document that follow from the entries."""
+    return {
+        "v": DECISION_FORMAT,
+        "ledger": request.position.ledger,
+        "request": request.request or "",
+        "request_leaf": request.leaf.hex(),
+        "preview_leaf": preview.leaf.hex(),
+        "user": request.body["user"],
+        "database": request.body["database"],
+        "kind": request.body["kind"],
+        "statement": b64(request.seals["statement"]),
+    }
+
+
+def read(raw: bytes) -> Decision:
+    """Read a document; raises DecisionRefused naming what is wrong with it."""
+    try:
+        fields = decode(raw)
+        if fields.get("v") != DECISION_FORMAT:
+            raise DecisionRefused(f"document of format {fields.get('v')!r}, expected {DECISION_FORMAT!r}")
+        if fields.keys() - {"max_rows"} != _FIELDS:
+            odd = ", ".join(sorted((fields.keys() - {"max_rows"}) ^ _FIELDS))
+            raise DecisionRefused(f"document with missing or unknown fields: {odd}")
+        return _decision(fields, raw)
+    except (NotCanonical, ValueError, TypeError, KeyError) as error:
+        raise DecisionRefused(f"document that cannot be read: {error}") from error
+
+
+def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
+    head = fields["head"]
+    max_rows = fields.get("max_rows")
+    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
+        raise DecisionRefused("document whose head is not a size and a root")
+    if max_rows is not None and (not isinstance(max_rows, int) or isinstance(max_rows, bool) or max_rows < 0):
+        raise DecisionRefused(f"document with max_rows {max_rows!r}, expected a number from 0")
+    answer = Answer(str(fields["decision"]))
+    if answer is Answer.DENY and max_rows is not None:
+        raise DecisionRefused("a denial that allows rows")
+    return Decision(
+        request=str(fields["request"]),
+        request_leaf=bytes.fromhex(str(fields["request_leaf"])),
+        preview_leaf=bytes.fromhex(str(fields["preview_leaf"])),
+        answer=answer,
+        max_rows=max_rows,
+        reason=str(fields["reason"]),
+        approver=str(fields["approver"]),
+        seen=Seen(int(str(head["size"])), bytes.fromhex(str(head["root"]))),
+        decided_at=parse_timestamp(str(fields["decided_at"])),
+        raw=raw,
+    )
+
+
+def check(decision: Decision, signature: str, request: Entry, preview: Entry, roster: Roster, at: datetime) -> Signer:
+    """Return who signed, or raise DecisionRefused: every field must be that of the request, the key must be in force.
+
+    `at` is when the decision counts: its entry's time. The checks, in order:
+    1. the signature is an SSHSIG by an Ed25519 key over exactly these bytes, in the namespace of decisions;
+    2. the roster gives that key to the person the document names, for this namespace, at this time;
+    3. request, preview and all repeated fields are those of the entries;
+    4. the requester is another person.
+    """
+    try:
+        public = sshsig.verify(signature, decision.raw, sshsig.DECISION_NAMESPACE)  # 1
+        signer = roster.find(public, at)  # 2
+    except BadSignature as error:
+        raise DecisionRefused(str(error)) from error
+    if signer.person != decision.approver:
+        raise DecisionRefused(f"signed by {signer.person}'s key, but the document says {decision.approver}")
+    fields = decode(decision.raw)
+    for name, expected in _repeats(request, preview).items():  # 3
+        if fields[name] != expected:
+            raise DecisionRefused(f"{name} is {fields[name]!r} in the document and {expected!r} in the request")
+    if signer.person.casefold() == str(request.body["person"]).casefold():  # 4
+        raise DecisionRefused(f"{signer.person} asked for it: somebody else must decide")
+    return signer
