@@ -1,0 +1,95 @@
+"""Where entries become durable. The docstrings of `Store` are laws that every backend keeps.
+
+Drafts enter through an `Appender`, receipts leave once their entries cannot be lost. A draft that moves a request is
+appended only if the request still stands where the move starts: compare-and-set, in the same transaction as the entry.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pgnotary.ledger.entries import Draft, Receipt
+from pgnotary.request.life import Move, State
+
+__all__ = ["Append", "Head", "LedgerReader", "Store", "StoredEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One draft and the move it makes, if it makes one."""
+
+    draft: Draft
+    move: Move | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a ledger reaches."""
+
+    size: int
+    root: bytes
+    """RFC 6962 root over all leaves, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry's bytes and what of its sealed values is still kept."""
+
+    raw: bytes
+    opened: dict[str, tuple[bytes, bytes]]
+    """Name -> (salt, value)."""
+
+
+class Store(Protocol):
+    """A ledger's storage, owned by one process."""
+
+    async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
+        """Append groups of drafts in order; return for each its receipts, or the error that it alone met.
+
+        A group is whole or absent, its entries are neighbours. A group whose move is no longer possible gives
+        RequestMoved; one that does not fit the format gives NotCanonical; the others are not touched by that. When
+        this returns, all receipts' entries and a signed checkpoint over them are durable. Raises LedgerUnavailable if
+        the storage failed: then none of the entries has a receipt, though some may have happened; the store re-reads
+        its tail before it appends again.
+        """
+        ...
+
+    async def state(self, request: str) -> State | None:
+        """Return where a request stands, or None if it was never held."""
+        ...
+
+    async def open_requests(self) -> list[tuple[str, State, bytes]]:
+        """Return all requests that are not in a final state, with the leaf of their last entry."""
+        ...
+
+    async def last_request_number(self) -> int:
+        """Return n of the newest request R-n, or 0."""
+        ...
+
+    def head(self) -> Head:
+        """Return how far the ledger reaches now."""
+        ...
+
+    def checkpoint(self) -> str:
+        """Return the newest signed checkpoint, a C2SP signed note."""
+        ...
+
+    async def probe(self) -> None:
+        """Write and read back something that is no entry; raises LedgerUnavailable if that fails."""
+        ...
+
+    async def close(self) -> None:
+        """Close the storage; nothing may be appended afterwards."""
+        ...
+
+
+class LedgerReader(Protocol):
+    """A ledger as auditors read it, live or exported, in order."""
+
+    def entries(self) -> Iterator[StoredEntry]:
+        """Yield every entry in order."""
+        ...
+
+    def checkpoints(self) -> Iterator[str]:
+        """Yield every kept checkpoint, oldest first."""
+        ...

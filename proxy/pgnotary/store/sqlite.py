@@ -1,0 +1,487 @@
+"""A ledger in one SQLite file, written by one process over one connection.
+
+Groups of drafts enter, entries with their place, salts and commitments leave once a COMMIT has reached the disk; each
+COMMIT carries the signed checkpoint over its entries. No entry is ever changed, and none is built on a tail that was
+not read from the file: after any error of the storage the connection is thrown away, the file opened and its tail read
+again, by the same code that runs at the start. What it finds must extend all that was ever acknowledged.
+
+WAL with `synchronous=FULL` (https://www.sqlite.org/wal.html): a COMMIT that returned survives a power cut, if the disk
+keeps its promises. One connection, because SQLite before 3.51.3 can corrupt a WAL that two connections write or
+checkpoint at once; a lock on `<path>.lock` keeps a second proxy away.
+
+    entry          append-only; the columns beside `raw` repeat what is in it, for searching
+    sealed         the values that entries commit to, with their salts; redaction deletes rows
+    checkpoint     append-only; the one of size 0 binds the file to a name and a key
+    request_state  where each request stands, with the leaf of its last entry: what compare-and-set compares
+    probe          written and read back to learn whether the storage works
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import aiosqlite
+from nacl.signing import SigningKey
+
+from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical, RequestMoved
+from pgnotary.ledger.canonical import timestamp
+from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
+from pgnotary.ledger.entries import FIRST_PREV, EntryType, Receipt, parse_entry
+from pgnotary.ledger.seals import SALT_BYTES
+from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
+from pgnotary.request.life import FINAL, State
+from pgnotary.store import Append, Head
+from pgnotary.store.batch import Batch, Tail
+from pgnotary.store.place import create, inode, locked
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "SqliteStore"]
+
+# "pgnt": https://www.sqlite.org/fileformat2.html#application_id
+APPLICATION_ID = 0x70676E74
+SCHEMA_VERSION = 1
+
+# How long a COMMIT waits for a foreign lock before the ledger counts as unavailable.
+_BUSY_S = 2.0
+# Leaves read at once while the tree is rebuilt: some milliseconds of hashing between two turns of the event loop.
+_PAGE = 4096
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    # macOS: a plain fsync may stop at the drive's cache.
+    "fullfsync=ON",
+    "checkpoint_fullfsync=ON",
+    "trusted_schema=OFF",
+    "secure_delete=ON",
+    "cell_size_check=ON",
+)
+
+# Triggers are guard rails against slips, not security: who can write the file can drop them. Those on INSERT also stop
+# INSERT OR REPLACE, which fires no DELETE trigger.
+_SCHEMA = (
+    f"PRAGMA application_id={APPLICATION_ID}",
+    f"PRAGMA user_version={SCHEMA_VERSION}",
+    """CREATE TABLE entry(
+        seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL CHECK (length(leaf) = 32), raw BLOB NOT NULL, time TEXT NOT NULL,
+        type TEXT NOT NULL, request TEXT, session TEXT) STRICT""",
+    "CREATE INDEX entry_request ON entry(request) WHERE request IS NOT NULL",
+    "CREATE INDEX entry_session ON entry(session) WHERE session IS NOT NULL",
+    """CREATE TABLE sealed(
+        leaf BLOB, name TEXT, salt BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (leaf, name)) STRICT""",
+    "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    "CREATE TABLE request_state(request TEXT PRIMARY KEY, state TEXT NOT NULL, leaf BLOB NOT NULL) STRICT",
+    "CREATE TABLE probe(id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT",
+    """CREATE TRIGGER entry_insert BEFORE INSERT ON entry
+        WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM entry)
+        BEGIN SELECT RAISE(ABORT, 'append-only: an entry goes behind the last one'); END""",
+    """CREATE TRIGGER checkpoint_insert BEFORE INSERT ON checkpoint
+        WHEN NEW.size <= (SELECT max(size) FROM checkpoint)
+        BEGIN SELECT RAISE(ABORT, 'append-only: a checkpoint goes behind the last one'); END""",
+    *(
+        f"CREATE TRIGGER {table}_{change} BEFORE {change} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'append-only: no {change} of {table}'); END"
+        for table in ("entry", "checkpoint")
+        for change in ("UPDATE", "DELETE")
+    ),
+)
+
+_HINTS = {
+    "SQLITE_FULL": "free space where the ledger lies",
+    "SQLITE_READONLY": "make the ledger's file and folder writable for the proxy",
+    "SQLITE_CANTOPEN": "put the ledger's file back and make it and its folder writable for the proxy",
+    "SQLITE_PERM": "make the ledger's file and folder writable for the proxy",
+    "SQLITE_BUSY": "end the program that holds the ledger's file",
+    "SQLITE_CORRUPT": "stop the proxy, keep the file, and verify the ledger",
+}
+
+
+def _fresh_salt() -> bytes:
+    return secrets.token_bytes(SALT_BYTES)
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file; made by `open`."""
+
+    def __init__(
+        self, path: str | Path, ledger: str, seed: bytes, *, now: Callable[[], datetime], salt: Callable[[], bytes]
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._ledger = ledger
+        self._seed = seed
+        self._now = now
+        self._salt = salt
+        try:
+            self._vkey = vkey(ledger, bytes(SigningKey(seed).verify_key))
+        except BadCheckpoint as error:
+            raise ConfigError(f"a ledger cannot have this name: {error}") from error
+        self._turn = asyncio.Lock()
+        """Held by whoever uses the connection: reads must not see half a transaction."""
+        self._db: aiosqlite.Connection | None = None
+        """None before it is opened, after an error, and once closed."""
+        self._lock_file: int | None = None
+        self._inode: tuple[int, int] | None = None
+        self._tail: Tail | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        ledger: str,
+        seed: bytes,
+        *,
+        now: Callable[[], datetime],
+        salt: Callable[[], bytes] = _fresh_salt,
+    ) -> Self:
+        """Open the ledger at `path`, made at the first time with mode 0600, and write a first probe.
+
+        `seed` is the proxy's Ed25519 key (32 bytes), `now` gives aware datetimes, `salt` 32 bytes never given before.
+        Raises ConfigError for another process's, another name's or another key's ledger, LedgerBroken if its end does
+        not hold together, LedgerUnavailable if it cannot be written.
+        """
+        # aiosqlite logs every call with its values at DEBUG: sealed ones would leave the ledger.
+        logging.getLogger("aiosqlite").setLevel(logging.INFO)
+        store = cls(path, ledger, seed, now=now, salt=salt)
+        try:
+            with _translated():
+                store._lock_file = locked(store._path)
+                create(store._path)
+                await store._connect()
+            await store.probe()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
+        """See `Store.append`."""
+        async with self._connection() as (db, tail):
+            await db.execute_fetchall("BEGIN IMMEDIATE")
+            batch = Batch(self._ledger, tail, self._now(), self._salt)
+            results = [await _admit(db, batch, group) for group in groups]
+            if not batch.receipts:
+                await db.execute_fetchall("ROLLBACK")
+                return results
+            end = batch.tail(self._seed)
+            await db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", map(_entry_row, batch.receipts))
+            if sealed := [row for receipt in batch.receipts for row in _sealed_rows(receipt)]:
+                await db.executemany("INSERT INTO sealed VALUES (?, ?, ?, ?)", sealed)
+            await db.execute_fetchall("INSERT INTO checkpoint VALUES (?, ?)", (end.tree.size, end.note))
+            self._check_in_place()
+            await db.execute_fetchall("COMMIT")
+            # Only now: a COMMIT that fails may or may not have happened, and only the file knows.
+            self._tail = end
+        return results
+
+    async def state(self, request: str) -> State | None:
+        """See `Store.state`."""
+        async with self._connection() as (db, _):
+            return await _state(db, request)
+
+    async def open_requests(self) -> list[tuple[str, State, bytes]]:
+        """See `Store.open_requests`; the oldest request comes first."""
+        async with self._connection() as (db, _):
+            rows = await db.execute_fetchall("SELECT request, state, leaf FROM request_state ORDER BY rowid")
+        return [(request, State(state), leaf) for request, state, leaf in rows if state not in FINAL]
+
+    async def last_request_number(self) -> int:
+        """See `Store.last_request_number`."""
+        async with self._connection() as (db, _):
+            return int(
+                await _value(db, "SELECT coalesce(max(CAST(substr(request, 3) AS INTEGER)), 0) FROM request_state")
+            )
+
+    def head(self) -> Head:
+        """See `Store.head`."""
+        tail = self._known_tail()
+        return Head(tail.tree.size, tail.tree.root())
+
+    def checkpoint(self) -> str:
+        """See `Store.checkpoint`."""
+        return self._known_tail().note
+
+    async def probe(self) -> None:
+        """See `Store.probe`."""
+        async with self._connection() as (db, _):
+            count = await _value(
+                db,
+                "INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1 RETURNING count",
+            )
+            found = await _value(db, "SELECT count FROM probe")
+            if found != count:
+                raise OSError(errno.EIO, f"wrote {count} and read back {found}")
+            self._check_in_place()
+
+    async def close(self) -> None:
+        """See `Store.close`; another process may open the ledger afterwards."""
+        async with self._turn:
+            await self._disconnect()
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+                self._lock_file = None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[aiosqlite.Connection, Tail]]:
+        """Lend the connection and the tail; opens the file again if the last use failed.
+
+        Whatever goes wrong inside, cancellation too, costs the connection: it may stand in the middle of a transaction.
+        """
+        async with self._turn:
+            try:
+                with _translated(running=True):
+                    if self._lock_file is None:
+                        raise LedgerUnavailable("the ledger is closed", hint="start the proxy again")
+                    if self._db is None:
+                        await self._connect()
+                    if self._db is None or self._tail is None:
+                        raise RuntimeError("connecting gives a connection and a tail")
+                    yield self._db, self._tail
+            except BaseException:
+                await self._disconnect()
+                raise
+
+    async def _connect(self) -> None:
+        """Open the file, make its tables if it is empty, and read its tail: at the start and after every error."""
+        db = await aiosqlite.connect(self._path.as_uri() + "?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_S)
+        try:
+            await self._recognise(db)
+            await _settle(db)
+            self._tail = await self._read_tail(db)
+        except BaseException:
+            await _discard(db)
+            raise
+        self._db = db
+        self._inode = inode(self._path)
+
+    async def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            await _discard(db)
+
+    async def _recognise(self, db: aiosqlite.Connection) -> None:
+        """Set the connection up; raises ConfigError if this is not our kind of file, or not our ledger."""
+        # First of all, since setting the journal mode would write into a foreign file.
+        application = await _value(db, "PRAGMA application_id")
+        tables = await _value(db, "SELECT count(*) FROM sqlite_master")
+        version = await _value(db, "PRAGMA user_version")
+        if tables and application != APPLICATION_ID:
+            raise ConfigError(f"{self._path} is another program's database: give the ledger a file of its own")
+        if not tables and self._tail is not None:
+            # Only a first opening may make a ledger; this one was emptied while it was in use.
+            raise LedgerBroken(["the file is empty"])
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"{self._path} has schema version {version}, this pgnotary knows {SCHEMA_VERSION}: use a newer one"
+            )
+        for pragma in _PRAGMAS:
+            await db.execute_fetchall(f"PRAGMA {pragma}")
+        if not tables:
+            await db.execute_fetchall("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                await db.execute_fetchall(statement)
+            note = sign(Checkpoint(self._ledger, 0, Tree().root()), self._ledger, self._seed)
+            await db.execute_fetchall("INSERT INTO checkpoint VALUES (0, ?)", (note,))
+            await db.execute_fetchall("COMMIT")
+        first = str(await _value(db, "SELECT note FROM checkpoint ORDER BY size LIMIT 1"))
+        origin = first.partition("\n")[0]
+        if origin != self._ledger:
+            raise ConfigError(
+                f"{self._path} is the ledger {origin!r}, not {self._ledger!r}: correct the name or the path"
+            )
+        try:
+            verify(first, self._vkey)
+        except BadCheckpoint as error:
+            raise ConfigError(
+                f"{self._path} was made under another key ({error}): give the key it was made with"
+            ) from error
+
+    async def _read_tail(self, db: aiosqlite.Connection) -> Tail:
+        """Rebuild the tree over all leaves and check the end against it; raises LedgerBroken."""
+        acknowledged = None if self._tail is None else self._tail.tree
+        tree = Tree()
+        before = leaf = FIRST_PREV
+        async for seq, each in _leaves(db):
+            if seq != tree.size:
+                raise LedgerBroken([f"entry {tree.size} is missing, the next one is {seq}"])
+            if type(each) is not bytes or len(each) != HASH_BYTES:
+                raise LedgerBroken([f"entry {seq} has no leaf hash"])
+            before, leaf = leaf, each
+            tree.append(leaf)
+            if acknowledged and tree.size == acknowledged.size and tree.root() != acknowledged.root():
+                raise LedgerBroken([f"the first {tree.size} entries are not those that were acknowledged"])
+        if acknowledged and tree.size < acknowledged.size:
+            raise LedgerBroken([f"it has {tree.size} entries, {acknowledged.size} were acknowledged"])
+        return Tail(
+            tree,
+            leaf,
+            await self._last_time(db, tree.size - 1, before, leaf) if tree.size else datetime.min.replace(tzinfo=UTC),
+            await self._newest_note(db, tree),
+        )
+
+    async def _last_time(self, db: aiosqlite.Connection, seq: int, prev: bytes, leaf: bytes) -> datetime:
+        """Check the last entry's bytes against its place; return its time."""
+        raw = await _value(db, "SELECT raw FROM entry WHERE seq = ?", (seq,))
+        try:
+            position = parse_entry(raw).position
+        except NotCanonical as error:
+            raise LedgerBroken([f"entry {seq} cannot be read: {error}"]) from error
+        if leaf_hash(raw) != leaf:
+            raise LedgerBroken([f"entry {seq} is not what its leaf hash says"])
+        if (position.ledger, position.seq, position.prev) != (self._ledger, seq, prev):
+            raise LedgerBroken([f"entry {seq} belongs to another place"])
+        return position.time
+
+    async def _newest_note(self, db: aiosqlite.Connection, tree: Tree) -> str:
+        """Check the newest checkpoint against the tree; return it."""
+        note = str(await _value(db, "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"))
+        try:
+            found = verify(note, self._vkey)
+        except BadCheckpoint as error:
+            raise LedgerBroken([f"the newest checkpoint does not verify: {error}"]) from error
+        if found != Checkpoint(self._ledger, tree.size, tree.root()):
+            raise LedgerBroken([f"the newest checkpoint is over {found.size} entries, but not over these {tree.size}"])
+        return note
+
+    def _check_in_place(self) -> None:
+        """Raise OSError if the path does not lead to the open file: writes to a deleted file succeed."""
+        if inode(self._path) != self._inode:
+            raise OSError(errno.ESTALE, "the file was replaced while it was open")
+
+    def _known_tail(self) -> Tail:
+        if self._tail is None:
+            raise RuntimeError("a store has a tail once it is open")
+        return self._tail
+
+
+def _entry_row(receipt: Receipt) -> tuple[Any, ...]:
+    entry = receipt.entry
+    at = timestamp(entry.position.time)
+    return entry.position.seq, entry.leaf, entry.raw, at, entry.type.value, entry.request, entry.session
+
+
+def _sealed_rows(receipt: Receipt) -> Iterator[tuple[Any, ...]]:
+    for name, (salt, value) in receipt.opened.items():
+        yield receipt.leaf, name, salt, value
+
+
+async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]) -> list[Receipt] | Exception:
+    """Take a group into the batch and make its moves, or return why not and leave no trace of it."""
+    for each in group:
+        if each.move and each.move.request != each.draft.request:
+            return NotCanonical(f"an entry of request {each.draft.request} cannot move {each.move.request}")
+    try:
+        receipts = batch.place([each.draft for each in group])
+    except NotCanonical as error:
+        return error
+    steps = [(each, receipt.leaf) for each, receipt in zip(group, receipts, strict=True) if each.draft.request]
+    if steps:
+        await db.execute_fetchall("SAVEPOINT one_group")
+        for each, leaf in steps:
+            if not await _moved(db, each, leaf):
+                request = str(each.draft.request)
+                found = await _state(db, request)
+                await db.execute_fetchall("ROLLBACK TO one_group")
+                await db.execute_fetchall("RELEASE one_group")
+                return RequestMoved(request, found)
+        await db.execute_fetchall("RELEASE one_group")
+    batch.take(receipts)
+    return receipts
+
+
+async def _moved(db: aiosqlite.Connection, each: Append, leaf: bytes) -> bool:
+    """Make the move, or only note the request's last leaf; False if the request is not where the move starts."""
+    request, move = each.draft.request, each.move
+    if move is None:
+        # Evidence stands beside the life of a request: nothing continues from it.
+        if each.draft.type is not EntryType.REJECTED:
+            await db.execute_fetchall("UPDATE request_state SET leaf = ? WHERE request = ?", (leaf, request))
+        return True
+    if move.of is None:
+        done = await db.execute_fetchall(
+            "INSERT INTO request_state VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING state",
+            (request, move.to.value, leaf),
+        )
+    else:
+        done = await db.execute_fetchall(
+            "UPDATE request_state SET state = ?, leaf = ? WHERE request = ? AND state = ? RETURNING state",
+            (move.to.value, leaf, request, move.of.value),
+        )
+    return bool(list(done))
+
+
+async def _state(db: aiosqlite.Connection, request: str) -> State | None:
+    rows = list(await db.execute_fetchall("SELECT state FROM request_state WHERE request = ?", (request,)))
+    return State(rows[0][0]) if rows else None
+
+
+async def _leaves(db: aiosqlite.Connection) -> AsyncIterator[tuple[int, object]]:
+    """Yield seq and leaf of every entry, whatever their numbers."""
+    last = -(2**63)
+    while rows := list(
+        await db.execute_fetchall("SELECT seq, leaf FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (last, _PAGE))
+    ):
+        for seq, leaf in rows:
+            yield seq, leaf
+        last = rows[-1][0]
+
+
+async def _settle(db: aiosqlite.Connection) -> None:
+    """Copy what the WAL holds into the main file and sync that, before anything is built on it.
+
+    After a failed fsync, entries may be in the page cache alone, where we can read them and a power cut cannot: Linux
+    takes pages that it failed to write for clean, and the next fsync succeeds (https://lwn.net/Articles/752063/).
+    """
+    [(_, frames, done)] = await db.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+    if done != frames:
+        raise LedgerUnavailable(
+            f"the ledger cannot be written: {frames - done} of {frames} frames are kept back by a reader",
+            hint="end the program that has been reading the ledger",
+        )
+
+
+async def _discard(db: aiosqlite.Connection) -> None:
+    # It is broken already, or everything is committed: either way nothing can be lost by a close that fails.
+    with suppress(sqlite3.Error):
+        await db.close()
+
+
+async def _value(db: aiosqlite.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """The only value of the only row; LedgerBroken if there is no row."""
+    rows = list(await db.execute_fetchall(sql, parameters))
+    if not rows:
+        raise LedgerBroken([f"nothing found by {sql}"])
+    return rows[0][0]
+
+
+@contextmanager
+def _translated(*, running: bool = False) -> Iterator[None]:
+    """Turn what the storage says into our errors.
+
+    A ledger found foreign or broken refuses the start; once `running`, it is one more way of being unavailable.
+    """
+    try:
+        yield
+    except (ConfigError, LedgerBroken) as error:
+        if not running:
+            raise
+        hint = "stop the proxy, keep the file, and verify the ledger"
+        raise LedgerUnavailable(f"the ledger cannot be written: {error}", hint=hint) from error
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        if name == "SQLITE_NOTADB" and not running:
+            raise ConfigError(f"the ledger's file is no SQLite database ({error}): correct the path") from error
+        if name.startswith("SQLITE_CORRUPT") and not running:
+            raise LedgerBroken([f"the file is damaged: {error}"]) from error
+        # Extended names begin with the plain one: SQLITE_READONLY_DIRECTORY.
+        hint = next((hint for plain, hint in _HINTS.items() if name.startswith(plain)), "look at the ledger's disk")
+        raise LedgerUnavailable(f"the ledger cannot be written: {error} ({name})", hint=hint) from error
+    except OSError as error:
+        message = f"the ledger cannot be written: {error.strerror}"
+        raise LedgerUnavailable(message, hint="look at the ledger's disk, file and folder") from error

@@ -1,0 +1,302 @@
+"""What auditors read, from a ledger that is being written, closed, on a read-only medium, or spoiled."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.store.ledgers import VKEY, edited, held, note, one, opened, step
+
+from pgnotary.errors import ConfigError, LedgerBroken
+from pgnotary.ledger.checkpoint import verify
+from pgnotary.ledger.entries import EntryType, parse_entry
+from pgnotary.ledger.seals import check_opened
+from pgnotary.request.life import State
+from pgnotary.store import LedgerReader, StoredEntry
+from pgnotary.store.reader import SqliteReader
+from pgnotary.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    """A ledger of five entries, open."""
+    async with opened(path) as store:
+        [first, _] = await one(store, held("R-1"), note(1))
+        await one(store, note(2), held("R-2"))
+        await one(store, step(EntryType.WITHDRAWN, "R-1", first.leaf, State.HELD, State.WITHDRAWN))
+        yield store
+
+
+@pytest.fixture
+async def closed(store: SqliteStore, path: Path) -> Path:
+    """The same ledger, closed."""
+    await store.close()
+    return path
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgnotary.store.reader._PAGE", 2)
+
+
+def types(entries: Iterator[StoredEntry]) -> list[str]:
+    return [parse_entry(entry.raw).type.value for entry in entries]
+
+
+ALL = ["request", "forwarded", "forwarded", "request", "withdrawn"]
+
+
+@pytest.mark.parametrize("page", [1, 2, 5, 256])
+def test_entries_come_in_order_with_their_opened_seals(
+    store: SqliteStore, path: Path, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgnotary.store.reader._PAGE", page)
+    with SqliteReader(path) as reader:
+        found = list(reader.entries())
+    assert types(iter(found)) == ALL
+    for stored in found:
+        entry = parse_entry(stored.raw)
+        assert stored.opened.keys() == entry.seals.keys()
+        for name, (salt, value) in stored.opened.items():
+            check_opened(name, salt, value, entry.seals[name])
+    assert found[0].opened["statement"][1] == b"delete from t"
+
+
+def test_a_closed_ledger_reads_the_same_and_stays_the_same(closed: Path) -> None:
+    before = closed.read_bytes()
+    with SqliteReader(closed) as reader:
+        assert types(reader.entries()) == ALL
+    assert closed.read_bytes() == before
+
+
+def test_a_request_and_a_session_can_be_read_alone(store: SqliteStore, path: Path, small_pages: None) -> None:
+    with SqliteReader(path) as reader:
+        assert types(reader.entries_of_request("R-1")) == ["request", "withdrawn"]
+        assert types(reader.entries_of_session("S-1")) == ALL[:4]
+        assert types(reader.entries_of_request("R-3")) == []
+        assert next(reader.entries_of_request("R-2")).opened["statement"][1] == b"delete from t"
+
+
+def test_every_checkpoint_is_there_and_verifies(store: SqliteStore, path: Path, small_pages: None) -> None:
+    reader: LedgerReader = SqliteReader(path)
+    notes = list(reader.checkpoints())
+    assert [verify(note, VKEY).size for note in notes] == [0, 2, 4, 5]
+    assert notes[-1] == store.checkpoint()
+    assert isinstance(reader, SqliteReader)
+    reader.close()
+
+
+async def test_what_is_appended_while_reading_comes_with_the_next_reading(
+    store: SqliteStore, path: Path, small_pages: None
+) -> None:
+    with SqliteReader(path) as reader:
+        entries, notes = reader.entries(), reader.checkpoints()
+        next(entries), next(notes)
+        await one(store, note())
+        assert len(list(entries)) == 4
+        assert len(list(notes)) == 3
+        assert len(list(reader.entries())) == 6
+
+
+async def test_a_reader_between_two_pages_does_not_keep_the_wal_from_being_emptied(
+    store: SqliteStore, path: Path, small_pages: None
+) -> None:
+    with SqliteReader(path) as reader:
+        entries = reader.entries()
+        next(entries)
+        await one(store, note())
+        other = sqlite3.connect(path)
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
+        other.close()
+        assert len(list(entries)) == 4
+
+
+def test_a_redacted_value_is_not_opened_and_its_entry_stays(closed: Path) -> None:
+    edited(closed, "DELETE FROM sealed WHERE leaf = (SELECT leaf FROM entry WHERE seq = 0)")
+    with SqliteReader(closed) as reader:
+        found = list(reader.entries())
+    assert types(iter(found)) == ALL
+    assert [len(stored.opened) for stored in found] == [0, 0, 0, 1, 0]
+
+
+async def test_an_empty_ledger_has_no_entries_and_one_checkpoint(path: Path) -> None:
+    async with opened(path):
+        pass
+    with SqliteReader(path) as reader:
+        assert list(reader.entries()) == []
+        assert len(list(reader.checkpoints())) == 1
+
+
+# What is no ledger.
+
+
+def test_a_missing_file_is_named_and_not_made(path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"no ledger at {path}"):
+        SqliteReader(path)
+    assert not path.exists()
+
+
+def test_another_database_is_refused(path: Path) -> None:
+    edited(path, "CREATE TABLE entry(seq)")
+    with pytest.raises(ConfigError, match="not a pgnotary ledger"):
+        SqliteReader(path)
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    path.write_text("seq,leaf,raw\n" * 1000)
+    with pytest.raises(ConfigError, match="file is not a database"):
+        SqliteReader(path)
+
+
+def test_a_newer_schema_is_refused(closed: Path) -> None:
+    edited(closed, "PRAGMA user_version=2")
+    with pytest.raises(ConfigError, match="schema version 2, this pgnotary knows 1"):
+        SqliteReader(closed)
+
+
+# What was spoiled.
+
+LOOSE = (
+    "CREATE TABLE copy(seq INTEGER PRIMARY KEY, leaf, raw, time, type, request, session)",
+    "INSERT INTO copy SELECT * FROM entry",
+    "DROP TABLE entry",
+    "ALTER TABLE copy RENAME TO entry",
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (["DROP TABLE sealed"], "no such table"),
+        (["DROP TABLE entry"], "no such table"),
+        ([*LOOSE, "UPDATE entry SET raw = 'text' WHERE seq = 3"], "entry 3 is not made of bytes"),
+        ([*LOOSE, "UPDATE entry SET raw = 17 WHERE seq = 0"], "entry 0 is not made of bytes"),
+        (
+            [
+                "CREATE TABLE c AS SELECT leaf, name, salt, 'x' AS value FROM sealed",
+                "DROP TABLE sealed",
+                "ALTER TABLE c RENAME TO sealed",
+            ],
+            "a sealed value of entry 0 has not its types",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_a_fault(closed: Path, changes: list[str], fault: str) -> None:
+    edited(closed, *changes)
+    with SqliteReader(closed) as reader, pytest.raises(LedgerBroken, match=fault):
+        list(reader.entries())
+
+
+def test_a_checkpoint_that_is_no_text_is_a_fault(closed: Path) -> None:
+    edited(
+        closed,
+        "CREATE TABLE c(size INTEGER PRIMARY KEY, note)",
+        "INSERT INTO c SELECT size, CAST(note AS BLOB) FROM checkpoint",
+        "DROP TABLE checkpoint",
+        "ALTER TABLE c RENAME TO checkpoint",
+    )
+    with SqliteReader(closed) as reader, pytest.raises(LedgerBroken, match="over 0 entries is not a text"):
+        list(reader.checkpoints())
+
+
+@pytest.mark.parametrize("page", range(2, 20))
+def test_a_damaged_page_is_a_fault_or_changes_nothing(closed: Path, page: int) -> None:
+    with SqliteReader(closed) as reader:
+        before = list(reader.entries())
+    data = bytearray(closed.read_bytes())
+    assert len(data) > 4096 * 5
+    data[4096 * (page - 1) : 4096 * page] = b"\xa5" * len(data[4096 * (page - 1) : 4096 * page])
+    closed.write_bytes(data)
+    try:
+        with SqliteReader(closed) as reader:
+            assert list(reader.entries()) == before
+    except LedgerBroken:
+        pass
+
+
+def test_a_clean_ledger_has_no_index_faults(closed: Path, small_pages: None) -> None:
+    with SqliteReader(closed) as reader:
+        assert list(reader.index_faults()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE entry SET request = NULL WHERE seq = 4", "entry 4 says something else than its columns: request"),
+        ("UPDATE entry SET session = 'S-2' WHERE seq = 1", "entry 1 says something else than its columns: session"),
+        ("UPDATE entry SET time = '' WHERE seq = 2", "entry 2 says something else than its columns: time"),
+        ("UPDATE entry SET type = 'x' WHERE seq = 3", "entry 3 says something else than its columns: type"),
+        ("UPDATE entry SET leaf = zeroblob(32) WHERE seq = 0", "entry 0 says something else than its columns: leaf"),
+        ("UPDATE entry SET raw = zeroblob(9) WHERE seq = 0", "entry 0 cannot be read: not JSON"),
+    ],
+)
+def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault: str) -> None:
+    edited(closed, change)
+    with SqliteReader(closed) as reader:
+        [found] = reader.index_faults()
+    assert found.startswith(fault)
+
+
+# Permissions, which stop nobody who is root: a child of no privilege reads.
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def read_by_another(path: Path) -> str:
+    command = [sys.executable, "-m", "tests.store.test_reader", str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_ledger_on_a_read_only_medium_can_be_read(closed: Path, folder: Path) -> None:
+    shutil.copy(closed, folder / "copy")
+    (folder / "copy").chmod(0o444)
+    folder.chmod(0o555)
+    assert read_by_another(folder / "copy") == str(ALL)
+    assert [each.name for each in folder.iterdir()] == ["copy"]
+
+
+def test_entries_that_only_the_wal_holds_are_never_skipped(store: SqliteStore, path: Path, folder: Path) -> None:
+    for end in ("", "-wal"):
+        subprocess.run(["cp", f"{path}{end}", folder / f"copy{end}"], check=True)
+        (folder / f"copy{end}").chmod(0o444)
+    folder.chmod(0o555)
+    assert read_by_another(folder / "copy").endswith("its folder must let you open the WAL")
+    folder.chmod(0o777)
+    assert read_by_another(folder / "copy") == str(ALL)
+
+
+def test_a_file_that_may_not_be_read_is_named(closed: Path, folder: Path) -> None:
+    shutil.copy(closed, folder / "copy")
+    (folder / "copy").chmod(0o000)
+    folder.chmod(0o755)
+    assert read_by_another(folder / "copy") == (
+        f"{folder / 'copy'} cannot be read as a ledger: unable to open database file;"
+        " correct the path or its permissions"
+    )
+
+
+if __name__ == "__main__":
+    if os.getuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+    try:
+        with SqliteReader(sys.argv[1]) as reader:
+            print(types(reader.entries()))
+    except ConfigError as error:
+        print(error)
