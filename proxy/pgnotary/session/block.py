@@ -1,0 +1,58 @@
+"""The client's open transaction block: which approved statements it holds, and what its savepoints would undo.
+
+Transaction control that PostgreSQL has accepted enters; which approved statements it committed or undid leaves. The
+top transaction's fate alone would say "committed" of a statement whose savepoint was rolled back.
+"""
+
+from dataclasses import dataclass, field
+
+__all__ = ["Block", "Pending"]
+
+
+@dataclass(slots=True)
+class Pending:
+    """An approved statement that ran in a block and is not committed yet."""
+
+    request: str
+    leaf: bytes
+    """Of the newest entry in the request's life."""
+    rows: int | None
+    xid: str
+    doubtful: bool = False
+    """A record about it failed, and may have happened all the same: `leaf` may no longer be its newest entry."""
+
+
+@dataclass(slots=True)
+class Block:
+    """One transaction block."""
+
+    statements: int = 0
+    """How many statements of the client have run in it."""
+    pending: list[Pending] = field(default_factory=list)
+    _savepoints: list[tuple[str, int]] = field(default_factory=list)
+    """Name, and how many of `pending` had run when it was set; a name may stand here more than once."""
+
+    def savepoint(self, name: str) -> None:
+        """Set a savepoint."""
+        self._savepoints.append((name, len(self.pending)))
+
+    def release(self, name: str) -> None:
+        """Forget a savepoint and those after it; what ran since belongs to the outer level."""
+        if (at := self._find(name)) is not None:
+            del self._savepoints[at:]
+
+    def after(self, name: str) -> list[Pending]:
+        """Return what rolling back to a savepoint undoes; empty if there is no such savepoint."""
+        at = self._find(name)
+        return [] if at is None else self.pending[self._savepoints[at][1] :]
+
+    def rolled_back_to(self, name: str) -> None:
+        """Undo what ran since a savepoint; the savepoint itself stays."""
+        at = self._find(name)
+        if at is not None:
+            del self.pending[self._savepoints[at][1] :]
+            del self._savepoints[at + 1 :]
+
+    def _find(self, name: str) -> int | None:
+        found = [i for i, (known, _) in enumerate(self._savepoints) if known == name]
+        return found[-1] if found else None

@@ -1,0 +1,154 @@
+"""Transaction control, and the fate of approved statements in the client's own block.
+
+A block that the client opens is made READ WRITE, since default_transaction_read_only says otherwise, unless the client
+asked for READ ONLY. Once a block holds an approved statement, what ends or undoes it is durable in the ledger before it
+is sent, and the client's answer waits until the outcome is.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
+from pgnotary.judge.statement import Control, Part, Statement
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.life import Move, State
+from pgnotary.session.block import Block, Pending
+from pgnotary.session.outcomes import outcome
+from pgnotary.session.refuse import refuse
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import query
+
+__all__ = ["OutcomeUnknown", "control", "run_control", "settle"]
+
+_MAKE_WRITABLE = query(b"SET TRANSACTION READ WRITE")
+
+
+class OutcomeUnknown(StatementError):
+    """What became of a statement, or of a transaction, is not known, or not recorded; the session ends with it."""
+
+    sqlstate = "08007"
+
+
+def control(state: SessionState, statement: Statement, frame: Frame) -> Flow:
+    """Answer one statement of transaction control."""
+    try:
+        yield from run_control(state, statement.parts[0], frame.raw)
+    except LedgerUnavailable as error:
+        yield from refuse(state, error)
+        return
+    state.ready()
+
+
+def run_control(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+    """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send."""
+    match part.control:
+        case Control.BEGIN if state.status == IDLE:
+            return (yield from _begin(state, part, message))
+        case Control.COMMIT | Control.ROLLBACK:
+            return (yield from _end(state, part, message))
+        case Control.ROLLBACK_TO:
+            return (yield from _undo(state, part, message))
+    answer = yield from relay(message, unstoppable=True)
+    if state.block and answer.error is None:
+        if part.control is Control.SAVEPOINT:
+            state.block.savepoint(part.savepoint)
+        elif part.control is Control.RELEASE:
+            state.block.release(part.savepoint)
+    return answer
+
+
+def _begin(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+    answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
+    if answer.error is None and not part.read_only_block and not state.who.read_only:
+        made = yield from ask(_MAKE_WRITABLE)
+        if made.error is not None:
+            raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
+    if state.status == IN_BLOCK:
+        state.block = Block()
+    state.tell(answer.kept)
+    return answer
+
+
+def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+    pending = list(state.block.pending) if state.block else []
+    try:
+        yield from _announce(state, part, pending)
+    except LedgerUnavailable:
+        # What cannot be recorded is not committed; undoing it needs no record to be safe.
+        if part.control is Control.COMMIT:
+            raise
+    try:
+        answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
+    except UpstreamLost as lost:
+        _forget(state)
+        if part.control is not Control.COMMIT:
+            yield from settle(state, pending, State.ROLLED_BACK, why=str(lost))
+            raise
+        yield from settle(state, pending, State.UNKNOWN, why=str(lost))
+        raise OutcomeUnknown("the server went away during COMMIT: whether it committed is not known") from lost
+    fate = State.COMMITTED if answer.tags == ["COMMIT"] and answer.error is None else State.ROLLED_BACK
+    # An ending that was itself cancelled leaves the block open and failed: it can only be rolled back.
+    _forget(state)
+    if state.status == IDLE or part.chained:
+        state.block = Block() if state.status == IN_BLOCK else None
+    yield from settle(state, pending, fate, answer)
+    state.tell(answer.kept)
+    return answer
+
+
+def _undo(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+    undone = state.block.after(part.savepoint) if state.block else []
+    yield from _announce(state, part, undone)
+    answer = yield from relay(message, keep=Keep.COMPLETION if undone else Keep.NOTHING, unstoppable=True)
+    if answer.error is None and state.block:
+        state.block.rolled_back_to(part.savepoint)
+        yield from settle(state, undone, State.ROLLED_BACK, why=f"rolled back to savepoint {part.savepoint}")
+    state.tell(answer.kept)
+    return answer
+
+
+def _announce(state: SessionState, part: Part, pending: Sequence[Pending]) -> Flow:
+    """Record what is about to happen to approved statements, before it is sent."""
+    for one in _certain(pending):
+        body: dict[str, JSON] = {"action": str(part.control), "xid": one.xid}
+        if part.savepoint:
+            body["savepoint"] = part.savepoint
+        draft = Draft(EntryType.ENDING, body, session=state.who.session, request=one.request, after=one.leaf)
+        one.doubtful = True
+        (receipt,) = yield from write(draft)
+        one.leaf, one.doubtful = receipt.leaf, False
+
+
+def settle(
+    state: SessionState,
+    pending: Sequence[Pending],
+    fate: State,
+    answer: Answer | None = None,
+    *,
+    why: str = "",
+) -> Flow:
+    """Record the fate of approved statements; what cannot be recorded after the fact ends the session as unknown."""
+    error = answer.error if answer else None
+    try:
+        for one in _certain(pending):
+            draft = outcome(state, one.request, one.leaf, fate, rows=one.rows, xid=one.xid, error=error, why=why)
+            yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
+    except LedgerUnavailable as down:
+        detail = f"What the transaction did is {fate}, but the ledger could not be written."
+        raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
+
+
+def _certain(pending: Sequence[Pending]) -> Iterator[Pending]:
+    """Yield those whose newest entry is known, then raise LedgerUnavailable if there are others."""
+    yield from (one for one in pending if not one.doubtful)
+    if doubtful := [one.request for one in pending if one.doubtful]:
+        raise LedgerUnavailable(f"a record about {', '.join(doubtful)} failed: it is settled at the next start")
+
+
+def _forget(state: SessionState) -> None:
+    """Drop what is about to be settled, so that it is settled once."""
+    if state.block:
+        state.block.pending = []

@@ -1,0 +1,505 @@
+"""The session: cuts both streams into messages, runs one flow at a time, answers each event with actions.
+
+Events enter through `receive`, actions leave. A client's message is taken up only when the one before it is finished,
+so every statement is judged with the transaction status and settings that it will run under. A flow that fails in a way
+it does not handle ends the session: nothing is forwarded in doubt. What is behind a cut of the bytes cannot be felt
+before it: each message is dealt with to its end before the next one is looked at.
+"""
+
+from collections import deque
+from typing import Any
+
+from pgnotary.errors import (
+    ClientProtocolError,
+    LedgerUnavailable,
+    PgnotaryError,
+    ShuttingDown,
+    StatementError,
+    TooLarge,
+    UpstreamProtocolError,
+    UpstreamRefused,
+)
+from pgnotary.judge.settings import PINNED
+from pgnotary.ledger.canonical import MAX_INT
+from pgnotary.session import actions, events
+from pgnotary.session.events import Decided, Event, Now
+from pgnotary.session.farewell import farewell
+from pgnotary.session.query import on_query
+from pgnotary.session.refuse import refuse_extended, refuse_function_call
+from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import (
+    Answer,
+    Ask,
+    AwaitDecision,
+    AwaitRoom,
+    Ending,
+    Flow,
+    Keep,
+    Relay,
+    Step,
+    UpstreamLost,
+    Write,
+)
+from pgnotary.wire import messages
+from pgnotary.wire.frames import Frame, backend_frames, frontend_frames
+
+__all__ = ["MAX_MESSAGE_BYTES", "Session"]
+
+# A statement longer than this is refused from its length word. pgbouncer's default is 2 GiB, ours must fit a seal.
+MAX_MESSAGE_BYTES = 1 << 20
+
+# How much a client may send ahead while nothing is held; four of the longest messages.
+_MAX_QUEUED_BYTES = 4 * MAX_MESSAGE_BYTES
+
+# An answer to one of our own questions: an EXPLAIN or a few values.
+_MAX_ASKED_BYTES = 1 << 20
+
+# COMPLETION_TAG_BUFSIZE in src/include/tcop/cmdtag.h.
+_MAX_TAG_BYTES = 64
+
+_EXTENDED = frozenset((b"P", b"B", b"D", b"E", b"C"))
+_LATE_COPY = frozenset((b"d", b"c", b"f"))
+_ANSWERS = frozenset((b"T", b"D", b"C", b"I", b"E", b"H", b"d", b"c"))
+"""What PostgreSQL answers a Query with, beside CopyInResponse, ReadyForQuery and what may come at any time."""
+_STATUSES = frozenset((IDLE, IN_BLOCK, FAILED))
+_COPY_FAIL = b"f" + (4 + len(b"not carried\0")).to_bytes(4, "big") + b"not carried\0"
+_TRACKED = {name for name in PINNED if name != "backslash_quote"}
+
+
+class _Broken(StatementError):
+    """Something failed in a way that nothing here expects."""
+
+
+class Session:
+    """One client's conversation with one PostgreSQL session, from its first ReadyForQuery on."""
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+        self._from_client = frontend_frames(MAX_MESSAGE_BYTES)
+        self._from_upstream = backend_frames()
+        self._queue: deque[Frame] = deque()
+        self._queued_bytes = 0
+        self._flow: Flow | None = None
+        self._step: Step | None = None
+        self._answer = Answer()
+        self._asked_bytes = 0
+        self._sent = False
+        """What the step asks for is on its way to the server."""
+        self._decided: dict[str, Decided] = {}
+        """By request: a decision that lost its request must never be taken for one over another."""
+        self._ending: Ending | None = None
+        self._skipping = False
+        self._cancelling = False
+        self._noting = False
+        self._due = False
+        """A tick has passed since forwarded statements were last noted."""
+        self._upstream_gone = False
+        self._told_fatal = False
+        """The client has had a FATAL error from the server: nothing may follow it."""
+        self._last_words = b""
+        """A FATAL error from the server that the client has not had."""
+        self._parting: StatementError | None = None
+        """What the session ends with."""
+        self._saying_farewell = False
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether a Close was given; further events change nothing."""
+        return self._closed
+
+    def receive(self, event: Event, now: Now) -> list[actions.Action]:
+        """Take one event in and return what to do, in order."""
+        if self._closed:
+            return []
+        self._state.now = now
+        try:
+            self._take(event)
+        except StatementError as error:
+            self._part(error)
+        except UpstreamProtocolError as error:
+            self._distrust_upstream(error)
+        self._advance()
+        taken, self._state.actions = self._state.actions, []
+        return _joined(taken)
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _is_leaving(self) -> bool:
+        """Say whether nothing new is begun any more."""
+        return self._parting is not None or self._state.client_gone or self._upstream_gone
+
+    def _is_deaf_upstream(self) -> bool:
+        """Say whether nothing that the server says can matter any more."""
+        return self._upstream_gone or self._saying_farewell
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case events.ClientBytes(data):
+                self._hear_client(data)
+            case events.UpstreamBytes(data):
+                self._hear_upstream(data)
+            case events.ClientGone():
+                self._client_gone()
+            case events.UpstreamGone():
+                self._keep_last_words()
+                self._lose_upstream("the server closed the connection")
+            case events.Recorded(receipts):
+                self._resume(receipts)
+            case events.RecordFailed(error):
+                self._throw(error)
+            case events.Noted():
+                self._noting = False
+                if isinstance(self._step, AwaitRoom):
+                    self._resume(None)
+            case events.LedgerState(down):
+                self._ledger_turned(down)
+            case events.Decided(request):
+                self._decided[request] = event
+                self._settle()
+            case events.CancelRequested():
+                self._cancel()
+            case events.CancelDelivered():
+                self._cancelling = False
+                self._send()
+            case events.Tick():
+                self._due = True
+                self._settle()
+            case events.Shutdown():
+                self._part(ShuttingDown("terminating connection because pgnotary is stopping"))
+
+    def _hear_client(self, data: bytes) -> None:
+        if self._is_leaving():
+            return
+        for frame in self._from_client.feed(data):
+            self._enqueue(frame)
+            self._advance()
+            if self._is_leaving():
+                return
+
+    def _hear_upstream(self, data: bytes) -> None:
+        if self._is_deaf_upstream():
+            return
+        for frame in self._from_upstream.feed(data):
+            self._from_server(frame)
+            if self._flow is None:
+                self._advance()
+            if self._is_deaf_upstream():
+                return
+
+    def _ledger_turned(self, down: LedgerUnavailable | None) -> None:
+        self._state.ledger_down = down
+        if down is not None and isinstance(self._step, AwaitRoom):
+            # A copy: what is raised here must not carry the traces of other sessions.
+            self._throw(LedgerUnavailable(down.message, detail=down.detail, hint=down.hint))
+
+    def _client_gone(self) -> None:
+        self._state.client_gone = True
+        self._end(Ending.CLIENT_GONE)
+        if isinstance(self._step, Relay) and not self._step.unstoppable:
+            self._pass_cancel_on()
+
+    def _cancel(self) -> None:
+        if isinstance(self._step, Relay):
+            self._pass_cancel_on()
+        elif self._flow is not None:
+            self._end(Ending.CANCEL)
+
+    def _pass_cancel_on(self) -> None:
+        if not self._cancelling:
+            self._cancelling = True
+            self._state.actions.append(actions.CancelUpstream())
+
+    def _end(self, ending: Ending) -> None:
+        """Note what ends a hold; the end of the session outweighs a cancel."""
+        if self._ending is None or ending is not Ending.CANCEL:
+            self._ending = ending
+        if isinstance(self._step, AwaitRoom) and ending is not Ending.CANCEL and not self._saying_farewell:
+            self._drop()
+        self._settle()
+
+    def _drop(self) -> None:
+        """Forget a flow that has not begun to do anything."""
+        if self._flow is not None:
+            self._flow.close()
+        self._flow, self._step = None, None
+
+    def _settle(self) -> None:
+        """Resume a flow that waits for a decision with what has come, if anything has; a decision first."""
+        step = self._step
+        if not isinstance(step, AwaitDecision):
+            return
+        if (decided := self._decided.pop(step.request, None)) is not None:
+            self._resume(decided)
+        elif self._ending is not None:
+            ending, self._ending = self._ending, None
+            self._resume(ending)
+        elif self._state.now.monotonic >= step.deadline:
+            self._resume(Ending.EXPIRED)
+        elif self._state.now.monotonic >= step.remind_at:
+            self._resume(Ending.REMINDER)
+
+    # --- the client's messages --------------------------------------------------------------------------------------
+
+    def _enqueue(self, frame: Frame) -> None:
+        if frame.type == b"X":
+            self._client_gone()
+            return
+        self._queue.append(frame)
+        self._queued_bytes += len(frame.raw)
+        limit = self._state.rules.queue_bytes
+        if not isinstance(self._step, AwaitDecision):
+            limit = max(limit, _MAX_QUEUED_BYTES)
+        if self._queued_bytes > limit:
+            raise TooLarge(f"more than {limit} bytes of messages wait behind a statement that is held or running")
+
+    def _advance(self) -> None:
+        """Take up what waits, as long as nothing is under way."""
+        while self._flow is None and not self._closed:
+            if self._saying_farewell:
+                self._close()
+            elif self._is_leaving():
+                self._leave()
+            elif self._queue:
+                frame = self._queue.popleft()
+                self._queued_bytes -= len(frame.raw)
+                try:
+                    self._begin(frame)
+                except StatementError as error:
+                    self._part(error)
+            else:
+                break
+        self._note_forwarded()
+
+    def _begin(self, frame: Frame) -> None:
+        """Start what a client's message asks for; PostgreSQL skips everything but Sync after an extended error."""
+        if self._skipping and frame.type != b"S":
+            return
+        self._ending = None
+        match frame.type:
+            case b"Q":
+                self._run(on_query(self._state, frame))
+            case b"S":
+                self._skipping = False
+                self._state.ready()
+            case b"F":
+                self._run(refuse_function_call(self._state))
+            case kind if kind in _EXTENDED:
+                self._skipping = True
+                self._run(refuse_extended(self._state))
+            case b"H":
+                pass
+            case kind if kind in _LATE_COPY:
+                pass  # "stray CopyData outside COPY is ignored": the server does the same.
+            case _:
+                raise ClientProtocolError(f"message {frame.type!r} has no meaning here")
+
+    # --- the server's messages --------------------------------------------------------------------------------------
+
+    def _from_server(self, frame: Frame) -> None:
+        match frame.type:
+            case b"S":
+                self._parameter(frame)
+            case b"A":
+                self._state.tell(frame.raw)
+            case b"N":
+                if not isinstance(self._step, Ask):
+                    self._state.tell(frame.raw)
+            case _ if isinstance(self._step, Ask):
+                self._asked(frame)
+            case _ if isinstance(self._step, Relay):
+                self._relayed(frame, self._step)
+            case b"E":
+                # Nobody asked: the server is ending the session (an idle timeout, an administrator).
+                self._last_words = frame.raw
+                self._lose_upstream(f"the server ended the session: {messages.diagnostic(frame.body)}")
+            case _:
+                raise UpstreamProtocolError(f"message {frame.type!r} that nobody waits for")
+
+    def _parameter(self, frame: Frame) -> None:
+        name, value = messages.parse_parameter_status(frame.body)
+        if name in _TRACKED and value != PINNED[name]:
+            raise UpstreamProtocolError(f"{name} is {value} now, but pgnotary keeps it at {PINNED[name]}")
+        self._state.tell(frame.raw)
+
+    def _asked(self, frame: Frame) -> None:
+        self._asked_bytes += len(frame.raw)
+        if self._asked_bytes > _MAX_ASKED_BYTES:
+            raise UpstreamProtocolError("an answer to our own question has no end")
+        match frame.type:
+            case b"D":
+                self._answer.rows.append(messages.data_row(frame.body))
+            case b"C":
+                self._answer.tags.append(_tag(frame))
+            case b"E":
+                if self._answer.error is None:
+                    self._answer.error, self._answer.raw_error = messages.diagnostic(frame.body), frame.raw
+            case b"Z":
+                self._answered(frame)
+            case b"G" | b"H" | b"W":
+                raise UpstreamProtocolError("COPY in an answer to our own question")
+
+    def _relayed(self, frame: Frame, step: Relay) -> None:
+        match frame.type:
+            case b"Z":
+                self._answered(frame)
+                return
+            case b"C":
+                self._answer.tags.append(_tag(frame))
+            case b"E":
+                self._answer.error, self._answer.raw_error = messages.diagnostic(frame.body), frame.raw
+            case b"G":
+                # Only an unread text can get here; policy refuses COPY FROM STDIN.
+                self._state.actions.append(actions.ToUpstream(_COPY_FAIL))
+                return
+            case kind if kind not in _ANSWERS:
+                raise UpstreamProtocolError(f"message {kind!r} in the answer to a query")
+        if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and (self._answer.tags or self._answer.error)):
+            self._answer.keep(frame.raw)
+        else:
+            self._state.tell(frame.raw)
+
+    def _answered(self, frame: Frame) -> None:
+        if frame.body not in _STATUSES:
+            raise UpstreamProtocolError(f"transaction status {frame.body!r}")
+        self._state.status = frame.body
+        answer, self._answer, self._asked_bytes = self._answer, Answer(), 0
+        self._resume(answer)
+
+    # --- flows ------------------------------------------------------------------------------------------------------
+
+    def _run(self, flow: Flow) -> None:
+        self._flow = flow
+        self._resume(None)
+
+    def _resume(self, result: Any) -> None:
+        if self._flow is not None:
+            flow = self._flow
+            self._step_on(lambda: flow.send(result))
+
+    def _throw(self, error: PgnotaryError) -> None:
+        if self._flow is not None:
+            flow = self._flow
+            self._answer, self._asked_bytes = Answer(), 0
+            self._step_on(lambda: flow.throw(error))
+
+    def _step_on(self, go: Any) -> None:
+        self._step = None
+        try:
+            step: Step = go()
+        except StopIteration:
+            self._flow = None
+            return
+        except UpstreamLost:
+            self._flow = None
+            self._upstream_gone = True
+            return
+        except StatementError as error:
+            # What a flow ends with says more than why the session was ending already.
+            self._flow, self._parting = None, error
+            self._part(error)
+            return
+        except UpstreamProtocolError as error:
+            self._flow = None
+            self._distrust_upstream(error)
+            return
+        except PgnotaryError as error:
+            self._flow = None
+            self._part(_Broken(f"pgnotary cannot go on: {error}"))
+            return
+        self._step, self._sent = step, False
+        match step:
+            case Ask() | Relay():
+                self._send()
+            case Write(drafts, move):
+                self._state.actions.append(actions.Record(drafts, move))
+            case AwaitDecision():
+                self._settle()
+            case AwaitRoom():
+                if not self._noting:
+                    self._resume(None)
+                else:
+                    self._ledger_turned(self._state.ledger_down)
+
+    def _send(self) -> None:
+        """Send what the flow asks for; not while a cancel is on its way, which might hit this instead."""
+        if not isinstance(self._step, Ask | Relay) or self._sent:
+            return
+        if self._upstream_gone:
+            self._throw(UpstreamLost("the server has closed the connection"))
+        elif not self._cancelling:
+            self._sent = True
+            self._state.actions.append(actions.ToUpstream(self._step.messages))
+
+    def _note_forwarded(self) -> None:
+        log = self._state.log
+        if len(log) and not self._noting and (log.batch_ready or self._due) and not self._saying_farewell:
+            self._noting, self._due = True, False
+            self._state.actions.append(actions.Note(log.take()))
+
+    # --- endings ----------------------------------------------------------------------------------------------------
+
+    def _part(self, error: StatementError) -> None:
+        """End the session with `error` as soon as what is under way has settled its record."""
+        self._parting = self._parting or error
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._end(Ending.PARTING)
+
+    def _distrust_upstream(self, error: UpstreamProtocolError) -> None:
+        self._parting = self._parting or UpstreamRefused(f"the server broke the protocol: {error}")
+        self._lose_upstream(str(error))
+
+    def _keep_last_words(self) -> None:
+        """An error with no ReadyForQuery behind it is FATAL, in whatever language it says so."""
+        if isinstance(self._step, Relay) and self._step.keep is Keep.NOTHING:
+            self._told_fatal = self._answer.error is not None
+        elif not self._last_words:
+            self._last_words = self._answer.raw_error
+
+    def _lose_upstream(self, why: str) -> None:
+        self._upstream_gone = True
+        if isinstance(self._step, Ask | Relay):
+            self._throw(UpstreamLost(why))
+        else:
+            self._end(Ending.UPSTREAM_LOST)
+
+    def _leave(self) -> None:
+        """Say why if the client is still there, then settle the record."""
+        parting = self._parting
+        if parting is None and self._upstream_gone:
+            parting = UpstreamRefused("the server closed the connection")
+        if self._parting is None and self._last_words:
+            self._state.tell(self._last_words)
+        elif parting is not None and not self._told_fatal:
+            self._state.error(parting, severity="FATAL")
+        self._saying_farewell = True
+        self._run(farewell(self._state, f"{parting.sqlstate} {parting.message}" if parting else "client-gone"))
+
+    def _close(self) -> None:
+        if not self._upstream_gone:
+            self._state.actions.append(actions.ToUpstream(messages.TERMINATE))
+        self._state.actions.append(actions.Close())
+        self._closed = True
+
+
+def _tag(frame: Frame) -> str:
+    """Return a command tag that a ledger can hold."""
+    tag = messages.command_tag(frame.body)
+    if len(frame.body) > _MAX_TAG_BYTES or (messages.rows_of(tag) or 0) > MAX_INT:
+        raise UpstreamProtocolError(f"command tag {tag[:_MAX_TAG_BYTES]!r}")
+    return tag
+
+
+def _joined(found: list[actions.Action]) -> list[actions.Action]:
+    """Join neighbouring writes to the same side into one."""
+    joined: list[actions.Action] = []
+    for action in found:
+        match joined[-1] if joined else None, action:
+            case (actions.ToClient(before), actions.ToClient(data)):
+                joined[-1] = actions.ToClient(before + data)
+            case (actions.ToUpstream(before), actions.ToUpstream(data)):
+                joined[-1] = actions.ToUpstream(before + data)
+            case _:
+                joined.append(action)
+    return joined

@@ -1,0 +1,297 @@
+"""Running what was signed: at most once, at most as many rows as were signed, the record always one step ahead.
+
+An approved statement enters; its outcome is durable before the client hears of it. The order: BEGIN READ WRITE and the
+xid, `intent` durable, the client's own bytes, `executed(n)` durable, the row ceiling, COMMIT, `outcome` durable, the
+answer. In the client's own block the last three belong to its COMMIT or ROLLBACK.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
+from pgnotary.judge.statement import Control, Part, Statement
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.life import Move, State
+from pgnotary.session.block import Block, Pending
+from pgnotary.session.control import OutcomeUnknown
+from pgnotary.session.events import Decided
+from pgnotary.session.forward import follow_settings, relay_walled
+from pgnotary.session.outcomes import outcome
+from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import Diagnostic, query, rows_of
+
+__all__ = ["execute", "void"]
+
+_DURABLE_AND_XID = b"SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
+
+
+class _NotRun(StatementError):
+    """An approved statement that did not run, or did not stay."""
+
+    sqlstate = "55000"
+
+
+def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
+    """Run an approved statement and answer the client."""
+    wrapped = state.status == IDLE
+    bracket = bool(statement.parts[0].control)
+    try:
+        xid = yield from _open(state, statement, wrapped=wrapped)
+    except _NotRun as error:
+        yield from void(state, decided, str(error))
+        yield from refuse(state, error, decided.request)
+        return
+    except (UpstreamLost, UpstreamProtocolError) as lost:
+        yield from void(state, decided, str(lost))
+        raise
+    if _has_left(state):
+        yield from void(state, decided, "the client has gone")
+        return
+    try:
+        leaf = yield from _intend(state, decided, xid, wrapped=wrapped)
+    except LedgerUnavailable as error:
+        yield from _undo(state, wrapped=wrapped)
+        yield from refuse(state, error, decided.request)
+        return
+    run = _Run(state, decided, xid, leaf, wrapped=wrapped)
+    if _has_left(state):
+        yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
+        return
+    try:
+        kept = Keep.COMPLETION
+        answer = yield from (_run_bracket(state, statement) if bracket else relay(frame.raw, keep=kept))
+        yield from run.finish(statement, answer)
+    except (UpstreamLost, UpstreamProtocolError) as lost:
+        yield from run.settle(State.UNKNOWN, why=str(lost))
+        detail = (
+            f"{decided.request}: the server went away in transaction {xid}. Unless that committed, nothing changed."
+        )
+        hint = f"SELECT pg_xact_status('{xid}') tells whether it committed."
+        raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
+
+
+def _has_left(state: SessionState) -> bool:
+    """Say whether the client has gone by now: no client, no execution."""
+    return state.client_gone
+
+
+def void(state: SessionState, decided: Decided, why: str) -> Flow:
+    """Record that an approved statement does not run after all."""
+    draft = Draft(
+        EntryType.VOID,
+        {"why": why},
+        session=state.who.session,
+        request=decided.request,
+        after=decided.receipt.leaf,
+    )
+    try:
+        yield from write(draft, move=Move(decided.request, State.APPROVED, State.VOID))
+    except (LedgerUnavailable, RequestMoved):
+        return  # It stays approved and cannot run: only this session could have run it.
+
+
+def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Generator[Step, Any, str]:
+    """Open the transaction that the statement runs in and return its xid, as the server's decimal text."""
+    begin = _beginning(state, statement.parts[0], statement) if wrapped else b""
+    answer = yield from ask(query(begin + _DURABLE_AND_XID))
+    if answer.error is not None or not answer.rows or answer.rows[0][0] is None or state.status != IN_BLOCK:
+        if wrapped and state.status != IDLE:
+            yield from ask(query(b"ROLLBACK"))
+        raise _NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
+    return answer.rows[0][0]
+
+
+def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
+    """Return how our transaction begins: like the client's own, and READ WRITE unless the client wants it otherwise."""
+    begin = statement.slice(first) if first.control else b"BEGIN"
+    writable = not first.read_only_block and not state.who.read_only
+    return begin + (b"; SET TRANSACTION READ WRITE; " if writable else b"; ")
+
+
+def _intend(state: SessionState, decided: Decided, xid: str, *, wrapped: bool) -> Generator[Step, Any, bytes]:
+    body: dict[str, JSON] = {
+        "xid": xid,
+        "upstream_pid": state.who.upstream_pid,
+        "system_identifier": state.who.system_identifier,
+        "where": "wrapped" if wrapped else "block",
+    }
+    draft = Draft(
+        EntryType.INTENT, body, session=state.who.session, request=decided.request, after=decided.receipt.leaf
+    )
+    (receipt,) = yield from write(draft, move=Move(decided.request, State.APPROVED, State.INTENT))
+    return receipt.leaf
+
+
+def _undo(state: SessionState, *, wrapped: bool) -> Flow:
+    """Undo what has run, without a word to the client."""
+    if wrapped:
+        undone = yield from ask(query(b"ROLLBACK"))
+        if undone.error is not None or state.status != IDLE:
+            raise UpstreamProtocolError(f"ROLLBACK failed: {undone.error}")
+    else:
+        yield from fail_block(state)
+
+
+def _run_bracket(state: SessionState, statement: Statement) -> Generator[Step, Any, Answer]:
+    """Run the inner parts of `BEGIN; ...; COMMIT`, each its own message, all answers kept back in order."""
+    whole = Answer(kept=bytearray(_tag("BEGIN")))
+    for part in statement.parts[1:-1]:
+        message = query(statement.slice(part))
+        if part.harmless:
+            answer = yield from relay_walled(state, (part,), message, keep=Keep.ALL)
+        else:
+            answer = yield from relay(message, keep=Keep.ALL)
+        whole.keep(answer.kept)
+        whole.overflowed |= answer.overflowed
+        whole.tags += answer.tags
+        whole.error, whole.raw_error = answer.error, answer.raw_error
+        if answer.error is not None or whole.overflowed:
+            break
+    return whole
+
+
+def _tag(tag: str) -> bytes:
+    body = tag.encode() + b"\0"
+    return b"C" + (len(body) + 4).to_bytes(4, "big") + body
+
+
+class _Run:
+    """One execution from its intent to its outcome."""
+
+    def __init__(self, state: SessionState, decided: Decided, xid: str, leaf: bytes, *, wrapped: bool) -> None:
+        self._state = state
+        self._decided = decided
+        self._xid = xid
+        self._leaf = leaf
+        self._wrapped = wrapped
+        self._at = State.INTENT
+        self._rows: int | None = None
+        self._started = state.now.monotonic
+
+    def finish(self, statement: Statement, answer: Answer) -> Flow:
+        """Take the statement's answer to its outcome."""
+        if answer.error is not None:
+            yield from self._fail(statement, answer)
+            return
+        self._rows = _rows(statement, answer.tags)
+        if (refusal := self._refusal(answer)) is not None:
+            yield from _undo(self._state, wrapped=self._wrapped)
+            yield from self.settle(State.ROLLED_BACK, why=refusal.message)
+            yield from refuse(self._state, refusal, self._decided.request)
+            return
+        try:
+            yield from self._executed(answer.tags)
+        except LedgerUnavailable as error:
+            yield from _undo(self._state, wrapped=self._wrapped)
+            yield from refuse(self._state, error, self._decided.request)
+            return
+        follow_settings(self._state, tuple(part for part in statement.parts if not part.control))
+        if self._wrapped:
+            yield from self._commit(statement.parts[-1], statement, answer)
+        else:
+            self._leave_pending()
+            self._state.tell(answer.kept)
+            self._state.ready()
+
+    def _refusal(self, answer: Answer) -> StatementError | None:
+        """Say why what has run must not stay, if it must not."""
+        ceiling = self._decided.max_rows
+        if self._state.status != IN_BLOCK:
+            raise UpstreamProtocolError("the statement ended the transaction that it ran in")
+        if answer.overflowed:
+            what = f"{self._decided.request} rolled back: more results follow its first one than can be kept back"
+            return TooLarge(what, hint="Send its statements one by one.")
+        if ceiling is not None and (self._rows or 0) > ceiling:
+            message = f"{self._decided.request} rolled back: {self._rows} rows affected, approved for at most {ceiling}"
+            return _NotRun(
+                message, detail="Nothing was changed.", hint="Ask for a new decision over the present number."
+            )
+        if self._state.client_gone:
+            return _NotRun(f"{self._decided.request} rolled back: the client has gone")
+        return None
+
+    def _fail(self, statement: Statement, answer: Answer) -> Flow:
+        """The statement met an error of its own: nothing of it stays."""
+        if self._wrapped and not statement.parts[0].control:
+            yield from _undo(self._state, wrapped=True)
+        elif self._wrapped:
+            self._state.block = Block()  # The client's own BEGIN: its block is open and failed, as without us.
+        yield from self.settle(State.FAILED, error=answer.error)
+        self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
+        self._state.ready()
+
+    def _executed(self, tags: Sequence[str]) -> Flow:
+        body: dict[str, JSON] = {
+            "tags": list(tags[:200]),
+            "took_us": int((self._state.now.monotonic - self._started) * 1_000_000),
+        }
+        if self._rows is not None:
+            body["rows"] = self._rows
+        draft = Draft(
+            EntryType.EXECUTED,
+            body,
+            session=self._state.who.session,
+            request=self._decided.request,
+            after=self._leaf,
+        )
+        (receipt,) = yield from write(draft, move=Move(self._decided.request, State.INTENT, State.EXECUTED))
+        self._leaf, self._at = receipt.leaf, State.EXECUTED
+
+    def _commit(self, last: Part, statement: Statement, answer: Answer) -> Flow:
+        """End our own transaction, or the client's `...; COMMIT`, and answer once the outcome is durable."""
+        ending = query(statement.slice(last)) if last.control else query(b"COMMIT")
+        rolls_back = last.control is Control.ROLLBACK
+        ended = yield from ask(ending)
+        committed = ended.error is None and ended.tags == ["COMMIT"] and self._state.status == IDLE
+        if self._state.status != IDLE:
+            yield from _undo(self._state, wrapped=True)
+        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK, error=ended.error)
+        if ended.error is not None:
+            self._state.tell(ended.raw_error)
+        elif committed or rolls_back:
+            self._state.tell(answer.kept)
+            if last.control:
+                self._state.tell(_tag(ended.tags[0] if ended.tags else ""))
+        else:
+            self._state.error(_NotRun(f"{self._decided.request} was not committed: the server answered {ended.tags}"))
+        self._state.ready()
+
+    def _leave_pending(self) -> None:
+        """Its outcome is the block's."""
+        if self._state.block is None:
+            raise UpstreamProtocolError("a transaction block that we did not see begin")
+        self._state.block.statements += 1
+        self._state.block.pending.append(Pending(self._decided.request, self._leaf, self._rows, self._xid))
+
+    def settle(self, fate: State, *, error: Diagnostic | None = None, why: str = "") -> Flow:
+        """Record the outcome; if that fails after the fact the client is told that it is unknown."""
+        draft = outcome(
+            self._state,
+            self._decided.request,
+            self._leaf,
+            fate,
+            rows=self._rows,
+            xid=self._xid,
+            error=error,
+            why=why,
+        )
+        try:
+            yield from write(draft, move=Move(self._decided.request, self._at, fate))
+        except (LedgerUnavailable, RequestMoved) as failed:
+            # RequestMoved: a record that failed before this one has happened all the same.
+            detail = f"{self._decided.request} is {fate}, but the ledger could not be written."
+            hint = "pgnotary settles what it finds open when it is started again."
+            raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
+
+
+def _rows(statement: Statement, tags: Sequence[str]) -> int | None:
+    """Return how many rows the parts that wanted a signature counted in their tags, or None if none of them counts."""
+    parts = [part for part in statement.parts if not part.control]
+    if len(parts) == len(tags):
+        tags = [tag for part, tag in zip(parts, tags, strict=True) if not part.harmless]
+    counts = [rows for rows in map(rows_of, tags) if rows is not None]
+    return sum(counts) if counts else None

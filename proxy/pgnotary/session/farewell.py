@@ -1,0 +1,36 @@
+"""The end of a session: what is still open in its record is settled.
+
+An approved statement in a block that was never committed is rolled back by PostgreSQL when the connection ends; that is
+recorded as its outcome. If the ledger cannot be written the session still ends; what is missing shows as missing.
+"""
+
+from pgnotary.errors import LedgerUnavailable, RequestMoved
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.life import Move, State
+from pgnotary.session.outcomes import outcome
+from pgnotary.session.state import SessionState
+from pgnotary.session.steps import Flow, await_room, write
+
+__all__ = ["farewell"]
+
+
+def farewell(state: SessionState, why: str) -> Flow:
+    """Record how the session ended."""
+    try:
+        yield from await_room()
+        for pending in state.block.pending if state.block else ():
+            if pending.doubtful:
+                continue  # It is settled at the next start, when its newest entry can be read.
+            draft = outcome(
+                state,
+                pending.request,
+                pending.leaf,
+                State.ROLLED_BACK,
+                xid=pending.xid,
+                why="the session ended in its transaction",
+            )
+            yield from write(draft, move=Move(pending.request, State.EXECUTED, State.ROLLED_BACK))
+        counts = {"forwarded": state.forwarded, "held": state.held, "refused": state.refused}
+        yield from write(*state.log.take(), Draft(EntryType.CLOSED, {"why": why, **counts}, session=state.who.session))
+    except (LedgerUnavailable, RequestMoved):
+        return

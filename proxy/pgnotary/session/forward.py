@@ -1,0 +1,86 @@
+"""Forwarding what was judged harmless, behind the read-only wall.
+
+Outside a block the session's own default_transaction_read_only is the wall. Inside the client's read-write block each
+read runs in a savepoint that is read only, so that a view or an operator which reaches a writing function fails with
+25006 there too. What was forwarded is noted for the ledger.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import UpstreamProtocolError
+from pgnotary.judge.statement import Part, Statement, StatementClass
+from pgnotary.session.control import run_control
+from pgnotary.session.events import Now
+from pgnotary.session.state import IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, Keep, Step, ask, relay
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import query
+
+__all__ = ["follow_settings", "forward", "forward_bracket", "relay_walled"]
+
+_OPEN_WALL = query(b"SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on")
+_CLOSE_WALL = query(b"RELEASE SAVEPOINT pgnotary_read")
+
+# They run code of the database: functions, operators, casts, views. SHOW and SET do not.
+_RUNS_CODE = frozenset({StatementClass.SELECT, StatementClass.EXPLAIN, StatementClass.COPY_OUT})
+
+
+def forward(state: SessionState, statement: Statement, frame: Frame) -> Flow:
+    """Forward a text without transaction control, whole and byte for byte."""
+    started = state.now
+    answer = yield from relay_walled(state, statement.parts, frame.raw)
+    if answer.error is None:
+        follow_settings(state, statement.parts)
+    if state.block:
+        state.block.statements += 1
+    _note(state, statement.text, statement.parts[0].kind, started, answer)
+    state.ready()
+
+
+def relay_walled(
+    state: SessionState, parts: tuple[Part, ...], message: bytes, *, keep: Keep = Keep.NOTHING
+) -> Generator[Step, Any, Answer]:
+    """Relay a harmless message; inside a block behind a read-only savepoint if it runs code. Returns the answer."""
+    walled = state.status == IN_BLOCK and any(part.kind in _RUNS_CODE for part in parts)
+    if walled:
+        opened = yield from ask(_OPEN_WALL)
+        if opened.error is not None:
+            raise UpstreamProtocolError(f"no read-only savepoint could be set: {opened.error}")
+    answer = yield from relay(message, keep=keep)
+    if walled and answer.error is None:
+        closed = yield from ask(_CLOSE_WALL)
+        if closed.error is not None:
+            raise UpstreamProtocolError(f"the read-only savepoint could not be released: {closed.error}")
+    return answer
+
+
+def forward_bracket(state: SessionState, statement: Statement) -> Flow:
+    """Forward `BEGIN; ...; COMMIT` of harmless parts, each slice as its own message; stop where PostgreSQL would."""
+    started = state.now
+    answer = Answer()
+    for part in statement.parts:
+        message = query(statement.slice(part))
+        if part.control:
+            answer = yield from run_control(state, part, message)
+        else:
+            answer = yield from relay_walled(state, (part,), message)
+        if answer.error is not None:
+            break
+        follow_settings(state, (part,))
+    _note(state, statement.text, statement.parts[1].kind, started, answer)
+    state.ready()
+
+
+def follow_settings(state: SessionState, parts: tuple[Part, ...]) -> None:
+    """Follow changes of settings that concern us, after PostgreSQL has accepted them."""
+    for part in parts:
+        if part.setting is not None:
+            state.client_sets(part.setting.name, part.setting.values[0] if part.setting.values else None)
+
+
+def _note(state: SessionState, text: bytes, kind: StatementClass, started: Now, answer: Answer) -> None:
+    state.forwarded += 1
+    took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
+    sqlstate = (answer.error.sqlstate or "XX000") if answer.error else ""
+    state.log.add(text, kind, started.wall, took_us, answer.tags, sqlstate)

@@ -1,0 +1,199 @@
+"""A hold: the statement waits, people are asked, and exactly one thing ends it.
+
+A statement that policy wants signed enters; its execution or its refusal leaves. The order never changes: examined,
+`request` durable, previewed, `preview` durable, announced, then a decision, an expiry, or a withdrawal, whichever the
+store accepts first. Nothing of the statement is sent for execution here, and nothing is that its requester took back.
+"""
+
+from collections.abc import Generator
+from datetime import timedelta
+from typing import Any
+
+from pgnotary.errors import (
+    LedgerUnavailable,
+    NotCanonical,
+    NotSupported,
+    RequestMoved,
+    StatementError,
+    TooLarge,
+    UpstreamProtocolError,
+)
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.statement import Statement
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.context import Client, request_draft
+from pgnotary.request.decision import Answer
+from pgnotary.request.life import Move, State
+from pgnotary.request.preview import questions
+from pgnotary.session.actions import Announce, Retire
+from pgnotary.session.events import Decided
+from pgnotary.session.examine import Examination, NotExaminable, close, examine, measure
+from pgnotary.session.execute import execute, void
+from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.state import SessionState
+from pgnotary.session.steps import Ending, Flow, Step, UpstreamLost, await_decision, write
+from pgnotary.session.words import Held, held_notice, waiting_notice
+from pgnotary.wire.frames import Frame
+
+__all__ = ["hold"]
+
+
+# A decision is handed over as soon as it is durable; this is for one whose bearer was stopped in between.
+_DELIVERY_S = 10.0
+
+_ENDS_SESSION = frozenset({Ending.CLIENT_GONE, Ending.PARTING, Ending.UPSTREAM_LOST})
+
+
+class _Ended(StatementError):
+    """A hold that ended without an approval; `sqlstate` is set where it is raised."""
+
+
+class _SessionEnds(StatementError):
+    """A hold that ended with its session: what there is to say is said with that."""
+
+
+def hold(state: SessionState, statement: Statement, verdict: Verdict, frame: Frame) -> Flow:
+    """Hold a statement until it is decided, then run it or say no."""
+    try:
+        examination = yield from examine(state, statement)
+        if examination.several:
+            yield from close(state)
+            yield from refuse(state, _unreadable(verdict))
+            return
+        if examination.rejection:
+            yield from close(state)
+            yield from fail_block(state)
+            state.tell(examination.rejection)
+            state.ready()
+            return
+        held = yield from _ask_for_approval(state, statement, verdict, examination)
+    except (LedgerUnavailable, NotExaminable, TooLarge) as error:
+        yield from refuse(state, error)
+        return
+    try:
+        decided = yield from _wait(state, held)
+    except _Ended as ended:
+        yield from refuse(state, ended, held.request, sqlstate=ended.sqlstate)
+        return
+    except _SessionEnds:
+        return
+    said = f"by {decided.approver}: {decided.reason or '(no reason given)'}"
+    place = decided.receipt.entry.position.seq
+    if decided.answer is Answer.DENY:
+        detail = f"Not sent to the database. Ledger #{place}."
+        denied = _Ended(f"{held.request} denied {said}", detail=detail)
+        yield from refuse(state, denied, held.request, sqlstate="42501")
+        return
+    state.notice(f"{held.request} approved {said} (ledger #{place})")
+    yield from execute(state, statement, frame, decided)
+
+
+def _unreadable(verdict: Verdict) -> NotSupported:
+    return NotSupported(
+        "pgnotary cannot read this text with certainty, and it holds several statements",
+        detail=f"{verdict.reason[:1].upper()}{verdict.reason[1:]}. Nothing was sent.",
+        hint="Send them one at a time.",
+    )
+
+
+def _ask_for_approval(
+    state: SessionState, statement: Statement, verdict: Verdict, examination: Examination
+) -> Generator[Step, Any, Held]:
+    """Record request and preview, tell the client and the approvers."""
+    request = state.mint()
+    hold_s = min(state.rules.hold_s, examination.hold_limit_s or state.rules.hold_s)
+    who = state.who
+    client = Client(who.session, who.user, who.person, who.application, who.client, state.reason)
+    expires_at = state.now.wall + timedelta(seconds=hold_s)
+    deadline = state.now.monotonic + hold_s
+    draft = request_draft(request, statement, verdict, state.rules.profile, client, examination.server, expires_at)
+    try:
+        (asked,) = yield from write(draft, move=Move(request, None, State.HELD))
+    except (LedgerUnavailable, NotCanonical) as error:
+        yield from close(state)
+        raise (
+            error if isinstance(error, LedgerUnavailable) else TooLarge(f"the request cannot be recorded: {error}")
+        ) from error
+    try:
+        preview = yield from measure(state, request, asked.leaf, questions(statement))
+        yield from close(state)
+    except (UpstreamLost, UpstreamProtocolError):
+        yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)
+        raise
+    (previewed,) = yield from write(preview)
+    state.held += 1
+    in_block = examination.server.in_block
+    held = Held(request, asked, previewed, verdict, deadline, hold_s, expires_at, in_block=in_block)
+    state.notice(*held_notice(held, state.rules.approvers(), who.person), request=request)
+    state.actions.append(Announce(asked, previewed))
+    return held
+
+
+def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
+    """Return the decision; raises _Ended or _SessionEnds if the hold ended without one."""
+    remind_at = state.now.monotonic + state.rules.reminder_s
+    while True:
+        ending = yield from await_decision(held.request, held.deadline, remind_at)
+        if isinstance(ending, Decided):
+            state.actions.append(Retire(held.request))
+            return ending
+        if ending is not Ending.REMINDER:
+            break
+        remind_at = state.now.monotonic + state.rules.reminder_s
+        state.notice(*waiting_notice(held, state.now.monotonic), request=held.request)
+    if (yield from _withdraw(state, held.request, held.preview.leaf, ending)):
+        raise _ended(held, ending)
+    return (yield from _decided_first(state, held, ending))
+
+
+def _withdraw(state: SessionState, request: str, after: bytes, ending: Ending) -> Generator[Step, Any, bool]:
+    """Move the request out of the way; False if a decision was faster, which is then on its way to us."""
+    if ending is Ending.EXPIRED:
+        draft = Draft(EntryType.EXPIRED, {}, session=state.who.session, request=request, after=after)
+        move = Move(request, State.HELD, State.EXPIRED)
+    else:
+        by: dict[str, JSON] = {"by": ending.value}
+        draft = Draft(EntryType.WITHDRAWN, by, session=state.who.session, request=request, after=after)
+        move = Move(request, State.HELD, State.WITHDRAWN)
+    try:
+        yield from write(draft, move=move)
+    except RequestMoved:
+        return False
+    except LedgerUnavailable:
+        # Nothing may run and nothing can be recorded: the request stays open in the ledger, closed to decisions.
+        pass
+    state.actions.append(Retire(request))
+    return True
+
+
+def _decided_first(state: SessionState, held: Held, ending: Ending) -> Generator[Step, Any, Decided]:
+    """Return the decision that was faster than the deadline; what its requester took back stays undone all the same."""
+    limit = state.now.monotonic + _DELIVERY_S
+    found: Decided | Ending = ending
+    while not isinstance(found, Decided):
+        found = yield from await_decision(held.request, limit)
+        if found is Ending.EXPIRED:
+            state.actions.append(Retire(held.request))
+            raise _ended(held, ending)
+    state.actions.append(Retire(held.request))
+    if ending is Ending.EXPIRED or found.answer is Answer.DENY:
+        return found
+    yield from void(state, found, f"withdrawn by {ending.value} while it was being approved")
+    raise _ended(held, ending)
+
+
+def _ended(held: Held, ending: Ending) -> _Ended | _SessionEnds:
+    if ending in _ENDS_SESSION:
+        return _SessionEnds(f"{held.request} withdrawn")
+    if ending is Ending.EXPIRED:
+        waited = f"{held.hold_s / 60:.0f} min" if held.hold_s >= 60 else f"{held.hold_s:.0f} s"
+        error = _Ended(f"{held.request} expired: no decision in {waited}", hint="Run it again to ask again.")
+    else:
+        # Drivers know a cancelled statement by exactly these words.
+        error = _Ended(
+            "canceling statement due to user request",
+            detail=f"{held.request} was withdrawn. Nothing was sent.",
+        )
+    error.sqlstate = "57014"
+    return error

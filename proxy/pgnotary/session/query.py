@@ -1,0 +1,78 @@
+"""A simple query: judged as one, then forwarded, held or refused as one.
+
+A Query message enters; one flow answers it, ending in exactly one ReadyForQuery. In a failed block nothing is forwarded
+but the transaction control that can end it. While the ledger is down nothing is but a ROLLBACK.
+"""
+
+from contextlib import suppress
+
+from pgnotary.errors import InvalidText, LedgerUnavailable, NotSupported, StatementError
+from pgnotary.judge.policy import Action
+from pgnotary.judge.statement import Control, Statement, StatementClass
+from pgnotary.session.control import control
+from pgnotary.session.forward import forward, forward_bracket
+from pgnotary.session.hold import hold
+from pgnotary.session.refuse import refuse
+from pgnotary.session.state import FAILED, IDLE, SessionState
+from pgnotary.session.steps import Flow, await_room
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import query_text
+
+__all__ = ["on_query"]
+
+_ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
+
+
+class _BlockFailed(StatementError):
+    sqlstate = "25P02"
+
+
+def on_query(state: SessionState, frame: Frame) -> Flow:
+    """Answer one Query message."""
+    text = query_text(frame.body)
+    try:
+        statement, verdict = state.judge(text)
+    except InvalidText as error:
+        yield from refuse(state, error)
+        return
+    if state.log.full:
+        # If the ledger goes down meanwhile, the next line says so.
+        with suppress(LedgerUnavailable):
+            yield from await_room()
+    if state.ledger_down is not None and not _may_end_block(state, statement):
+        yield from refuse(state, state.ledger_down)
+    elif state.status == FAILED and not _may_run_in_failed_block(statement):
+        yield from refuse(
+            state,
+            _BlockFailed("current transaction is aborted, commands ignored until end of transaction block"),
+        )
+    elif verdict.action is Action.REFUSE:
+        state.refused += 1
+        state.log.add(text, verdict.kind, state.now.wall, 0, [], NotSupported.sqlstate, refused=True)
+        yield from refuse(
+            state,
+            NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent."),
+        )
+    elif len(statement.parts) > 1 and statement.parts[0].control and state.status != IDLE:
+        yield from refuse(
+            state,
+            NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block"),
+        )
+    elif verdict.action is Action.HOLD:
+        yield from hold(state, statement, verdict, frame)
+    elif len(statement.parts) > 1 and statement.parts[0].control:
+        yield from forward_bracket(state, statement)
+    elif statement.parts[0].control:
+        yield from control(state, statement, frame)
+    else:
+        yield from forward(state, statement, frame)
+
+
+def _may_run_in_failed_block(statement: Statement) -> bool:
+    part = statement.parts[0]
+    return len(statement.parts) == 1 and (part.control in _ENDS_FAILED_BLOCK or part.kind is StatementClass.EMPTY)
+
+
+def _may_end_block(state: SessionState, statement: Statement) -> bool:
+    """A plain ROLLBACK undoes; it may pass even when nothing can be recorded."""
+    return state.status != IDLE and len(statement.parts) == 1 and statement.parts[0].control is Control.ROLLBACK

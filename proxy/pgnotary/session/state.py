@@ -1,0 +1,115 @@
+"""What a session's flows share: who the client is, where its transaction stands, what may be said to it.
+
+Held by exactly one `Session`; flows read and change it between their steps. It performs nothing: what it is told to say
+or do becomes actions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from pgnotary.errors import LedgerUnavailable, StatementError
+from pgnotary.judge.policy import Profile, Verdict
+from pgnotary.judge.statement import Statement
+from pgnotary.session.actions import Action, ToClient
+from pgnotary.session.block import Block
+from pgnotary.session.events import Now
+from pgnotary.session.forwarded import ForwardLog
+from pgnotary.wire import messages
+from pgnotary.wire.messages import Diagnostic
+
+__all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionState"]
+
+IDLE, IN_BLOCK, FAILED = b"I", b"T", b"E"
+"""Transaction status as ReadyForQuery gives it."""
+
+# PostgreSQL still takes the last two, and treats them as ERROR.
+_ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
+
+Judge = Callable[[bytes], tuple[Statement, Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is connected to what; goes into every request."""
+
+    session: str
+    user: str
+    person: str
+    database: str
+    application: str
+    client: str
+    """The peer's address, for people."""
+    upstream_pid: int
+    system_identifier: str
+    read_only: bool = False
+    """No block is made READ WRITE: the server is a hot standby, or the client asked for read-only transactions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the configuration says about holding."""
+
+    profile: Profile
+    hold_s: float
+    reminder_s: float
+    preview_timeout_ms: int
+    queue_bytes: int
+    """How much of the client's later messages may wait behind a hold."""
+    approvers: Callable[[], tuple[str, ...]]
+    """The people on the roster now."""
+
+
+@dataclass(slots=True)
+class SessionState:
+    """The shared state of one session's flows."""
+
+    who: Identity
+    rules: Rules
+    judge: Judge
+    mint: Callable[[], str]
+    """Gives the id of the next request."""
+    now: Now
+    log: ForwardLog
+    status: bytes = IDLE
+    block: Block | None = None
+    reason: str = ""
+    """The engineer's words, from SET pgnotary.reason."""
+    quiet: bool = False
+    """client_min_messages is above NOTICE."""
+    client_gone: bool = False
+    ledger_down: LedgerUnavailable | None = None
+    forwarded: int = 0
+    held: int = 0
+    refused: int = 0
+    actions: list[Action] = field(default_factory=list)
+
+    def tell(self, data: bytes | bytearray) -> None:
+        """Send bytes to the client."""
+        if data and not self.client_gone:
+            self.actions.append(ToClient(bytes(data)))
+
+    def notice(self, message: str, detail: str = "", hint: str = "", request: str = "") -> None:
+        """Send a NOTICE, unless the client asked not to see any."""
+        if not self.quiet:
+            self.tell(messages.notice_response(_from_us("NOTICE", "00000", message, detail, hint, request)))
+
+    def error(self, error: StatementError, request: str = "", *, severity: str = "ERROR", sqlstate: str = "") -> None:
+        """Send an ErrorResponse; `sqlstate` overrides the error's own."""
+        diagnostic = _from_us(severity, sqlstate or error.sqlstate, error.message, error.detail, error.hint, request)
+        self.tell(messages.error_response(diagnostic))
+
+    def ready(self) -> None:
+        """Send ReadyForQuery with the true transaction status."""
+        self.tell(messages.ready_for_query(self.status))
+
+    def client_sets(self, name: str, value: str | None) -> None:
+        """Follow a setting that the client changed and that concerns us; None is its default."""
+        if name in ("", "client_min_messages"):
+            self.quiet = (value or "notice").lower() in _ABOVE_NOTICE
+        if name in ("", "pgnotary.reason"):
+            self.reason = value or ""
+
+
+def _from_us(severity: str, sqlstate: str, message: str, detail: str, hint: str, request: str) -> Diagnostic:
+    diagnostic = Diagnostic(severity=severity, sqlstate=sqlstate, message=message, detail=detail, hint=hint)
+    return replace(diagnostic, schema_name="pgnotary", constraint_name=request) if request else diagnostic

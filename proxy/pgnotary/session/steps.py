@@ -1,0 +1,164 @@
+"""The steps that a flow may wait for, and what it gets back.
+
+A flow is a generator that yields one `Step` and is resumed with its result; the helpers here give each step its type.
+`UpstreamLost` is thrown into a flow that waits for an answer when the server goes, `LedgerUnavailable` and
+`RequestMoved` into one whose record failed.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from pgnotary.errors import PgnotaryError
+from pgnotary.ledger.entries import Draft, Receipt
+from pgnotary.request.life import Move
+from pgnotary.session.events import Decided
+from pgnotary.wire.messages import Diagnostic
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "AwaitDecision",
+    "AwaitRoom",
+    "Ending",
+    "Flow",
+    "Keep",
+    "Relay",
+    "Step",
+    "UpstreamLost",
+    "Write",
+    "ask",
+    "await_decision",
+    "await_room",
+    "relay",
+    "write",
+]
+
+
+# What may be kept back of one answer: the results of later parts of the same string.
+_MAX_KEPT_BYTES = 8 << 20
+
+
+class UpstreamLost(PgnotaryError):
+    """PostgreSQL's connection ended while a flow was under way."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """PostgreSQL's whole answer to one piece of work, up to its ReadyForQuery."""
+
+    rows: list[tuple[str | None, ...]] = field(default_factory=list)
+    """Of our own questions only; a client's rows are never decoded."""
+    tags: list[str] = field(default_factory=list)
+    error: Diagnostic | None = None
+    raw_error: bytes = b""
+    """The ErrorResponse as it came, position and all."""
+    kept: bytearray = field(default_factory=bytearray)
+    """What was kept back from the client, for the flow to release."""
+    overflowed: bool = False
+    """More came than may be kept back: `kept` is empty, and what the message did must not stay."""
+
+    def keep(self, data: bytes | bytearray) -> None:
+        """Keep back some more."""
+        if not self.overflowed:
+            self.kept += data
+            if len(self.kept) > _MAX_KEPT_BYTES:
+                self.overflowed = True
+                self.kept.clear()
+
+
+class Keep(Enum):
+    """What of an answer waits for the flow's word before the client may have it."""
+
+    NOTHING = "nothing"
+    COMPLETION = "completion"
+    """Everything from the first CommandComplete or ErrorResponse on."""
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Our own question; the client sees nothing of it. The messages lead to exactly one ReadyForQuery."""
+
+    messages: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The client's own message; its answer goes to the client, without the ReadyForQuery."""
+
+    messages: bytes
+    keep: Keep = Keep.NOTHING
+    unstoppable: bool = False
+    """A client that leaves does not take it back: it ends or undoes a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Entries that must be durable before the flow goes on."""
+
+    drafts: tuple[Draft, ...]
+    move: Move | None
+
+
+class Ending(Enum):
+    """What ends a hold, or interrupts it, other than a decision."""
+
+    EXPIRED = "expired"
+    CANCEL = "cancel"
+    CLIENT_GONE = "client-gone"
+    PARTING = "parting"
+    """The session ends: the proxy stops, the client broke the protocol or queued too much."""
+    UPSTREAM_LOST = "upstream-lost"
+    REMINDER = "reminder"
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitDecision:
+    """Nothing until a decision over this request or an ending; `deadline` and `remind_at` are monotonic seconds."""
+
+    request: str
+    deadline: float
+    remind_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRoom:
+    """Nothing until the outstanding note of forwarded statements is durable."""
+
+
+Step = Ask | Relay | Write | AwaitDecision | AwaitRoom
+Flow = Generator[Step, Any, None]
+"""A flow whose result nobody waits for."""
+
+
+def ask(messages: bytes) -> Generator[Step, Any, Answer]:
+    """Put our own question and return the answer."""
+    answer: Answer = yield Ask(messages)
+    return answer
+
+
+def relay(messages: bytes, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False) -> Generator[Step, Any, Answer]:
+    """Send the client's message on and return what came, after the client has got it."""
+    answer: Answer = yield Relay(messages, keep, unstoppable)
+    return answer
+
+
+def write(*drafts: Draft, move: Move | None = None) -> Generator[Step, Any, tuple[Receipt, ...]]:
+    """Return receipts once the drafts are durable."""
+    receipts: tuple[Receipt, ...] = yield Write(drafts, move)
+    return receipts
+
+
+def await_decision(
+    request: str, deadline: float, remind_at: float = float("inf")
+) -> Generator[Step, Any, Decided | Ending]:
+    """Return what came first."""
+    ending: Decided | Ending = yield AwaitDecision(request, deadline, remind_at)
+    return ending
+
+
+def await_room() -> Generator[Step, Any, None]:
+    """Return when forwarded statements can be noted again; LedgerUnavailable if that cannot be awaited."""
+    yield AwaitRoom()

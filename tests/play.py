@@ -1,0 +1,675 @@
+"""`Play`: a conversation with one session core, written down as a story.
+
+What happens enters with `>>`: a str is a Query of the client, any event of `pgnotary.session.events` is itself, and the
+words of this module (`approve()`, `after(30)`, `durable`) make their events. What must follow is asked for with `<<`,
+a line for each thing that left the session, in the order it left, each side in PostgreSQL's own words:
+
+    play >> "delete from orders" << until("announce R-1")
+    play >> approve() << "retire R-1" << "client NOTICE 00000 R-1 approved by bo..." << "upstream BEGIN..."
+
+A line that ends in `...` asks for its beginning only. Nothing may happen while a line was not asked for, and none may
+be left at the end. A mismatch prints the whole conversation.
+
+Behind the session stand a model of PostgreSQL and one of the ledger, so that a story tells only what it is about. Both
+answer at once, one thing after the other, unless they are told not to (`by_hand=True`): then `durable` and `answers`
+make them go on. The ledger keeps the table of a request's life and the links between its entries, as a store does.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
+from pgnotary.judge.policy import PROFILES, Verdict, verdict
+from pgnotary.judge.reading import read
+from pgnotary.judge.statement import Statement
+from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
+from pgnotary.ledger.seals import commitment
+from pgnotary.request.decision import Answer
+from pgnotary.request.life import Move, State
+from pgnotary.session import actions, events
+from pgnotary.session.actions import Action
+from pgnotary.session.core import Session
+from pgnotary.session.events import Decided, Event, Now
+from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.state import Identity, Rules, SessionState
+from pgnotary.wire import messages
+from pgnotary.wire.frames import Frame, FrameCutter, backend_frames, frontend_frames
+from pgnotary.wire.messages import Diagnostic
+
+__all__ = [
+    "CLIENT_GONE",
+    "LEDGER",
+    "SERVER_GONE",
+    "SESSION",
+    "Call",
+    "Ledger",
+    "Play",
+    "ScriptedServer",
+    "after",
+    "answers",
+    "approve",
+    "command",
+    "deny",
+    "durable",
+    "error",
+    "judge",
+    "ledger_is_back",
+    "ledger_is_down",
+    "message",
+    "not_recorded",
+    "ready",
+    "row",
+    "server",
+    "until",
+]
+
+LEDGER = "shop.example/ledger"
+SESSION = "S-00000001"
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+CLIENT_GONE = events.ClientGone()
+SERVER_GONE = events.UpstreamGone()
+DOWN = LedgerUnavailable("the ledger cannot be written: disk full", hint="make room")
+
+
+@cache
+def judge(text: bytes) -> tuple[Statement, Verdict]:
+    """Judge as the default profile does."""
+    statement = read(text)
+    return statement, verdict(statement, PROFILES["default"])
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def message(kind: str, body: bytes = b"") -> bytes:
+    """Any message, of either side."""
+    return kind.encode() + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def command(tag: str) -> bytes:
+    """CommandComplete."""
+    return message("C", tag.encode() + b"\0")
+
+
+def ready(status: str) -> bytes:
+    """ReadyForQuery."""
+    return messages.ready_for_query(status.encode())
+
+
+def error(sqlstate: str, text: str, severity: str = "ERROR") -> bytes:
+    """ErrorResponse."""
+    return messages.error_response(Diagnostic(severity=severity, sqlstate=sqlstate, message=text))
+
+
+def row(*values: str | None) -> bytes:
+    """DataRow."""
+    found = len(values).to_bytes(2, "big")
+    for value in values:
+        raw = value.encode() if value is not None else b""
+        found += (len(raw) if value is not None else -1).to_bytes(4, "big", signed=True) + raw
+    return message("D", found)
+
+
+_COLUMNS = message("T", b"\0\0")
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Savepoint:
+    name: str
+    read_only: bool
+    changed: int
+
+
+@dataclass(slots=True)
+class ScriptedServer:
+    """A small PostgreSQL: transaction status, savepoints, READ ONLY, and answers that a test sets for a text.
+
+    Changes (INSERT, UPDATE, DELETE and the like) succeed only in a READ WRITE transaction: otherwise 25006. `changed`
+    lists those that did, `committed` those that a COMMIT made last.
+    """
+
+    by_hand: bool = False
+    default_read_only: bool = True
+    status: str = "I"
+    read_only: bool = True
+    savepoints: list[_Savepoint] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    """The text of every Query, in order."""
+    writable: list[str] = field(default_factory=list)
+    """Those Queries that could have written: they came while the transaction was READ WRITE."""
+    changed: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+    scripted: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    interrupted: list[str] = field(default_factory=list)
+    """The Queries that a cancel has hit."""
+    cancelled: bool = False
+    """A cancel hits the next Query."""
+    _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
+    _skipping: bool = False
+    _xid: int = 770
+
+    def on(self, text: str, *frames: bytes) -> Self:
+        """Answer this statement so; an ErrorResponse among the frames fails the transaction, as it would."""
+        self.scripted[text] = frames
+        return self
+
+    def hear(self, data: bytes) -> bytes:
+        """Take bytes in and return the answer to what they complete."""
+        return b"".join(map(self._answer, self._cutter.feed(data)))
+
+    def _answer(self, frame: Frame) -> bytes:
+        kind = frame.type.decode()
+        if kind == "Q":
+            return self._query(frame.body[:-1].decode()) + ready(self.status)
+        if kind == "S":
+            self._skipping = False
+            return ready(self.status)
+        if self._skipping or kind in "Xfdc":
+            return b""
+        if kind == "P":
+            name, text, _ = frame.body.split(b"\0", 2)
+            self.heard.append(f"{name.decode()}: {text.decode()}")
+            failing = self._scripted_error(text.decode())
+            self._skipping = bool(failing)
+            return failing or message("1")
+        if kind == "C":
+            return message("3")
+        self._skipping = True
+        return self._fail("26000", "prepared statement does not exist")
+
+    def _scripted_error(self, text: str) -> bytes:
+        frames = self.scripted.get(f"PARSE {text}", ())
+        if frames and self.status == "T":
+            self.status = "E"
+        return b"".join(frames)
+
+    def _query(self, text: str) -> bytes:
+        """Answer a whole string: in one implicit transaction, up to the first error."""
+        self.heard.append(text)
+        if not self.read_only:
+            self.writable.append(text)
+        if self.cancelled:
+            self.cancelled = False
+            self.interrupted.append(text)
+            return self._fail("57014", "canceling statement due to user request")
+        if text in self.scripted:
+            return self._run(text)
+        found = b""
+        for one in filter(None, (part.strip() for part in text.split(";"))):
+            answer = self._run(one)
+            found += answer
+            if _fails(answer):
+                break
+        return found or message("I")
+
+    def _fail(self, sqlstate: str, text: str) -> bytes:
+        self.status = "E" if self.status == "T" else self.status
+        return error(sqlstate, text)
+
+    def _run(self, text: str) -> bytes:
+        words = text.upper().split()
+        if self.status == "E" and words[0] not in ("ROLLBACK", "ABORT", "COMMIT", "END"):
+            return self._fail("25P02", "current transaction is aborted")
+        if words[0] in _CHANGES and self.read_only:
+            return self._fail("25006", f"cannot execute {words[0]} in a read-only transaction")
+        if text in self.scripted:
+            found = b"".join(self.scripted[text])
+            if _fails(found):
+                if words[0] in ("COMMIT", "END"):
+                    self._end("ROLLBACK", chained=False)
+                self.status = "E" if self.status == "T" else self.status
+                return found
+        elif words[0] in _CONTROL:
+            return self._control(words[0], words, text)
+        else:
+            found = self._work(words[0], text)
+        if words[0] in _CHANGES:
+            (self.changed if self.status == "T" else self.committed).append(text)
+        return found
+
+    def _control(self, word: str, words: Sequence[str], text: str) -> bytes:
+        name = words[-1].lower()
+        match word:
+            case "BEGIN" | "START":
+                self.status = "T"
+                self.read_only = "READ ONLY" in text.upper() or (
+                    self.default_read_only and "READ WRITE" not in text.upper()
+                )
+                return command("BEGIN")
+            case "ROLLBACK" if "TO" in words:
+                places = [i for i, each in enumerate(self.savepoints) if each.name == name]
+                if not places:
+                    return self._fail("3B001", f"savepoint {name} does not exist")
+                del self.savepoints[places[-1] + 1 :]
+                self.read_only = self.savepoints[-1].read_only
+                del self.changed[self.savepoints[-1].changed :]
+                self.status = "T"
+                return command("ROLLBACK")
+            case "SAVEPOINT":
+                self.savepoints.append(_Savepoint(name, self.read_only, len(self.changed)))
+                return command("SAVEPOINT")
+            case "RELEASE":
+                while self.savepoints:
+                    last = self.savepoints.pop()
+                    self.read_only = last.read_only
+                    if last.name == name:
+                        return command("RELEASE")
+                return self._fail("3B001", f"savepoint {name} does not exist")
+        return self._end(word, chained="CHAIN" in words)
+
+    def _end(self, word: str, *, chained: bool) -> bytes:
+        commits = word in ("COMMIT", "END") and self.status != "E"
+        if commits:
+            self.committed += self.changed
+        self.changed.clear()
+        self.savepoints.clear()
+        self.status = "T" if chained else "I"
+        self.read_only = self.read_only if chained else self.default_read_only
+        return command("COMMIT" if commits else "ROLLBACK")
+
+    def _work(self, word: str, text: str) -> bytes:
+        upper = text.upper()
+        if word == "SET":
+            if "READ WRITE" in upper:
+                self.read_only = False
+            elif "TRANSACTION_READ_ONLY = ON" in upper or "READ ONLY" in upper:
+                self.read_only = True
+            return command("SET")
+        if word in _CHANGES:
+            return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
+        if "pg_current_xact_id()" in text:
+            self._xid += 1
+            return _COLUMNS + row(str(self._xid)) + command("SELECT 1")
+        if "current_user, session_user" in text:
+            return _COLUMNS + row("app_rw", "app_rw", '"$user", public', "0", "0", "0") + command("SELECT 1")
+        if word == "EXPLAIN":
+            return _COLUMNS + row(_PLAN) + command("EXPLAIN")
+        if word == "SELECT" and "count(*)" in text:
+            return _COLUMNS + row("5") + command("SELECT 1")
+        return _COLUMNS + row("1") + command("SHOW" if word == "SHOW" else "SELECT 1")
+
+
+def _fails(answer: bytes) -> bool:
+    return any(frame.type == b"E" for frame in backend_frames().feed(answer))
+
+
+_CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
+_COUNTED = frozenset({"UPDATE", "DELETE", "MERGE"})
+_CHANGES = _COUNTED | {"INSERT", "TRUNCATE", "DROP", "CREATE", "ALTER", "GRANT", "CALL", "DO", "LOCK"}
+_PLAN = (
+    '[{"Plan": {"Node Type": "ModifyTable", "Plan Rows": 0,'
+    ' "Plans": [{"Parent Relationship": "Outer", "Plan Rows": 4}]}}]'
+)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A ledger in memory. It makes a move only from the state that the table knows, and checks each `after`."""
+
+    by_hand: bool = False
+    entries: list[Entry] = field(default_factory=list)
+    states: dict[str, State] = field(default_factory=dict)
+    last: dict[str, bytes] = field(default_factory=dict)
+    fails: dict[str, bool] = field(default_factory=dict)
+    """By entry type: the next Record with such an entry fails; True: though it was written all the same."""
+
+    def record(self, action: actions.Record) -> Event:
+        """Make a group durable and return what the session is told."""
+        move = action.move
+        if move and self.states.get(move.request) != move.of:
+            return events.RecordFailed(RequestMoved(move.request, self.states.get(move.request)))
+        failing = [self.fails.pop(draft.type.value) for draft in action.drafts if draft.type.value in self.fails]
+        if failing and not failing[0]:
+            return events.RecordFailed(DOWN)
+        receipts = tuple(map(self.append, action.drafts))
+        if move:
+            self.states[move.request] = move.to
+        return events.RecordFailed(DOWN) if failing else events.Recorded(receipts)
+
+    def append(self, draft: Draft) -> Receipt:
+        """Place one draft."""
+        seq = len(self.entries)
+        if draft.request is not None:
+            known = self.last.get(draft.request)
+            assert draft.after == known, f"{draft.type} of {draft.request} does not follow the entry before it"
+        opened = {name: (bytes([seq % 256, n]) * 16, value) for n, (name, value) in enumerate(draft.sealed.items())}
+        sealed = {name: commitment(name, salt, value) for name, (salt, value) in opened.items()}
+        prev = self.entries[-1].leaf if self.entries else FIRST_PREV
+        position = Position(LEDGER, seq, prev, START + timedelta(seconds=seq))
+        entry = parse_entry(encode_entry(draft, position, sealed))
+        self.entries.append(entry)
+        if draft.request is not None:
+            self.last[draft.request] = entry.leaf
+        return Receipt(entry, opened)
+
+    def decide(self, request: str, answer: Answer, max_rows: int | None, reason: str) -> Decided:
+        """Make a decision durable, as the desk does; the move must still be possible."""
+        to = State.APPROVED if answer is Answer.APPROVE else State.DENIED
+        move = Move(request, self.states[request], to)
+        body = {"approver": "bo", "answer": answer.value}
+        receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
+        self.states[request] = move.to
+        return Decided(request, answer, "bo", reason, max_rows, receipt)
+
+    def life(self, request: str) -> list[str]:
+        """What the ledger tells about a request, in the words of a play."""
+        return [_entry_line(entry.type, entry.body) for entry in self.entries if entry.request == request]
+
+    def body(self, type_: str, request: str = "R-1") -> dict[str, Any]:
+        """The fields of the newest entry of a type."""
+        found = [each for each in self.entries if each.type.value == type_ and each.request in (request, None)]
+        return dict(found[-1].body)
+
+
+def _entry_line(type_: EntryType, body: Any) -> str:
+    more = body.get("result") or body.get("answer") or body.get("by") or body.get("action") or ""
+    return f"{type_.value} {more}".strip()
+
+
+# --- the play ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Something that happens, done by the play: `do` returns the events that it makes."""
+
+    name: str
+    do: "Callable[[Play], Iterable[Event]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """All lines up to and including this one, whatever they are."""
+
+    line: str
+
+
+Happening: TypeAlias = str | Event | Call
+Expected: TypeAlias = str | Until | Sequence[str]
+
+
+class Play:
+    """One conversation. Options that begin with `user_` belong to the client's identity, others to the rules."""
+
+    def __init__(
+        self,
+        *,
+        by_hand: bool = False,
+        user_read_only: bool = False,
+        hold_s: float = 900.0,
+        reminder_s: float = 30.0,
+        queue_bytes: int = 4_096,
+        session: Callable[[SessionState], Session] = Session,
+    ) -> None:
+        self.server = ScriptedServer(by_hand=by_hand)
+        self.ledger = Ledger(by_hand=by_hand)
+        self.clock = 1_000.0
+        self.said: list[Action] = []
+        self.recorded: list[actions.Record] = []
+        """Outstanding groups, when the ledger is worked by hand."""
+        self.noted: list[actions.Note] = []
+        self.story: list[str] = []
+        self.unread: deque[str] = deque()
+        self.failed = False
+        self._heard: deque[bytes] = deque()
+        self._events: deque[Event] = deque()
+        self._to_client = backend_frames()
+        self._to_upstream = frontend_frames(1 << 30)
+        numbers = iter(range(1, 10_000))
+        identity = Identity(
+            session=SESSION,
+            user="eva",
+            person="eva",
+            database="shop",
+            application="psql",
+            client="10.2.0.7:50123",
+            upstream_pid=4711,
+            system_identifier="7400000000000000001",
+            read_only=user_read_only,
+        )
+        rules = Rules(
+            profile=PROFILES["default"],
+            hold_s=hold_s,
+            reminder_s=reminder_s,
+            preview_timeout_ms=2_000,
+            queue_bytes=queue_bytes,
+            approvers=lambda: ("bo", "eva"),
+        )
+        self.state = SessionState(identity, rules, judge, lambda: f"R-{next(numbers)}", self.now, ForwardLog(SESSION))
+        self.session = session(self.state)
+
+    @property
+    def now(self) -> Now:
+        """The two clocks, which only `after` moves."""
+        return Now(self.clock, START + timedelta(seconds=self.clock))
+
+    # What happens.
+
+    def __rshift__(self, happening: Happening) -> Self:
+        if self.unread:
+            self._mismatch(f"nobody asked for: {self.unread[0]}")
+        match happening:
+            case str(text):
+                self.story.append(f">> client {text}")
+                self._events.append(events.ClientBytes(messages.query(text.encode())))
+            case Call(name, do):
+                self.story.append(f">> {name}")
+                self._events.extend(do(self))
+            case _:
+                self.story.append(f">> {happening!r:.100}")
+                self._events.append(happening)
+        self.run()
+        return self
+
+    def run(self) -> None:
+        """Let everything happen that waits."""
+        while self._events:
+            self.receive(self._events.popleft())
+
+    def receive(self, event: Event) -> list[Action]:
+        """Give the session one event and perform what it says."""
+        found = self.session.receive(event, self.now)
+        for action in found:
+            self.said.append(action)
+            self._perform(action)
+        return found
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case actions.ToClient(data):
+                self._say(*map(_client_line, self._to_client.feed(data)))
+            case actions.ToUpstream(data):
+                self._say(*map(_upstream_line, self._to_upstream.feed(data)))
+                if self.server.by_hand:
+                    self._heard.append(data)
+                elif answer := self.server.hear(data):
+                    self._events.append(events.UpstreamBytes(answer))
+            case actions.Record(drafts):
+                self._say("record " + " + ".join(_entry_line(draft.type, draft.body) for draft in drafts))
+                if self.ledger.by_hand:
+                    self.recorded.append(action)
+                else:
+                    self._events.append(self.ledger.record(action))
+            case actions.Note(drafts):
+                self._say(f"note {sum(str(draft.body).count('took_us') for draft in drafts)}")
+                if self.ledger.by_hand:
+                    self.noted.append(action)
+                else:
+                    for draft in drafts:
+                        self.ledger.append(draft)
+                    self._events.append(events.Noted())
+            case actions.Announce(request):
+                self._say(f"announce {request.entry.request}")
+            case actions.Retire(request):
+                self._say(f"retire {request}")
+            case actions.CancelUpstream():
+                self._say("cancel")
+            case actions.Close():
+                self._say("close")
+
+    def _say(self, *lines: str) -> None:
+        self.unread.extend(lines)
+
+    # What must follow.
+
+    def __lshift__(self, expected: Expected) -> Self:
+        match expected:
+            case str(line):
+                self._read(line)
+            case Until(line):
+                while not _fits(self._read(), line):
+                    pass
+            case _:
+                for line in expected:
+                    self._read(line)
+        return self
+
+    def _read(self, expected: str = "...") -> str:
+        if not self.unread:
+            self._mismatch(f"nothing more was said, expected: {expected}")
+        if not _fits(self.unread[0], expected):
+            self._mismatch(f"expected: {expected}")
+        line = self.unread.popleft()
+        self.story.append(f"<< {line}")
+        return line
+
+    def _mismatch(self, why: str) -> None:
+        self.failed = True
+        unread = "".join(f"\n   << {line}" for line in self.unread)
+        told = "".join(f"\n   {line}" for line in self.story[-100:])
+        raise AssertionError(f"{why}\n\nthe conversation so far:{told}\n\nnot asked for yet:{unread or ' nothing'}")
+
+    def end(self) -> None:
+        """Fail if anything was said that nobody asked for."""
+        if self.unread and not self.failed:
+            self._mismatch(f"the play ended, and nobody asked for: {self.unread[0]}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, found: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.end()
+
+    # What the words of a story do.
+
+    def answer(self, count: int) -> Iterable[Event]:
+        """Let the server, worked by hand, answer what it heard."""
+        for _ in range(count or len(self._heard)):
+            yield events.UpstreamBytes(self.server.hear(self._heard.popleft()))
+
+
+def until(line: str) -> Until:
+    """Pass over everything up to and including this line: it is another story's."""
+    return Until(line)
+
+
+def _fits(line: str, expected: str) -> bool:
+    return line.startswith(expected[:-3]) if expected.endswith("...") else line == expected
+
+
+def approve(request: str = "R-1", max_rows: int | None = None, reason: str = "fine") -> Call:
+    """Bo approves."""
+    return Call(f"approve {request}", lambda play: [play.ledger.decide(request, Answer.APPROVE, max_rows, reason)])
+
+
+def deny(request: str = "R-1", reason: str = "not today") -> Call:
+    """Bo denies."""
+    return Call(f"deny {request}", lambda play: [play.ledger.decide(request, Answer.DENY, None, reason)])
+
+
+def after(seconds: float) -> Call:
+    """Time passes, and the proxy's clock ticks."""
+
+    def tick(play: Play) -> list[Event]:
+        play.clock += seconds
+        return [events.Tick()]
+
+    return Call(f"after {seconds} s", tick)
+
+
+def server(*frames: bytes) -> Call:
+    """The server says exactly this."""
+    return Call(f"the server says {b''.join(frames)!r:.100}", lambda _: [events.UpstreamBytes(b"".join(frames))])
+
+
+def answers(count: int = 0) -> Call:
+    """The server, worked by hand, answers what it has heard: `count` writes, or all."""
+    return Call("the server answers", lambda play: play.answer(count))
+
+
+def _durable(play: Play) -> list[Event]:
+    if play.noted:
+        for draft in play.noted.pop(0).drafts:
+            play.ledger.append(draft)
+        return [events.Noted()]
+    return [play.ledger.record(play.recorded.pop(0))]
+
+
+durable = Call("the ledger has it", _durable)
+"""The ledger, worked by hand, has the oldest group that waits."""
+
+
+def not_recorded(failure: PgnotaryError = DOWN) -> Call:
+    """The ledger, worked by hand, could not write the oldest group that waits."""
+
+    def fail(play: Play) -> list[Event]:
+        play.recorded.pop(0)
+        return [events.RecordFailed(failure)]
+
+    return Call(f"not recorded: {failure}", fail)
+
+
+ledger_is_down = events.LedgerState(DOWN)
+ledger_is_back = events.LedgerState(None)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _client_line(frame: Frame) -> str:
+    match frame.type:
+        case b"T":
+            return "client columns"
+        case b"D":
+            return "client row " + ",".join(value or "null" for value in messages.data_row(frame.body))
+        case b"C":
+            return f"client {messages.command_tag(frame.body)}"
+        case b"Z":
+            return f"client ready {frame.body.decode()}"
+        case b"E" | b"N":
+            found = messages.diagnostic(frame.body)
+            return f"client {found.severity} {found.sqlstate} {found.message}"
+        case b"S":
+            return "client parameter {}={}".format(*messages.parse_parameter_status(frame.body))
+    return f"client {_KINDS.get(frame.type, frame.type.decode())}"
+
+
+def _upstream_line(frame: Frame) -> str:
+    match frame.type:
+        case b"Q":
+            return f"upstream {messages.query_text(frame.body).decode()}"
+        case b"P":
+            return f"upstream Parse {frame.body.split(bytes(1))[1].decode()}"
+    return f"upstream {_SENT.get(frame.type, frame.type.decode())}"
+
+
+_KINDS = {
+    b"A": "notification",
+    b"I": "nothing to do",
+    b"H": "copy out",
+    b"d": "copy data",
+    b"c": "copy done",
+}
+_SENT = {b"C": "Close", b"S": "Sync", b"B": "Bind", b"X": "Terminate", b"f": "CopyFail"}

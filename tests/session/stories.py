@@ -1,0 +1,45 @@
+"""Beginnings that many stories share."""
+
+from tests.play import Play, approve, until
+
+__all__ = ["DELETE", "XID", "full", "held", "in_a_block", "ran_in_a_block", "runs_by_itself", "worked_by_hand"]
+
+DELETE = "delete from t where id < 6"
+XID = "SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
+
+
+def held(play: Play, text: str = DELETE, request: str = "R-1") -> Play:
+    """A statement is held and waits for somebody to decide."""
+    return play >> text << until(f"announce {request}")
+
+
+def in_a_block(play: Play) -> Play:
+    """The client has opened a transaction block."""
+    return play >> "begin" << until("client ready T")
+
+
+def ran_in_a_block(play: Play, text: str = DELETE, request: str = "R-1") -> Play:
+    """An approved statement has run in the client's open block."""
+    held(play, text, request)
+    return play >> approve(request) << until("record executed") << "client DELETE 5" << "client ready T"
+
+
+def worked_by_hand(play: Play, *, server: bool = True, ledger: bool = True) -> Play:
+    """From here on the test says when the server answers and when the ledger is done."""
+    play.server.by_hand, play.ledger.by_hand = server, ledger
+    return play
+
+
+def runs_by_itself(play: Play) -> Play:
+    """From here on the server answers and the ledger writes at once."""
+    return worked_by_hand(play, server=False, ledger=False)
+
+
+def full(play: Play) -> Play:
+    """As much has been forwarded as may be while none of it is durable: 200 in a note on its way, 4,000 behind it."""
+    for _ in range(200):
+        play.state.log.add(b"select 1", "select", play.now.wall, 0, [])
+    worked_by_hand(play, server=False) >> "select 1" << "upstream select 1" << "note 200" << until("client ready I")
+    for _ in range(3_999):
+        play.state.log.add(b"select 1", "select", play.now.wall, 0, [])
+    return play

@@ -1,0 +1,488 @@
+"""Running what was approved: the record one step ahead, the client one step behind, nothing that was not signed."""
+
+import pytest
+from tests.play import (
+    CLIENT_GONE,
+    SERVER_GONE,
+    Play,
+    after,
+    answers,
+    approve,
+    command,
+    durable,
+    error,
+    ledger_is_down,
+    message,
+    not_recorded,
+    ready,
+    row,
+    server,
+    until,
+)
+from tests.session.stories import DELETE, XID, held, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
+
+from pgnotary.session import actions, events
+from pgnotary.session.events import ClientBytes
+from pgnotary.wire import messages
+
+BEGIN = f"upstream BEGIN; SET TRANSACTION READ WRITE; {XID}"
+NOTICE = "client NOTICE 00000 R-1 approved by bo: fine (ledger #2)"
+APPROVED = ["retire R-1", NOTICE]
+LEFT = ["record session-closed", "upstream Terminate", "close"]
+UNKNOWN = "client FATAL 08007 the outcome is not known"
+DISK_FULL = "ERROR 58030 the ledger cannot be written: disk full"
+
+
+def sent(play: Play) -> Play:
+    """The approved statement is on its way to the server, which is worked by hand."""
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    return play >> answers() << "record intent" << f"upstream {DELETE}"
+
+
+def sent_in_a_block(play: Play) -> Play:
+    """The same inside the client's block."""
+    worked_by_hand(held(in_a_block(play)), ledger=False) >> approve() << APPROVED << f"upstream {XID}"
+    return play >> answers() << "record intent" << f"upstream {DELETE}"
+
+
+def test_the_record_is_one_step_ahead_and_the_client_one_step_behind(play: Play) -> None:
+    worked_by_hand(held(play)) >> approve() << APPROVED << BEGIN
+    play >> answers() << "record intent"
+    play >> durable << f"upstream {DELETE}"
+    play >> answers() << "record executed"
+    play >> durable << "upstream COMMIT"
+    play >> answers() << "record outcome committed"
+    play >> durable << "client DELETE 5" << "client ready I"
+    assert play.ledger.body("intent") == {
+        "xid": "771",
+        "upstream_pid": 4711,
+        "system_identifier": "7400000000000000001",
+        "where": "wrapped",
+    }
+    assert play.ledger.body("executed") == {"tags": ["DELETE 5"], "took_us": 0, "rows": 5}
+    assert play.ledger.body("outcome") == {"result": "committed", "rows": 5, "xid": "771"}
+
+
+def test_inside_a_block_the_outcome_waits_for_its_end(play: Play) -> None:
+    worked_by_hand(held(in_a_block(play))) >> approve() << APPROVED << f"upstream {XID}"
+    play >> answers() << "record intent"
+    play >> durable << f"upstream {DELETE}"
+    play >> answers() << "record executed"
+    play >> durable << "client DELETE 5" << "client ready T"
+    assert play.ledger.body("intent")["where"] == "block"
+
+
+def test_what_was_approved_is_sent_byte_for_byte(play: Play) -> None:
+    text = "/* \u00e9 */  delete\tfrom t -- all of it\n ; "
+    held(play, text) >> approve() << until("client ready I")
+    assert actions.ToUpstream(messages.query(text.encode())) in play.said
+
+
+def test_rows_reach_the_client_at_once_and_only_the_completion_waits(play: Play) -> None:
+    sent(play) >> server(message("T", b"\0\0"), row("1"), row("2")) << "client columns" << "client row 1"
+    play << "client row 2"
+    play >> server(command("DELETE 2"), ready("T")) << "record executed" << "upstream COMMIT"
+    play >> server(command("COMMIT"), ready("I")) << "record outcome committed" << "client DELETE 2" << "client ready I"
+
+
+def test_an_error_of_the_statement_is_recorded_before_it_is_told(play: Play) -> None:
+    worked_by_hand(sent(play)) >> server(error("23503", "violates foreign key constraint"), ready("E"))
+    play << "upstream ROLLBACK"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome failed"
+    play >> durable << "client ERROR 23503 violates foreign key constraint" << "client ready I"
+    assert play.ledger.body("outcome")["sqlstate"] == "23503"
+
+
+def test_an_error_inside_a_block_leaves_it_failed(play: Play) -> None:
+    sent_in_a_block(play) >> server(error("23503", "violates foreign key constraint"), ready("E"))
+    play << "record outcome failed" << "client ERROR 23503 violates foreign key constraint" << "client ready E"
+
+
+def test_a_commit_that_fails_has_rolled_back(play: Play) -> None:
+    play.server.on("COMMIT", error("23503", "violates foreign key constraint"))
+    held(play) >> approve() << until("upstream COMMIT") << "record outcome rolled-back"
+    play << "client ERROR 23503 violates foreign key constraint" << "client ready I"
+    assert play.ledger.body("outcome")["sqlstate"] == "23503"
+
+
+def test_a_commit_that_leaves_the_transaction_open_is_rolled_back(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    play >> server(error("57014", "canceling statement"), ready("E")) << "upstream ROLLBACK"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
+    play << "client ERROR 57014 canceling statement" << "client ready I"
+
+
+def test_a_commit_that_the_server_turns_into_a_rollback_is_told_as_an_error(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
+    play << "client ERROR 55000 R-1 was not committed: the server answered ['ROLLBACK']" << "client ready I"
+
+
+def test_more_rows_than_were_approved_are_rolled_back(play: Play) -> None:
+    held(play) >> approve(max_rows=4) << until(f"upstream {DELETE}") << "upstream ROLLBACK"
+    play << "record outcome rolled-back"
+    play << "client ERROR 55000 R-1 rolled back: 5 rows affected, approved for at most 4" << "client ready I"
+    assert play.server.committed == []
+
+
+def test_as_many_rows_as_were_approved_are_committed(play: Play) -> None:
+    held(play) >> approve(max_rows=5) << until("client DELETE 5") << "client ready I"
+    assert play.server.committed == [DELETE]
+
+
+def test_more_rows_than_were_approved_fail_the_block(play: Play) -> None:
+    held(in_a_block(play)) >> approve(max_rows=4) << until(f"upstream {DELETE}") << "upstream Bind" << "upstream Sync"
+    play << "record outcome rolled-back" << "client ERROR 55000..." << "client ready E"
+    play >> "commit" << "upstream commit" << "client ROLLBACK" << "client ready I"
+    assert play.server.committed == []
+
+
+def test_a_transaction_that_cannot_be_opened_makes_the_approval_void(play: Play) -> None:
+    play.server.on("SELECT pg_catalog.pg_current_xact_id()", error("25006", "cannot assign TransactionIds"))
+    held(play) >> approve() << APPROVED << BEGIN << "upstream ROLLBACK" << "record void"
+    play << "client ERROR 55000 no read-write transaction could be opened..." << "client ready I"
+    assert play.ledger.life("R-1")[-1] == "void"
+
+
+def test_a_transaction_that_cannot_be_opened_at_all_makes_the_approval_void(play: Play) -> None:
+    play.server.on("BEGIN", error("53200", "out of memory"))
+    held(play) >> approve() << APPROVED << BEGIN << "record void" << "client ERROR 55000..." << "client ready I"
+
+
+def test_a_block_that_cannot_go_on_makes_the_approval_void(play: Play) -> None:
+    play.server.on("SELECT pg_catalog.pg_current_xact_id()", error("25006", "cannot assign TransactionIds"))
+    held(in_a_block(play)) >> approve() << APPROVED << f"upstream {XID}" << "record void"
+    play << "client ERROR 55000..." << "client ready E"
+
+
+def test_what_was_approved_for_a_read_only_user_runs_read_only() -> None:
+    with Play(user_read_only=True) as play:
+        held(play) >> approve() << APPROVED << f"upstream BEGIN; {XID}" << "record intent" << f"upstream {DELETE}"
+        play << "upstream ROLLBACK" << "record outcome failed"
+        play << "client ERROR 25006 cannot execute DELETE in a read-only transaction" << "client ready I"
+
+
+# --- several statements in one message ------------------------------------------------------------------------------
+
+
+def test_a_held_string_runs_as_one_message(play: Play) -> None:
+    text = "select 1; delete from t; delete from u"
+    held(play, text) >> approve() << until("record intent") << f"upstream {text}" << "client columns" << "client row 1"
+    play << "record executed" << "upstream COMMIT" << "record outcome committed"
+    play << "client SELECT 1" << "client DELETE 5" << "client DELETE 5" << "client ready I"
+    assert play.ledger.body("executed") == {"tags": ["SELECT 1", "DELETE 5", "DELETE 5"], "took_us": 0, "rows": 10}
+
+
+def test_an_error_in_a_held_string_undoes_all_of_it(play: Play) -> None:
+    play.server.on("delete from u", error("42P01", 'relation "u" does not exist'))
+    held(play, "delete from t; delete from u") >> approve() << until("upstream ROLLBACK") << "record outcome failed"
+    play << "client DELETE 5" << 'client ERROR 42P01 relation "u" does not exist' << "client ready I"
+    assert play.server.committed == []
+
+
+def test_a_held_bracket_runs_slice_by_slice_and_is_answered_in_order(play: Play) -> None:
+    held(play, "begin; select 1; delete from t; commit") >> approve() << APPROVED
+    play << f"upstream begin; SET TRANSACTION READ WRITE; {XID}" << "record intent"
+    play << "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on" << "upstream select 1"
+    play << "upstream RELEASE SAVEPOINT pgnotary_read" << "upstream delete from t"
+    play << "record executed" << "upstream commit" << "record outcome committed"
+    play << "client BEGIN" << "client columns" << "client row 1" << "client SELECT 1" << "client DELETE 5"
+    play << "client COMMIT" << "client ready I"
+
+
+def test_a_held_bracket_that_ends_in_rollback_has_rolled_back(play: Play) -> None:
+    held(play, "begin; delete from t; rollback") >> approve() << until("record executed") << "upstream rollback"
+    play << "record outcome rolled-back"
+    play << "client BEGIN" << "client DELETE 5" << "client ROLLBACK" << "client ready I"
+
+
+def test_an_error_in_a_held_bracket_leaves_its_block_open_and_failed(play: Play) -> None:
+    play.server.on("delete from u", error("42P01", 'relation "u" does not exist'))
+    held(play, "begin; delete from t; delete from u; commit") >> approve() << until("upstream delete from u")
+    play << "record outcome failed"
+    play << "client BEGIN" << "client DELETE 5" << 'client ERROR 42P01 relation "u" does not exist' << "client ready E"
+    play >> "select 1" << "client ERROR 25P02..." << "client ready E"
+    play >> "commit" << "upstream commit" << "client ROLLBACK" << "client ready I"
+
+
+def test_a_held_bracket_that_asks_for_read_only_runs_read_only(play: Play) -> None:
+    held(play, "begin read only; delete from t; commit") >> approve() << APPROVED
+    play << f"upstream begin read only; {XID}" << "record intent" << "upstream delete from t"
+    play << "record outcome failed" << "client BEGIN" << "client ERROR 25006..." << "client ready E"
+
+
+def test_more_results_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
+    text = "delete from t; select 1"
+    worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
+    play >> answers() << "record intent" << f"upstream {text}"
+    megabyte = row("x" * (1 << 20))
+    play >> server(command("DELETE 5"), message("T", b"\0\0"), *[megabyte] * 9)
+    play >> server(megabyte, command("SELECT 10"), ready("T")) << "upstream ROLLBACK"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
+    play << "client ERROR 54000 R-1 rolled back: more results follow..." << "client ready I"
+
+
+def test_more_results_of_a_bracket_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
+    megabyte = row("x" * (1 << 20))
+    play.server.on("select 1", *[megabyte] * 5, command("SELECT 5"))
+    held(play, "begin; delete from t; select 1; select 1; commit") >> approve() << until("upstream ROLLBACK")
+    play << "record outcome rolled-back" << "client ERROR 54000..." << "client ready I"
+
+
+def test_an_error_after_more_results_than_can_be_kept_back_is_told(play: Play) -> None:
+    text = "delete from t; select 1"
+    worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
+    play >> answers() << "record intent" << f"upstream {text}"
+    play >> server(command("DELETE 5"), *[row("x" * (1 << 20))] * 9, error("22012", "division by zero"), ready("E"))
+    play << "upstream ROLLBACK"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome failed"
+    play << "client ERROR 22012 division by zero" << "client ready I"
+
+
+def test_settings_in_a_held_string_are_followed(play: Play) -> None:
+    held(play, "set client_min_messages = error; delete from t") >> approve() << until("client ready I")
+    assert play.state.quiet
+
+
+# --- the client leaves, or takes it back ----------------------------------------------------------------------------
+
+
+def test_a_client_that_left_before_it_was_sent_makes_the_approval_void(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play >> CLIENT_GONE
+    play >> answers() << "record void" << LEFT
+    assert DELETE not in play.server.heard
+
+
+def test_a_client_that_left_while_the_intent_was_written_has_run_nothing(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> approve() << APPROVED << BEGIN << "record intent"
+    play >> CLIENT_GONE
+    play >> durable << "record outcome rolled-back"
+    runs_by_itself(play) >> durable << LEFT
+    assert DELETE not in play.server.heard
+
+
+def test_a_client_that_leaves_while_it_runs_has_it_cancelled_and_rolled_back(play: Play) -> None:
+    sent(play) >> CLIENT_GONE << "cancel"
+    play >> events.CancelDelivered()
+    play >> answers() << "upstream ROLLBACK"
+    play >> answers() << "record outcome rolled-back" << LEFT
+    assert play.ledger.body("outcome")["why"] == "R-1 rolled back: the client has gone"
+
+
+def test_a_client_that_leaves_while_it_runs_in_a_block_has_the_block_undone(play: Play) -> None:
+    sent_in_a_block(play) >> ClientBytes(messages.TERMINATE) << "cancel"
+    play >> events.CancelDelivered()
+    play >> answers() << "upstream Bind" << "upstream Sync"
+    play >> answers() << "record outcome rolled-back" << LEFT
+
+
+def test_a_client_that_leaves_during_our_commit_leaves_it_alone(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    play >> CLIENT_GONE
+    play >> answers() << "record outcome committed" << LEFT
+
+
+def test_ctrl_c_while_it_runs_cancels_it(play: Play) -> None:
+    sent(play) >> events.CancelRequested() << "cancel"
+    play >> events.CancelDelivered()
+    play >> server(error("57014", "canceling statement due to user request"), ready("E")) << "upstream ROLLBACK"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome failed"
+    play << "client ERROR 57014 canceling statement due to user request" << "client ready I"
+
+
+def test_a_cancel_that_is_on_its_way_cannot_hit_our_commit(play: Play) -> None:
+    sent(play) >> events.CancelRequested() << "cancel"
+    play >> answers() << "record executed"
+    play >> events.CancelDelivered() << "upstream COMMIT"
+    play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
+
+
+def test_ctrl_c_during_our_commit_is_too_late(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    play >> events.CancelRequested()
+    play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
+
+
+def test_a_proxy_that_stops_lets_finish_what_runs(play: Play) -> None:
+    sent(play) >> events.Shutdown()
+    play >> answers() << "record executed" << "upstream COMMIT"
+    play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
+    play << "client FATAL 57P01..." << LEFT
+
+
+def test_a_client_that_breaks_the_protocol_while_it_runs_gets_its_answer_first(play: Play) -> None:
+    sent(play) >> ClientBytes(b"\0\0\0\0\0")
+    play >> answers() << "record executed" << "upstream COMMIT"
+    play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
+    play << "client FATAL 08P01..." << LEFT
+
+
+# --- the server leaves ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_lost_before_the_intent_makes_the_approval_void(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play >> SERVER_GONE << "record void" << "client FATAL 08006 the server closed the connection"
+    play << "record session-closed" << "close"
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
+def test_a_server_lost_while_it_runs_leaves_the_outcome_unknown(play: Play, block: bool) -> None:
+    (sent_in_a_block if block else sent)(play) >> SERVER_GONE << "record outcome unknown" << UNKNOWN
+    play << "record session-closed" << "close"
+
+
+def test_a_server_lost_while_the_intent_is_written_leaves_the_outcome_unknown(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> approve() << APPROVED << BEGIN << "record intent"
+    play >> SERVER_GONE
+    play >> durable << "record outcome unknown"
+    runs_by_itself(play) >> durable << UNKNOWN << "record session-closed" << "close"
+    assert DELETE not in play.server.heard
+
+
+def test_a_server_lost_before_our_commit_leaves_the_outcome_unknown(play: Play) -> None:
+    worked_by_hand(sent(play)) >> answers() << "record executed"
+    play >> SERVER_GONE
+    runs_by_itself(play) >> durable << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
+
+
+def test_a_server_lost_during_our_commit_leaves_the_outcome_unknown(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    play >> SERVER_GONE << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
+    assert play.ledger.life("R-1")[-2:] == ["executed", "outcome unknown"]
+
+
+def test_a_server_lost_after_the_commit_changes_nothing(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    worked_by_hand(play) >> answers() << "record outcome committed"
+    play >> SERVER_GONE
+    runs_by_itself(play) >> durable << "client DELETE 5" << "client ready I" << "client FATAL 08006..."
+    play << "record session-closed" << "close"
+
+
+def test_a_server_that_ends_the_session_while_it_runs_leaves_the_outcome_unknown(play: Play) -> None:
+    sent(play) >> server(error("57P01", "terminating connection due to administrator command", "FATAL"))
+    play >> SERVER_GONE << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
+
+
+def test_a_server_that_ends_the_session_after_the_commit_has_its_say_after_the_answer(play: Play) -> None:
+    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    worked_by_hand(play) >> answers() << "record outcome committed"
+    play >> server(error("57P01", "terminating connection due to administrator command", "FATAL"))
+    runs_by_itself(play) >> durable << "client DELETE 5" << "client ready I"
+    play << "client FATAL 57P01 terminating connection due to administrator command"
+    play << "record session-closed" << "close"
+
+
+def test_a_server_lost_during_our_rollback_leaves_the_outcome_unknown(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve(max_rows=4) << APPROVED << BEGIN
+    play >> answers() << "record intent" << f"upstream {DELETE}"
+    play >> answers() << "upstream ROLLBACK"
+    play >> SERVER_GONE << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
+def test_a_pinned_setting_that_an_approved_statement_changed_ends_the_session_with_a_truthful_record(
+    play: Play, block: bool
+) -> None:
+    (sent_in_a_block if block else sent)(play)
+    play >> server(messages.parameter_status("standard_conforming_strings", "off"), command("DO"), ready("T"))
+    play << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
+
+
+def test_a_statement_that_ended_our_transaction_leaves_the_outcome_unknown(play: Play) -> None:
+    sent(play) >> server(command("DELETE 5"), ready("I")) << "record outcome unknown" << UNKNOWN << LEFT
+
+
+def test_a_rollback_that_fails_leaves_the_outcome_unknown(play: Play) -> None:
+    sent(play) >> server(error("XX000", "no"), ready("E")) << "upstream ROLLBACK"
+    play >> server(error("XX000", "no"), ready("E")) << "record outcome unknown" << UNKNOWN << LEFT
+
+
+def test_a_block_that_does_not_fail_when_told_to_leaves_the_outcome_unknown(play: Play) -> None:
+    worked_by_hand(held(in_a_block(play)), ledger=False) >> approve(max_rows=1) << APPROVED << f"upstream {XID}"
+    play >> answers() << "record intent" << f"upstream {DELETE}"
+    play >> answers() << "upstream Bind" << "upstream Sync"
+    play >> server(message("2"), ready("T")) << "record outcome unknown" << UNKNOWN << LEFT
+
+
+# --- the ledger fails -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_without_a_recorded_intent_nothing_is_sent(play: Play, happened: bool) -> None:
+    play.ledger.fails["intent"] = happened
+    held(play) >> approve() << until("record intent") << "upstream ROLLBACK" << f"client {DISK_FULL}"
+    play << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+def test_without_a_recorded_intent_the_block_fails(play: Play) -> None:
+    play.ledger.fails["intent"] = False
+    held(in_a_block(play)) >> approve() << until("record intent") << "upstream Bind" << "upstream Sync"
+    play << f"client {DISK_FULL}" << "client ready E"
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_what_ran_and_cannot_be_recorded_is_rolled_back(play: Play, happened: bool) -> None:
+    play.ledger.fails["executed"] = happened
+    held(play) >> approve() << until("record executed") << "upstream ROLLBACK" << f"client {DISK_FULL}"
+    play << "client ready I"
+    assert play.server.committed == []
+
+
+def test_what_ran_in_a_block_and_cannot_be_recorded_fails_the_block(play: Play) -> None:
+    play.ledger.fails["executed"] = False
+    held(in_a_block(play)) >> approve() << until("record executed") << "upstream Bind" << "upstream Sync"
+    play << f"client {DISK_FULL}" << "client ready E"
+    play >> "commit" << "upstream commit" << "client ROLLBACK" << "client ready I"
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_an_outcome_that_cannot_be_recorded_is_told_as_unknown(play: Play, happened: bool) -> None:
+    play.ledger.fails["outcome"] = happened
+    held(play) >> approve() << until("record outcome committed")
+    play << "client FATAL 08007 the outcome could not be recorded" << LEFT
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_a_server_lost_after_a_record_that_failed_is_told_as_unknown(play: Play, happened: bool) -> None:
+    sent(play).ledger.fails["executed"] = happened
+    play >> answers() << "record executed" << "upstream ROLLBACK"
+    play >> SERVER_GONE << "record outcome unknown" << "client FATAL 08007..." << "record session-closed" << "close"
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_a_void_that_cannot_be_recorded_still_runs_nothing(play: Play, happened: bool) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play.ledger.fails["void"] = happened
+    play >> CLIENT_GONE
+    play >> answers() << "record void" << LEFT
+    assert DELETE not in play.server.heard
+
+
+def test_a_ledger_that_goes_down_while_it_runs_is_noticed_at_the_next_record(play: Play) -> None:
+    worked_by_hand(sent(play)) >> ledger_is_down
+    play >> answers() << "record executed"
+    play >> not_recorded() << "upstream ROLLBACK"
+    play >> answers() << f"client {DISK_FULL}" << "client ready I"
+
+
+def test_the_time_it_took_is_recorded(play: Play) -> None:
+    sent(play) >> after(2)
+    runs_by_itself(play) >> answers() << until("client ready I")
+    assert play.ledger.body("executed")["took_us"] == 2_000_000
+
+
+def test_two_approved_statements_in_a_row_are_two_lives(play: Play) -> None:
+    held(play) >> approve() << until("client ready I")
+    held(play, "delete from u", "R-2") >> approve("R-2") << until("client ready I")
+    assert play.ledger.life("R-1") == play.ledger.life("R-2")
+
+
+def test_an_earlier_approved_statement_of_the_block_survives_nothing(play: Play) -> None:
+    held(ran_in_a_block(in_a_block(play)), "delete from u", "R-2") >> approve("R-2", max_rows=1)
+    play << until("client ready E")
+    play >> "rollback" << until("record outcome rolled-back") << "client ROLLBACK" << "client ready I"
+    assert play.ledger.life("R-1")[-1] == play.ledger.life("R-2")[-1] == "outcome rolled-back"

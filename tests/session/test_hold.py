@@ -1,0 +1,450 @@
+"""A hold: what is asked and recorded before anybody decides, and every way in which it can end."""
+
+from dataclasses import replace
+
+import pytest
+from tests.play import (
+    CLIENT_GONE,
+    SERVER_GONE,
+    Play,
+    after,
+    answers,
+    approve,
+    command,
+    deny,
+    durable,
+    error,
+    ledger_is_back,
+    ledger_is_down,
+    message,
+    not_recorded,
+    ready,
+    row,
+    server,
+    until,
+)
+from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, worked_by_hand
+
+from pgnotary.errors import LedgerUnavailable, NotCanonical
+from pgnotary.session import actions, events
+from pgnotary.session.events import ClientBytes
+from pgnotary.wire import messages
+
+LOOK = "upstream BEGIN READ ONLY; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
+LOOK_IN_BLOCK = "upstream SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; SET LOCAL statement_timeout..."
+CLOSE_IN_BLOCK = "upstream ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"
+CONTEXT = "upstream SELECT current_user, session_user..."
+PARSED = [f"upstream Parse {DELETE}", "upstream Close", "upstream Sync"]
+COUNT = "upstream SELECT pg_catalog.count(*) FROM t WHERE id < 6"
+HELD = "client NOTICE 00000 R-1 held for approval: DELETE on t, 5 rows (counted), rule default/hold-delete"
+FATAL_SHUTDOWN = "client FATAL 57P01 terminating connection because pgnotary is stopping"
+CANCELLED = "client ERROR 57014 canceling statement due to user request"
+
+
+def test_a_statement_is_looked_at_recorded_and_announced_in_this_order(play: Play) -> None:
+    worked_by_hand(play) >> DELETE << LOOK
+    play >> answers() << CONTEXT
+    play >> answers() << PARSED
+    play >> answers() << "record request"
+    play >> durable << f"upstream EXPLAIN (FORMAT JSON) {DELETE}"
+    play >> answers() << COUNT
+    play >> answers() << "upstream ROLLBACK"
+    play >> answers() << "record preview"
+    play >> durable << HELD << "announce R-1"
+    assert play.server.status == "I"
+
+
+def test_inside_a_block_the_look_is_a_savepoint_that_is_rolled_back(play: Play) -> None:
+    in_a_block(play) >> DELETE << LOOK_IN_BLOCK << CONTEXT << PARSED << "record request" << until(COUNT)
+    play << CLOSE_IN_BLOCK << "record preview" << HELD << "announce R-1"
+    assert play.server.status == "T"
+    assert not play.server.read_only
+
+
+def test_the_request_says_what_would_run_and_where(play: Play) -> None:
+    held(play)
+    body = play.ledger.body("request")
+    assert {name: body[name] for name in ("user", "person", "database", "role", "kind", "block", "rule")} == {
+        "user": "eva",
+        "person": "eva",
+        "database": "shop",
+        "role": "app_rw",
+        "kind": "delete",
+        "block": "none",
+        "rule": "default/hold-delete",
+    }
+    announced = next(action for action in play.said if isinstance(action, actions.Announce))
+    assert announced.request.opened["statement"][1] == DELETE.encode()
+    assert announced.preview.entry.body["exact"] == 5
+    assert announced.preview.entry.body["estimate"] == 4
+
+
+@pytest.mark.parametrize("failing", ["EXPLAIN (FORMAT JSON) " + DELETE, COUNT.removeprefix("upstream ")])
+def test_a_preview_that_fails_is_shown_as_failed(play: Play, failing: str) -> None:
+    play.server.on(failing, error("57014", "canceling statement due to statement timeout"))
+    held(play)
+    preview = play.ledger.body("preview")
+    assert "exact" not in preview
+    assert "statement timeout" in preview["why"]
+
+
+def test_an_estimate_beyond_all_numbers_is_no_reason_to_fail(play: Play) -> None:
+    plan = '[{"Plan": {"Node Type": "ModifyTable", "Plans": [{"Parent Relationship": "Outer", "Plan Rows": 1e300}]}}]'
+    play.server.on(f"EXPLAIN (FORMAT JSON) {DELETE}", row(plan), command("EXPLAIN"))
+    held(play)
+    assert play.ledger.body("preview")["estimate"] == 2**53 - 1
+
+
+def test_what_the_server_itself_refuses_is_answered_and_not_held(play: Play) -> None:
+    play.server.on(f"PARSE {DELETE}", error("42P01", 'relation "t" does not exist'))
+    play >> DELETE << LOOK << CONTEXT << PARSED << "upstream ROLLBACK"
+    play << 'client ERROR 42P01 relation "t" does not exist' << "client ready I"
+    assert play.ledger.entries == []
+
+
+def test_what_the_server_itself_refuses_fails_the_block_too(play: Play) -> None:
+    play.server.on(f"PARSE {DELETE}", error("42P01", 'relation "t" does not exist'))
+    in_a_block(play) >> DELETE << until(CLOSE_IN_BLOCK) << "upstream Bind" << "upstream Sync"
+    play << 'client ERROR 42P01 relation "t" does not exist' << "client ready E"
+
+
+def test_a_look_that_cannot_be_opened_holds_nothing(play: Play) -> None:
+    play.server.on("SET LOCAL lock_timeout = 200", error("22023", "no"))
+    play >> DELETE << LOOK << "upstream ROLLBACK"
+    play << "client ERROR 55000 the server refused a read-only look at the statement..." << "client ready I"
+
+
+def test_a_look_that_cannot_be_opened_inside_a_block_fails_the_block(play: Play) -> None:
+    play.server.on("SET LOCAL lock_timeout = 200", error("22023", "no"))
+    in_a_block(play) >> DELETE << LOOK_IN_BLOCK
+    play << "client ERROR 55000 the server refused a read-only look at the statement..." << "client ready E"
+
+
+def test_a_look_that_cannot_be_closed_ends_the_session_and_the_request(play: Play) -> None:
+    play.server.on("ROLLBACK", error("XX000", "no"))
+    play >> DELETE << until("upstream ROLLBACK") << "record withdrawn upstream-lost" << "retire R-1"
+    play << "client FATAL 08006 the server broke the protocol: the read-only look could not be closed..."
+    play << "record session-closed" << "close"
+
+
+def test_a_context_that_cannot_be_read_ends_the_session(play: Play) -> None:
+    worked_by_hand(play, ledger=False) >> DELETE << LOOK
+    play >> answers() << CONTEXT
+    play >> server(row("app_rw"), command("SELECT 1"), ready("T"))
+    play << "client FATAL 08006..." << "record session-closed" << "close"
+
+
+def test_a_denied_statement_is_not_sent(play: Play) -> None:
+    held(play) >> deny() << "retire R-1" << "client ERROR 42501 R-1 denied by bo: not today" << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+def test_a_denial_inside_a_block_leaves_the_block_failed(play: Play) -> None:
+    held(in_a_block(play)) >> deny() << "retire R-1" << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 42501 R-1 denied by bo: not today" << "client ready E"
+    play >> "rollback" << until("client ready I")
+
+
+def test_a_hold_expires(play: Play) -> None:
+    held(play) >> after(899) << "client NOTICE 00000 R-1 still waiting for approval, 1 s left"
+    play >> after(1) << "record expired" << "retire R-1"
+    play << "client ERROR 57014 R-1 expired: no decision in 15 min" << "client ready I"
+
+
+def test_a_hold_that_expires_inside_a_block_leaves_it_failed(play: Play) -> None:
+    held(in_a_block(play)) >> after(900) << "record expired" << "retire R-1" << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 57014 R-1 expired: no decision in 15 min" << "client ready E"
+
+
+def test_a_hold_ends_before_the_servers_own_idle_timer_does(play: Play) -> None:
+    play.server.on(CONTEXT_TEXT, row("app_rw", "app_rw", "public", "0", "35", "0"), command("SELECT 1"))
+    held(play) >> after(29.9)
+    play >> after(0.1) << "record expired" << "retire R-1"
+    play << "client ERROR 57014 R-1 expired: no decision in 30 s" << "client ready I"
+
+
+CONTEXT_TEXT = (
+    "SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
+    "pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_in_transaction_session_timeout')"
+    "::pg_catalog.interval), "
+    "pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_session_timeout')::pg_catalog.interval), "
+    "pg_catalog.date_part('epoch', coalesce(pg_catalog.current_setting('transaction_timeout', true), '0')"
+    "::pg_catalog.interval)"
+)
+
+
+def test_a_reminder_comes_every_thirty_seconds(play: Play) -> None:
+    held(play) >> after(29)
+    play >> after(1) << "client NOTICE 00000 R-1 still waiting for approval, 870 s left"
+    play >> after(29)
+    play >> after(1) << "client NOTICE 00000 R-1 still waiting for approval, 840 s left"
+
+
+def test_a_client_that_asked_for_silence_sees_no_notices(play: Play) -> None:
+    play >> "set client_min_messages = warning" << until("client ready I")
+    play >> DELETE << until("record preview") << "announce R-1"
+    play >> after(60) << "note 1"
+    play >> approve() << "retire R-1" << "upstream BEGIN..." << until("client DELETE 5") << "client ready I"
+
+
+def test_ctrl_c_withdraws(play: Play) -> None:
+    held(play) >> events.CancelRequested() << "record withdrawn cancel" << "retire R-1" << CANCELLED
+    play << "client ready I"
+    play >> "select 1" << until("client ready I")
+
+
+def test_ctrl_c_inside_a_block_leaves_it_failed(play: Play) -> None:
+    held(in_a_block(play)) >> events.CancelRequested() << "record withdrawn cancel" << "retire R-1"
+    play << "upstream Bind" << "upstream Sync" << CANCELLED << "client ready E"
+
+
+def test_ctrl_c_before_the_statement_is_held_withdraws_it_as_soon_as_it_is(play: Play) -> None:
+    worked_by_hand(play, ledger=False) >> DELETE << LOOK
+    play >> events.CancelRequested()
+    runs_by_itself(play) >> answers() << until("announce R-1")
+    play << "record withdrawn cancel" << "retire R-1" << CANCELLED << "client ready I"
+
+
+def test_a_late_ctrl_c_does_not_withdraw_the_next_statement(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    play >> events.CancelRequested()
+    runs_by_itself(play) >> durable << "retire R-1" << CANCELLED << "client ready I"
+    held(play, request="R-2") >> approve("R-2") << until("client DELETE 5") << "client ready I"
+
+
+@pytest.mark.parametrize("leaving", [CLIENT_GONE, ClientBytes(messages.TERMINATE)], ids=["end of file", "Terminate"])
+@pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
+def test_a_client_that_leaves_withdraws(play: Play, leaving: events.Event, block: bool) -> None:
+    held(in_a_block(play) if block else play) >> leaving << "record withdrawn client-gone" << "retire R-1"
+    play << "record session-closed" << "upstream Terminate" << "close"
+    assert DELETE not in play.server.heard
+
+
+def test_a_client_that_leaves_before_its_statement_is_held_withdraws_it(play: Play) -> None:
+    worked_by_hand(play) >> DELETE << LOOK
+    play >> CLIENT_GONE
+    runs_by_itself(play) >> answers() << until("announce R-1")
+    play << "record withdrawn client-gone" << "retire R-1" << "record session-closed" << "upstream Terminate" << "close"
+
+
+def test_a_proxy_that_stops_withdraws(play: Play) -> None:
+    held(play) >> events.Shutdown() << "record withdrawn parting" << "retire R-1" << FATAL_SHUTDOWN
+    play << "record session-closed" << "upstream Terminate" << "close"
+
+
+def test_later_messages_wait_in_order(play: Play) -> None:
+    held(play) >> "select 1"
+    play >> "select 2"
+    play >> deny() << until("client ready I") << "upstream select 1" << until("client ready I")
+    play << "upstream select 2" << until("client ready I")
+
+
+def test_more_messages_than_may_wait_end_the_session(play: Play) -> None:
+    held(play) >> ("select '" + "x" * 4_000 + "'")
+    play >> ("select '" + "y" * 4_000 + "'") << "record withdrawn parting" << "retire R-1"
+    play << "client FATAL 54000 more than 4096 bytes of messages wait behind..."
+    play << "record session-closed" << "upstream Terminate" << "close"
+
+
+def test_a_client_that_breaks_the_protocol_withdraws(play: Play) -> None:
+    held(play) >> ClientBytes(b"\0\0\0\0\0") << "record withdrawn parting" << "retire R-1"
+    play << "client FATAL 08P01 unknown message type..." << "record session-closed" << "upstream Terminate" << "close"
+
+
+def test_the_server_may_go_on_talking(play: Play) -> None:
+    held(play) >> server(message("A", bytes(4) + b"channel\0hello\0")) << "client notification"
+    play >> server(messages.parameter_status("TimeZone", "UTC")) << "client parameter TimeZone=UTC"
+    play >> server(message("N", b"SWARNING\0C01000\0Mmind the gap\0\0")) << "client WARNING 01000 mind the gap"
+
+
+def test_a_server_that_closes_withdraws(play: Play) -> None:
+    held(play) >> SERVER_GONE << "record withdrawn upstream-lost" << "retire R-1"
+    play << "client FATAL 08006 the server closed the connection" << "record session-closed" << "close"
+
+
+def test_a_server_that_ends_the_session_has_the_last_word(play: Play) -> None:
+    held(play) >> server(error("57P01", "terminating connection due to administrator command", "FATAL"))
+    play << "record withdrawn upstream-lost" << "retire R-1"
+    play << "client FATAL 57P01 terminating connection due to administrator command"
+    play << "record session-closed" << "close"
+    play >> SERVER_GONE
+
+
+def test_a_pinned_setting_that_changes_withdraws(play: Play) -> None:
+    held(play) >> server(messages.parameter_status("client_encoding", "LATIN1"))
+    play << "record withdrawn upstream-lost" << "retire R-1"
+    play << "client FATAL 08006 the server broke the protocol: client_encoding is LATIN1 now..."
+    play << "record session-closed" << "close"
+
+
+def test_a_server_lost_during_the_look_leaves_no_request_open(play: Play) -> None:
+    worked_by_hand(play, ledger=False) >> DELETE << LOOK
+    play >> answers() << CONTEXT
+    play >> answers() << PARSED
+    play >> answers() << "record request" << "upstream EXPLAIN..."
+    play >> SERVER_GONE << "record withdrawn upstream-lost" << "retire R-1" << "client FATAL 08006..."
+    play << "record session-closed" << "close"
+    assert play.ledger.life("R-1") == ["request", "withdrawn upstream-lost"]
+
+
+def test_a_server_lost_before_the_request_is_durable_leaves_no_request_open(play: Play) -> None:
+    worked_by_hand(play) >> DELETE << LOOK
+    play >> answers() << CONTEXT
+    play >> answers() << PARSED
+    play >> answers() << "record request"
+    play >> SERVER_GONE
+    play >> durable << "record withdrawn upstream-lost"
+    play >> durable << "retire R-1" << "client FATAL 08006..." << "record session-closed"
+    play >> durable << "close"
+
+
+def test_a_server_lost_while_the_preview_is_written_withdraws(play: Play) -> None:
+    worked_by_hand(play, server=False) >> DELETE << until("record request")
+    play >> durable << until("record preview")
+    play >> SERVER_GONE
+    play >> durable << HELD << "announce R-1" << "record withdrawn upstream-lost"
+    play >> durable << "retire R-1" << "client FATAL 08006..." << "record session-closed"
+    play >> durable << "close"
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_what_cannot_be_asked_for_is_refused(play: Play, happened: bool) -> None:
+    play.ledger.fails["request"] = happened
+    play >> DELETE << until("record request") << "upstream ROLLBACK"
+    play << "client ERROR 58030 the ledger cannot be written: disk full" << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_what_cannot_be_shown_to_approvers_is_refused(play: Play, happened: bool) -> None:
+    play.ledger.fails["preview"] = happened
+    play >> DELETE << until("record preview")
+    play << "client ERROR 58030 the ledger cannot be written: disk full" << "client ready I"
+
+
+def test_what_cannot_be_asked_for_inside_a_block_fails_the_block(play: Play) -> None:
+    play.ledger.fails["request"] = False
+    in_a_block(play) >> DELETE << until("record request") << CLOSE_IN_BLOCK << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 58030..." << "client ready E"
+
+
+def test_a_request_too_large_to_record_is_refused(play: Play) -> None:
+    play.state.who = replace(play.state.who, application="x" * 70_000)
+    worked_by_hand(play, server=False) >> DELETE << until("record request")
+    play >> not_recorded(NotCanonical("an entry of type request has 70700 bytes")) << "upstream ROLLBACK"
+    play << "client ERROR 54000 the request cannot be recorded: an entry of type request..." << "client ready I"
+
+
+def test_a_statement_is_refused_while_the_ledger_is_down(play: Play) -> None:
+    play >> ledger_is_down
+    play >> DELETE << "client ERROR 58030 the ledger cannot be written: disk full" << "client ready I"
+    play >> ledger_is_back
+    held(play)
+
+
+@pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
+def test_a_withdrawal_that_cannot_be_recorded_still_closes_the_request_to_decisions(play: Play, happened: bool) -> None:
+    play.ledger.fails["withdrawn"] = happened
+    held(play) >> events.CancelRequested() << "record withdrawn cancel" << "retire R-1" << CANCELLED
+    play << "client ready I"
+
+
+# --- a decision and an ending at once -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["decided first", "moved first"])
+def test_what_its_requester_took_back_does_not_run_though_it_was_approved_a_moment_before(
+    play: Play, late: bool
+) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    decided = list(approve().do(play))
+    if not late:
+        play >> decided[0]
+    play >> durable
+    if late:
+        play >> decided[0]
+    play << "retire R-1" << "record void"
+    play >> durable << CANCELLED << "client ready I"
+    assert play.ledger.life("R-1")[2:] == ["decision approve", "void"]
+    assert DELETE not in play.server.heard
+
+
+def test_a_denial_a_moment_before_ctrl_c_is_told_as_a_denial(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    play >> deny()
+    play >> durable << "retire R-1" << "client ERROR 42501 R-1 denied by bo: not today" << "client ready I"
+
+
+def test_an_approval_a_moment_before_the_deadline_counts(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> after(900) << "record expired"
+    play >> approve()
+    play >> durable << "retire R-1" << until("record intent")
+    runs_by_itself(play) >> durable << until("client DELETE 5") << "client ready I"
+
+
+@pytest.mark.parametrize("leaving", [CLIENT_GONE, SERVER_GONE, events.Shutdown()], ids=lambda each: type(each).__name__)
+def test_an_approval_that_comes_as_the_session_ends_is_void(play: Play, leaving: events.Event) -> None:
+    worked_by_hand(held(play), server=False) >> leaving << "record withdrawn..."
+    play >> approve()
+    play >> durable << "retire R-1" << "record void"
+    worked_by_hand(play, ledger=False) >> durable << until("record session-closed") << until("close")
+    assert play.ledger.life("R-1")[2:] == ["decision approve", "void"]
+
+
+def test_a_decision_that_never_comes_is_not_waited_for_for_ever(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    list(approve().do(play))
+    play >> durable
+    play >> events.CancelRequested()
+    play >> after(9)
+    play >> after(1) << "retire R-1" << CANCELLED << "client ready I"
+
+
+def test_a_deadline_that_lost_to_a_decision_is_not_tried_again_and_again(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> after(900) << "record expired"
+    decided = list(approve().do(play))
+    play >> durable
+    play >> after(1)
+    play >> decided[0] << "retire R-1" << until("record intent")
+
+
+def test_a_decision_over_one_request_never_runs_another(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    approval = list(approve().do(play))
+    play >> not_recorded(LedgerUnavailable("the ledger cannot be written")) << "retire R-1" << CANCELLED
+    play << "client ready I"
+    runs_by_itself(play)
+    held(play, "drop table t", "R-2")
+    play >> approval[0]
+    play >> approve("R-2") << "retire R-2" << until("client ready I")
+    assert play.ledger.life("R-1") == ["request", "preview", "decision approve"]
+
+
+def test_a_decision_that_came_too_late_never_runs_the_next_statement(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> events.CancelRequested() << "record withdrawn cancel"
+    play >> approve()
+    play >> not_recorded(LedgerUnavailable("the ledger cannot be written")) << "retire R-1" << CANCELLED
+    play << "client ready I"
+    runs_by_itself(play)
+    held(play, "drop table t", "R-2")
+    assert "drop table t" not in play.server.heard
+
+
+def test_a_request_is_decided_once(play: Play) -> None:
+    decided = list(approve().do(held(play)))
+    play >> decided[0] << until("client DELETE 5") << "client ready I"
+    play >> decided[0]
+    held(play, request="R-2")
+
+
+def test_a_string_of_several_statements_is_held_as_one(play: Play) -> None:
+    text = "select 1; delete from t; delete from u"
+    play >> text << LOOK << CONTEXT << "record request" << "upstream ROLLBACK" << "record preview"
+    play << "client NOTICE 00000 R-1 held for approval: DELETE on t, u, rows unknown, rule..." << "announce R-1"
+    assert [part["kind"] for part in play.ledger.body("request")["parts"]] == ["select", "delete", "delete"]
+
+
+def test_the_limit_of_a_hold_inside_a_block_is_that_of_open_transactions(play: Play) -> None:
+    play.server.on(CONTEXT_TEXT, row("app_rw", "app_rw", "public", "7", "0", "0"), command("SELECT 1"))
+    held(in_a_block(play)) >> after(2) << "record expired"
+    play << "retire R-1" << until("client ready E")

@@ -1,0 +1,269 @@
+"""The promises, kept through everything that can happen: no byte goes upstream unless it may, no record is untrue.
+
+Scripts and troubles are random. What reached the server is cut into messages again here, by code that shares nothing
+with the session's, and each message must be one of our own, judged `forward`, or part of a text whose intent was
+recorded after an approval. Each record is then held against what the server did.
+"""
+
+import itertools
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.play import judge, message
+from tests.session.chance import Improvised, improvise
+
+from pgnotary.judge.policy import Action
+from pgnotary.ledger.entries import Entry
+from pgnotary.request.decision import Answer
+from pgnotary.request.life import FINAL, State
+from pgnotary.session import actions
+from pgnotary.wire import messages
+
+BATCH = messages.parse(b"", b"delete from t") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
+
+# Every change has a number of its own, so that what the server did can be held against what was recorded.
+READS = ["select 1", "select 1/0", "select 1; select 2", ""]
+CHANGES = [
+    "delete from t{n}",
+    "delete from t{n}",
+    "delete from t{n}",
+    "insert into t{n} values (1)",
+    "drop table t{n}",
+    "select 1; delete from t{n}; select 2",
+    "delete from t{n}; select 1/0",
+]
+BRACKETS = [
+    "begin; select 1; commit",
+    "begin; select 1/0; commit",
+    "begin; select 1; delete from t{n}; commit",
+    "begin; delete from t{n}; rollback",
+    "begin read only; delete from t{n}; commit",
+    "begin; delete from t{n}; select 1/0; commit",
+]
+SAVEPOINTS = ["savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a"]
+ENDINGS = ["commit", "commit", "rollback", "commit and chain", "rollback and chain", "end"]
+REFUSED = ["delete from nowhere", "copy t from stdin", "prepare transaction 'x'"]
+RAW = [BATCH, messages.SYNC, message("F", bytes(12)), message("d", b"x"), message("H")]
+
+INSIDE = st.lists(st.sampled_from([*CHANGES, *CHANGES, *READS, *SAVEPOINTS]), min_size=1, max_size=5)
+BLOCK = st.builds(
+    lambda begin, inside, ending: [begin, *inside, ending],
+    st.sampled_from(["begin", "begin", "begin read only"]),
+    INSIDE,
+    st.sampled_from(ENDINGS),
+)
+ANYTHING = st.lists(
+    st.sampled_from([*CHANGES, *READS, *BRACKETS, *SAVEPOINTS, *ENDINGS, *REFUSED, *RAW, "begin"]),
+    min_size=1,
+    max_size=4,
+)
+SCRIPTS = st.lists(st.one_of(BLOCK, BLOCK, ANYTHING), min_size=1, max_size=3).map(
+    lambda scenes: list(itertools.chain.from_iterable(scenes))
+)
+APPROVED = [(Answer.APPROVE, None), (Answer.APPROVE, None), (Answer.APPROVE, 5)]
+VERDICTS = st.lists(
+    st.sampled_from([*APPROVED, *APPROVED, (Answer.APPROVE, 4), (Answer.DENY, None), None]), min_size=16
+)
+CHANCE = st.randoms(use_true_random=False)
+
+LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
+XID = "SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
+LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
+LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
+WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
+RUNS_CODE = re.compile("select|explain|copy")
+OURS = {
+    *LOOKS,
+    *LOOKS_END,
+    WALL,
+    "RELEASE SAVEPOINT pgnotary_read",
+    "SET TRANSACTION READ WRITE",
+    f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
+    XID,
+    "COMMIT",
+}
+
+
+def script_of(parts: Sequence[str | bytes]) -> tuple[bytes, list[str]]:
+    """Return the client's bytes and its texts."""
+    texts = [part.format(n=n) for n, part in enumerate(parts) if isinstance(part, str)]
+    remaining = iter(texts)
+    said = (part if isinstance(part, bytes) else messages.query(next(remaining).encode()) for part in parts)
+    return b"".join(said), texts
+
+
+def cut(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Cut bytes into messages: type and body."""
+    at = 0
+    while at < len(data):
+        (length,) = struct.unpack_from("!I", data, at + 1)
+        yield data[at : at + 1], data[at + 5 : at + 1 + length]
+        at += 1 + length
+    assert at == len(data), "the last message is not whole"
+
+
+def slices(text: str) -> list[str]:
+    statement, _ = judge(text.encode())
+    return [statement.slice(part).decode() for part in statement.parts]
+
+
+class _Oracle:
+    """Says of each thing that was sent whether it may have been."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.held = {text for text in texts if judge(text.encode())[1].action is Action.HOLD}
+        self.free = {
+            each for text in texts if judge(text.encode())[1].action is Action.FORWARD for each in (text, *slices(text))
+        }
+        self.approved: set[str] = set()
+        self.statements: dict[str, str] = {}
+        self.may_run: Counter[str] = Counter()
+        self.looking = False
+
+    def recorded(self, entry: Entry) -> None:
+        request = entry.request or ""
+        match entry.type.value, entry.body.get("answer"):
+            case "decision", "approve":
+                self.approved.add(request)
+            case "intent", _:
+                assert request in self.approved, f"{request}: an intent without an approval"
+                text = self.statements[request]
+                first, *inner = slices(text)
+                if judge(text.encode())[0].parts[0].control:
+                    self.may_run.update(inner)
+                else:
+                    self.may_run.update([text])
+                assert first
+
+    def announced(self, action: actions.Announce) -> None:
+        text = action.request.opened["statement"][1].decode()
+        self.statements[str(action.request.entry.request)] = text
+
+    def sent(self, kind: bytes, body: bytes) -> None:
+        if kind == b"Q":
+            self._query(body[:-1].decode())
+        elif kind == b"P":
+            name, text, types = body.split(b"\0", 2)
+            assert (name, types) == (b"pgnotary_examined", b"\0\0")
+            assert text.decode() in self.held, f"{text!r} is parsed, and nobody held it"
+            assert self.looking, f"{text!r} is parsed where it could do something"
+        elif kind == b"B":
+            assert body == b"\0pgnotary_refused\0" + bytes(6), "a Bind that could run something"
+        else:
+            assert kind in (b"S", b"C", b"X"), f"{kind!r} was sent"
+
+    def _query(self, text: str) -> None:
+        explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
+        if text in OURS:
+            self.looking = text in LOOKS or (self.looking and text not in LOOKS_END)
+        elif text.startswith("SELECT current_user, session_user, "):
+            assert self.looking
+        elif explained != text or text.startswith("SELECT pg_catalog.count(*) FROM "):
+            assert self.looking, f"{text!r} was asked where it could do something"
+            assert explained == text or any(explained in slices(held) for held in self.held)
+        elif text in self.free and not self.looking:
+            pass
+        elif text.endswith(f"; {XID}"):
+            beginning = text.removesuffix(f"; {XID}").removesuffix("; SET TRANSACTION READ WRITE")
+            assert beginning in {slices(held)[0] for held in self.held}, f"{text!r} begins what nobody asked for"
+        else:
+            assert self.may_run[text], f"{text!r} was sent, and nothing allows it"
+            self.may_run[text] -= 1
+
+
+def check_what_was_sent(found: Improvised, texts: Sequence[str]) -> None:
+    oracle = _Oracle(texts)
+    sent = b""
+    for kind, what in found.order:
+        match kind, what:
+            case "recorded", Entry() as entry:
+                oracle.recorded(entry)
+            case "announced", actions.Announce() as action:
+                oracle.announced(action)
+            case "sent", bytes(data):
+                sent += data
+                for each in cut(data):
+                    oracle.sent(*each)
+    assert sent == found.to_upstream
+    for text in found.play.server.writable:
+        assert not (text in oracle.free and RUNS_CODE.match(text)), f"{text!r} was free to write"
+
+
+def check_what_was_answered(found: Improvised, script: bytes) -> None:
+    kinds = [kind for kind, _ in cut(found.to_client)]
+    wanted = Counter(_wants_ready(script))
+    fatal = [n for n, (kind, body) in enumerate(cut(found.to_client)) if kind == b"E" and b"SFATAL\0" in body]
+    assert fatal in ([], [len(kinds) - 1]), "something follows a FATAL error"
+    assert kinds.count(b"Z") <= wanted[True]
+    if not found.play.session.closed:
+        assert not found.troubled
+        assert kinds.count(b"Z") == wanted[True], "a message was never answered"
+    if found.troubled:
+        assert found.play.session.closed, "the session does not end"
+    assert found.after_close == []
+
+
+def _wants_ready(script: bytes) -> Iterator[bool]:
+    skipping = False
+    for kind, _ in cut(script):
+        skipping = kind in (b"P", b"B", b"E") or (skipping and kind != b"S")
+        yield kind == b"S" or (kind in (b"Q", b"F") and not skipping)
+
+
+def check_what_was_recorded(found: Improvised) -> None:
+    """Hold the last word about each request against what the server has committed."""
+    server, ledger = found.play.server, found.play.ledger
+    changes = Counter(each.rstrip(";") for each in server.committed)
+    assert all(count == 1 for count in changes.values()), "something ran twice"
+    recorded: dict[str, str] = {}
+    for entry in ledger.entries:
+        if entry.type.value == "request":
+            assert entry.request is not None
+            recorded[entry.request] = ""
+    texts = {
+        str(action.request.entry.request): action.request.opened["statement"][1].decode()
+        for kind, action in found.order
+        if isinstance(action, actions.Announce)
+    }
+    explained = 0
+    for request, text in texts.items():
+        committed = sum(changes[each] for each in {text, *slices(text), *(one.strip() for one in text.split(";"))})
+        explained += committed
+        state = ledger.states[request]
+        if state is State.COMMITTED:
+            assert committed == 1, f"{request} is recorded as committed, and is not"
+        elif state in FINAL:
+            assert committed == 0, f"{request} is recorded as {state}, and was committed"
+    assert explained == sum(changes.values()), "something was committed that was never held"
+    for text in server.interrupted:
+        assert text not in OURS, f"a cancel of the client hit our own {text!r}"
+
+
+@settings(deadline=None, max_examples=200)
+@given(SCRIPTS, VERDICTS, CHANCE)
+def test_the_promises_hold_in_a_kind_world(
+    parts: list[str | bytes], verdicts: list[tuple[Answer, int | None] | None], chance: Random
+) -> None:
+    script, texts = script_of(parts)
+    found = improvise(script, verdicts, chance)
+    check_what_was_sent(found, texts)
+    check_what_was_answered(found, script)
+    check_what_was_recorded(found)
+    assert all(state in FINAL or state is State.EXECUTED for state in found.play.ledger.states.values())
+
+
+@settings(deadline=None, max_examples=400)
+@given(SCRIPTS, VERDICTS, CHANCE, st.integers(1, 6))
+def test_the_promises_hold_through_troubles(
+    parts: list[str | bytes], verdicts: list[tuple[Answer, int | None] | None], chance: Random, troubles: int
+) -> None:
+    script, texts = script_of(parts)
+    found = improvise(script, verdicts, chance, troubles)
+    check_what_was_sent(found, texts)
+    check_what_was_answered(found, script)
+    check_what_was_recorded(found)
