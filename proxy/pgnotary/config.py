@@ -1,0 +1,254 @@
+"""The configuration: one TOML file to frozen structs; what is wrong is said with file, key, value and expectation.
+
+A path enters, a `Config` leaves, or ConfigError. A safe default for everything; unknown keys are errors; secrets are
+only named by the files that hold them. Relative paths are relative to the file. Reading files happens here and
+nowhere below.
+"""
+
+import hashlib
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from pgnotary.errors import BadCheckpoint, BadRoster, ConfigError
+from pgnotary.judge.policy import PROFILES, Profile
+from pgnotary.ledger.checkpoint import vkey
+from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
+from pgnotary.request.roster import Roster, parse_roster
+
+__all__ = ["Address", "Approval", "Config", "Ledger", "Listen", "Policy", "Role", "Upstream", "User", "load"]
+
+_Name = Annotated[str, Meta(min_length=1, max_length=63)]
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where clients connect."""
+
+    address: str = "127.0.0.1:6432"
+    """host:port; a loopback address, until TLS is carried."""
+    login_deadline_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+
+
+class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The PostgreSQL that stands behind."""
+
+    address: str = "127.0.0.1:5432"
+    """host:port of a loopback address, or folder:port of a Unix socket, until TLS is carried."""
+    databases: tuple[str, ...] = ()
+    """The databases that may be asked for; empty: any."""
+
+
+class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A database role that pgnotary logs in as, and where its password is."""
+
+    name: _Name
+    password_file: str = ""
+    """Empty: the server asks for none."""
+
+
+class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A person who connects."""
+
+    name: _Name
+    """What is given as user in psql."""
+    verifier: str
+    """SCRAM-SHA-256$...; made by `pgnotary user add`. It cannot be used to log in."""
+    role: _Name
+    person: str = ""
+    """Who that is on the roster of approvers; empty: the same as `name`. Nobody decides over their own request."""
+
+
+class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where everything is recorded."""
+
+    file: str = "ledger.db"
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9./_-]{1,100}$")] = "localhost/pgnotary"
+    """The origin of its checkpoints; never changes."""
+    key_file: str = "proxy.key"
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How approvers reach the proxy, and who they are."""
+
+    socket: str = "pgnotary.sock"
+    roster: str = "allowed_signers"
+    """A file of OpenSSH allowed_signers lines."""
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is held, and for how long."""
+
+    profile: str = "default"
+    hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
+    reminder_s: Annotated[float, Meta(ge=1)] = 30.0
+    preview_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
+    queue_bytes: Annotated[int, Meta(ge=1_024, le=1 << 28)] = 1 << 20
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    listen: Listen = Listen()
+    upstream: Upstream = Upstream()
+    role: tuple[Role, ...] = ()
+    user: tuple[User, ...] = ()
+    ledger: Ledger = Ledger()
+    approval: Approval = Approval()
+    policy: Policy = Policy()
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A place to listen at or to connect to."""
+
+    host: str
+    """A name, an address, or (upstream) the absolute path of the folder of a Unix socket."""
+    port: int
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A configuration that has been checked as far as one file can be."""
+
+    path: Path
+    file: _File
+    digest: str
+    """SHA-256 of the file's bytes, in hex."""
+
+    @property
+    def listen(self) -> Address:
+        """Where clients connect."""
+        return _address(self.path, "listen.address", self.file.listen.address)
+
+    @property
+    def upstream(self) -> Address:
+        """Where PostgreSQL is."""
+        return _address(self.path, "upstream.address", self.file.upstream.address)
+
+    @property
+    def profile(self) -> Profile:
+        """The rules in force."""
+        return PROFILES[self.file.policy.profile]
+
+    def near(self, name: str) -> Path:
+        """Return a path of the file, relative to where the file is."""
+        return self.path.parent / name
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where the ledger is."""
+        return self.near(self.file.ledger.file)
+
+    @property
+    def socket(self) -> Path:
+        """Where the approval API listens."""
+        return self.near(self.file.approval.socket)
+
+    def user(self, name: str) -> User | None:
+        """Return the user of a name."""
+        return next((user for user in self.file.user if user.name == name), None)
+
+    def password(self, role: str) -> str:
+        """Return a role's password, from its file; raises ConfigError if it cannot be read."""
+        named = next(role_ for role_ in self.file.role if role_.name == role)
+        return (
+            self._read(named.password_file, f"role {role}: password_file").rstrip("\n") if named.password_file else ""
+        )
+
+    def key(self) -> SigningKeyFile:
+        """Return the proxy's signing key."""
+        try:
+            key = parse_skey(self._read(self.file.ledger.key_file, "ledger.key_file"))
+        except BadCheckpoint as error:
+            raise ConfigError(f"{self.near(self.file.ledger.key_file)}: {error}") from error
+        if key.name != self.file.ledger.name:
+            raise ConfigError(f"{self.path}: ledger.name is {self.file.ledger.name!r}, but its key is of {key.name!r}")
+        return key
+
+    def vkey(self) -> str:
+        """Return the verifier key of the ledger's checkpoints, as auditors pin it."""
+        key = self.key()
+        return vkey(key.name, key.public)
+
+    def roster(self) -> Roster:
+        """Return the roster of approvers as its file says now."""
+        try:
+            return parse_roster(self._read(self.file.approval.roster, "approval.roster"))
+        except BadRoster as error:
+            raise ConfigError(f"{self.near(self.file.approval.roster)}: {error}") from error
+
+    def _read(self, name: str, key: str) -> str:
+        try:
+            return self.near(name).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.path}: {key} is {name!r}, which cannot be read: {error}") from error
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in `path`; raises ConfigError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; make one with `pgnotary init`") from error
+    try:
+        fields = tomllib.loads(raw.decode())
+        file = msgspec.convert(fields, _File)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(str(error), fields)}") from error
+    config = Config(path.absolute(), file, hashlib.sha256(raw).hexdigest())
+    _check(config)
+    return config
+
+
+def _explain(said: str, fields: dict[str, object]) -> str:
+    """Turn msgspec's `Expected ... - at `$.policy.hold_s`` into key, value, expectation."""
+    message, _, where = said.partition(" - at `$")
+    keys = re.findall(r"[^.\[\]`]+", where)
+    value: object = fields
+    for key in keys:
+        value = value[int(key)] if isinstance(value, list) else value.get(key) if isinstance(value, dict) else None
+    name = ".".join(keys)
+    shown = f" is {value!r}" if not isinstance(value, dict | list) and "verifier" not in name else ""
+    return f"{name}{shown}: {message[:1].lower()}{message[1:]}" if name else f"{message[:1].lower()}{message[1:]}"
+
+
+def _check(config: Config) -> None:
+    """Check what the types cannot say."""
+    file, path = config.file, config.path
+    if file.policy.profile not in PROFILES:
+        raise ConfigError(f"{path}: policy.profile is {file.policy.profile!r}: expected one of {', '.join(PROFILES)}")
+    _require_loopback(path, "listen.address", config.listen)
+    if not config.upstream.host.startswith("/"):
+        _require_loopback(path, "upstream.address", config.upstream)
+    for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"{path}: {kind} {doubled[0]!r} stands there twice")
+    roles = {role.name for role in file.role}
+    for user in file.user:
+        if user.role not in roles:
+            known = ", ".join(sorted(roles)) or "none"
+            raise ConfigError(f"{path}: user {user.name!r} has role {user.role!r}: expected one of the roles ({known})")
+
+
+def _address(path: Path, key: str, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise ConfigError(f"{path}: {key} is {text!r}: expected host:port, or folder:port of a Unix socket")
+    return Address(host.strip("[]"), int(port))
+
+
+def _require_loopback(path: Path, key: str, address: Address) -> None:
+    if address.host == "localhost":
+        return
+    try:
+        if ipaddress.ip_address(address.host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"{path}: {key} is {address.host!r}: expected a loopback address, since TLS is not carried yet; "
+        "use an SSH tunnel to reach another machine"
+    )

@@ -1,0 +1,189 @@
+"""The desk where open requests lie: sessions put them down, approvers pick them up and decide, exactly once.
+
+Announced requests and signed decisions enter; a decision that counts is durable before the session hears of it, one
+that does not is recorded as rejected with the reason. A request that its session has retired cannot be decided any
+more, whatever a signature says.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
+from pgnotary.ledger.canonical import JSON, b64
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
+from pgnotary.request import decision as decisions
+from pgnotary.request.decision import Answer, Decision
+from pgnotary.request.life import Move, State
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.roster import Roster, Signer
+from pgnotary.session.events import Decided
+from pgnotary.store import Append, Head
+from pgnotary.store.appender import Appender
+
+__all__ = ["Desk", "Ended", "OpenRequest"]
+
+# Heads that approvers were shown and may name in a decision; one is made with every batch of entries.
+_HEADS_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """One request on the desk."""
+
+    request: Receipt
+    preview: Receipt
+    deliver: Callable[[Decided], None]
+    """Hands a decision to the session that holds the statement."""
+    deciding: bool = False
+    """A decision over it is being recorded."""
+
+    @property
+    def id(self) -> str:
+        """The request's id."""
+        return self.request.entry.request or ""
+
+
+_ENDED_REMEMBERED = 1_000
+_ENDS = frozenset(
+    {EntryType.WITHDRAWN, EntryType.EXPIRED, EntryType.ORPHANED, EntryType.VOID, EntryType.OUTCOME, EntryType.EXECUTED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How far a request has come that is no longer open, for approvers who wait for it."""
+
+    state: str
+    rows: int | None
+    seq: int
+
+
+class Desk:
+    """All open requests of one proxy."""
+
+    def __init__(self, appender: Appender, roster: Callable[[], Roster], now: Callable[[], datetime]) -> None:
+        self._appender = appender
+        self._roster = roster
+        self._now = now
+        self._open: OrderedDict[str, OpenRequest] = OrderedDict()
+        self._heads: OrderedDict[int, bytes] = OrderedDict()
+        self._ended: OrderedDict[str, Ended] = OrderedDict()
+        self._changed = asyncio.Event()
+
+    def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None]) -> None:
+        """Put a request on the desk."""
+        opened = OpenRequest(request, preview, deliver)
+        self._open[opened.id] = opened
+        self._tell()
+
+    def retire(self, request: str) -> None:
+        """Take a request off the desk: no decision over it counts from now on."""
+        if self._open.pop(request, None) is not None:
+            self._tell()
+
+    def requests(self) -> list[OpenRequest]:
+        """Return the open requests, oldest first."""
+        return list(self._open.values())
+
+    def find(self, request: str) -> OpenRequest | None:
+        """Return an open request."""
+        return self._open.get(request)
+
+    def witness(self, receipts: Sequence[Receipt]) -> None:
+        """Learn from entries how requests went on after their decision."""
+        for receipt in receipts:
+            entry = receipt.entry
+            if entry.request is not None and entry.type in _ENDS:
+                rows = entry.body.get("rows")
+                state = str(entry.body.get("result", entry.type.value))
+                self._remember(entry.request, Ended(state, rows if isinstance(rows, int) else None, entry.position.seq))
+
+    async def ended(self, request: str) -> Ended | None:
+        """Return how a request ended, if that is remembered."""
+        return self._ended.get(request)
+
+    def _remember(self, request: str, ended: Ended) -> None:
+        self._ended[request] = ended
+        self._ended.move_to_end(request)
+        while len(self._ended) > _ENDED_REMEMBERED:
+            self._ended.popitem(last=False)
+
+    async def changed(self) -> None:
+        """Return at the next change of what is open."""
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def show_head(self, head: Head) -> None:
+        """Remember a head that an approver is being shown."""
+        self._heads[head.size] = head.root
+        while len(self._heads) > _HEADS_REMEMBERED:
+            self._heads.popitem(last=False)
+
+    async def decide(self, document: bytes, signature: str) -> Decided:
+        """Record a decision and hand it to its session.
+
+        Raises DecisionRefused with the reason, recorded as evidence; LedgerUnavailable if nothing could be recorded.
+        """
+        opened: OpenRequest | None = None
+        try:
+            decision = decisions.read(document)
+            opened = self._open.get(decision.request)
+            if opened is None or opened.deciding:
+                raise DecisionRefused(f"{decision.request} is not open: it was decided, withdrawn, or has expired")
+            signer = self._check(decision, signature, opened)
+        except DecisionRefused as refused:
+            await self._reject(document, signature, opened, str(refused))
+            raise
+        opened.deciding = True
+        try:
+            return await self._record(decision, signature, opened, signer)
+        except PgnotaryError:
+            opened.deciding = False
+            raise
+
+    def _check(self, decision: Decision, signature: str, opened: OpenRequest) -> Signer:
+        at = self._now()
+        signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
+        if self._heads.get(decision.seen.size) != decision.seen.root:
+            raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
+        return signer
+
+    async def _record(self, decision: Decision, signature: str, opened: OpenRequest, signer: Signer) -> Decided:
+        body: dict[str, JSON] = {
+            "approver": signer.person,
+            "key": fingerprint(signer.public),
+            "answer": decision.answer.value,
+            "document": b64(decision.raw),
+            "signature": signature,
+        }
+        if decision.max_rows is not None:
+            body["max_rows"] = decision.max_rows
+        session = opened.request.entry.session
+        draft = Draft(EntryType.DECISION, body, session=session, request=opened.id, after=opened.preview.leaf)
+        to = State.APPROVED if decision.answer is Answer.APPROVE else State.DENIED
+        try:
+            (receipt,) = await self._appender.append(Append(draft, Move(opened.id, State.HELD, to)))
+        except RequestMoved as moved:
+            why = f"{opened.id} is {moved.state} already"
+            await self._reject(decision.raw, signature, opened, why)
+            raise DecisionRefused(why) from moved
+        decided = Decided(opened.id, decision.answer, signer.person, decision.reason, decision.max_rows, receipt)
+        self._remember(opened.id, Ended(to.value, None, receipt.entry.position.seq))
+        opened.deliver(decided)
+        return decided
+
+    async def _reject(self, document: bytes, signature: str, opened: OpenRequest | None, why: str) -> None:
+        """Keep a decision that does not count, as evidence; the texts are whatever somebody sent us."""
+        body: dict[str, JSON] = {"why": why[:2_000]}
+        sealed = {"document": document[:32_768], "signature": signature.encode(errors="replace")[:8_192]}
+        draft = Draft(EntryType.REJECTED, body, sealed=sealed)
+        if opened is not None:
+            entry = opened.request.entry
+            draft = Draft(EntryType.REJECTED, body, entry.session, opened.id, opened.request.leaf, sealed)
+        await self._appender.append(Append(draft))

@@ -1,0 +1,282 @@
+"""The client's leg until it is known who is there: start-up packets, settings, password.
+
+A fresh link enters; a `Greeting` leaves, or the CancelRequest that came instead. Nothing is sent upstream here, no byte
+that came before we answered is taken for one that came after, and no start-up parameter passes that is not on the list:
+each is a setting, and a setting can change what every later statement means. AuthenticationOk is not sent either: the
+caller sends it once PostgreSQL is ready, so that a client is never let in and then thrown out.
+
+Sources: PostgreSQL 18, "Start-up", "SASL Authentication"; ProcessStartupPacket() in
+src/backend/tcop/backend_startup.c, pg_split_opts() in src/backend/utils/init/postinit.c.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from struct import Struct
+
+from pgnotary.errors import ClientProtocolError, NotAuthenticated, NotSupported, StatementError
+from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, ruling
+from pgnotary.serve.link import Link
+from pgnotary.serve.scram import MECHANISM, NONCE_BYTES, ScramServer, mock_verifier, parse_verifier
+from pgnotary.wire.frames import FrameCutter, frontend_frames
+from pgnotary.wire.messages import Diagnostic, authentication, error_response
+from pgnotary.wire.startup import (
+    PROTOCOL_3_0,
+    CancelRequest,
+    EncryptionRequest,
+    StartupMessage,
+    StartupPacket,
+    parse_packet,
+    startup_length,
+)
+
+__all__ = ["LOGIN_DEADLINE_S", "Greeting", "Users", "fatal", "greet"]
+
+Users = Callable[[str], str | None]
+"""From a user name to the verifier of its password, in PostgreSQL's form; None for an unknown user."""
+
+# PostgreSQL's authentication_timeout.
+LOGIN_DEADLINE_S = 60.0
+# PG_MAX_SASL_MESSAGE_LENGTH in src/include/libpq/sasl.h.
+_MAX_SASL_BYTES = 1_024
+
+_SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
+_UINT32 = Struct("!I")
+_INT32 = Struct("!i")
+
+# They change how answers look and how long things may take, never what a text means or may do.
+_PASSED_ON = frozenset(
+    {
+        "application_name",
+        "client_min_messages",
+        "datestyle",
+        "extra_float_digits",
+        "geqo",
+        "idle_in_transaction_session_timeout",
+        "intervalstyle",
+        "lock_timeout",
+        "search_path",
+        "statement_timeout",
+        "timezone",
+        REASON,
+    }
+)
+_TRUE = frozenset({"on", "true", "yes", "1"})
+_FALSE = frozenset({"off", "false", "no", "0"})
+# SQL_ASCII is what psql asks for on a terminal without a locale, "" what asks for nothing: both can read UTF-8.
+_UTF8 = frozenset({"utf8", "unicode", "sqlascii", ""})
+
+_READ_ONLY = "default_transaction_read_only"
+# As much of a foreign text as an error repeats; names of PostgreSQL are no longer.
+_SHOWN = 63
+
+# What isspace() is in the C locale.
+_SPACE = " \t\n\v\f\r"
+_ARGUMENT = re.compile(rf"(?:[^\\{_SPACE}]|\\.?)+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
+_PUNCTUATION = re.compile(r"[^a-z0-9]")
+# What SplitIdentifierString() in src/backend/utils/adt/varlena.c accepts, and of that what can be read in one way only.
+_SCHEMA = rf'[{_SPACE}]*(?:"(?:[^"]|"")+"|[^",{_SPACE}]+)[{_SPACE}]*'
+_SEARCH_PATH = re.compile(rf"(?:{_SCHEMA}(?:,{_SCHEMA})*)?")
+_ONE_SCHEMA = re.compile(_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who has come, has proven it, and what they asked for. AuthenticationOk is still owed."""
+
+    user: str
+    database: str
+    """The user's name if the client named none, as PostgreSQL has it."""
+    parameters: Mapping[str, str]
+    """Settings to open the upstream session with, names in lower case; never a pinned one."""
+    minor: int
+    """Minor protocol version asked for. Whatever it is, 3.0 is spoken: a higher one was negotiated down."""
+    read_only: bool
+    """The client set default_transaction_read_only, which is ours upstream and virtual for the client."""
+
+    @property
+    def application_name(self) -> str:
+        """What the client calls itself; it proves nothing."""
+        return self.parameters.get("application_name", "")
+
+
+def fatal(error: StatementError) -> bytes:
+    """Return the ErrorResponse that ends a connection."""
+    return error_response(Diagnostic("FATAL", error.sqlstate, error.message, error.detail, error.hint))
+
+
+async def greet(
+    link: Link, users: Users, mock_secret: bytes, *, deadline_s: float = LOGIN_DEADLINE_S
+) -> Greeting | CancelRequest:
+    """Return who is at the other end of `link`, once they have proven it.
+
+    A CancelRequest is returned as it came, and must not be answered. `mock_secret`, 32 random bytes that stay the same,
+    makes unknown users look like known ones. Raises a StatementError, to be answered with `fatal`, for a client that
+    cannot be let in or takes longer than `deadline_s`, and ConnectionError if it leaves, as psql does to ask for the
+    password. Sends nothing but what the exchange needs; closing the link is the caller's.
+    """
+    try:
+        async with asyncio.timeout(deadline_s):
+            packet = await _startup(link)
+            if isinstance(packet, CancelRequest):
+                return packet
+            greeting = _read(packet)
+            _negotiate(link, packet)
+            await _authenticate(link, greeting.user, users, mock_secret)
+            return greeting
+    except TimeoutError as error:
+        raise NotAuthenticated("canceling authentication due to timeout") from error
+
+
+async def _startup(link: Link) -> StartupMessage | CancelRequest:
+    refused: set[str] = set()
+    while isinstance(packet := await _packet(link), EncryptionRequest):
+        if packet.kind in refused:
+            raise ClientProtocolError(f"a second {packet.kind} encryption request on one connection")
+        # CVE-2021-23214: what came in plain text before the answer must never be taken for what comes after it.
+        if link.buffered_bytes:
+            raise ClientProtocolError(
+                f"received unencrypted data after {packet.kind} encryption request",
+                detail="This could be a client software bug or evidence of an attempted man-in-the-middle attack.",
+            )
+        refused.add(packet.kind)
+        link.write(b"N")
+    return packet
+
+
+async def _packet(link: Link) -> StartupPacket:
+    word = await link.read_exactly(4)
+    return parse_packet(word + await link.read_exactly(startup_length(word) - 4))
+
+
+def _negotiate(link: Link, startup: StartupMessage) -> None:
+    extensions = [name for name in startup.parameters if name.startswith("_pq_.")]
+    if startup.minor or extensions:
+        # NegotiateProtocolVersion. The documentation says "newest minor protocol version", the server sends, and libpq
+        # expects, the whole version word.
+        names = b"".join(name.encode() + b"\0" for name in extensions)
+        body = _UINT32.pack(PROTOCOL_3_0) + _UINT32.pack(len(extensions)) + names
+        link.write(b"v" + _UINT32.pack(len(body) + 4) + body)
+
+
+def _read(startup: StartupMessage) -> Greeting:
+    # PostgreSQL compares these few names exactly, and those of settings without regard to case.
+    given = {name: value for name, value in startup.parameters.items() if not name.startswith("_pq_.")}
+    user = given.pop("user", "")
+    if not user:
+        raise NotAuthenticated("no PostgreSQL user name specified in startup packet")
+    database = given.pop("database", "") or user
+    if given.pop("replication", "off").lower() not in _FALSE:
+        raise NotSupported(
+            'start-up parameter "replication" is not supported',
+            hint="Connect to PostgreSQL directly: what a replication connection may do cannot be judged here.",
+        )
+    options = _read_options(_split_options(given.pop("options", "")))
+    # As in process_startup_options(): what has a key of its own is set later than what is in `options`, and wins.
+    parameters, read_only = _read_settings([*options, *given.items()])
+    return Greeting(user, database, parameters, startup.minor, read_only)
+
+
+def _split_options(text: str) -> Iterator[str]:
+    """Yield the arguments in `options`: white space ends one, a backslash takes the next character as it is."""
+    for match in _ARGUMENT.finditer(text):
+        yield _ESCAPED.sub(r"\1", match[0])
+
+
+def _read_options(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of `-c name=value`, `-cname=value` and `--name=value`; refuse all other arguments."""
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "-c":
+            setting = next(remaining, "")
+        elif argument.startswith(("-c", "--")):
+            setting = argument[2:]
+        else:
+            setting = ""
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise NotSupported(
+                f'argument "{argument[:_SHOWN]}" in start-up parameter "options" is not supported',
+                hint="Only -c name=value and --name=value are read.",
+            )
+        # ParseLongOption() in src/backend/utils/misc/guc.c
+        yield name.replace("-", "_"), value
+
+
+def _read_settings(given: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bool]:
+    """Return what is passed on, and whether the client wants to be read only; NotSupported for what cannot pass."""
+    passed_on: dict[str, str] = {}
+    read_only = False
+    for spelled, value in given:
+        name = spelled.lower() if spelled.isascii() else spelled
+        if name not in _PASSED_ON and name not in PINNED:
+            raise NotSupported(
+                f'start-up parameter "{spelled[:_SHOWN]}" is not supported',
+                hint="Leave it out, or SET it after the login, where it is judged like any statement.",
+            )
+        hint = _objection(name, value)
+        if hint:
+            raise NotSupported(f'start-up parameter "{name}" cannot be "{value[:_SHOWN]}"', hint=hint)
+        if name in _PASSED_ON:
+            passed_on[name] = value
+        read_only |= name == _READ_ONLY
+    return passed_on, read_only
+
+
+def _objection(name: str, value: str) -> str:
+    """Return what to do instead, or "" if the setting may have this value."""
+    if name == "client_encoding":
+        # clean_encoding_name() in src/common/encnames.c; asyncpg sends 'utf-8' with the quotes.
+        good = value.isascii() and _PUNCTUATION.sub("", value.lower()) in _UTF8
+        return "" if good else "Use client_encoding=UTF8: what is written in another encoding cannot be judged."
+    if name == "search_path":
+        schemas = tuple(_schema(match[0]) for match in _ONE_SCHEMA.finditer(value))
+        good = _SEARCH_PATH.fullmatch(value) is not None and _is_free(name, schemas)
+        return "" if good else "Name pg_catalog first or not at all: nothing may stand before the built-in functions."
+    if name == _READ_ONLY:
+        good = value.lower() in _TRUE
+        return "" if good else "Leave it out: what may write is opened read-write when it is let through."
+    if name in PINNED:
+        return "" if _is_free(name, (value,)) else f"Leave it out: every session has {name} = {PINNED[name]}."
+    return ""
+
+
+def _is_free(name: str, values: tuple[str, ...]) -> bool:
+    return ruling(SettingChange(name, values)) is Ruling.FREE
+
+
+def _schema(text: str) -> str:
+    name = text.strip(_SPACE)
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+async def _authenticate(link: Link, user: str, users: Users, mock_secret: bytes) -> None:
+    known, mock = users(user), mock_verifier(user, mock_secret)
+    verifier = mock if known is None else parse_verifier(known)
+    server = ScramServer(user, verifier, secrets.token_urlsafe(NONCE_BYTES))
+    cutter = frontend_frames(_MAX_SASL_BYTES)
+    link.write(authentication(_SASL, MECHANISM.encode() + b"\0\0"))
+    first = _initial_response(await _response(link, cutter))
+    link.write(authentication(_SASL_CONTINUE, server.challenge(first)))
+    final = server.verify(await _response(link, cutter))
+    link.write(authentication(_SASL_FINAL, final))
+
+
+async def _response(link: Link, cutter: FrameCutter) -> bytes:
+    frame = await link.read_frame(cutter)
+    if frame.type != b"p":
+        raise ClientProtocolError(f"expected SASL response, got message type {frame.type!r}")
+    return frame.body
+
+
+def _initial_response(body: bytes) -> bytes:
+    mechanism, _, rest = body.partition(b"\0")
+    if mechanism != MECHANISM.encode():
+        raise ClientProtocolError(f"client selected an invalid SASL authentication mechanism, expected {MECHANISM}")
+    # A length of -1 is legal, for mechanisms in which the server speaks first; in SCRAM it never does.
+    if len(rest) < 4 or _INT32.unpack_from(rest)[0] != len(rest) - 4:
+        raise ClientProtocolError("malformed SASLInitialResponse: its response must fill the message")
+    return rest[4:]

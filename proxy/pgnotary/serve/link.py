@@ -1,0 +1,218 @@
+"""One connection, over TCP or a Unix socket, the same for both legs: first it is read, then it speaks.
+
+During the login a coroutine asks for exactly the bytes it needs (`read_exactly`, `read_frame`); what came beyond them
+stays in a bounded buffer and is looked at by nobody. `attach` then hands the buffer, and from there on everything that
+happens, to a `Receiver`, in the order it happened. A byte is never lost, doubled or interpreted between the two phases,
+the end of the peer's stream does not close our half, and what we cannot write at once is bounded by whoever heeds
+`write_blocked`.
+
+Sources: asyncio, "Transports and Protocols"; tcp(7) for the socket options.
+"""
+
+import asyncio
+import contextlib
+import socket
+from typing import Protocol, cast
+
+from pgnotary.wire.frames import HEADER_BYTES, Frame, FrameCutter
+
+__all__ = ["HIGH_WATER_BYTES", "LOGIN_BUFFER_BYTES", "Link", "Receiver"]
+
+# What may wait to be written before we stop reading on the other side; asyncio's own default.
+HIGH_WATER_BYTES = 64 * 1024
+# More than the longest start-up packet (10,004 bytes): what a peer may send ahead before we stop reading it.
+LOGIN_BUFFER_BYTES = 16 * 1024
+
+# A dead peer is noticed within two minutes; the kernel alone would wait two hours, and NATs forget much sooner.
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_USER_TIMEOUT = {"TCP_USER_TIMEOUT": 120_000}
+_NO_DELAY = {"TCP_NODELAY": 1}
+
+
+class Receiver(Protocol):
+    """Who takes over a link after the login. Called from the event loop, one call at a time."""
+
+    def data(self, chunk: bytes) -> None:
+        """Take the next bytes, cut wherever the network cut them; an exception ends the connection."""
+
+    def eof(self) -> None:
+        """Learn that the peer will send nothing more; our half stays open until we close it."""
+
+    def lost(self, error: Exception | None) -> None:
+        """Learn that the connection is gone, both ways; None if we closed it ourselves. Nothing follows."""
+
+    def writable(self, *, ready: bool) -> None:
+        """Learn that writing should pause (False) because the peer reads too slowly, or may go on (True)."""
+
+
+class Link(asyncio.Protocol):
+    """One connection to a client or to PostgreSQL. Exactly one owner reads, writes and closes it."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._receiver: Receiver | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._wanted = 0
+        self._eof = False
+        self._lost = False
+        self._error: Exception | None = None
+        self._paused = False
+        self._write_blocked = False
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end: `address:port`, `unix`, or `unknown` if they had gone before we looked."""
+        if self._transport.get_extra_info("socket").family == socket.AF_UNIX:
+            return "unix"
+        name = self._transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if name else "unknown"
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many bytes came that nobody has asked for yet; 0 once a receiver is attached."""
+        return len(self._buffer)
+
+    @property
+    def write_blocked(self) -> bool:
+        """Whether more than HIGH_WATER_BYTES wait to be written: read no more of what would be written here."""
+        return self._write_blocked
+
+    async def read_exactly(self, count: int) -> bytes:
+        """Return the next `count` bytes; only before `attach`.
+
+        Raises ConnectionResetError if the peer ends before them. Cancelled, it has consumed nothing.
+        """
+        while len(self._buffer) < count:
+            if self._eof or self._lost:
+                raise ConnectionResetError(f"the peer left after {len(self._buffer)} of {count} bytes") from self._error
+            self._wanted = count
+            self.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self._wanted = 0
+        wanted = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return wanted
+
+    async def read_frame(self, cutter: FrameCutter) -> Frame:
+        """Return the next typed message, whole and not a byte more; only before `attach`.
+
+        `cutter` refuses unknown types and lengths from the header alone, so its limits bound what is buffered here.
+        """
+        header = await self.read_exactly(HEADER_BYTES)
+        frames = list(cutter.feed(header))
+        if not frames:
+            rest = int.from_bytes(header[1:], "big") + 1 - HEADER_BYTES
+            frames = list(cutter.feed(await self.read_exactly(rest)))
+        return frames[0]
+
+    def attach(self, receiver: Receiver) -> None:
+        """Hand over to `receiver`, first all that has happened and it has not seen, before this returns."""
+        self.resume_reading()
+        self._receiver = receiver
+        chunk = bytes(self._buffer)
+        self._buffer.clear()
+        if chunk:
+            receiver.data(chunk)
+        if self._write_blocked:
+            receiver.writable(ready=False)
+        if self._eof:
+            receiver.eof()
+        if self._lost:
+            receiver.lost(self._error)
+
+    def write(self, data: bytes) -> None:
+        """Send, or queue what the peer does not take yet; after the end of the connection it does nothing."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Take no more bytes from the network; the peer feels it once the kernel's buffers are full."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes from the network again."""
+        if self._paused and not self._ended:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what is queued is dropped."""
+        self._transport.abort()
+
+    @property
+    def _ended(self) -> bool:
+        # Resumed after the end of the stream, asyncio would read that end once more.
+        return self._eof or self._lost or self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        # uvloop's transports do not inherit from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        # macOS refuses options for a peer that has gone already; then `connection_lost` comes next.
+        with contextlib.suppress(OSError):
+            _tune(self._transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        if self._receiver is not None:
+            self._receiver.data(data)
+            return
+        self._buffer += data
+        if len(self._buffer) >= max(self._wanted, LOGIN_BUFFER_BYTES):
+            self.pause_reading()
+        if self._wanted and len(self._buffer) >= self._wanted:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        """Called by asyncio; keeps our half open."""
+        self._eof = True
+        self._wake()
+        if self._receiver is not None:
+            self._receiver.eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._lost = True
+        self._error = exc
+        self._wake()
+        if self._receiver is not None:
+            self._receiver.lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called by asyncio."""
+        self._write_blocked = True
+        if self._receiver is not None:
+            self._receiver.writable(ready=False)
+
+    def resume_writing(self) -> None:
+        """Called by asyncio."""
+        self._write_blocked = False
+        if self._receiver is not None:
+            self._receiver.writable(ready=True)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _tune(plug: socket.socket) -> None:
+    if plug.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Linux has TCP_KEEPIDLE for what macOS calls TCP_KEEPALIVE, and only Linux has TCP_USER_TIMEOUT.
+    for name, value in (_KEEPALIVE | _USER_TIMEOUT | _NO_DELAY).items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            plug.setsockopt(socket.IPPROTO_TCP, option, value)

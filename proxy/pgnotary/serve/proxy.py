@@ -1,0 +1,282 @@
+"""The proxy: accepts clients, logs them in, connects each to a PostgreSQL session of its own.
+
+Connections enter; each becomes one `Conversation`, one cancel, or one error. A client is told that it is in only after
+PostgreSQL is ready and the ledger holds that it came: who cannot be recorded is not let in.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from typing import cast
+
+from pgnotary.config import Address, Config, User
+from pgnotary.errors import (
+    LedgerUnavailable,
+    NotAuthenticated,
+    PgnotaryError,
+    ShuttingDown,
+    StatementError,
+    UpstreamProtocolError,
+    UpstreamRefused,
+)
+from pgnotary.judge.policy import Verdict, verdict
+from pgnotary.judge.reading import read
+from pgnotary.judge.statement import Statement
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.roster import Roster
+from pgnotary.serve.conversation import Conversation, now
+from pgnotary.serve.desk import Desk
+from pgnotary.serve.greeting import Greeting, fatal, greet
+from pgnotary.serve.link import Link
+from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
+from pgnotary.session import events
+from pgnotary.session.core import Session
+from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.state import Identity, Rules, SessionState
+from pgnotary.store import Append
+from pgnotary.store.appender import Appender
+from pgnotary.wire import messages
+from pgnotary.wire.startup import CancelRequest
+
+__all__ = ["Proxy"]
+
+log = logging.getLogger(__name__)
+
+# PostgreSQL's authentication_timeout is 60 s; connecting upstream gets its share of it.
+_DIAL_DEADLINE_S = 15.0
+_TICK_S = 1.0
+# How long SIGTERM waits for what is executing.
+_DRAIN_S = 30.0
+_MAX_CLIENTS = 1_000
+"""pgbouncer's default is 100; each of ours holds a server process too."""
+_MAX_LOGINS = 200
+"""Connections that have not said who they are yet: they cost a buffer each, and a deadline ends them."""
+
+
+class Proxy:
+    """Everything that one `pgnotary serve` does for clients."""
+
+    def __init__(
+        self, config: Config, appender: Appender, desk: Desk, roster: Callable[[], Roster], mint: Callable[[], str]
+    ) -> None:
+        self._config = config
+        self._appender = appender
+        self._desk = desk
+        self._mint = mint
+        # The same after a restart: a salt that changes would tell an unknown user from a known one.
+        self._mock_secret = hashlib.sha256(b"pgnotary/mock-salt/0\n" + config.key().seed).digest()
+        self._running: dict[tuple[int, bytes], Conversation] = {}
+        self._logins: set[asyncio.Task[None]] = set()
+        self._left = asyncio.Event()
+        """A conversation has ended."""
+        self._stopping = False
+        policy = config.file.policy
+        self._rules = Rules(
+            profile=config.profile,
+            hold_s=policy.hold_s,
+            reminder_s=policy.reminder_s,
+            preview_timeout_ms=policy.preview_timeout_ms,
+            queue_bytes=policy.queue_bytes,
+            approvers=lambda: roster().people,
+        )
+        appender.watch(self._ledger_changed)
+        self._judge = lru_cache(maxsize=1_024)(self._read_and_judge)
+
+    def _read_and_judge(self, text: bytes) -> tuple[Statement, Verdict]:
+        statement = read(text)
+        return statement, verdict(statement, self._rules.profile)
+
+    def _ledger_changed(self, down: LedgerUnavailable | None) -> None:
+        log.warning("ledger is %s", f"down: {down}" if down else "back")
+        for conversation in list(self._running.values()):
+            conversation.feed(events.LedgerState(down))
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[Address]:
+        """Accept clients until left; yields the address that was bound. Leaving drains: what executes may finish."""
+        async with asyncio.TaskGroup() as tasks:
+            ticker = tasks.create_task(self._tick(), name="tick")
+            server = await self._listen(lambda link: tasks.create_task(self._client(link), name=f"client {link.peer}"))
+            try:
+                yield _bound(server)
+            finally:
+                self._stopping = True
+                server.close()
+                await self._drain()
+                ticker.cancel()
+
+    async def _listen(self, accept: Callable[[Link], object]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        address = self._config.listen
+        return await loop.create_server(lambda: _Accepted(accept), address.host, address.port)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for conversation in list(self._running.values()):
+                conversation.feed(events.Tick())
+
+    async def _drain(self) -> None:
+        for conversation in list(self._running.values()):
+            conversation.feed(events.Shutdown())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while self._running:
+                    self._left.clear()
+                    await self._left.wait()
+        for conversation in list(self._running.values()):
+            conversation.abort()
+        for login in self._logins:
+            login.cancel()
+
+    async def _client(self, link: Link) -> None:
+        """Serve one connection from its first byte to its last; nothing it does can end another's."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._logins.add(task)
+        try:
+            if len(self._logins) > _MAX_LOGINS:
+                raise _TooManyClients("too many connections are logging in")
+            await self._serve(link, lambda: self._logins.discard(task))
+        except StatementError as error:
+            link.write(fatal(error))
+        except UpstreamProtocolError as error:
+            link.write(fatal(UpstreamRefused(f"the server broke the protocol: {error}")))
+        except (PgnotaryError, OSError) as error:
+            log.info("connection ended", extra={"client": link.peer, "why": str(error)})
+        except Exception:
+            # Anything else is our own fault: this connection ends, the others go on.
+            log.exception("connection failed", extra={"client": link.peer})
+            link.write(fatal(UpstreamRefused("pgnotary failed on this connection; its log says why")))
+        finally:
+            self._logins.discard(task)
+            link.close()
+
+    async def _serve(self, link: Link, logged_in: Callable[[], None]) -> None:
+        deadline = self._config.file.listen.login_deadline_s
+        greeting = await greet(link, self._verifier, self._mock_secret, deadline_s=deadline)
+        if isinstance(greeting, CancelRequest):
+            self._cancel(greeting)
+            return
+        if self._stopping:
+            raise ShuttingDown("pgnotary is stopping")
+        if len(self._running) >= _MAX_CLIENTS:
+            raise _TooManyClients(f"pgnotary carries {_MAX_CLIENTS} clients already")
+        user = self._config.user(greeting.user)
+        if user is None:
+            raise NotAuthenticated(f'password authentication failed for user "{greeting.user}"')
+        upstream = await self._dial(greeting, user)
+        try:
+            logged_in()
+            await self._converse(link, greeting, user, upstream)
+        finally:
+            upstream.link.close()
+
+    def _verifier(self, name: str) -> str | None:
+        user = self._config.user(name)
+        return user.verifier if user else None
+
+    async def _dial(self, greeting: Greeting, user: User) -> Upstream:
+        allowed = self._config.file.upstream.databases
+        if allowed and greeting.database not in allowed:
+            raise NotAuthenticated(
+                f'database "{greeting.database}" is not carried by pgnotary', hint="Carried: " + ", ".join(allowed)
+            )
+        application = f"pgnotary/{user.name}/{greeting.application_name}"[:63]
+        parameters = {**greeting.parameters, "application_name": application}
+        return await dial(
+            UpstreamAddress(self._config.upstream.host, self._config.upstream.port),
+            user.role,
+            self._config.password(user.role),
+            greeting.database,
+            parameters,
+            deadline_s=_DIAL_DEADLINE_S,
+        )
+
+    async def _converse(self, link: Link, greeting: Greeting, user: User, upstream: Upstream) -> None:
+        who = Identity(
+            session=f"S-{secrets.token_hex(4)}",
+            user=user.name,
+            person=user.person or user.name,
+            database=greeting.database,
+            application=greeting.application_name,
+            client=link.peer,
+            upstream_pid=upstream.pid,
+            system_identifier=upstream.system_identifier,
+            read_only=greeting.read_only or upstream.parameter_status.get("in_hot_standby") == "on",
+        )
+        await self._appender.append(Append(_opened(who, user, upstream)))
+        state = SessionState(who, self._rules, self._judge, self._mint, now(), ForwardLog(who.session))
+        for name in ("client_min_messages", "pgnotary.reason"):
+            if name in greeting.parameters:
+                state.client_sets(name, greeting.parameters[name])
+        conversation = Conversation(Session(state), link, upstream, self._desk, self._appender)
+        # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
+        key = (upstream.pid, secrets.token_bytes(4))
+        self._running[key] = conversation
+        try:
+            link.write(_welcome(upstream, key[1]))
+            await conversation.run()
+        finally:
+            del self._running[key]
+            self._left.set()
+
+    def _cancel(self, request: CancelRequest) -> None:
+        for (pid, secret), conversation in self._running.items():
+            if pid == request.pid and hmac.compare_digest(secret, request.secret):
+                conversation.feed(events.CancelRequested())
+                return
+
+
+class _TooManyClients(StatementError):
+    sqlstate = "53300"
+
+
+class _Accepted(Link):
+    """A link that says when it is there."""
+
+    def __init__(self, accept: Callable[[Link], object]) -> None:
+        super().__init__()
+        self._accept = accept
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._accept(self)
+
+
+def _bound(server: asyncio.Server) -> Address:
+    host, port, *_ = server.sockets[0].getsockname()
+    return Address(host, port)
+
+
+def _opened(who: Identity, user: User, upstream: Upstream) -> Draft:
+    body: dict[str, JSON] = {
+        "user": who.user,
+        "person": who.person,
+        "role": user.role,
+        "database": who.database,
+        "application": who.application,
+        "client": who.client,
+        "upstream_pid": who.upstream_pid,
+        "system_identifier": who.system_identifier,
+        "server_version": upstream.parameter_status.get("server_version", ""),
+    }
+    return Draft(EntryType.OPENED, body, session=who.session)
+
+
+def _welcome(upstream: Upstream, secret: bytes) -> bytes:
+    """Return what follows a successful login: AuthenticationOk, the server's parameters, our cancel key, readiness."""
+    statuses = (messages.parameter_status(name, value) for name, value in upstream.parameter_status.items())
+    return b"".join(
+        [
+            messages.authentication(0),
+            *statuses,
+            messages.backend_key_data(upstream.pid, secret),
+            messages.ready_for_query(b"I"),
+        ]
+    )

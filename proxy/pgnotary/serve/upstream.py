@@ -1,0 +1,326 @@
+"""The upstream leg: one login to PostgreSQL, and the proof that it is PostgreSQL and keeps what we asked for.
+
+An address, a role and settings enter; an `Upstream` leaves, authenticated, idle, with every pinned setting seen to be
+in force and its process seen to be the one that cancels will name. A pooler in between fails both, and is refused: it
+would give our session to others. The server's bytes are hostile until they are read: each message is bounded, each
+field may be missing, and neither the password nor anything made from it appears in an error.
+
+Only loopback and Unix sockets are dialled, since without TLS a password proof could be relayed and a session read.
+
+Sources: PostgreSQL 18, "Start-up", "Canceling Requests in Progress", "Message Formats".
+"""
+
+import asyncio
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pgnotary.errors import ConfigError, UpstreamProtocolError, UpstreamRefused
+from pgnotary.judge.settings import PINNED
+from pgnotary.serve.link import Link
+from pgnotary.serve.scram import MECHANISM, NONCE_BYTES, ScramClient
+from pgnotary.wire.frames import Frame, FrameCutter
+from pgnotary.wire.messages import (
+    data_row,
+    diagnostic,
+    parse_parameter_status,
+    query,
+    sasl_initial_response,
+    sasl_response,
+)
+from pgnotary.wire.startup import encode_cancel, encode_startup
+
+__all__ = ["CANCEL_DEADLINE_S", "Upstream", "UpstreamAddress", "cancel", "dial"]
+
+CANCEL_DEADLINE_S = 5.0
+
+# MAX_ERRLEN in libpq's fe-connect.c: no message of a login is longer.
+_MAX_MESSAGE_BYTES = 30_000
+# A login takes some thirty; notices of a login trigger may add to them.
+_MAX_MESSAGES = 1_000
+# As much of the server's own words as an error repeats.
+_MAX_TEXT = 1_000
+
+_OK, _CLEARTEXT, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 3, 5, 10, 11, 12
+_METHODS = {2: "Kerberos", _CLEARTEXT: "a clear-text password", _MD5: "an MD5 password", 7: "GSSAPI", 9: "SSPI"}
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+_READ_ONLY = "default_transaction_read_only"
+_SYSTEM_IDENTIFIER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
+_POOLER = "Is this a pooler? Connect pgnotary to PostgreSQL directly."
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAddress:
+    """Where PostgreSQL listens."""
+
+    host: str
+    """`localhost`, a loopback address, or the absolute path of the folder of its Unix socket, as in libpq."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One session with PostgreSQL: ready, outside any transaction, no receiver attached yet."""
+
+    link: Link
+    pid: int
+    """The server process, as it named itself and as its statements see it."""
+    secret: bytes = field(repr=False)
+    parameter_status: Mapping[str, str]
+    """The last of each that the server has reported."""
+    system_identifier: str
+    """Names the cluster for its whole life; "" if the role may not ask."""
+    address: UpstreamAddress
+    server_version_num: int
+    """For instance 180006."""
+
+
+async def dial(
+    address: UpstreamAddress,
+    role: str,
+    password: str | None,
+    database: str,
+    parameters: Mapping[str, str],
+    *,
+    deadline_s: float,
+) -> Upstream:
+    """Return a session of `role` in `database` that is fit to stand behind pgnotary.
+
+    `parameters` are settings to open it with; the pinned ones come on top of them and win. Raises ConfigError for an
+    address that is not local, UpstreamProtocolError for nonsense, and UpstreamRefused for all else: not reachable, not
+    let in, not in time, a pooler, older than PostgreSQL 14. After any error the connection is closed.
+    """
+    startup = encode_startup({**parameters, "user": role, "database": database, **PINNED})
+    try:
+        async with asyncio.timeout(deadline_s):
+            link = await _connect(address)
+            try:
+                link.write(startup)
+                return await _Login(link, address).run(password)
+            except BaseException:
+                link.abort()
+                raise
+    except TimeoutError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address} did not let us in within {deadline_s:g} s") from error
+    except ConnectionResetError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address} closed the connection during the login") from error
+    except OSError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address} cannot be reached: {error.strerror or error}") from error
+
+
+async def cancel(address: UpstreamAddress, pid: int, secret: bytes) -> None:
+    """Ask PostgreSQL to cancel what a session runs, and return when the request can hit nothing later any more.
+
+    The server closes the connection once it has signalled the session. Raises UpstreamRefused if that took longer than
+    CANCEL_DEADLINE_S, or the server could not be reached: then it may still hit, or never.
+    """
+    try:
+        async with asyncio.timeout(CANCEL_DEADLINE_S):
+            link = await _connect(address)
+            try:
+                link.write(encode_cancel(pid, secret))
+                await link.read_exactly(1)
+                raise UpstreamProtocolError("the server answered a cancel request, which has no answer")
+            except ConnectionResetError:
+                return
+            finally:
+                link.abort()
+    except TimeoutError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address} took no cancel request in {CANCEL_DEADLINE_S:g} s") from error
+    except OSError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address} cannot be reached: {error.strerror or error}") from error
+
+
+async def _connect(address: UpstreamAddress) -> Link:
+    loop = asyncio.get_running_loop()
+    if address.host.startswith("/"):
+        path = f"{address.host}/.s.PGSQL.{address.port}"
+        _, link = await loop.create_unix_connection(Link, path)
+    elif _is_loopback(address.host):
+        _, link = await loop.create_connection(Link, address.host, address.port)
+    else:
+        raise ConfigError(
+            f"upstream {address} is not local: without TLS, which is not carried yet, "
+            "only loopback addresses and folders of Unix sockets are dialled"
+        )
+    return link
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Login:
+    """What is known of one login so far."""
+
+    def __init__(self, link: Link, address: UpstreamAddress) -> None:
+        self._link = link
+        self._address = address
+        self._cutter = FrameCutter(dict.fromkeys(b"RSKZNAETDCI", _MAX_MESSAGE_BYTES), UpstreamProtocolError)
+        self._messages = 0
+        self._status: dict[str, str] = {}
+
+    async def run(self, password: str | None) -> Upstream:
+        """Go through the whole login."""
+        await self._authenticate(password)
+        pid, secret = await self._until_ready()
+        if _READ_ONLY not in self._status:
+            raise UpstreamRefused(
+                f"the server at {self._address} does not report {_READ_ONLY}: PostgreSQL 14 or later is needed",
+                hint=_POOLER,
+            )
+        version = await self._verify(pid)
+        system_identifier = await self._system_identifier()
+        return Upstream(self._link, pid, secret, self._status, system_identifier, self._address, version)
+
+    async def _next(self) -> Frame:
+        """Return the next message that is not asynchronous; those may come at any time."""
+        while True:
+            self._messages += 1
+            if self._messages > _MAX_MESSAGES:
+                raise UpstreamProtocolError(f"the login is not done after {_MAX_MESSAGES} messages")
+            frame = await self._link.read_frame(self._cutter)
+            match frame.type:
+                case b"S":
+                    name, value = parse_parameter_status(frame.body)
+                    self._status[name] = value
+                case b"N" | b"A":
+                    pass
+                case _:
+                    return frame
+
+    async def _authenticate(self, password: str | None) -> None:
+        code, payload = await self._authentication()
+        if code == _OK:
+            return
+        if code != _SASL:
+            method = _METHODS.get(code, f"authentication method {code}")
+            raise UpstreamRefused(
+                f"PostgreSQL at {self._address} asks for {method}, only {MECHANISM} and trust are spoken",
+                hint="Set password_encryption = 'scram-sha-256', set the role's password anew, say so in pg_hba.conf.",
+            )
+        if MECHANISM.encode() not in payload.split(b"\0"):
+            raise UpstreamRefused(f"PostgreSQL at {self._address} does not offer {MECHANISM}")
+        if not password:
+            raise UpstreamRefused(f"PostgreSQL at {self._address} asks for a password and none is configured")
+        client = ScramClient(password, secrets.token_urlsafe(NONCE_BYTES))
+        self._link.write(sasl_initial_response(MECHANISM, client.first()))
+        challenge = await self._expect(_SASL_CONTINUE)
+        self._link.write(sasl_response(await asyncio.to_thread(client.final, challenge)))
+        # Nothing is said to a server that has not proven that it knows the password's verifier.
+        client.check(await self._expect(_SASL_FINAL))
+        await self._expect(_OK)
+
+    async def _authentication(self) -> tuple[int, bytes]:
+        frame = await self._next()
+        if frame.type == b"E":
+            raise self._refusal(frame)
+        if frame.type != b"R" or len(frame.body) < 4:
+            raise UpstreamProtocolError(f"expected an authentication request, got {_named(frame)}")
+        return int.from_bytes(frame.body[:4], "big"), frame.body[4:]
+
+    async def _expect(self, expected: int) -> bytes:
+        code, payload = await self._authentication()
+        if code != expected:
+            raise UpstreamProtocolError(f"expected authentication request {expected}, got {code}")
+        return payload
+
+    async def _until_ready(self) -> tuple[int, bytes]:
+        key = b""
+        while (frame := await self._next()).type != b"Z":
+            if frame.type == b"E":
+                raise self._refusal(frame)
+            # A secret has 4 bytes in protocol 3.0, and up to 256 in 3.2.
+            if frame.type != b"K" or key or not 8 <= len(frame.body) <= 4 + 256:
+                raise UpstreamProtocolError(f"expected BackendKeyData or ReadyForQuery, got {_named(frame)}")
+            key = frame.body
+        _check_idle(frame)
+        if not key:
+            raise UpstreamRefused(f"the server at {self._address} gives no key to cancel statements with", hint=_POOLER)
+        return int.from_bytes(key[:4], "big"), key[4:]
+
+    async def _verify(self, pid: int) -> int:
+        """Return the server's version, after it has shown that its settings and its process are what they should be."""
+        shows = [f"SHOW {name}" for name in PINNED]
+        # One message, so that what shows the settings is what names its process.
+        values = await self._ask("; ".join([*shows, "SELECT pg_catalog.pg_backend_pid()", "SHOW server_version_num"]))
+        if values is None or len(values) != len(shows) + 2:
+            raise UpstreamProtocolError(f"{len(shows) + 2} questions got {len(values or ())} answers")
+        *shown, own_pid, version = values
+        for (name, wanted), found in zip(PINNED.items(), shown, strict=True):
+            if found != wanted:
+                raise UpstreamRefused(
+                    f"the session at {self._address} was opened with {name} = {wanted} and has {_clean(found)}",
+                    hint=_POOLER,
+                )
+        if own_pid != str(pid):
+            raise UpstreamRefused(
+                f"the server at {self._address} said it was process {pid}, and statements run in {_clean(own_pid)}",
+                hint=_POOLER,
+            )
+        if not _is_number(version):
+            raise UpstreamProtocolError(f"server_version_num is {_clean(version)!r}")
+        return int(version)
+
+    async def _system_identifier(self) -> str:
+        values = await self._ask(_SYSTEM_IDENTIFIER, or_denied=True)
+        if values is None:
+            return ""
+        if len(values) != 1 or not _is_number(values[0]):
+            raise UpstreamProtocolError(f"expected one system identifier, got {_clean(str(values))}")
+        return values[0]
+
+    async def _ask(self, sql: str, *, or_denied: bool = False) -> list[str] | None:
+        """Return the first value of each row, or None if the role may not ask and that is no reason to fail."""
+        self._link.write(query(sql.encode()))
+        denied = False
+        values: list[str] = []
+        while (frame := await self._next()).type != b"Z":
+            match frame.type:
+                case b"D":
+                    row = data_row(frame.body)
+                    values.append((row[0] if row else None) or "")
+                case b"E":
+                    denied = or_denied and diagnostic(frame.body).sqlstate == _INSUFFICIENT_PRIVILEGE
+                    if not denied:
+                        raise self._refusal(frame)
+                case b"T" | b"C":
+                    pass
+                case _:
+                    raise UpstreamProtocolError(f"unexpected {_named(frame)} in the answer to a query")
+        _check_idle(frame)
+        return None if denied else values
+
+    def _refusal(self, frame: Frame) -> UpstreamRefused:
+        said = diagnostic(frame.body)
+        return UpstreamRefused(
+            f"PostgreSQL at {self._address} refused: {_clean(said.message) or 'it does not say why'}",
+            detail=f"SQLSTATE {_clean(said.sqlstate) or 'missing'}",
+            hint=_clean(said.hint),
+        )
+
+
+def _check_idle(frame: Frame) -> None:
+    if frame.body != b"I":
+        raise UpstreamProtocolError(f"ReadyForQuery says {frame.body[:8]!r} outside any transaction")
+
+
+def _named(frame: Frame) -> str:
+    return f"message {frame.type!r} of {len(frame.body)} bytes"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
+
+
+def _clean(text: str) -> str:
+    """Return what may be shown on a terminal: one line, bounded."""
+    return "".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT])
