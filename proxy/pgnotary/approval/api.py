@@ -1,0 +1,291 @@
+"""The approval API: what lies on the desk goes out over a Unix socket, signed decisions come in.
+
+HTTP/1.1 with JSON bodies (`pgnotary.approval.bodies`). Who may open the socket is the file system's answer; what counts
+is decided by signatures alone, so there is no other login. The API believes nothing and decides nothing: it hands
+documents to the desk and tells the caller what the desk said.
+
+    GET  /v1/requests                  open requests, oldest first
+    GET  /v1/requests/{id}             where one stands; an open one with its paper
+    POST /v1/requests/{id}/decisions   201, or 409 somebody was faster, 403 refused, 503 cannot be recorded
+    GET  /v1/head                      the newest checkpoint, which a decision may name from then on
+    GET  /v1/whois?key=SHA256:...      the person whose key that is
+    GET  /v1/events                    server-sent events: `requests` with all open ids at each change
+
+A decision that has begun is brought to its end, whether or not its caller stays to hear of it.
+"""
+
+import asyncio
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from aiohttp import web
+
+from pgnotary.approval import unix_socket
+from pgnotary.approval.bodies import (
+    EntryPaper,
+    HeadNote,
+    KeyOwner,
+    Problem,
+    Recorded,
+    RequestPaper,
+    SignedDecision,
+    Standing,
+)
+from pgnotary.approval.desk import Desk, Ledger, OpenRequest
+from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
+from pgnotary.ledger.entries import Receipt
+from pgnotary.request import decision as decisions
+from pgnotary.request.life import State
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.roster import Roster
+
+__all__ = ["FAREWELL_S", "KEEPALIVE_S", "MAX_BODY_BYTES", "MAX_LISTED_BYTES", "MAX_WATCHERS", "ApprovalApi"]
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 65_536
+MAX_WATCHERS = 64
+KEEPALIVE_S = 15.0
+
+# Longer values are left out of the list and come with their request alone: a thousand long statements at once would
+# stop the proxy for a second.
+MAX_LISTED_BYTES = 16_384
+
+# For answers that are on their way when the proxy stops; what the desk is recording is waited for beyond that.
+FAREWELL_S = 2.0
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_ONE = "/v1/requests/{id:R-[1-9][0-9]{0,17}}"
+
+
+class ApprovalApi:
+    """The API, at work inside `async with`. The desk and the ledger belong to others and outlive it."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        ledger: Ledger,
+        roster: Roster,
+        path: Path,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        keepalive_s: float = KEEPALIVE_S,
+        farewell_s: float = FAREWELL_S,
+    ) -> None:
+        self._desk = desk
+        self._ledger = ledger
+        self._roster = roster
+        self._path = path
+        self._now = now
+        self._keepalive_s = keepalive_s
+        self._watchers: set[asyncio.Task[object]] = set()
+        self._decisions = asyncio.TaskGroup()
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, handle_signals=False, shutdown_timeout=farewell_s
+        )
+        self._made = (0, 0)
+
+    async def __aenter__(self) -> Self:
+        """Listen; raises ConfigError if the path is taken or cannot be used."""
+        bound = unix_socket.bind(self._path)
+        self._made = unix_socket.identity(self._path)
+        await self._decisions.__aenter__()
+        try:
+            await self._runner.setup()
+            await _Site(self._runner, bound).start()
+        except BaseException:
+            bound.close()
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        unix_socket.remove(self._path, self._made)
+        try:
+            await self._runner.cleanup()
+        finally:
+            # Not told of an exception in the block, or it would cancel decisions that are being recorded.
+            await self._decisions.__aexit__(None, None, None)
+
+    def _application(self) -> web.Application:
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_tell_errors])
+        app.router.add_get("/v1/requests", self._list, allow_head=False)
+        app.router.add_get(_ONE, self._show, allow_head=False)
+        app.router.add_post(f"{_ONE}/decisions", self._take)
+        app.router.add_get("/v1/head", self._show_head, allow_head=False)
+        app.router.add_get("/v1/whois", self._whois, allow_head=False)
+        app.router.add_get("/v1/events", self._watch, allow_head=False)
+        app.on_shutdown.append(self._dismiss)
+        return app
+
+    async def _list(self, _: web.Request) -> web.Response:
+        return _answer(200, [_paper(opened, MAX_LISTED_BYTES) for opened in self._desk.requests()])
+
+    async def _show(self, request: web.Request) -> web.Response:
+        standing = await self._standing(request.match_info["id"])
+        return _unknown(request) if standing is None else _answer(200, standing)
+
+    async def _standing(self, name: str) -> Standing | None:
+        if (opened := self._desk.find(name)) is not None:
+            return Standing(id=name, state=State.HELD.value, paper=_paper(opened))
+        if (ended := await self._desk.ended(name)) is not None:
+            return Standing(id=name, state=ended.state, rows=ended.rows, seq=ended.seq)
+        state = await self._ledger.state(name)
+        return None if state is None else Standing(id=name, state=state.value)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        try:
+            signed = msgspec.json.decode(await request.read(), type=SignedDecision)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return _answer(400, Problem(error=f"not a decision: {error}"))
+        if await self._standing(name) is None:
+            return _unknown(request)
+        if (named := _named_in(signed.document)) not in (None, name):
+            return _answer(400, Problem(error=f"the document is about {named}, not {name}"))
+        return await asyncio.shield(self._decisions.create_task(self._decide(name, signed), name=f"decide {name}"))
+
+    async def _decide(self, name: str, signed: SignedDecision) -> web.Response:
+        """Hand a decision to the desk; raises nothing, as the task's exception would end its whole group."""
+        opened = self._desk.find(name)
+        was_open = opened is not None and not opened.deciding
+        try:
+            decided = await self._desk.decide(signed.document, signed.signature)
+        except DecisionRefused as refused:
+            late = not was_open or isinstance(refused.__cause__, RequestMoved)
+            return _answer(409 if late else 403, Problem(error=str(refused)))
+        except LedgerUnavailable as error:
+            return _answer(503, Problem(error=f"the decision cannot be recorded: {error}"))
+        except Exception:
+            log.exception("a decision failed", extra={"request": name})
+            return _answer(500, Problem(error="the decision failed; the proxy's log says why"))
+        return _answer(201, Recorded(seq=decided.receipt.entry.position.seq, answer=decided.answer.value))
+
+    async def _show_head(self, _: web.Request) -> web.Response:
+        head, note = self._ledger.head(), self._ledger.checkpoint()
+        self._desk.show_head(head)
+        return _answer(200, HeadNote(note=note))
+
+    async def _whois(self, request: web.Request) -> web.Response:
+        name = request.query.get("key", "")
+        if not _FINGERPRINT.fullmatch(name):
+            return _answer(400, Problem(error="expected ?key=SHA256: and 43 characters of base64"))
+        signer = next((each for each in self._roster.signers if fingerprint(each.public) == name), None)
+        if signer is None:
+            return _answer(404, Problem(error=f"nobody on the roster has the key {name}"))
+        try:
+            self._roster.find(signer.public, self._now())
+        except BadSignature as error:
+            return _answer(404, Problem(error=str(error)))
+        return _answer(200, KeyOwner(person=signer.person))
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is None or len(self._watchers) >= MAX_WATCHERS:
+            return _answer(503, Problem(error=f"{len(self._watchers)} watchers already, at most {MAX_WATCHERS}"))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        self._watchers.add(task)
+        try:
+            await response.prepare(request)
+            await self._stream(response)
+        except ConnectionResetError:
+            pass  # The watcher has gone.
+        finally:
+            self._watchers.discard(task)
+        return response
+
+    async def _stream(self, response: web.StreamResponse) -> None:
+        told: list[str] | None = None
+        while True:
+            ids = [opened.id for opened in self._desk.requests()]
+            if ids != told:
+                told = ids
+                await response.write(b"event: requests\ndata: " + msgspec.json.encode(ids) + b"\n\n")
+                continue  # It may have changed while this was written.
+            try:
+                async with asyncio.timeout(self._keepalive_s):
+                    await self._desk.changed()
+            except TimeoutError:
+                await response.write(b": still here\n\n")
+
+    async def _dismiss(self, _: web.Application) -> None:
+        """End the streams, which would never end by themselves."""
+        for task in self._watchers:
+            task.cancel()
+
+
+class _Site(web.BaseSite):
+    """Serves at a socket that is bound already."""
+
+    def __init__(self, runner: web.AppRunner, bound: socket.socket) -> None:
+        super().__init__(runner)
+        self._bound = bound
+
+    @property
+    def name(self) -> str:
+        """Its address, for people."""
+        return f"unix:{self._bound.getsockname()}"
+
+    async def start(self) -> None:
+        """Listen."""
+        await super().start()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(server, sock=self._bound, backlog=self._backlog)
+
+
+@web.middleware
+async def _tell_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give every failure a JSON body."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _answer(error.status, Problem(error=f"{request.method} {request.path}: {error.reason}"))
+    except LedgerUnavailable as error:
+        return _answer(503, Problem(error=str(error)))
+    except PgnotaryError as error:
+        log.warning("a call failed", extra={"path": request.path}, exc_info=True)
+        return _answer(500, Problem(error=str(error)))
+
+
+def _answer(status: int, body: object) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _unknown(request: web.Request) -> web.Response:
+    return _answer(404, Problem(error=f"there is no request {request.match_info['id']}"))
+
+
+def _paper(opened: OpenRequest, max_bytes: int | None = None) -> RequestPaper:
+    return RequestPaper(
+        id=opened.id,
+        request=_entry_paper(opened.request, max_bytes),
+        preview=_entry_paper(opened.preview, max_bytes),
+    )
+
+
+def _entry_paper(receipt: Receipt, max_bytes: int | None) -> EntryPaper:
+    shown = {
+        name: (salt, value)
+        for name, (salt, value) in receipt.opened.items()
+        if max_bytes is None or len(value) <= max_bytes
+    }
+    return EntryPaper(entry=receipt.entry.raw, opened=shown)
+
+
+def _named_in(document: bytes) -> str | None:
+    """Return the request that a document is about; None if it cannot be read, which is for the desk to record."""
+    try:
+        return decisions.read(document).request
+    except DecisionRefused:
+        return None

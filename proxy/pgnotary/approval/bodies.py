@@ -1,0 +1,91 @@
+"""What the approval API and its client say to each other, as JSON. Bytes travel as base64, absent is left out.
+
+The truth about a request is the raw canonical bytes of its entries; nothing is repeated beside them that an approver
+could read instead.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from pgnotary.request.sshsig import MAX_ARMORED_CHARS
+
+__all__ = [
+    "UNFIT",
+    "EntryPaper",
+    "HeadNote",
+    "KeyOwner",
+    "Problem",
+    "Recorded",
+    "RequestPaper",
+    "SignedDecision",
+    "Standing",
+]
+
+UNFIT = 502
+"""The status of an ApiError over an answer that does not fit: Bad Gateway."""
+
+# The entry that will hold it in base64, signature and all, has at most 65,535 bytes.
+_MAX_DOCUMENT_BYTES = 32_768
+
+
+class EntryPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry, and what of its sealed values may be shown."""
+
+    entry: bytes
+    """Its raw canonical bytes."""
+    opened: dict[str, tuple[bytes, bytes]] = {}
+    """Name -> (salt, value)."""
+
+
+class RequestPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that is needed to decide over an open request."""
+
+    id: str
+    request: EntryPaper
+    preview: EntryPaper
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a request stands; an open one comes with its paper."""
+
+    id: str
+    state: str
+    paper: RequestPaper | None = None
+    rows: int | None = None
+    """How many rows it changed, once that is known."""
+    seq: int | None = None
+    """The entry that brought it there."""
+
+
+class SignedDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decision: the canonical document and the armored SSH signature over it."""
+
+    document: Annotated[bytes, Meta(max_length=_MAX_DOCUMENT_BYTES)]
+    signature: Annotated[str, Meta(max_length=MAX_ARMORED_CHARS)]
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision that counts: the place of its entry, and the answer."""
+
+    seq: int
+    answer: str
+
+
+class HeadNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The newest checkpoint, a C2SP signed note."""
+
+    note: str
+
+
+class KeyOwner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The person who has a key, as the roster says."""
+
+    person: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a call was refused."""
+
+    error: str

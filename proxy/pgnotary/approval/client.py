@@ -1,0 +1,150 @@
+"""The approval API's client: blocking, over the proxy's Unix socket, with the standard library alone.
+
+Arguments enter, bodies leave as they came: well-formed, but not yet believed (`pgnotary.approval.papers` does that).
+Every failure is an ApiError: status 0 if there was no answer, 502 if we do not understand it, else the API's own.
+"""
+
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from pgnotary.approval.bodies import (
+    UNFIT,
+    HeadNote,
+    KeyOwner,
+    Problem,
+    Recorded,
+    RequestPaper,
+    SignedDecision,
+    Standing,
+)
+from pgnotary.errors import ApiError
+
+__all__ = ["MAX_ANSWER_BYTES", "ApprovalClient"]
+
+# A thousand open requests of the longest entries, as the API lists them.
+MAX_ANSWER_BYTES = 256 << 20
+
+# The API says something at least every 15 s.
+_SILENCE_S = 40.0
+_MAX_LINE_BYTES = 1 << 20
+
+_T = TypeVar("_T")
+
+
+class ApprovalClient:
+    """Speaks to the proxy whose approval API listens at `socket_path`; each call is a connection of its own."""
+
+    def __init__(self, socket_path: Path, timeout_s: float = 10.0) -> None:
+        self._path = socket_path
+        self._timeout_s = timeout_s
+
+    def requests(self) -> list[RequestPaper]:
+        """Return the open requests, oldest first."""
+        listed = self._get("/v1/requests", list[RequestPaper])
+        whole = [paper if "statement" in paper.request.opened else self.request(paper.id).paper for paper in listed]
+        # One that was left out for its length may have been decided since.
+        return [paper for paper in whole if paper is not None]
+
+    def request(self, name: str) -> Standing:
+        """Return where a request stands."""
+        return self._get(f"/v1/requests/{quote(name, safe='')}", Standing)
+
+    def decide(self, name: str, document: bytes, signature: str) -> Recorded:
+        """Hand in a decision; when this returns it is durable.
+
+        After an ApiError of status 0 it may or may not have been recorded: look at the request again.
+        """
+        body = msgspec.json.encode(SignedDecision(document=document, signature=signature))
+        return self._call("POST", f"/v1/requests/{quote(name, safe='')}/decisions", Recorded, body)
+
+    def head(self) -> str:
+        """Return the newest checkpoint note; a decision may name it from now on."""
+        return self._get("/v1/head", HeadNote).note
+
+    def whois(self, key: str) -> str:
+        """Return the person whose key has this fingerprint."""
+        return self._get(f"/v1/whois?key={quote(key, safe='')}", KeyOwner).person
+
+    def events(self) -> Iterator[list[str]]:
+        """Yield the ids of all open requests, now and at each change; ends only with an ApiError."""
+        with self._answered("GET", "/v1/events", None, _SILENCE_S) as response:
+            if response.status != 200:
+                raise _refused(response.status, response.read(MAX_ANSWER_BYTES))
+            data = b""
+            while line := response.readline(_MAX_LINE_BYTES):
+                if line.startswith(b"data: "):
+                    data = line.removeprefix(b"data: ")
+                elif line == b"\n" and data:
+                    yield _decoded(data, list[str])
+                    data = b""
+        raise ApiError(f"the proxy at {self._path} has ended the connection")
+
+    def _get(self, path: str, type_: type[_T]) -> _T:
+        return self._call("GET", path, type_, None)
+
+    def _call(self, method: str, path: str, type_: type[_T], body: bytes | None) -> _T:
+        with self._answered(method, path, body, self._timeout_s) as response:
+            answer = response.read(MAX_ANSWER_BYTES + 1)
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise ApiError(f"the proxy's answer is longer than {MAX_ANSWER_BYTES} bytes", UNFIT)
+            if response.length:
+                raise http.client.IncompleteRead(answer, response.length)
+            if response.status not in (200, 201):
+                raise _refused(response.status, answer)
+            return _decoded(answer, type_)
+
+    @contextmanager
+    def _answered(
+        self, method: str, path: str, body: bytes | None, timeout_s: float
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Make a call; whatever the connection does wrong meanwhile is an ApiError."""
+        connection = _UnixConnection(self._path, timeout_s)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            with connection.getresponse() as response:
+                yield response
+        except TimeoutError as error:
+            raise ApiError(f"the proxy at {self._path} has not answered for {timeout_s:g} s") from error
+        except OSError as error:
+            said = error.strerror or error
+            raise ApiError(f"cannot reach the proxy at {self._path}: {said}; is `pgnotary serve` running?") from error
+        except http.client.HTTPException as error:
+            raise ApiError(f"the proxy at {self._path} broke off its answer: {error!r}") from error
+        finally:
+            connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket's path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _decoded(answer: bytes, type_: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(answer, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(f"the proxy's answer does not fit: {error}", UNFIT) from error
+
+
+def _refused(status: int, answer: bytes) -> ApiError:
+    try:
+        said = msgspec.json.decode(answer, type=Problem).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = f"the proxy answered with status {status}"
+    return ApiError(said, status)

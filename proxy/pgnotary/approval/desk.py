@@ -1,0 +1,101 @@
+"""What the approval API needs of the proxy: a desk with the open requests, and the ledger's head. Seams, no code."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pgnotary.ledger.entries import Receipt
+from pgnotary.request.life import State
+from pgnotary.session.events import Decided
+from pgnotary.store import Head
+
+__all__ = ["Desk", "Ended", "Ledger", "OpenRequest"]
+
+
+class OpenRequest(Protocol):
+    """A request that waits for a decision."""
+
+    @property
+    def id(self) -> str:
+        """The request's id."""
+        ...
+
+    @property
+    def request(self) -> Receipt:
+        """Its `request` entry."""
+        ...
+
+    @property
+    def preview(self) -> Receipt:
+        """Its `preview` entry."""
+        ...
+
+    @property
+    def deciding(self) -> bool:
+        """Whether a decision over it is being recorded."""
+        ...
+
+
+class Ended(Protocol):
+    """How far a request has come that is no longer open."""
+
+    @property
+    def state(self) -> str:
+        """One of `State`."""
+        ...
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it changed."""
+        ...
+
+    @property
+    def seq(self) -> int | None:
+        """The entry that says so."""
+        ...
+
+
+class Desk(Protocol):
+    """Where open requests lie."""
+
+    def requests(self) -> Sequence[OpenRequest]:
+        """Return the open requests, oldest first."""
+        ...
+
+    def find(self, request: str) -> OpenRequest | None:
+        """Return an open request."""
+        ...
+
+    async def changed(self) -> None:
+        """Return at the next change of what is open."""
+        ...
+
+    def show_head(self, head: Head) -> None:
+        """Remember a head that an approver is being shown: decisions may name it from now on."""
+        ...
+
+    async def decide(self, document: bytes, signature: str) -> Decided:
+        """Record a decision that counts; raises DecisionRefused, from RequestMoved if somebody else was faster.
+
+        Whether the request is open is looked at before the first await. Raises LedgerUnavailable.
+        """
+        ...
+
+    async def ended(self, request: str) -> Ended | None:
+        """Return how a request ended, if that is remembered."""
+        ...
+
+
+class Ledger(Protocol):
+    """What a store says of the ledger; `pgnotary.store.Store` keeps it."""
+
+    def head(self) -> Head:
+        """Return how far the ledger reaches now."""
+        ...
+
+    def checkpoint(self) -> str:
+        """Return the newest signed checkpoint: the one over `head`."""
+        ...
+
+    async def state(self, request: str) -> State | None:
+        """Return where a request stands, or None if it was never held."""
+        ...

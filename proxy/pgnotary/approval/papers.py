@@ -1,0 +1,181 @@
+"""The approver's side of trust: what a paper says is recomputed from the bytes that a signature will bind.
+
+A paper as it came over the socket enters; a `Paper` leaves whose every word was read from canonical entry bytes or from
+a value that opens a commitment in them. What does not fit is an error, never a guess: an altered value is a BrokenSeal,
+everything else an ApiError of status 502. Nothing here trusts the proxy; whether the entries are the ledger's own is
+for the head to prove that the decision names.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pgnotary.approval.bodies import UNFIT, EntryPaper, RequestPaper
+from pgnotary.errors import ApiError, NotCanonical
+from pgnotary.ledger.canonical import JSON, parse_timestamp
+from pgnotary.ledger.entries import Entry, EntryType, parse_entry
+from pgnotary.ledger.seals import check_opened
+
+__all__ = ["Context", "Measured", "Paper", "Piece", "read_paper"]
+
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One statement of a text; offsets in bytes."""
+
+    kind: str
+    start: _Count
+    end: _Count
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a `request` entry; what may be absent is empty."""
+
+    user: str
+    person: str
+    database: str
+    kind: str
+    bytes: _Count
+    expires_at: str
+    role: str = ""
+    session_user: str = ""
+    system_identifier: str = ""
+    search_path: str = ""
+    application: str = ""
+    client: str = ""
+    upstream_pid: int = 0
+    block: str = ""
+    statements_before: _Count = 0
+    relations: tuple[str, ...] = ()
+    parts: tuple[Piece, ...] = ()
+    profile: str = ""
+    policy: str = ""
+    rule: str = ""
+    why: str = ""
+    needs: _Count = 1
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a `preview` entry."""
+
+    status: str
+    why: str = ""
+    estimate: int | None = None
+    exact: _Count | None = None
+    relation_rows: int | None = None
+    took_us: _Count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """An open request, as far as it can be believed."""
+
+    id: str
+    request: Entry
+    preview: Entry
+    context: Context
+    measured: Measured
+    statement: str
+    reason: str
+    """The engineer's words, or empty."""
+    expires_at: datetime
+    unread: tuple[tuple[str, JSON], ...]
+    """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
+
+    @property
+    def what(self) -> str:
+        """Kind and relations in a few words, e.g. `DELETE on public.orders`; not safe for a terminal."""
+        on = f" on {', '.join(self.context.relations)}" if self.context.relations else ""
+        return self.context.kind.upper() + on
+
+
+def read_paper(body: RequestPaper, asked: str) -> Paper:
+    """Return the paper of the request that was asked for; raises BrokenSeal or ApiError if it cannot be believed."""
+    request, preview = _entry(body.request, "request"), _entry(body.preview, "preview")
+    _check_belonging(request, preview, asked)
+    opened = _opened(body.request, request) | _opened(body.preview, preview)
+    context, measured = _read(request, Context), _read(preview, Measured)
+    statement = opened.get("statement")
+    if statement is None:
+        raise _unfit(f"{asked}: the statement is withheld")
+    if len(statement.encode()) != context.bytes:
+        raise _unfit(f"{asked}: a statement of {len(statement.encode())} bytes, the request says {context.bytes}")
+    try:
+        expires_at = parse_timestamp(context.expires_at)
+    except NotCanonical as error:
+        raise _unfit(f"{asked}: {error}") from error
+    return Paper(
+        id=asked,
+        request=request,
+        preview=preview,
+        context=context,
+        measured=measured,
+        statement=statement,
+        reason=opened.get("reason", ""),
+        expires_at=expires_at,
+        unread=(
+            *_unread(request, Context),
+            *_unread(preview, Measured),
+            *((f"sealed {name}", value) for name, value in opened.items() if name not in ("statement", "reason")),
+        ),
+    )
+
+
+def _unfit(message: str) -> ApiError:
+    return ApiError(f"the proxy's answer does not fit: {message}", UNFIT)
+
+
+def _entry(paper: EntryPaper, what: str) -> Entry:
+    try:
+        return parse_entry(paper.entry)
+    except NotCanonical as error:
+        raise _unfit(f"the {what} entry is {error}") from error
+
+
+def _check_belonging(request: Entry, preview: Entry, asked: str) -> None:
+    """Raise unless these are request and preview of the request that was asked for, the one right behind the other."""
+    for entry, expected in ((request, EntryType.REQUEST), (preview, EntryType.PREVIEW)):
+        if entry.type is not expected:
+            raise _unfit(f"{asked}: an entry of type {entry.type} where its {expected} should be")
+        if entry.request != asked:
+            raise _unfit(f"asked for {asked}, got the {entry.type} of {entry.request}")
+    if request.after is not None:
+        raise _unfit(f"{asked}: its request entry follows another entry")
+    if preview.after != request.leaf:
+        raise _unfit(f"{asked}: the preview was made for another request entry")
+    if preview.position.ledger != request.position.ledger or preview.position.seq <= request.position.seq:
+        raise _unfit(f"{asked}: the preview does not stand behind the request in one ledger")
+    if preview.session != request.session:
+        raise _unfit(f"{asked}: request and preview are of different sessions")
+
+
+def _opened(paper: EntryPaper, entry: Entry) -> dict[str, str]:
+    """Return every sealed value of an entry as text, each checked against its commitment; none may be missing."""
+    if odd := paper.opened.keys() ^ entry.seals.keys():
+        raise _unfit(f"{entry.request}: sealed values are withheld or too many: {', '.join(sorted(odd))}")
+    values = {}
+    for name, (salt, value) in paper.opened.items():
+        check_opened(name, salt, value, entry.seals[name])
+        try:
+            values[name] = value.decode()
+        except UnicodeDecodeError as error:
+            raise _unfit(f"{entry.request}: {name} is not UTF-8 at byte {error.start}") from error
+    return values
+
+
+_Known = TypeVar("_Known", Context, Measured)
+
+
+def _read(entry: Entry, type_: type[_Known]) -> _Known:
+    try:
+        return msgspec.convert(entry.body, type_)
+    except msgspec.ValidationError as error:
+        raise _unfit(f"{entry.request}: the {entry.type} entry: {error}") from error
+
+
+def _unread(entry: Entry, type_: type[msgspec.Struct]) -> list[tuple[str, JSON]]:
+    return [(name, value) for name, value in entry.body.items() if name not in type_.__struct_fields__]

@@ -1,0 +1,58 @@
+"""`pgnotary key new`: an approver's key, in the files and forms that OpenSSH uses.
+
+A name enters; a private key that only its owner can read, its public half and a line for the roster leave. Nothing that
+exists is overwritten, and the private half is never printed.
+"""
+
+import getpass
+import secrets
+from pathlib import Path
+
+import click
+
+from pgnotary.cli.approver_options import DEFAULT_KEY
+from pgnotary.cli.exits import telling
+from pgnotary.errors import BadRoster, ConfigError
+from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
+from pgnotary.request.roster import Signer, parse_roster
+from pgnotary.request.sshsig import DECISION_NAMESPACE
+
+__all__ = ["key"]
+
+
+@click.group()
+def key() -> None:
+    """Your own key, which decisions are signed with."""
+
+
+@key.command("new")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Where to write it.  [default: {DEFAULT_KEY}]"
+)
+@click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
+@telling
+def key_new(out: Path | None, person: str | None) -> None:
+    """Make a key, and print the line that puts it on the roster of approvers."""
+    from pgnotary.setup import write_new
+
+    name = person or getpass.getuser()
+    path = out or DEFAULT_KEY.expanduser()
+    public_path = path.with_name(f"{path.name}.pub")
+    for taken in (path, public_path):
+        if taken.exists():
+            raise ConfigError(f"{taken}: exists already, and is not overwritten")
+    made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
+    public = read_private_key(made).public
+    line = Signer(name, public, (DECISION_NAMESPACE,)).line
+    try:
+        parse_roster(line)
+    except BadRoster as error:
+        raise click.BadParameter(str(error).removeprefix("line 1: "), param_hint="--person") from error
+    try:
+        write_new(path, made, 0o600)
+        write_new(public_path, public_line(public, name) + "\n", 0o644)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
+    click.echo("Whoever runs the proxy adds this line to its roster (approval.roster):", err=True)
+    click.echo(line)

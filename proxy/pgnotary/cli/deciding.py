@@ -1,0 +1,161 @@
+"""From an approver's word to a recorded decision: fetch and believe, draw up, sign, hand in, wait for what came of it.
+
+A client, a request's id and a key enter; a document leaves that was read back from its own bytes, then the place of its
+entry. What is signed is what was fetched and checked, byte for byte.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pgnotary.approval.bodies import UNFIT, Recorded, Standing
+from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.head import read_head
+from pgnotary.approval.papers import Paper, read_paper
+from pgnotary.cli.approver_options import Target
+from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.safe_text import visible
+from pgnotary.errors import ApiError, BadKey, DecisionRefused
+from pgnotary.request import decision as decisions
+from pgnotary.request import sshsig
+from pgnotary.request.decision import Answer, Decision
+from pgnotary.request.life import FINAL, State
+from pgnotary.request.openssh import PrivateKey, fingerprint
+
+__all__ = ["Case", "Signer", "identify", "no_longer_open", "open_paper", "outcome_in_words", "state_of"]
+
+_POLL_S = 0.1
+_GONE = frozenset({State.EXPIRED, State.WITHDRAWN, State.ORPHANED})
+_SETTLED = FINAL | {State.UNKNOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs, and with what."""
+
+    person: str
+    key: PrivateKey
+
+    @property
+    def words(self) -> str:
+        """Person and fingerprint, safe for a terminal."""
+        return f"{visible(self.person)} ({fingerprint(self.key.public)})"
+
+
+def open_paper(standing: Standing, target: Target) -> Paper:
+    """Return an open request's paper if it can be believed and is the one that is meant; raises Failed otherwise."""
+    if standing.paper is None:
+        raise no_longer_open(target.id, standing)
+    paper = read_paper(standing.paper, target.id)
+    leaf = paper.request.leaf.hex()
+    if not leaf.startswith(target.prefix):
+        found = leaf[: len(target.prefix)]
+        raise Failed(f"{target.id} is {found}, not {target.prefix}: look again at what it asks", Exit.CONFLICT)
+    return paper
+
+
+def no_longer_open(name: str, standing: Standing) -> Failed:
+    """Return the failure that tells where a request stands instead."""
+    state = state_of(standing)
+    if state is State.HELD:
+        return Failed(f"{name} is held, but not ready to be decided", Exit.PENDING)
+    where = f" (#{standing.seq})" if standing.seq is not None else ""
+    return Failed(f"{name} is not open: it is {state}{where}", Exit.GONE if state in _GONE else Exit.CONFLICT)
+
+
+def state_of(standing: Standing) -> State:
+    """Return where a request stands; raises ApiError for a state that we do not know."""
+    try:
+        return State(standing.state)
+    except ValueError as error:
+        raise ApiError(f"the proxy's answer does not fit: {standing.state!r} is no state", UNFIT) from error
+
+
+def identify(client: ApprovalClient, key: PrivateKey, paper: Paper) -> Signer:
+    """Return whose key it is; raises BadKey if nobody's, DecisionRefused if it is the requester's own."""
+    try:
+        person = client.whois(fingerprint(key.public))
+    except ApiError as error:
+        if error.status == 404:
+            raise BadKey(f"{error}: your key must be on the proxy's roster") from error
+        raise
+    if person == paper.context.person:
+        raise DecisionRefused(f"{person} asked for {paper.id}: somebody else must decide")
+    return Signer(person, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request that somebody is about to decide."""
+
+    client: ApprovalClient
+    paper: Paper
+    signer: Signer
+    vkey: str | None
+    """The proxy's verifier key, if it is known."""
+
+    @property
+    def what(self) -> str:
+        """The request in a few words, safe for a terminal."""
+        return f"{self.paper.id}: {visible(self.paper.what)}"
+
+    def draw_up(self, answer: Answer, why: str, max_rows: int | None) -> Decision:
+        """Return the decision to sign, read back from its document; it names the ledger's newest head."""
+        raw = decisions.document(
+            self.paper.request,
+            self.paper.preview,
+            answer,
+            approver=self.signer.person,
+            reason=why,
+            max_rows=max_rows,
+            seen=read_head(self.client.head(), self.vkey, self.paper),
+            decided_at=datetime.now(UTC),
+            nonce=secrets.token_bytes(16),
+        )
+        return decisions.read(raw)
+
+    def hand_in(self, decision: Decision) -> Recorded:
+        """Sign exactly the bytes of a decision and hand it in."""
+        signature = sshsig.sign(decision.raw, self.signer.key.seed, sshsig.DECISION_NAMESPACE)
+        name = self.paper.id
+        try:
+            return self.client.decide(name, decision.raw, signature)
+        except ApiError as error:
+            if error.status == 0:
+                raise ApiError(f"{error}; whether the decision counts is not known: pgnotary show {name}") from error
+            if error.status == 409:
+                standing = self.client.request(name)
+                if state_of(standing) is not State.HELD:
+                    raise no_longer_open(name, standing) from error
+            raise
+
+    def await_outcome(self, wait_s: float) -> Standing:
+        """Return where the approved request stands once it has settled, or after `wait_s` seconds.
+
+        In the engineer's own transaction block nobody knows when it settles: it is enough that it has run.
+        """
+        enough = _SETTLED | ({State.EXECUTED} if self.paper.context.block != "none" else frozenset())
+        deadline = time.monotonic() + wait_s
+        while state_of(standing := self.client.request(self.paper.id)) not in enough and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return standing
+
+
+def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
+    """Return what came of an approved request, and how a command ends that has waited for it."""
+    done = paper.context.kind.upper() + ("" if standing.rows is None else f" {standing.rows}")
+    place = "" if standing.seq is None else f" (#{standing.seq})"
+    match state_of(standing):
+        case State.COMMITTED:
+            return f"executed: {done}, committed{place}", Exit.OK
+        case State.EXECUTED:
+            return f"executed: {done}, not committed yet{place}", Exit.PENDING
+        case State.ROLLED_BACK:
+            return f"rolled back: {done}{place}", Exit.FAILED
+        case State.VOID:
+            return f"not executed after all{place}", Exit.FAILED
+        case State.FAILED | State.UNKNOWN | State.RESOLVED as state:
+            return f"outcome: {state}{place}", Exit.FAILED
+        case state:
+            return f"no outcome yet: it is {state}", Exit.PENDING

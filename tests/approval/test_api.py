@@ -1,0 +1,483 @@
+"""The approval API over a real Unix socket."""
+
+import asyncio
+import http.client
+import json
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+import uvloop
+from aiohttp import web
+from tests.approval.office import (
+    SEEDS,
+    VKEY,
+    FakeDesk,
+    MemoryLedger,
+    Office,
+    public_of,
+    roster,
+    running_office,
+    signed,
+)
+
+from pgnotary.approval.api import MAX_BODY_BYTES, MAX_LISTED_BYTES, MAX_WATCHERS, ApprovalApi
+from pgnotary.approval.bodies import SignedDecision
+from pgnotary.errors import ApiError, ConfigError, DecisionRefused, LedgerUnavailable, RequestMoved
+from pgnotary.ledger import checkpoint as notes
+from pgnotary.ledger.entries import parse_entry
+from pgnotary.request import sshsig
+from pgnotary.request.life import State
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.roster import parse_roster
+
+
+async def _call(path: Path, method: str, target: str, body: bytes | None = None) -> tuple[int, Any]:
+    """Make one call by hand; its status and its JSON."""
+
+    def call() -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(5)
+        connection.sock.connect(str(path))
+        connection.request(method, target, body)
+        with connection.getresponse() as response:
+            answer = response.status, json.loads(response.read())
+        connection.close()
+        return answer
+
+    return await asyncio.to_thread(call)
+
+
+async def _status(office: Office, document: bytes, signature: str, name: str = "R-1") -> tuple[int, str]:
+    """Hand in a decision that must be refused; status and reason."""
+    with pytest.raises(ApiError) as refused:
+        await asyncio.to_thread(office.client.decide, name, document, signature)
+    return refused.value.status, str(refused.value)
+
+
+def _sign(office: Office) -> tuple[bytes, str]:
+    opened = office.desk.open["R-1"]
+    return signed(office.ledger, opened.request, opened.preview)
+
+
+async def test_open_requests_are_listed_with_the_raw_bytes_of_their_entries() -> None:
+    async with running_office() as office:
+        first, second = office.hold("R-1"), office.hold("R-2")
+        listed = await asyncio.to_thread(office.client.requests)
+        assert [paper.id for paper in listed] == ["R-1", "R-2"]
+        assert [paper.request.entry for paper in listed] == [first.entry.raw, second.entry.raw]
+        assert listed[0].request.opened == first.opened
+        assert parse_entry(listed[0].preview.entry).after == first.leaf
+
+
+async def test_a_long_statement_is_left_out_of_the_list_and_fetched_alone() -> None:
+    async with running_office() as office:
+        long = "DELETE FROM orders -- " + "x" * MAX_LISTED_BYTES
+        office.hold("R-1", long)
+        office.hold("R-2")
+        _, listed = await _call(office.socket, "GET", "/v1/requests")
+        assert ["statement" in each["request"].get("opened", {}) for each in listed] == [False, True]
+        whole = await asyncio.to_thread(office.client.requests)
+        assert whole[0].request.opened["statement"][1] == long.encode()
+
+
+async def test_an_open_request_comes_with_its_paper_and_an_ended_one_with_its_fate() -> None:
+    async with running_office() as office:
+        office.hold()
+        held = await asyncio.to_thread(office.client.request, "R-1")
+        assert held.state == "held"
+        assert held.paper is not None
+        office.desk.retire("R-1", State.EXPIRED)
+        gone = await asyncio.to_thread(office.client.request, "R-1")
+        assert (gone.state, gone.paper, gone.seq) == ("expired", None, 2)
+
+
+async def test_what_the_desk_forgot_is_asked_of_the_ledger() -> None:
+    async with running_office() as office:
+        office.ledger.states["R-7"] = (State.COMMITTED, bytes(32))
+        standing = await asyncio.to_thread(office.client.request, "R-7")
+        assert (standing.state, standing.rows, standing.seq) == ("committed", None, None)
+
+
+@pytest.mark.parametrize("name", ["R-9", "R-0", "R-01", "r-1", "nothing", "R-1/../x", "R-" + "9" * 30])
+async def test_an_unknown_request_is_not_found(name: str) -> None:
+    async with running_office() as office:
+        with pytest.raises(ApiError) as refused:
+            await asyncio.to_thread(office.client.request, name)
+        assert refused.value.status == 404
+
+
+async def test_a_decision_goes_to_the_desk_byte_for_byte() -> None:
+    async with running_office() as office:
+        office.hold()
+        document, signature = _sign(office)
+        recorded = await asyncio.to_thread(office.client.decide, "R-1", document, signature)
+        assert office.desk.taken == [(document, signature)]
+        assert (recorded.seq, recorded.answer) == (2, "approve")
+        assert sshsig.verify(signature, document, sshsig.DECISION_NAMESPACE) == public_of(SEEDS["bo"])
+
+
+async def test_a_refusal_is_forbidden_with_its_reason() -> None:
+    async with running_office() as office:
+        office.hold()
+        office.desk.refusal = DecisionRefused("nobody on the roster has the key")
+        assert await _status(office, *_sign(office)) == (403, "nobody on the roster has the key")
+
+
+async def test_somebody_faster_is_a_conflict() -> None:
+    async with running_office() as office:
+        office.hold()
+        refusal = DecisionRefused("R-1 is withdrawn already")
+        refusal.__cause__ = RequestMoved("R-1", "withdrawn")
+        office.desk.refusal = refusal
+        assert await _status(office, *_sign(office)) == (409, "R-1 is withdrawn already")
+
+
+@pytest.mark.parametrize("how", ["retired", "deciding"])
+async def test_a_request_that_is_not_open_is_a_conflict_and_still_reaches_the_desk(how: str) -> None:
+    async with running_office() as office:
+        office.hold()
+        document, signature = _sign(office)
+        if how == "retired":
+            office.desk.retire("R-1", State.DENIED)
+        else:
+            office.desk.open["R-1"].deciding = True
+        office.desk.refusal = DecisionRefused("R-1 is not open")
+        assert (await _status(office, document, signature))[0] == 409
+        # As evidence: the desk records what it refuses.
+        assert office.desk.taken == [(document, signature)]
+
+
+async def test_a_ledger_that_cannot_be_written_makes_the_service_unavailable() -> None:
+    async with running_office() as office:
+        office.hold()
+        office.desk.refusal = LedgerUnavailable("the disk is full")
+        status, reason = await _status(office, *_sign(office))
+        assert status == 503
+        assert "the disk is full" in reason
+
+
+async def test_a_bug_in_the_desk_fails_one_call_and_not_the_api() -> None:
+    async with running_office() as office:
+        office.hold()
+        office.desk.refusal = ZeroDivisionError("a bug")
+        status, reason = await _status(office, *_sign(office))
+        assert status == 500
+        assert "a bug" not in reason
+        office.desk.refusal = None
+        assert (await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))).answer == "approve"
+
+
+async def test_a_decision_about_another_request_never_reaches_the_desk() -> None:
+    async with running_office() as office:
+        office.hold("R-1")
+        office.hold("R-2")
+        assert await _status(office, *_sign(office), name="R-2") == (400, "the document is about R-1, not R-2")
+        assert office.desk.taken == []
+
+
+async def test_a_document_that_cannot_be_read_reaches_the_desk_as_evidence() -> None:
+    async with running_office() as office:
+        office.hold()
+        office.desk.refusal = DecisionRefused("document that cannot be read")
+        assert (await _status(office, b"no document", "no signature"))[0] == 403
+        assert office.desk.taken == [(b"no document", "no signature")]
+
+
+_GOOD = msgspec.json.encode(SignedDecision(document=b"x", signature="y"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"document":"eA=="}',
+        b'{"document":"eA==","signature":"y","extra":1}',
+        b'{"document":"eA==","signature":null}',
+        b'{"document":"not base64","signature":"y"}',
+        b'{"document":["eA=="],"signature":"y"}',
+        b'{"document":"eA==","signature":"\xff"}',
+        b'{"document":"eA==","signature":"' + b"y" * 4_097 + b'"}',
+        b'{"document":"' + b"eHh4" * 11_000 + b'","signature":"y"}',
+        _GOOD[:-1],
+        _GOOD + b"x",
+        b"[" * 50_000,
+    ],
+)
+async def test_a_body_that_is_not_a_decision_is_refused_before_the_desk(body: bytes) -> None:
+    async with running_office() as office:
+        office.hold()
+        status, answer = await _call(office.socket, "POST", "/v1/requests/R-1/decisions", body)
+        assert status == 400
+        assert "not a decision" in answer["error"]
+        assert office.desk.taken == []
+
+
+async def test_a_body_beyond_the_limit_is_refused_as_too_large() -> None:
+    async with running_office() as office:
+        office.hold()
+        status, _ = await _call(office.socket, "POST", "/v1/requests/R-1/decisions", b"x" * (MAX_BODY_BYTES + 1))
+        assert status == 413
+        assert office.desk.taken == []
+
+
+@pytest.mark.parametrize(("method", "target"), [("GET", "/"), ("GET", "/v2/requests"), ("DELETE", "/v1/requests/R-1")])
+async def test_what_there_is_not_is_told_in_json(method: str, target: str) -> None:
+    async with running_office() as office:
+        office.hold()
+        status, answer = await _call(office.socket, method, target)
+        assert status in (404, 405)
+        assert target in answer["error"]
+
+
+async def test_the_head_is_the_newest_checkpoint_and_the_desk_remembers_it() -> None:
+    async with running_office() as office:
+        office.hold()
+        note = await asyncio.to_thread(office.client.head)
+        found = notes.verify(note, VKEY)
+        assert office.desk.heads == [office.ledger.head()]
+        assert (found.size, found.root) == (2, office.ledger.head().root)
+
+
+async def test_a_key_on_the_roster_has_a_person() -> None:
+    async with running_office() as office:
+        keys = {name: fingerprint(public_of(seed)) for name, seed in SEEDS.items()}
+        assert await asyncio.to_thread(office.client.whois, keys["bo"]) == "bo"
+        with pytest.raises(ApiError, match="nobody on the roster") as refused:
+            await asyncio.to_thread(office.client.whois, keys["mallory"])
+        assert refused.value.status == 404
+        with pytest.raises(ApiError, match="43 characters") as refused:
+            await asyncio.to_thread(office.client.whois, "bo")
+        assert refused.value.status == 400
+
+
+async def test_a_key_that_is_no_longer_valid_has_nobody() -> None:
+    async with running_office() as office:
+        line = next(signer.line for signer in roster("bo").signers)
+        expired = parse_roster(line.replace('namespaces="', 'valid-before="20200101Z",namespaces="'))
+        path = office.folder / "other.sock"
+        async with ApprovalApi(office.desk, office.ledger, expired, path):
+            status, answer = await _call(
+                path, "GET", f"/v1/whois?key={fingerprint(public_of(SEEDS['bo']))}".replace("+", "%2B")
+            )
+        assert status == 404
+        assert "was valid until" in answer["error"]
+
+
+async def _next(events: Iterator[list[str]]) -> list[str]:
+    return await asyncio.to_thread(next, events)
+
+
+async def test_watchers_hear_of_every_change_of_what_is_open() -> None:
+    async with running_office() as office:
+        office.hold("R-1")
+        events = office.client.events()
+        assert await _next(events) == ["R-1"]
+        office.hold("R-2")
+        assert await _next(events) == ["R-1", "R-2"]
+        office.desk.retire("R-1", State.DENIED)
+        assert await _next(events) == ["R-2"]
+        await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+async def test_a_change_while_an_event_is_written_is_told_too() -> None:
+    class Slow(web.StreamResponse):
+        """Something is held while the first event is on its way; the second ends the test."""
+
+        told: ClassVar[list[bytes]] = []
+
+        async def write(self, data: bytes | bytearray | memoryview) -> None:
+            self.told.append(bytes(data))
+            if len(self.told) == 2:
+                raise ConnectionResetError
+            office.hold("R-1")
+
+    async with running_office(3_600) as office, asyncio.timeout(10):
+        with pytest.raises(ConnectionResetError):
+            await office.api._stream(Slow())
+        assert [json.loads(each.split(b"data: ")[1]) for each in Slow.told] == [[], ["R-1"]]
+
+
+async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
+    async with running_office(0.01) as office:
+        reader, writer = await asyncio.open_unix_connection(str(office.socket))
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"event: requests\ndata: []\n\n" in await reader.readuntil(b"data: []\n\n")
+        await reader.readuntil(b": still here\n\n")
+        await reader.readuntil(b": still here\n\n")
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_watcher_that_leaves_makes_room_for_another() -> None:
+    async with running_office(0.01) as office:
+        streams = []
+        for _ in range(MAX_WATCHERS):
+            reader, writer = await asyncio.open_unix_connection(str(office.socket))
+            writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"data: []\n\n")
+            streams.append(writer)
+        with pytest.raises(ApiError, match="watchers already") as refused:
+            await _next(office.client.events())
+        assert refused.value.status == 503
+        for writer in streams:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while True:
+                events = office.client.events()
+                try:
+                    assert await _next(events) == []
+                    break
+                except ApiError:
+                    await asyncio.sleep(0)
+        await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+async def test_the_end_of_the_api_ends_its_streams() -> None:
+    async with asyncio.timeout(30):
+        async with running_office(farewell_s=3_600) as office:
+            events = office.client.events()
+            assert await _next(events) == []
+        with pytest.raises(ApiError) as ended:
+            await _next(events)
+    assert ended.value.status == 0
+
+
+def _post(document: bytes, signature: str) -> bytes:
+    body = msgspec.json.encode(SignedDecision(document=document, signature=signature))
+    head = f"POST /v1/requests/R-1/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_a_decision_whose_caller_has_left_is_brought_to_its_end() -> None:
+    async with running_office() as office:
+        office.hold()
+        gate = office.desk.waits_for = asyncio.Event()
+        _, writer = await asyncio.open_unix_connection(str(office.socket))
+        writer.write(_post(*_sign(office)))
+        await writer.drain()
+        await _until(lambda: office.desk.deciding)
+        writer.close()
+        await writer.wait_closed()
+        # A whole other call: the API knows by then that the caller has gone.
+        await asyncio.to_thread(office.client.head)
+        gate.set()
+        await _until(lambda: "R-1" in office.desk.gone)
+
+
+async def test_a_decision_outlives_the_end_of_the_api() -> None:
+    async def release(reader: asyncio.StreamReader, office: Office, gate: asyncio.Event) -> None:
+        """Let the desk go on once the API has given up its caller."""
+        assert await reader.read() == b""
+        assert office.desk.taken == []
+        gate.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        async with running_office(farewell_s=0.01) as office:
+            office.hold()
+            document, signature = _sign(office)
+            gate = office.desk.waits_for = asyncio.Event()
+            reader, writer = await asyncio.open_unix_connection(str(office.socket))
+            writer.write(_post(document, signature))
+            await _until(lambda: office.desk.deciding)
+            tasks.create_task(release(reader, office, gate))
+        assert office.desk.taken == [(document, signature)]
+        assert office.desk.gone["R-1"].state == "approved"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0)
+
+
+async def test_the_socket_is_for_owner_and_group_alone_and_is_removed_at_the_end() -> None:
+    async with running_office() as office:
+        mode = office.socket.stat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) == 0o660
+    assert not office.socket.exists()
+
+
+async def test_the_socket_of_a_dead_process_is_replaced() -> None:
+    async with running_office() as office:
+        path = office.folder / "stale.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with ApprovalApi(office.desk, office.ledger, roster("bo"), path):
+            assert (await _call(path, "GET", "/v1/requests"))[0] == 200
+
+
+async def test_a_socket_that_somebody_listens_at_is_left_alone() -> None:
+    async with running_office() as office:
+        with pytest.raises(ConfigError, match="another process listens"):
+            async with ApprovalApi(office.desk, office.ledger, roster("bo"), office.socket):
+                pass
+        assert (await _call(office.socket, "GET", "/v1/requests"))[0] == 200
+
+
+async def test_a_file_that_is_no_socket_is_left_alone() -> None:
+    async with running_office() as office:
+        path = office.folder / "precious"
+        path.write_text("data")
+        for taken in (path, office.folder):
+            with pytest.raises(ConfigError, match="is not a socket"):
+                async with ApprovalApi(office.desk, office.ledger, roster("bo"), taken):
+                    pass
+        assert path.read_text() == "data"
+
+
+async def test_a_socket_that_replaced_ours_is_not_removed() -> None:
+    async with running_office() as office:
+        path = office.folder / "other.sock"
+        async with ApprovalApi(office.desk, office.ledger, roster("bo"), path):
+            path.unlink()
+            path.write_text("somebody else's")
+        assert path.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "missing/x.sock"])
+async def test_a_path_that_cannot_be_used_is_a_configuration_error(name: str) -> None:
+    async with running_office() as office:
+        with pytest.raises(ConfigError, match=r"approval\.socket"):
+            async with ApprovalApi(office.desk, office.ledger, roster("bo"), office.folder / name):
+                pass
+
+
+def test_it_works_on_uvloop_too(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def scene() -> None:
+        async with running_office() as office:
+            office.hold()
+            events = office.client.events()
+            assert await _next(events) == ["R-1"]
+            await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))
+            assert await _next(events) == []
+            assert stat.S_IMODE(office.socket.stat().st_mode) == 0o660
+            await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+        assert not office.socket.exists()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scene())
+
+
+async def test_a_ledger_that_is_down_has_no_head() -> None:
+    class Down(MemoryLedger):
+        def checkpoint(self) -> str:
+            raise LedgerUnavailable("the file is gone")
+
+    async with running_office() as office:
+        path = office.folder / "other.sock"
+        async with ApprovalApi(FakeDesk(office.ledger), Down(), roster("bo"), path):
+            status, answer = await _call(path, "GET", "/v1/head")
+        assert (status, answer) == (503, {"error": "the file is gone"})

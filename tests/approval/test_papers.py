@@ -1,0 +1,237 @@
+"""What a dishonest proxy may send, and that an approver believes none of it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.approval.office import LEDGER, PROXY_SEED, SEEDS, STATEMENT, VKEY, MemoryLedger, public_of
+
+from pgnotary.approval.bodies import EntryPaper, RequestPaper
+from pgnotary.approval.head import read_head
+from pgnotary.approval.papers import read_paper
+from pgnotary.errors import ApiError, BadCheckpoint, BrokenSeal
+from pgnotary.ledger import checkpoint as notes
+from pgnotary.ledger.canonical import encode
+from pgnotary.ledger.entries import Receipt
+from pgnotary.ledger.tree import leaf_hash
+
+
+def _paper(asked: Receipt, shown: Receipt) -> RequestPaper:
+    return RequestPaper(
+        id=asked.entry.request or "",
+        request=EntryPaper(entry=asked.entry.raw, opened=dict(asked.opened)),
+        preview=EntryPaper(entry=shown.entry.raw, opened=dict(shown.opened)),
+    )
+
+
+def _held(**how: Any) -> RequestPaper:
+    return _paper(*MemoryLedger().hold(**how))
+
+
+def _forged(
+    paper: RequestPaper,
+    request: Callable[[dict[str, Any]], None] = lambda _: None,
+    preview: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> RequestPaper:
+    """The paper with canonical entries that say something else; the preview follows the new request."""
+    asked, shown = json.loads(paper.request.entry), json.loads(paper.preview.entry)
+    request(asked)
+    raw = encode(asked)
+    shown["after"] = leaf_hash(raw).hex()
+    preview(shown)
+    return RequestPaper(
+        id=paper.id,
+        request=EntryPaper(entry=raw, opened=paper.request.opened),
+        preview=EntryPaper(entry=encode(shown), opened=paper.preview.opened),
+    )
+
+
+def _with_opened(paper: RequestPaper, **opened: tuple[bytes, bytes] | None) -> RequestPaper:
+    values = dict(paper.request.opened)
+    for name, value in opened.items():
+        values.pop(name, None)
+        if value is not None:
+            values[name] = value
+    return RequestPaper(
+        id=paper.id, request=EntryPaper(entry=paper.request.entry, opened=values), preview=paper.preview
+    )
+
+
+def _unfit(paper: RequestPaper, asked: str = "R-1") -> str:
+    with pytest.raises(ApiError) as refused:
+        read_paper(paper, asked)
+    assert refused.value.status == 502
+    return str(refused.value)
+
+
+def test_an_honest_paper_is_read_from_its_own_bytes() -> None:
+    paper = read_paper(_held(), "R-1")
+    assert (paper.statement, paper.reason) == (STATEMENT, "PAY-2210 purge")
+    assert (paper.context.person, paper.context.database, paper.measured.exact) == ("eva", "shop", 1204)
+    assert paper.what == "DELETE on public.orders"
+    assert paper.unread == ()
+
+
+def test_a_paper_made_by_nobody_but_the_entries_does_not_use_its_outer_id() -> None:
+    paper = _held()
+    other = RequestPaper(id="R-2", request=paper.request, preview=paper.preview)
+    assert "got the request of R-1" in _unfit(other, "R-2")
+
+
+def test_an_altered_statement_breaks_its_seal() -> None:
+    paper = _held()
+    salt, _ = paper.request.opened["statement"]
+    for value in (b"DELETE FROM users\nWHERE created_at < '2024-01-01'", STATEMENT.encode() + b" ", b""):
+        with pytest.raises(BrokenSeal):
+            read_paper(_with_opened(paper, statement=(salt, value)), "R-1")
+
+
+@pytest.mark.parametrize("salt", [bytes(32), b"", bytes(31)])
+def test_an_altered_salt_breaks_its_seal(salt: bytes) -> None:
+    with pytest.raises(BrokenSeal):
+        read_paper(_with_opened(_held(), statement=(salt, STATEMENT.encode())), "R-1")
+
+
+def test_an_altered_reason_breaks_its_seal() -> None:
+    paper = _held()
+    salt, _ = paper.request.opened["reason"]
+    with pytest.raises(BrokenSeal):
+        read_paper(_with_opened(paper, reason=(salt, b"the CTO said so")), "R-1")
+
+
+def test_a_withheld_statement_or_reason_does_not_fit() -> None:
+    assert "withheld" in _unfit(_with_opened(_held(), statement=None))
+    assert "withheld" in _unfit(_with_opened(_held(), reason=None))
+
+
+def test_an_opened_value_that_was_never_sealed_does_not_fit() -> None:
+    assert "too many" in _unfit(_with_opened(_held(reason=""), reason=(bytes(32), b"the CTO said so")))
+
+
+def test_a_request_without_a_sealed_statement_does_not_fit() -> None:
+    paper = _forged(_held(reason=""), lambda fields: fields.pop("seals"))
+    assert "the statement is withheld" in _unfit(_with_opened(paper, statement=None))
+
+
+def test_a_statement_that_is_not_text_does_not_fit() -> None:
+    ledger = MemoryLedger()
+    asked, shown = ledger.hold()
+    paper = _paper(asked, shown)
+    salt = paper.request.opened["statement"][0]
+    from pgnotary.ledger.canonical import b64
+    from pgnotary.ledger.seals import commitment
+
+    def reseal(fields: dict[str, Any]) -> None:
+        fields["seals"]["statement"] = b64(commitment("statement", salt, b"\xff"))
+
+    assert "not UTF-8" in _unfit(_with_opened(_forged(paper, reseal), statement=(salt, b"\xff")))
+
+
+def test_the_preview_of_another_request_does_not_fit() -> None:
+    ledger = MemoryLedger()
+    (asked, _), (_, other) = ledger.hold("R-1"), ledger.hold("R-2", exact=3)
+    assert "got the preview of R-2" in _unfit(_paper(asked, other))
+
+
+def test_the_preview_of_an_earlier_request_with_the_same_id_does_not_fit() -> None:
+    ledger = MemoryLedger()
+    (_, small), (asked, _) = ledger.hold("R-1", exact=3), ledger.hold("R-1", "DELETE FROM orders")
+    assert "another request entry" in _unfit(_paper(asked, small))
+
+
+def test_a_request_in_place_of_its_preview_does_not_fit() -> None:
+    asked, _ = MemoryLedger().hold()
+    assert "an entry of type request where" in _unfit(_paper(asked, asked))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda fields: fields.update(after="ab" * 32), "follows another entry"),
+        (lambda fields: fields.update(ledger="other.example/ledger"), "in one ledger"),
+        (lambda fields: fields.update(session="S-00000002"), "different sessions"),
+        (lambda fields: fields.update(seq=99), "stand behind"),
+        (lambda fields: fields.update(type="preview"), "where its request should be"),
+        (lambda fields: fields["body"].pop("person"), "person"),
+        (lambda fields: fields["body"].update(bytes=-1), "bytes"),
+        (lambda fields: fields["body"].update(bytes=7), "says 7"),
+        (lambda fields: fields["body"].update(kind=["delete"]), "kind"),
+        (lambda fields: fields["body"].update(expires_at="soon"), "expected a time"),
+        (lambda fields: fields["body"].update(relations="public.orders"), "relations"),
+    ],
+)
+def test_a_request_that_is_not_of_its_form_does_not_fit(change: Callable[[dict[str, Any]], None], says: str) -> None:
+    assert says in _unfit(_forged(_held(), change))
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"status": 1}, {"status": "measured", "exact": -1}, {"status": "x", "exact": "9"}]
+)
+def test_a_preview_that_is_not_of_its_form_does_not_fit(body: dict[str, Any]) -> None:
+    assert "the preview entry" in _unfit(_forged(_held(), preview=lambda fields: fields.update(body=body)))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"\xff", b"[" * 50_000, b'{"v":"pgnotary/entry/9"}'])
+def test_bytes_that_are_no_entry_do_not_fit(raw: bytes) -> None:
+    paper = _held()
+    broken = RequestPaper(id="R-1", request=EntryPaper(entry=raw), preview=paper.preview)
+    assert "the request entry is" in _unfit(broken)
+
+
+def test_entries_that_are_not_canonical_do_not_fit() -> None:
+    paper = _held()
+    spaced = EntryPaper(entry=paper.request.entry.replace(b":", b": ", 1), opened=paper.request.opened)
+    assert "canonical" in _unfit(RequestPaper(id="R-1", request=spaced, preview=paper.preview))
+
+
+def test_fields_of_a_newer_version_are_kept_to_be_shown() -> None:
+    def add(fields: dict[str, Any]) -> None:
+        fields["body"]["parameters"] = ["1"]
+
+    paper = read_paper(_forged(_held(), add, lambda fields: fields["body"].update(cascades=7)), "R-1")
+    assert paper.unread == (("parameters", ["1"]), ("cascades", 7))
+
+
+# The head.
+
+
+def test_the_head_is_read_from_a_note_that_the_proxy_signed() -> None:
+    ledger = MemoryLedger()
+    paper = read_paper(_paper(*ledger.hold()), "R-1")
+    for vkey in (VKEY, None):
+        seen = read_head(ledger.checkpoint(), vkey, paper)
+        assert (seen.size, seen.root) == (2, ledger.head().root)
+
+
+def test_a_head_signed_by_another_key_is_refused() -> None:
+    ledger = MemoryLedger()
+    paper = read_paper(_paper(*ledger.hold()), "R-1")
+    forged = notes.sign(notes.Checkpoint(LEDGER, 2, ledger.head().root), LEDGER, SEEDS["mallory"])
+    with pytest.raises(BadCheckpoint):
+        read_head(forged, VKEY, paper)
+    with pytest.raises(BadCheckpoint):
+        read_head(ledger.checkpoint(), notes.vkey(LEDGER, public_of(SEEDS["mallory"])), paper)
+
+
+def test_a_head_of_another_ledger_is_refused() -> None:
+    ledger = MemoryLedger()
+    paper = read_paper(_paper(*ledger.hold()), "R-1")
+    note = notes.sign(notes.Checkpoint("other.example/ledger", 2, ledger.head().root), LEDGER, PROXY_SEED)
+    for vkey in (VKEY, None):
+        with pytest.raises(BadCheckpoint, match="of the ledger"):
+            read_head(note, vkey, paper)
+
+
+def test_a_head_that_does_not_reach_the_preview_is_refused() -> None:
+    ledger = MemoryLedger()
+    paper = read_paper(_paper(*ledger.hold()), "R-1")
+    note = notes.sign(notes.Checkpoint(LEDGER, 1, leaf_hash(ledger.raws[0])), LEDGER, PROXY_SEED)
+    with pytest.raises(BadCheckpoint, match="covers 1 entries"):
+        read_head(note, VKEY, paper)
+
+
+@pytest.mark.parametrize("note", ["", "\n\n\n", "a\n2\nb\n\n", "a\nx\n\n\n", f"{LEDGER}\n+2\n{'A' * 43}=\n\n"])
+def test_a_note_that_is_no_checkpoint_is_refused_without_a_key_too(note: str) -> None:
+    with pytest.raises(BadCheckpoint):
+        read_head(note, None, read_paper(_held(), "R-1"))

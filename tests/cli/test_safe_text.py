@@ -1,0 +1,44 @@
+"""Foreign text is shown with every character that it holds."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgnotary.cli.safe_text import visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("DELETE FROM orders", "DELETE FROM orders"),
+        ("\x1b[2J\x1b[H", "\\u{1b}[2J\\u{1b}[H"),
+        ("\x9b2J", "\\u{9b}2J"),
+        ("a\u202eb\u2066c", "a\\u{202e}b\\u{2066}c"),
+        ("a\u200b\u200d\ufeffb\u00adc", "a\\u{200b}\\u{200d}\\u{feff}b\\u{ad}c"),
+        ("a\u00a0b\u3000c\u2028d", "a\\u{a0}b\\u{3000}c\\u{2028}d"),
+        ("\u3164\u2800\ufe0f\U000e0041", "\\u{3164}\\u{2800}\\u{fe0f}\\u{e0041}"),
+        ("\ud800", "\\u{d800}"),
+        ("\r\n\t\0\x7f", "\\u{d}\\u{a}\\u{9}\\u{0}\\u{7f}"),
+        ("Grüße, 你好, E'\\n'", "Grüße, 你好, E'\\n'"),
+        ("\\u{202e}", "\\u{5c}u{202e}"),
+    ],
+)
+def test_what_does_not_show_as_itself_is_escaped(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_lines_can_be_kept() -> None:
+    assert visible("a\n\tb\rc", lines=True) == "a\n    b\\u{d}c"
+
+
+@given(st.text())
+def test_nothing_is_left_that_moves_a_cursor_or_hides(text: str) -> None:
+    for character in visible(text):
+        assert character == " " or unicodedata.category(character)[0] not in "CZ"
+
+
+@given(st.text(alphabet="a\\u{}0\u202e\u200b\x1b"), st.text(alphabet="a\\u{}0\u202e\u200b\x1b"))
+def test_different_texts_stay_different(one: str, other: str) -> None:
+    assert (visible(one) == visible(other)) == (one == other)
