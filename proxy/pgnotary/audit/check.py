@@ -1,0 +1,103 @@
+"""A whole ledger put before the checklist, even while a proxy goes on writing it.
+
+A reader and keys enter, the checklist's summary leaves, or `LedgerBroken` with every fault. What a live ledger gains
+after the check has begun is left to the next check: the newest checkpoint is read first, and entries beyond it count
+only if no newer checkpoint came to cover them.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Protocol, runtime_checkable
+
+from pgnotary.audit.words import counted
+from pgnotary.errors import LedgerBroken
+from pgnotary.request.roster import Roster
+from pgnotary.store import LedgerReader, StoredEntry
+from pgnotary.verify.checklist import Summary, verify
+
+__all__ = ["Indexed", "check", "claimed_size", "newest", "settled", "vouched"]
+
+
+@runtime_checkable
+class Indexed(Protocol):
+    """A reader that keeps more than entries and checkpoints, and can tell where the rest does not fit them."""
+
+    def index_faults(self) -> Iterator[str]:
+        """Yield each fault."""
+        ...
+
+
+def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, remembered: Iterable[str] = ()) -> Summary:
+    """Verify a ledger against the proxy's key, and against checkpoints that somebody remembers.
+
+    Raises LedgerBroken, BadCheckpoint if `vkey` is no key.
+    """
+    entries, last = settled(reader)
+    size = claimed_size(last)
+    kept = (note for note in reader.checkpoints() if claimed_size(note) <= size or size < 0)
+    notes = heapq.merge(kept, sorted(remembered, key=claimed_size), key=claimed_size)
+    faults: list[str] = []
+    try:
+        summary = verify(entries, last, vkey, roster=roster, checkpoints=notes)
+    except LedgerBroken as broken:
+        faults += broken.faults
+    if isinstance(reader, Indexed):
+        faults += reader.index_faults()
+    if faults:
+        raise LedgerBroken(faults)
+    return summary
+
+
+def vouched(summary: Summary, vkey: str) -> Iterator[str]:
+    """Yield what a verified ledger is known to hold, a line each."""
+    if summary.first is None or summary.last is None:
+        yield f"an empty ledger, head {summary.head.hex()[:16]}"
+    else:
+        yield (
+            f"{counted(summary.entries, 'entry', 'entries')} (#0-#{summary.entries - 1}) of {summary.ledger}, "
+            f"{summary.first:%Y-%m-%d} to {summary.last:%Y-%m-%d}, head {summary.head.hex()[:16]}"
+        )
+    yield f"{counted(summary.decisions, 'decision')}: document, signature, roster at that time, head that was seen"
+    yield (
+        f"{counted(summary.approvals, 'approval')}: {summary.executions:,} sent, {summary.committed:,} committed, "
+        f"{len(summary.never_run):,} never run; {counted(summary.denials, 'denial')}; "
+        f"{counted(summary.forwarded, 'statement')} forwarded without"
+    )
+    yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
+    yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"
+
+
+def newest(reader: LedgerReader) -> str:
+    """Return the newest checkpoint; raises LedgerBroken if there is none."""
+    last = deque(reader.checkpoints(), maxlen=1)
+    if not last:
+        raise LedgerBroken(["#0 there is no checkpoint: nobody has signed this ledger"])
+    return last[0]
+
+
+def settled(reader: LedgerReader) -> tuple[Iterator[StoredEntry], str]:
+    """Return entries and a checkpoint that belong together.
+
+    If nothing was appended meanwhile, these are all entries there are, covered or not; otherwise those that the
+    checkpoint covers.
+    """
+    before = newest(reader)
+    entries = reader.entries()
+    # A reader fixes how far it reads when the first entry is asked for.
+    first = list(islice(entries, 1))
+    if newest(reader) == before:
+        return _chained(first, entries), before
+    return islice(_chained(first, entries), max(0, claimed_size(before))), before
+
+
+def claimed_size(note: str) -> int:
+    """Return the size that a checkpoint's text claims, not yet believed, or -1 if it claims none."""
+    size = note.split("\n", 2)[1:2]
+    return int(size[0]) if size and size[0].isascii() and size[0].isdigit() and len(size[0]) < 20 else -1
+
+
+def _chained(first: list[StoredEntry], rest: Iterator[StoredEntry]) -> Iterator[StoredEntry]:
+    yield from first
+    yield from rest

@@ -1,0 +1,117 @@
+"""Statements that were forwarded without a decision, one by one, out of the entries that sum them up.
+
+Entries enter in order, executions leave as they stand in the ledger. A text is sealed only where it first appears in
+its session, so the texts of open sessions are kept until they close; memory is bounded by them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgnotary.audit.body import number, text
+from pgnotary.audit.parsed import parsed
+from pgnotary.errors import NotCanonical
+from pgnotary.ledger.canonical import JSON, parse_timestamp
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.store import StoredEntry
+from pgnotary.verify.decisions import Opened
+
+__all__ = ["Execution", "Sessions", "executions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One statement that was forwarded, or refused at once."""
+
+    seq: int
+    """The entry that tells of it."""
+    at: datetime
+    session: str
+    user: str
+    person: str
+    database: str
+    application: str
+    statement: str | None
+    """None if it is withheld."""
+    kind: str
+    verdict: str
+    tag: str
+    rows: int | None
+    sqlstate: str
+    took_us: int | None
+
+
+@dataclass(slots=True)
+class _Session:
+    """What later entries of a session refer to."""
+
+    user: str = ""
+    person: str = ""
+    database: str = ""
+    application: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class Sessions:
+    """Remembers the open sessions and their texts; made for one pass over a ledger."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Session] = {}
+
+    def follow(self, entry: Entry, opened: Opened) -> list[Execution]:
+        """Take the next entry and return the executions that it tells of."""
+        key = entry.session or ""
+        match entry.type:
+            case EntryType.OPENED:
+                self._open[key] = _Session(
+                    user=text(entry.body, "user"),
+                    person=text(entry.body, "person"),
+                    database=text(entry.body, "database"),
+                    application=text(entry.body, "application"),
+                )
+            case EntryType.CLOSED:
+                self._open.pop(key, None)
+            case EntryType.FORWARDED:
+                session = self._open.setdefault(key, _Session())
+                session.texts |= {name: value.decode(errors="replace") for name, (_, value) in opened.items()}
+                return list(_told(entry, session))
+            case _:
+                pass
+        return []
+
+
+def executions(entries: Iterable[StoredEntry]) -> Iterator[Execution]:
+    """Yield every execution that was forwarded or refused; raises LedgerBroken on a damaged entry."""
+    sessions = Sessions()
+    for entry, opened in parsed(entries):
+        yield from sessions.follow(entry, opened)
+
+
+def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
+    listed = entry.body.get("executions")
+    for each in listed if isinstance(listed, list) else ():
+        if not isinstance(each, Mapping):
+            continue
+        yield Execution(
+            seq=entry.position.seq,
+            at=_time(each, entry.position.time),
+            session=entry.session or "",
+            user=session.user,
+            person=session.person,
+            database=session.database,
+            application=session.application,
+            statement=session.texts.get(text(each, "text")),
+            kind=text(each, "kind"),
+            verdict=text(each, "verdict"),
+            tag=text(each, "tag"),
+            rows=number(each, "rows"),
+            sqlstate=text(each, "sqlstate"),
+            took_us=number(each, "took_us"),
+        )
+
+
+def _time(fields: Mapping[str, JSON], otherwise: datetime) -> datetime:
+    try:
+        return parse_timestamp(text(fields, "at"))
+    except NotCanonical:
+        return otherwise

@@ -1,0 +1,125 @@
+"""An exported folder as a ledger: the files that `pgnotary.audit.export` writes enter, entries and a checkpoint leave.
+
+Nothing is believed: bytes are handed on as they stand, for the verifier to judge. A value in `opened.jsonl` belongs to
+the entry whose leaf hash it names; one that names no entry, or cannot be read, is a fault of the folder. Only the
+places of the values are kept in memory.
+"""
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
+from pgnotary.ledger.canonical import MAX_ENTRY_BYTES, b64, decode, encode, unb64
+from pgnotary.ledger.tree import leaf_hash
+from pgnotary.store import StoredEntry
+
+__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "ROSTER", "FolderReader", "opened_line"]
+
+ENTRIES, OPENED, CHECKPOINT = "entries.jsonl", "opened.jsonl", "checkpoint.txt"
+KEY, ROSTER = "proxy.vkey", "allowed_signers"
+
+# The longest message of the wire protocol is 1 GiB; a statement of more than this in base64 is not ours.
+_MAX_OPENED_LINE = 64 * 1024 * 1024
+
+_LEAF = re.compile(r"[0-9a-f]{64}")
+
+_Opened: TypeAlias = tuple[bytes, str, bytes, bytes]
+"""Leaf, name, salt, value."""
+
+
+class FolderReader:
+    """A `LedgerReader` over an exported folder; raises ConfigError if `path` is none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        for name in (ENTRIES, CHECKPOINT):
+            if not (self._path / name).is_file():
+                raise ConfigError(f"{self._path} is not an exported ledger: it has no {name}")
+
+    def entries(self) -> Iterator[StoredEntry]:
+        """Yield every entry in order, with those of its values that are not withheld."""
+        where, _ = self._places()
+        opened_path = self._path / OPENED
+        with (self._path / ENTRIES).open("rb") as file, _opened_file(opened_path) as opened:
+            while line := file.readline(MAX_ENTRY_BYTES + 2):
+                raw = line.removesuffix(b"\n")
+                values = [_read(opened, place) for place in where.get(leaf_hash(raw), ())]
+                yield StoredEntry(raw, {name: (salt, value) for _, name, salt, value in values})
+
+    def checkpoints(self) -> Iterator[str]:
+        """Yield the one checkpoint that an export holds."""
+        yield _text(self._path / CHECKPOINT)
+
+    def vkey(self) -> str:
+        """Return the proxy's key that came with the export: as good as who handed it over."""
+        return _text(self._path / KEY).removesuffix("\n")
+
+    def index_faults(self) -> Iterator[str]:
+        """Yield a fault for each line of `opened.jsonl` that no entry can answer for."""
+        where, faults = self._places()
+        with (self._path / ENTRIES).open("rb") as file:
+            while line := file.readline(MAX_ENTRY_BYTES + 2):
+                where.pop(leaf_hash(line.removesuffix(b"\n")), None)
+        yield from faults
+        for leaf in where:
+            yield f"{OPENED} has a value for an entry with leaf {leaf.hex()[:8]}, which is not in {ENTRIES}"
+
+    def _places(self) -> tuple[dict[bytes, list[int]], list[str]]:
+        """Return where in `opened.jsonl` each leaf's values begin, and a fault for each line that has no place."""
+        where: dict[bytes, list[int]] = defaultdict(list)
+        faults: list[str] = []
+        seen: set[tuple[bytes, str]] = set()
+        with _opened_file(self._path / OPENED) as file:
+            at, number = 0, 0
+            while line := file.readline(_MAX_OPENED_LINE):
+                number += 1
+                try:
+                    leaf, name, _, _ = _parse(line)
+                    if (leaf, name) in seen:
+                        raise NotCanonical(f"another value for {name} of the same entry")
+                except NotCanonical as error:
+                    faults.append(f"{OPENED} line {number} cannot be used: {error}")
+                else:
+                    seen.add((leaf, name))
+                    where[leaf].append(at)
+                at += len(line)
+        return where, faults
+
+
+def opened_line(leaf: bytes, name: str, salt: bytes, value: bytes) -> bytes:
+    """Return a value as a line of `opened.jsonl`."""
+    return encode({"leaf": leaf.hex(), "name": name, "salt": b64(salt), "value": b64(value)}) + b"\n"
+
+
+def _parse(line: bytes) -> _Opened:
+    """Read a line of `opened.jsonl`; raises NotCanonical."""
+    fields = decode(line.removesuffix(b"\n"))
+    if fields.keys() != {"leaf", "name", "salt", "value"}:
+        raise NotCanonical(f"expected leaf, name, salt and value, found {', '.join(sorted(fields))}")
+    leaf, name, salt, value = (fields[key] for key in ("leaf", "name", "salt", "value"))
+    if not (isinstance(leaf, str) and isinstance(name, str) and isinstance(salt, str) and isinstance(value, str)):
+        raise NotCanonical("a field that is not a string")
+    if not _LEAF.fullmatch(leaf):
+        raise NotCanonical("the leaf is not 64 hexadecimal digits")
+    return bytes.fromhex(leaf), name, unb64(salt), unb64(value)
+
+
+def _read(file: BinaryIO, at: int) -> _Opened:
+    file.seek(at)
+    return _parse(file.readline(_MAX_OPENED_LINE))
+
+
+def _opened_file(path: Path) -> BinaryIO:
+    # All values may have been withheld.
+    return path.open("rb") if path.is_file() else io.BytesIO()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LedgerBroken([f"{path.name} cannot be read: {error}"]) from error

@@ -1,0 +1,23 @@
+"""Stored entries as parsed ones, each with what is disclosed of it: the one place where damage is met while reading.
+
+Searching does not verify. An entry that cannot be read ends the reading with its place; the rest is for `verify`.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from pgnotary.errors import LedgerBroken, NotCanonical
+from pgnotary.ledger.entries import Entry, parse_entry
+from pgnotary.store import StoredEntry
+from pgnotary.verify.decisions import Opened
+
+__all__ = ["parsed"]
+
+
+def parsed(entries: Iterable[StoredEntry]) -> Iterator[tuple[Entry, Opened]]:
+    """Yield each entry and its disclosed values; raises LedgerBroken at the first that cannot be read."""
+    for place, stored in enumerate(entries):
+        try:
+            entry = parse_entry(stored.raw)
+        except NotCanonical as error:
+            raise LedgerBroken([f"#{place} cannot be read: {error}"]) from error
+        yield entry, stored.opened

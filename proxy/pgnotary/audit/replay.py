@@ -1,0 +1,98 @@
+"""A session or a request as it happened: a reader and a name enter, the lines of one timeline leave.
+
+Two passes: the first finds what the name stands for, the second tells it. Events are put in the order in which they
+happened; that is the ledger's order, except for forwarded statements, which are summed up after the fact. Memory is
+bounded by one session. Each line must be shown as one line, whatever characters it holds.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pgnotary.audit.executions import Execution, Sessions
+from pgnotary.audit.parsed import parsed
+from pgnotary.audit.timeline import Told, tell, tell_execution
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.store import LedgerReader
+
+__all__ = ["UnknownName", "replay"]
+
+_PLACE = re.compile(r"#([0-9]{1,15})")
+
+
+class UnknownName(LookupError):
+    """The ledger has no session, request or entry of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is replayed: one request in its session, a whole session, or one entry that belongs to neither."""
+
+    session: str | None = None
+    request: str | None = None
+    seq: int | None = None
+
+
+def replay(reader: LedgerReader, what: str) -> Iterator[str]:
+    """Yield the timeline of a session (`S-...`), a request (`R-...`) or what an entry (`#12`) belongs to.
+
+    A request is told with the opening of its session, and with the number of statements that its session had forwarded
+    before it. Raises UnknownName, and LedgerBroken on a damaged entry.
+    """
+    subject = _find(reader, what)
+    told = _request(reader, subject) if subject.request is not None else _session(reader, subject)
+    # Sorting is stable: what has the same time stays in the ledger's order.
+    for each in sorted(told, key=lambda event: event.at):
+        yield from each.lines
+
+
+def _find(reader: LedgerReader, what: str) -> _Subject:
+    place = _PLACE.fullmatch(what)
+    for entry, _ in parsed(reader.entries()):
+        if place and entry.position.seq == int(place[1]):
+            return _subject_of(entry, reader)
+        if entry.request == what and entry.type is EntryType.REQUEST:
+            return _Subject(entry.session, entry.request)
+        if entry.session == what:
+            return _Subject(entry.session)
+    raise UnknownName(f"the ledger has no {what}: name a session (S-...), a request (R-...) or an entry (#12)")
+
+
+def _subject_of(entry: Entry, reader: LedgerReader) -> _Subject:
+    if entry.request is not None and entry.type is not EntryType.REQUEST:
+        # Only the request itself is sure to name its session.
+        return _find(reader, entry.request)
+    if entry.request is not None or entry.session is not None:
+        return _Subject(entry.session, entry.request)
+    return _Subject(seq=entry.position.seq)
+
+
+def _request(reader: LedgerReader, subject: _Subject) -> list[Told]:
+    told: list[Told] = []
+    ran: list[Execution] = []
+    sessions = Sessions()
+    for entry, opened in parsed(reader.entries()):
+        if entry.request == subject.request or (entry.session == subject.session and entry.type is EntryType.OPENED):
+            told.append(tell(entry, opened))
+        elif entry.session == subject.session:
+            ran += sessions.follow(entry, opened)
+    asked = next((at for at, each in enumerate(told) if each.type is EntryType.REQUEST), 0)
+    before = sum(each.at < told[asked].at for each in ran)
+    if before:
+        note = f"{before:,} statements of the session were forwarded before; replay {subject.session} tells them"
+        told[asked] = replace(told[asked], detail=(*told[asked].detail, note))
+    return told
+
+
+def _session(reader: LedgerReader, subject: _Subject) -> Iterator[Told]:
+    sessions = Sessions()
+    # What stands beside a request's chain, or was written after a crash, may not name the session.
+    requests: set[str | None] = set()
+    for entry, opened in parsed(reader.entries()):
+        inside = entry.session is not None and entry.session == subject.session
+        if inside and entry.request is not None:
+            requests.add(entry.request)
+        if inside and (ran := sessions.follow(entry, opened)):
+            yield from (tell_execution(each, entry.leaf) for each in ran)
+        elif inside or (entry.request is not None and entry.request in requests) or entry.position.seq == subject.seq:
+            yield tell(entry, opened)

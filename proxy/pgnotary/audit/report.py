@@ -1,0 +1,159 @@
+"""A report on a period, in Markdown: stories and a verification result enter, lines leave.
+
+It says what an auditor asks first: how much was asked and decided, by whom and how fast, what ended badly, what nobody
+knows, and whether the ledger that all this is taken from is whole. Cells hold text of clients and approvers with all of
+Markdown's marks escaped; each line must be shown or written as one line, whatever characters it holds.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pgnotary.audit.executions import executions
+from pgnotary.audit.search import Wanted, find, find_executions
+from pgnotary.audit.story import Story, stories
+from pgnotary.audit.words import clock, decision_words, duration, outcome_words, preview_words, who
+from pgnotary.request.life import State
+from pgnotary.store import LedgerReader
+
+__all__ = ["FAST", "Facts", "gather", "report"]
+
+# Too fast to have read a statement and its preview.
+FAST = timedelta(seconds=5)
+
+# How the judge names sqlglot in the reason of a verdict.
+_SECOND_READER = "second reader"
+
+# Also what would become a link by itself (GitHub's "autolinks"), or begin a heading or a list.
+_MARKS = re.compile(r"[\\`*_\[\]<>|~&@]|^[#+-]|:(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.", re.IGNORECASE)
+
+_COLUMNS = ("Request", "Asked", "Who", "What", "Preview", "Decision", "Time to decide", "Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a report is made of."""
+
+    since: datetime | None
+    until: datetime | None
+    stories: Sequence[Story]
+    forwarded: int
+    refused: int
+    verification: Sequence[str]
+    """What verifying the whole ledger said, a line each."""
+
+
+def gather(reader: LedgerReader, since: datetime | None, until: datetime | None, verification: Sequence[str]) -> Facts:
+    """Return the facts of a period, taken from a ledger that was verified with the given result."""
+    wanted = Wanted(since=since, until=until)
+    verdicts = Counter(each.verdict for each in find_executions(executions(reader.entries()), wanted))
+    return Facts(
+        since=since,
+        until=until,
+        stories=list(find(stories(reader.entries()), wanted)),
+        forwarded=verdicts["forward"],
+        refused=verdicts["refuse"],
+        verification=verification,
+    )
+
+
+def report(facts: Facts) -> Iterator[str]:
+    """Yield the lines of a Markdown document."""
+    yield "# Ledger report"
+    yield ""
+    yield f"Period: {_period(facts)}"
+    yield ""
+    yield "Verification:"
+    yield ""
+    yield from (f"- {_cell(line)}" for line in facts.verification)
+    yield from _section("Counts", _table(("What", "How many"), _counts(facts)))
+    yield from _section("Requests", _stories(facts.stories))
+    for title, chosen in _concerns(facts.stories):
+        yield from _section(title, _stories(chosen))
+    yield from _section("Decisions that did not count", _rejections(facts.stories))
+
+
+def _period(facts: Facts) -> str:
+    since = clock(facts.since) if facts.since else "the beginning"
+    until = clock(facts.until) if facts.until else "the end of the ledger"
+    return f"{since} to {until}"
+
+
+def _counts(facts: Facts) -> list[tuple[str, str]]:
+    states = Counter(story.state for story in facts.stories)
+    approved = sum(story.decision is not None and story.decision.answer == "approve" for story in facts.stories)
+    committed = [story.rows for story in facts.stories if story.state is State.COMMITTED]
+    rows = sum(each for each in committed if each is not None)
+    counts = [
+        ("Statements forwarded without a decision", facts.forwarded),
+        ("Statements refused at once", facts.refused),
+        ("Requests", len(facts.stories)),
+        *((f"Requests that are {state}", states[state]) for state in State if states[state]),
+        ("Approvals signed", approved),
+        ("Rows committed by approved statements", rows),
+    ]
+    return [(name, f"{count:,}") for name, count in counts]
+
+
+def _concerns(told: Sequence[Story]) -> list[tuple[str, list[Story]]]:
+    def standing(*states: State) -> list[Story]:
+        return [story for story in told if story.state in states]
+
+    fast = [story for story in told if _is_fast(story)]
+    return [
+        (f"Approved in less than {FAST.seconds} seconds", fast),
+        ("Denied", standing(State.DENIED)),
+        ("Expired, withdrawn or orphaned", standing(State.EXPIRED, State.WITHDRAWN, State.ORPHANED)),
+        ("Approved and not run", standing(State.APPROVED, State.VOID)),
+        ("Unknown outcomes", standing(State.UNKNOWN, State.INTENT, State.EXECUTED)),
+        ("Held because the second reader disagreed", [story for story in told if _SECOND_READER in story.why]),
+    ]
+
+
+def _is_fast(story: Story) -> bool:
+    took = story.time_to_decision
+    return took is not None and took < FAST and story.decision is not None and story.decision.answer == "approve"
+
+
+def _stories(told: Iterable[Story]) -> list[str]:
+    return _table(_COLUMNS, (_row(story) for story in told))
+
+
+def _row(story: Story) -> tuple[str, ...]:
+    took = story.time_to_decision
+    words = f"{decision_words(story)}: {story.decision.reason}" if story.decision else decision_words(story)
+    return (
+        story.request,
+        clock(story.asked_at),
+        who(story.person, story.user),
+        f"{story.what} in {story.database}",
+        preview_words(story.preview),
+        words,
+        "" if took is None else duration(took),
+        outcome_words(story),
+    )
+
+
+def _rejections(told: Sequence[Story]) -> list[str]:
+    rows = [
+        (story.request, clock(each.at), each.claimed or "not known", each.why)
+        for story in told
+        for each in story.rejected
+    ]
+    return _table(("Request", "When", "Claims to be by", "Why not"), rows)
+
+
+def _section(title: str, body: Sequence[str]) -> list[str]:
+    return ["", f"## {title}", "", *(body or ["None."])]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table, or nothing if it has no row."""
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}", *lines] if lines else []
+
+
+def _cell(text: str) -> str:
+    return _MARKS.sub(lambda mark: f"\\{mark[0]}", text)

@@ -1,0 +1,164 @@
+"""Finding requests and forwarded statements: what is wanted and stories enter, those that match leave, in order.
+
+Every condition that is given must hold. Names are compared without regard to case: a person is named in full or by what
+stands before an @, a relation with or without its schema.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pgnotary.audit.executions import Execution
+from pgnotary.audit.story import Story
+from pgnotary.ledger.canonical import JSON, timestamp
+from pgnotary.request.life import State
+
+__all__ = ["Wanted", "execution_fields", "find", "find_executions", "moment", "story_fields"]
+
+_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an auditor looks for; None means any."""
+
+    who: str | None = None
+    """The user or person who asked, or the approver who decided."""
+    relation: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    outcome: State | None = None
+    kind: str | None = None
+    text: str | None = None
+    """A part of the statement."""
+
+
+def moment(said: str, now: datetime) -> datetime:
+    """Return the instant of an ISO date or time, or the one `7d`, `24h`, `30m` or `2w` before `now`.
+
+    A time without zone is UTC. Raises ValueError with the forms that are understood.
+    """
+    if ago := _AGO.fullmatch(said):
+        try:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        except OverflowError as error:
+            raise ValueError(f"{said} is further back than dates go") from error
+    try:
+        at = datetime.fromisoformat(said)
+    except ValueError as error:
+        raise ValueError(f"{said!r} is neither a date like 2026-01-31 nor a time ago like 7d or 24h") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def find(told: Iterable[Story], wanted: Wanted) -> Iterator[Story]:
+    """Yield the stories that match."""
+    return (story for story in told if _matches(story, wanted))
+
+
+def find_executions(told: Iterable[Execution], wanted: Wanted) -> Iterator[Execution]:
+    """Yield the executions that match; their relations are not recorded, so their text must name one that is wanted."""
+    return (
+        each
+        for each in told
+        if _is_one_of(wanted.who, (each.user, each.person))
+        and _within(each.at, wanted)
+        and _is_one_of(wanted.kind, (each.kind,))
+        and _contains(each.statement, wanted.text)
+        and _contains(each.statement, wanted.relation)
+    )
+
+
+def story_fields(story: Story) -> dict[str, JSON | None]:
+    """Return a story as one flat object; its names are a promise to scripts."""
+    preview, decision, outcome = story.preview, story.decision, story.outcome
+    return {
+        "request": story.request,
+        "session": story.session,
+        "entry": story.steps[0].seq,
+        "asked_at": timestamp(story.asked_at),
+        "user": story.user,
+        "person": story.person,
+        "role": story.role,
+        "database": story.database,
+        "application": story.application,
+        "client": story.client,
+        "kind": story.kind,
+        "relations": list(story.relations),
+        "rule": story.rule,
+        "why": story.why,
+        "statement": story.statement,
+        "reason": story.reason,
+        "estimate": preview.estimate if preview else None,
+        "exact": preview.exact if preview else None,
+        "state": story.state.value,
+        "answer": decision.answer if decision else None,
+        "approver": decision.approver if decision else None,
+        "decided_at": timestamp(decision.at) if decision else None,
+        "decision_reason": decision.reason if decision else None,
+        "max_rows": decision.max_rows if decision else None,
+        "ended_at": timestamp(story.ended_at) if story.ended_at else None,
+        "rows": story.rows,
+        "sqlstate": (outcome.sqlstate or None) if outcome else None,
+        "xid": story.xid or None,
+    }
+
+
+def execution_fields(execution: Execution) -> dict[str, JSON | None]:
+    """Return an execution as one flat object; its names are a promise to scripts."""
+    return {
+        "entry": execution.seq,
+        "at": timestamp(execution.at),
+        "session": execution.session,
+        "user": execution.user,
+        "person": execution.person,
+        "database": execution.database,
+        "application": execution.application,
+        "statement": execution.statement,
+        "kind": execution.kind,
+        "verdict": execution.verdict,
+        "tag": execution.tag or None,
+        "rows": execution.rows,
+        "sqlstate": execution.sqlstate or None,
+        "took_us": execution.took_us,
+    }
+
+
+def _matches(story: Story, wanted: Wanted) -> bool:
+    approver = story.decision.approver if story.decision else ""
+    return (
+        _is_one_of(wanted.who, (story.user, story.person, approver))
+        and _names(wanted.relation, story.relations)
+        and _within(story.asked_at, wanted)
+        and wanted.outcome in (None, story.state)
+        and _is_one_of(wanted.kind, (story.kind,))
+        and _contains(story.statement, wanted.text)
+    )
+
+
+def _is_one_of(name: str | None, among: Iterable[str]) -> bool:
+    if name is None:
+        return True
+    name = name.casefold()
+    return any(name in (each.casefold(), each.casefold().partition("@")[0]) for each in among)
+
+
+def _names(relation: str | None, among: Iterable[str]) -> bool:
+    if relation is None:
+        return True
+    schema, _, name = relation.casefold().rpartition(".")
+    for each in among:
+        other_schema, _, other_name = each.casefold().rpartition(".")
+        # Relations are recorded as they were spelled: without a schema it may be any on the search path.
+        if name == other_name and (schema == other_schema or not schema or not other_schema):
+            return True
+    return False
+
+
+def _within(at: datetime, wanted: Wanted) -> bool:
+    return (wanted.since is None or at >= wanted.since) and (wanted.until is None or at < wanted.until)
+
+
+def _contains(statement: str | None, part: str | None) -> bool:
+    return part is None or (statement is not None and part.casefold() in statement.casefold())

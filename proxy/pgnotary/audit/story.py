@@ -1,0 +1,287 @@
+"""The story of a request: everything that its entries tell, put together in one value.
+
+Entries enter in order, stories leave in the order in which they were asked. Each entry only adds to the story before
+it; nothing is judged here, and an entry that fits nowhere is kept as a step that adds nothing. A story with its
+statement is a few kilobytes, and each request was looked at by a person: those of a whole ledger fit into memory, which
+is what `stories` needs. Forwarded statements are in `pgnotary.audit.executions`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pgnotary.audit.body import number, text, texts
+from pgnotary.audit.parsed import parsed
+from pgnotary.errors import DecisionRefused
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.decision import read
+from pgnotary.request.life import State
+from pgnotary.store import StoredEntry
+from pgnotary.verify.decisions import Opened, signed
+
+__all__ = [
+    "Decided",
+    "Outcome",
+    "Preview",
+    "Rejected",
+    "Step",
+    "Story",
+    "begin",
+    "claimed_approver",
+    "continued",
+    "disclosed",
+    "stories",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One entry of a story."""
+
+    seq: int
+    at: datetime
+    type: EntryType
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What was measured before anybody decided."""
+
+    status: str
+    why: str
+    estimate: int | None
+    exact: int | None
+    relation_rows: int | None
+
+    @property
+    def rows(self) -> int | None:
+        """The counted rows, or the planner's guess if they were not counted."""
+        return self.estimate if self.exact is None else self.exact
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The decision that counted."""
+
+    approver: str
+    key: str
+    answer: str
+    max_rows: int | None
+    reason: str
+    """The approver's words, from the signed document."""
+    at: datetime
+    document: bytes
+    """What was signed; empty if it cannot be read."""
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A decision that did not count."""
+
+    claimed: str
+    """Who the document says it is by; nobody has proven it. Empty if it is withheld or cannot be read."""
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended in the database."""
+
+    result: str
+    rows: int | None
+    sqlstate: str
+    why: str
+    xid: str
+    error: str | None
+    """What PostgreSQL said; None if it is withheld or there was no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One request, from the hold to its end."""
+
+    request: str
+    session: str
+    asked_at: datetime
+    user: str
+    person: str
+    role: str
+    database: str
+    application: str
+    client: str
+    kind: str
+    relations: tuple[str, ...]
+    profile: str
+    rule: str
+    why: str
+    """Why it was held."""
+    statement: str | None
+    """None if it is withheld."""
+    reason: str | None
+    """The engineer's words, if there were any and they are not withheld."""
+    state: State
+    steps: tuple[Step, ...]
+    preview: Preview | None = None
+    decision: Decided | None = None
+    rejected: tuple[Rejected, ...] = ()
+    ended_at: datetime | None = None
+    end_why: str = ""
+    """Why it was withdrawn, orphaned or void."""
+    xid: str = ""
+    executed_rows: int | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def what(self) -> str:
+        """The kind and the relations, in a few words."""
+        return " ".join(filter(None, (self.kind.upper(), ", ".join(self.relations))))
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it changed, as far as the ledger knows."""
+        return self.outcome.rows if self.outcome and self.outcome.rows is not None else self.executed_rows
+
+    @property
+    def time_to_decision(self) -> timedelta | None:
+        """From when the approver could see it to when the decision counted."""
+        if self.decision is None:
+            return None
+        shown = next((step.at for step in self.steps if step.type is EntryType.PREVIEW), self.asked_at)
+        return self.decision.at - shown
+
+
+def stories(entries: Iterable[StoredEntry]) -> Iterator[Story]:
+    """Yield the story of every request, in the order of asking; raises LedgerBroken on a damaged one."""
+    told: dict[str, Story] = {}
+    for entry, opened in parsed(entries):
+        if entry.request is None:
+            continue
+        if entry.type is EntryType.REQUEST:
+            # An id that comes twice is a fault for `verify`; here the later one would hide the earlier.
+            told.setdefault(entry.request, begin(entry, opened))
+        elif entry.request in told:
+            told[entry.request] = continued(told[entry.request], entry, opened)
+    yield from told.values()
+
+
+def begin(entry: Entry, opened: Opened) -> Story:
+    """Return the story as its `request` entry begins it."""
+    body = entry.body
+    return Story(
+        request=entry.request or "",
+        session=entry.session or "",
+        asked_at=entry.position.time,
+        user=text(body, "user"),
+        person=text(body, "person"),
+        role=text(body, "role"),
+        database=text(body, "database"),
+        application=text(body, "application"),
+        client=text(body, "client"),
+        kind=text(body, "kind"),
+        relations=texts(body, "relations"),
+        profile=text(body, "profile"),
+        rule=text(body, "rule"),
+        why=text(body, "why"),
+        statement=disclosed(opened, "statement"),
+        reason=disclosed(opened, "reason"),
+        state=State.HELD,
+        steps=(_step(entry),),
+    )
+
+
+def continued(story: Story, entry: Entry, opened: Opened) -> Story:
+    """Return the story with one more of its entries."""
+    story = replace(story, steps=(*story.steps, _step(entry)))
+    body, at = entry.body, entry.position.time
+    match entry.type:
+        case EntryType.PREVIEW:
+            return replace(story, preview=_preview(entry))
+        case EntryType.DECISION:
+            return _decided(story, entry)
+        case EntryType.REJECTED:
+            rejected = Rejected(claimed_approver(opened), text(body, "why"), at)
+            return replace(story, rejected=(*story.rejected, rejected))
+        case EntryType.WITHDRAWN:
+            return replace(story, state=State.WITHDRAWN, ended_at=at, end_why=text(body, "by"))
+        case EntryType.EXPIRED | EntryType.ORPHANED | EntryType.VOID:
+            return replace(story, state=State(entry.type.value), ended_at=at, end_why=text(body, "why"))
+        case EntryType.INTENT:
+            return replace(story, state=State.INTENT, xid=text(body, "xid"))
+        case EntryType.EXECUTED:
+            return replace(story, state=State.EXECUTED, executed_rows=number(body, "rows"))
+        case EntryType.OUTCOME:
+            return _ended(story, entry, opened)
+        case _:
+            return story
+
+
+def disclosed(opened: Opened, name: str) -> str | None:
+    """Return a sealed value as text, or None if it is withheld; bytes that are not UTF-8 become U+FFFD."""
+    return opened[name][1].decode(errors="replace") if name in opened else None
+
+
+def claimed_approver(opened: Opened) -> str:
+    """Return the approver that a rejected document names, or "" if there is none to read."""
+    try:
+        return read(opened["document"][1]).approver if "document" in opened else ""
+    except DecisionRefused:
+        return ""
+
+
+def _step(entry: Entry) -> Step:
+    return Step(entry.position.seq, entry.position.time, entry.type, entry.leaf)
+
+
+def _preview(entry: Entry) -> Preview:
+    body = entry.body
+    return Preview(
+        status=text(body, "status"),
+        why=text(body, "why"),
+        estimate=number(body, "estimate"),
+        exact=number(body, "exact"),
+        relation_rows=number(body, "relation_rows"),
+    )
+
+
+def _decided(story: Story, entry: Entry) -> Story:
+    body, at = entry.body, entry.position.time
+    try:
+        document = signed(entry)[0]
+        reason, raw = document.reason, document.raw
+    except DecisionRefused:
+        reason, raw = "", b""
+    answer = text(body, "answer")
+    decision = Decided(
+        approver=text(body, "approver"),
+        key=text(body, "key"),
+        answer=answer,
+        max_rows=number(body, "max_rows"),
+        reason=reason,
+        at=at,
+        document=raw,
+        signature=text(body, "signature"),
+    )
+    if answer == "approve":
+        return replace(story, decision=decision, state=State.APPROVED)
+    return replace(story, decision=decision, state=State.DENIED, ended_at=at)
+
+
+def _ended(story: Story, entry: Entry, opened: Opened) -> Story:
+    body = entry.body
+    result = text(body, "result")
+    outcome = Outcome(
+        result=result,
+        rows=number(body, "rows"),
+        sqlstate=text(body, "sqlstate"),
+        why=text(body, "why"),
+        xid=text(body, "xid"),
+        error=disclosed(opened, "error"),
+    )
+    try:
+        state = State(result)
+    except ValueError:
+        state = story.state
+    return replace(story, state=state, outcome=outcome, ended_at=entry.position.time, xid=outcome.xid or story.xid)

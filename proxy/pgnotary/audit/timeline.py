@@ -1,0 +1,167 @@
+"""What one entry says, in a sentence and a few lines beneath it: how replay tells each step.
+
+An entry and what is disclosed of its values enter, `Told` leaves. Executions are told apart from the entry that sums
+them up, because they happened one by one before it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pgnotary.audit.body import number, text, texts
+from pgnotary.audit.executions import Execution
+from pgnotary.audit.story import Preview, claimed_approver, disclosed
+from pgnotary.audit.words import clock, preview_words, quoted, row_count, who
+from pgnotary.errors import BadRoster, DecisionRefused
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.roster import parse_roster
+from pgnotary.verify.decisions import Opened, signed
+
+__all__ = ["Told", "tell", "tell_execution"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event: when it happened, the entry that tells of it, and the words."""
+
+    at: datetime
+    seq: int
+    type: EntryType
+    leaf: bytes
+    text: str
+    detail: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the event as lines; each must be shown as one line, whatever characters it holds."""
+        head = f"#{self.seq:<5} {clock(self.at)}  {self.leaf.hex()[:8]}  {self.text}"
+        return [head, *(f"        {line}" for line in self.detail)]
+
+
+def tell(entry: Entry, opened: Opened) -> Told:
+    """Return what an entry says."""
+    sentence, *detail = _sentences(entry, opened)
+    return Told(entry.position.time, entry.position.seq, entry.type, entry.leaf, sentence, tuple(detail))
+
+
+def tell_execution(execution: Execution, leaf: bytes) -> Told:
+    """Return what was forwarded, or refused at once."""
+    ending = execution.sqlstate or execution.tag or execution.kind
+    took = "" if execution.took_us is None else f" in {_milliseconds(execution.took_us)}"
+    verb = "refused" if execution.verdict == "refuse" else "forwarded"
+    sentence = f"{execution.session} {verb}: {ending}{took}"
+    return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, tuple(quoted(execution.statement)))
+
+
+def _sentences(entry: Entry, opened: Opened) -> list[str]:
+    match entry.type:
+        case EntryType.REQUEST:
+            return _asked(entry, opened)
+        case EntryType.DECISION:
+            return _decided(entry)
+        case EntryType.OUTCOME:
+            return _ended(entry, opened)
+        case EntryType.OPENED | EntryType.CLOSED | EntryType.FORWARDED:
+            return [_of_session(entry)]
+        case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER:
+            return [_of_proxy(entry)]
+        case _:
+            return [f"{entry.request or 'no request'} {_step(entry, opened)}"]
+
+
+def _of_proxy(entry: Entry) -> str:
+    body = entry.body
+    if entry.type is EntryType.STARTED:
+        return f"proxy {text(body, 'version')} started, profile {text(body, 'profile')}"
+    if entry.type is EntryType.STOPPED:
+        return f"proxy stopped: {text(body, 'why')}"
+    try:
+        people = ", ".join(parse_roster(text(body, "allowed_signers")).people)
+    except BadRoster as error:
+        people = f"it cannot be read: {error}"
+    return f"roster in force: {people or 'nobody'}"
+
+
+def _of_session(entry: Entry) -> str:
+    body, session = entry.body, entry.session or "no session"
+    if entry.type is EntryType.OPENED:
+        person = who(text(body, "person"), text(body, "user"))
+        place = f"{text(body, 'application') or 'a program without name'} from {text(body, 'client') or 'somewhere'}"
+        return f"{session} opened by {person}, {place}, on {text(body, 'database')} as role {text(body, 'role')}"
+    if entry.type is EntryType.CLOSED:
+        counts = ", ".join(f"{number(body, name) or 0:,} {name}" for name in ("forwarded", "held", "refused"))
+        return f"{session} closed: {text(body, 'why')}; {counts}"
+    listed = body.get("executions")
+    return f"{session} sums up {len(listed) if isinstance(listed, list) else 0} executions"
+
+
+def _asked(entry: Entry, opened: Opened) -> list[str]:
+    body = entry.body
+    person = who(text(body, "person"), text(body, "user"))
+    before = number(body, "statements_before") or 0
+    block = (
+        f"its transaction is open, {before:,} statements before" if text(body, "block") == "open" else "no transaction"
+    )
+    lines = [
+        f"{entry.request} held: {text(body, 'kind').upper()} {', '.join(texts(body, 'relations'))} by {person}",
+        f"on {text(body, 'database')} as role {text(body, 'role')}, search_path {text(body, 'search_path')}; {block}",
+        f"because {text(body, 'why')} (rule {text(body, 'rule')}); expires {text(body, 'expires_at')}",
+        *quoted(disclosed(opened, "statement")),
+    ]
+    if "reason" in entry.seals:
+        lines += ["in the engineer's words:", *quoted(disclosed(opened, "reason"), "  > ")]
+    return lines
+
+
+def _decided(entry: Entry) -> list[str]:
+    body = entry.body
+    verb = "approved" if text(body, "answer") == "approve" else "denied"
+    max_rows = number(body, "max_rows")
+    ceiling = "" if max_rows is None else f", at most {row_count(max_rows)}"
+    lines = [f"{entry.request} {verb} by {text(body, 'approver')} with {text(body, 'key')}{ceiling}"]
+    try:
+        document = signed(entry)[0]
+    except DecisionRefused as error:
+        return [*lines, f"what was signed cannot be read: {error}"]
+    head = f"head {document.seen.root.hex()[:8]} over {document.seen.size:,} entries"
+    return [*lines, f"having seen {head}", *quoted(document.reason, "  > ")]
+
+
+def _ended(entry: Entry, opened: Opened) -> list[str]:
+    body = entry.body
+    rows = number(body, "rows")
+    parts = [
+        "" if rows is None else row_count(rows),
+        f"SQLSTATE {text(body, 'sqlstate')}" if text(body, "sqlstate") else "",
+        text(body, "why"),
+        f"transaction {text(body, 'xid')}" if text(body, "xid") else "",
+    ]
+    told = ", ".join(filter(None, parts))
+    lines = [f"{entry.request} {text(body, 'result')}{': ' * bool(told)}{told}"]
+    return [*lines, *quoted(disclosed(opened, "error"))] if "error" in entry.seals else lines
+
+
+def _step(entry: Entry, opened: Opened) -> str:
+    body = entry.body
+    match entry.type:
+        case EntryType.PREVIEW:
+            numbers = (number(body, name) for name in ("estimate", "exact", "relation_rows"))
+            return f"preview {preview_words(Preview(text(body, 'status'), text(body, 'why'), *numbers))}"
+        case EntryType.REJECTED:
+            claimed = claimed_approver(opened)
+            return f"a decision did not count{f' (it says it is by {claimed})' if claimed else ''}: {text(body, 'why')}"
+        case EntryType.WITHDRAWN:
+            return f"withdrawn: {text(body, 'by')}"
+        case EntryType.INTENT:
+            return f"about to be sent in transaction {text(body, 'xid')} ({text(body, 'where')})"
+        case EntryType.EXECUTED:
+            ran = ", ".join([*texts(body, "tags"), _milliseconds(number(body, "took_us") or 0)])
+            return f"executed: {row_count(number(body, 'rows'))} ({ran}); nothing is committed yet"
+        case EntryType.ENDING:
+            return f"about to send {text(body, 'action').upper()} {text(body, 'savepoint')}".rstrip()
+        case _:
+            why = text(body, "why")
+            return f"{entry.type}{': ' * bool(why)}{why}"
+
+
+def _milliseconds(took_us: int) -> str:
+    return f"{timedelta(microseconds=took_us) / timedelta(milliseconds=1):,.1f} ms"

@@ -1,0 +1,166 @@
+"""Stories in the words that people read: values enter, short texts leave, the same in every command and report.
+
+Whatever came from a client is passed on as it is; who shows it escapes it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from pgnotary.audit.executions import Execution
+from pgnotary.audit.story import Preview, Story
+from pgnotary.request.life import State
+
+__all__ = [
+    "EXECUTION_COLUMNS",
+    "STORY_COLUMNS",
+    "clock",
+    "counted",
+    "decision_words",
+    "duration",
+    "execution_row",
+    "outcome_words",
+    "preview_words",
+    "quoted",
+    "row_count",
+    "story_lines",
+    "story_row",
+    "who",
+]
+
+STORY_COLUMNS = ("REQUEST", "ASKED", "WHO", "DATABASE", "WHAT", "DECISION", "OUTCOME")
+EXECUTION_COLUMNS = ("ENTRY", "AT", "WHO", "DATABASE", "RESULT", "STATEMENT")
+
+
+def clock(at: datetime) -> str:
+    """Return an instant as UTC to the millisecond."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+
+
+def duration(span: timedelta) -> str:
+    """Return a span of time in its two largest units."""
+    seconds = int(span.total_seconds())
+    if seconds < 0:
+        return f"-{duration(-span)}"
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def row_count(rows: int | None) -> str:
+    """Return a number of rows."""
+    return "rows unknown" if rows is None else counted(rows, "row")
+
+
+def who(person: str, user: str) -> str:
+    """Return a person, and the database user if its name differs."""
+    return person if user in ("", person) else f"{person or 'nobody known'} (user {user})"
+
+
+def preview_words(preview: Preview | None) -> str:
+    """Return what was measured before the decision."""
+    if preview is None:
+        return "none"
+    parts = []
+    if preview.exact is not None:
+        parts.append(f"{row_count(preview.exact)} counted")
+    if preview.estimate is not None:
+        parts.append(f"{row_count(preview.estimate)} estimated")
+    if preview.relation_rows is not None:
+        parts.append(f"of {preview.relation_rows:,}")
+    if preview.why:
+        parts.append(preview.why)
+    return f"{preview.status or 'unavailable'}: {', '.join(parts) or 'nothing is known'}"
+
+
+def decision_words(story: Story) -> str:
+    """Return who decided what, or that nobody did."""
+    decision = story.decision
+    if decision is None:
+        return "no decision"
+    if decision.answer != "approve":
+        return f"denied by {decision.approver}"
+    ceiling = "" if decision.max_rows is None else f", at most {row_count(decision.max_rows)}"
+    return f"approved by {decision.approver}{ceiling}"
+
+
+def outcome_words(story: Story) -> str:
+    """Return where the request stands, with rows and reasons."""
+    outcome = story.outcome
+    match story.state:
+        case State.COMMITTED | State.EXECUTED:
+            return f"{story.state}, {row_count(story.rows)}"
+        case State.HELD:
+            return "held, waiting for a decision"
+        case State.APPROVED:
+            return "approved, not sent yet"
+        case State.INTENT:
+            return "sent, no answer yet"
+        case State.FAILED | State.ROLLED_BACK | State.UNKNOWN | State.RESOLVED:
+            reasons = [each for each in (outcome.sqlstate, outcome.why) if each] if outcome else []
+            return f"{story.state}{': ' * bool(reasons)}{', '.join(reasons)}"
+        case _:
+            return f"{story.state}{f' ({story.end_why})' if story.end_why else ''}"
+
+
+def quoted(text: str | None, mark: str = "  | ") -> list[str]:
+    """Return a text line by line behind a mark that no line of it can imitate."""
+    return [f"{mark.rstrip()} (withheld)"] if text is None else [mark + line for line in text.split("\n")]
+
+
+def story_row(story: Story) -> tuple[str, ...]:
+    """Return a request under STORY_COLUMNS."""
+    return (
+        story.request,
+        clock(story.asked_at),
+        who(story.person, story.user),
+        story.database,
+        story.what,
+        decision_words(story),
+        outcome_words(story),
+    )
+
+
+def execution_row(execution: Execution) -> tuple[str, ...]:
+    """Return an execution under EXECUTION_COLUMNS."""
+    return (
+        f"#{execution.seq}",
+        clock(execution.at),
+        who(execution.person, execution.user),
+        execution.database,
+        execution.sqlstate or execution.tag or execution.kind,
+        "(withheld)" if execution.statement is None else execution.statement,
+    )
+
+
+def story_lines(story: Story) -> list[str]:
+    """Return a request as a page of lines; each must be shown as one line, whatever characters it holds."""
+    person = who(story.person, story.user)
+    lines = [
+        f"{story.request}   {outcome_words(story)}",
+        f"{person}, {story.application or 'a program without name'} from {story.client or 'somewhere'}",
+        f"database {story.database} as role {story.role}   asked {clock(story.asked_at)}",
+        f"held because {story.why} (rule {story.rule})",
+    ]
+    if story.reason is not None:
+        lines += ["reason", *quoted(story.reason, "  > ")]
+    lines += ["", *quoted(story.statement), "", f"preview  {preview_words(story.preview)}"]
+    lines.append(f"decision {decision_words(story)}")
+    if story.decision is not None:
+        took = story.time_to_decision
+        lines.append(f"  {clock(story.decision.at)}, {duration(took) if took else '0 s'} after the preview")
+        lines.append(f"  key {story.decision.key}")
+        lines += quoted(story.decision.reason, "  > ")
+    lines += [f"not counted: {each.why}" for each in story.rejected]
+    if story.outcome is not None and story.outcome.error is not None:
+        lines += ["error", *quoted(story.outcome.error)]
+    steps = ", ".join(f"#{step.seq} {step.type}" for step in story.steps)
+    return [*lines, f"entries  {steps}"]

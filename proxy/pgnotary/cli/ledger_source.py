@@ -1,0 +1,88 @@
+"""Where an auditor's command finds its ledger and the key to check it with.
+
+Options enter, a `Source` leaves: a reader over a live SQLite ledger or an exported folder, and the key with the word
+where it came from. A key that came with the evidence is used, and said to be unpinned.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from pgnotary.audit.folder import FolderReader
+from pgnotary.store import LedgerReader
+
+__all__ = ["Source", "open_ledger", "source_options"]
+
+_DEFAULT_CONFIG = Path("pgnotary.toml")
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A ledger, and what is known of its key."""
+
+    reader: LedgerReader
+    vkey: str | None
+    pinned: bool
+    """Whether the key came from elsewhere than the ledger."""
+
+    def required_vkey(self) -> str:
+        """Return the key; a usage error if there is none."""
+        if self.vkey is None:
+            raise click.UsageError("no key to check with: give the proxy's verifier key with --key, or --config")
+        return self.vkey
+
+
+def source_options(command: _Command) -> _Command:
+    """Add the options that `open_ledger` takes."""
+    config = click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        envvar="PGNOTARY_CONFIG",
+        help="Take ledger and key from this configuration.  [default: pgnotary.toml, if there is one]",
+    )
+    ledger = click.option(
+        "--ledger",
+        type=click.Path(path_type=Path, exists=True),
+        help="A ledger file, or a folder made by `export`.",
+    )
+    key = click.option("--key", metavar="FILE|VKEY", help="The proxy's verifier key, as you know it.")
+    return config(ledger(key(command)))
+
+
+@contextmanager
+def open_ledger(config: Path | None, ledger: Path | None, key: str | None) -> Iterator[Source]:
+    """Open what the options name; a usage error if they name nothing."""
+    from pgnotary.config import load
+
+    if config is None and ledger is None and _DEFAULT_CONFIG.is_file():
+        config = _DEFAULT_CONFIG
+    pinned = None if key is None else _key(key)
+    if config is not None:
+        loaded = load(config)
+        ledger = ledger or loaded.ledger_file
+        pinned = pinned or loaded.vkey()
+    if ledger is None:
+        raise click.UsageError("no ledger: name one with --ledger, or a configuration with --config")
+    if ledger.is_dir():
+        folder = FolderReader(ledger)
+        yield Source(folder, pinned or folder.vkey(), pinned=pinned is not None)
+        return
+    from pgnotary.store.reader import SqliteReader
+
+    with SqliteReader(ledger) as reader:
+        yield Source(reader, pinned, pinned=pinned is not None)
+
+
+def _key(said: str) -> str:
+    """Return a verifier key that was given as text or as the name of a file."""
+    path = Path(said)
+    try:
+        return path.read_text().strip() if path.is_file() else said
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--key {said}: {error}") from error

@@ -1,0 +1,247 @@
+"""The checklist over a whole ledger: entries, checkpoints and keys enter; a summary leaves, or all faults.
+
+One pass, in order; memory is bounded by the requests that are open at one time (and 5 MB for recent heads). No fault
+stops the pass, so each is reported with the place of its entry, counted from 0. What is checked:
+
+    entry by entry
+     1. its bytes are canonical and of a format and a type we know, and no longer than an entry may be
+     2. its seq is its place: from 0, without gaps
+     3. its prev is the leaf hash of the entry before it
+     4. its ledger is that of the first entry
+     5. its time is not before the time of the entry before it
+     6. each opened value matches the commitment of a seal that the entry has
+    checkpoints
+     7. each kept one is signed by the pinned key, names this ledger, and gives the root of the entries it covers
+     8. the newest covers all entries and no more
+    requests
+     9. a request begins once; each further entry names the leaf of its last entry, in the same session
+    10. each step is in the table of moves; nothing follows a final state, so one decision counts
+    decisions
+    11. the document reads
+    12. it is signed by a key that the roster in force at that place gives to its approver for decisions; all it repeats
+        is that of the request and its preview; the requester is another person
+    13. what the entry repeats (approver, key, answer, max_rows) is what was signed
+    14. the head that the approver saw is the ledger's at that size
+    execution
+    15. nothing was sent without as many approvals as the request needs, nor to another database
+    16. no more rows were committed than were approved
+
+Notes, not faults: requests that have not ended, outcomes that stayed unknown, approvals that were never used, decisions
+made late or rejected although valid by themselves, heads too far back to compare.
+
+Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
+its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and that no other
+ledger exists under the same key (compare the heads that approvers and auditors remember).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pgnotary.errors import BrokenSeal, LedgerBroken, NotCanonical
+from pgnotary.ledger.canonical import MAX_ENTRY_BYTES
+from pgnotary.ledger.checkpoint import parse_vkey
+from pgnotary.ledger.entries import FIRST_PREV, Entry, parse_entry
+from pgnotary.ledger.seals import check_opened
+from pgnotary.ledger.tree import leaf_hash
+from pgnotary.request.life import State
+from pgnotary.request.roster import Roster
+from pgnotary.verify.checkpoints import Checkpoints
+from pgnotary.verify.decisions import Opened
+from pgnotary.verify.findings import Findings
+from pgnotary.verify.heads import Heads
+from pgnotary.verify.lives import Lives
+
+__all__ = ["Kept", "Summary", "verify"]
+
+
+class Kept(Protocol):
+    """An entry as a store or an export keeps it."""
+
+    @property
+    def raw(self) -> bytes:
+        """The entry's bytes."""
+        ...
+
+    @property
+    def opened(self) -> Opened:
+        """Name -> (salt, value) of what is kept of its sealed values."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a ledger holds that has no fault."""
+
+    ledger: str
+    """Its name; empty if it has no entry."""
+    entries: int
+    first: datetime | None
+    last: datetime | None
+    head: bytes
+    """The root over all entries, 32 bytes."""
+    checkpoints: int
+    """How many kept ones were compared."""
+    rosters: int
+    requests: int
+    decisions: int
+    approvals: int
+    denials: int
+    rejected: int
+    executions: int
+    committed: int
+    forwarded: int
+    opened: int
+    withheld: int
+    unknown: tuple[str, ...]
+    """Requests whose outcome nobody knows yet."""
+    never_run: tuple[str, ...]
+    """Requests that were approved and not sent."""
+    open: tuple[str, ...]
+    """Requests that have not ended, whatever their state, except those whose outcome is unknown."""
+    notes: tuple[str, ...]
+    """What is no fault and still worth knowing, each beginning with its place."""
+
+
+def verify(
+    entries: Iterable[Kept],
+    checkpoint: str,
+    vkey: str,
+    *,
+    roster: Roster | None = None,
+    checkpoints: Iterable[str] = (),
+) -> Summary:
+    """Return what the ledger holds, or raise LedgerBroken with every fault, each beginning with its place.
+
+    `checkpoint` is the newest, `checkpoints` are others that were kept, by ascending size; all must be signed by
+    `vkey`. With a `roster` all decisions are held against it, otherwise against the rosters that the ledger records.
+    Raises BadCheckpoint if `vkey` is no key.
+    """
+    parse_vkey(vkey)
+    reading = _Reading(vkey, roster, checkpoints)
+    try:
+        for kept in entries:
+            reading.take(kept)
+    except LedgerBroken as unreadable:
+        # The storage itself is damaged: what was read so far is still worth its faults.
+        reading.stop(unreadable.faults)
+    reading.finish(checkpoint)
+    if faults := reading.findings.faults:
+        raise LedgerBroken(faults)
+    return reading.summary()
+
+
+class _Reading:
+    """One pass over one ledger."""
+
+    def __init__(self, vkey: str, roster: Roster | None, checkpoints: Iterable[str]) -> None:
+        self.findings = Findings()
+        self._heads = Heads()
+        self._lives = Lives(self._heads, self.findings, roster)
+        self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
+        self._ledger: str | None = None
+        self._prev = FIRST_PREV
+        self._next_seq = 0
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+        self._opened = self._withheld = 0
+
+    def take(self, kept: Kept) -> None:
+        """Check the next entry."""
+        if self._ledger is not None:
+            self._checkpoints.compare(self._ledger)
+        place = self._heads.size
+        # (1) canonical bytes of a known format
+        try:
+            entry = parse_entry(kept.raw)
+        except NotCanonical as error:
+            self.findings.fault(place, f"cannot be read: {error}")
+        else:
+            if len(kept.raw) > MAX_ENTRY_BYTES:
+                self.findings.fault(place, f"has {len(kept.raw)} bytes, an entry has at most {MAX_ENTRY_BYTES}")
+            self._check_position(place, entry)
+            self._check_seals(place, entry, kept.opened)
+            self._lives.follow(entry, kept.opened)
+        self._prev = leaf_hash(kept.raw)
+        self._next_seq += 1
+        self._heads.append(self._prev)
+
+    def stop(self, faults: Iterable[str]) -> None:
+        """Report why nothing more can be read."""
+        for fault in faults:
+            self.findings.fault(self._heads.size, f"and what follows cannot be read: {fault}")
+
+    def finish(self, checkpoint: str) -> None:
+        """Check what can be checked only when all entries were seen."""
+        self._checkpoints.finish(self._ledger or "", checkpoint)
+
+    def _check_position(self, place: int, entry: Entry) -> None:
+        position = entry.position
+        # (2) its seq is its place; after a gap the count goes on from what was found, so that a gap is one fault
+        if position.seq != self._next_seq:
+            self.findings.fault(place, _gap(self._next_seq, position.seq))
+        self._next_seq = position.seq
+        # (3) the chain
+        if position.prev != self._prev:
+            self.findings.fault(
+                max(0, place - 1),
+                f"has leaf {self._prev.hex()[:8]}, but #{place} names {position.prev.hex()[:8]} before it: "
+                "one of the two was changed, or entries between them are gone",
+            )
+        # (4) one ledger
+        if self._ledger is None:
+            self._ledger = position.ledger
+        elif position.ledger != self._ledger:
+            self.findings.fault(place, f"is of the ledger {position.ledger!r}, the first entry of {self._ledger!r}")
+        # (5) time does not run back
+        if self._last is not None and position.time < self._last:
+            self.findings.fault(place, f"was appended at {position.time}, before the entry before it ({self._last})")
+        self._first = self._first or position.time
+        self._last = position.time
+
+    def _check_seals(self, place: int, entry: Entry, opened: Opened) -> None:
+        # (6) what is opened is what was committed to
+        for name, (salt, value) in opened.items():
+            if name not in entry.seals:
+                self.findings.fault(place, f"has no seal {name!r:.60}, but a value is kept for it")
+                continue
+            try:
+                check_opened(name, salt, value, entry.seals[name])
+            except BrokenSeal as error:
+                self.findings.fault(place, str(error))
+        self._opened += len(opened)
+        self._withheld += len(entry.seals.keys() - opened.keys())
+
+    def summary(self) -> Summary:
+        """Return what was seen."""
+        tally, standing = self._lives.tally, self._lives.open()
+        approved = [request for request, state in standing if state is State.APPROVED]
+        return Summary(
+            ledger=self._ledger or "",
+            entries=self._heads.size,
+            first=self._first,
+            last=self._last,
+            head=self._heads.root(),
+            checkpoints=self._checkpoints.good,
+            rosters=tally.rosters,
+            requests=tally.requests,
+            decisions=tally.decisions,
+            approvals=tally.approvals,
+            denials=tally.denials,
+            rejected=tally.rejected,
+            executions=tally.executions,
+            committed=tally.committed,
+            forwarded=tally.forwarded,
+            opened=self._opened,
+            withheld=self._withheld,
+            unknown=tuple(request for request, state in standing if state is State.UNKNOWN),
+            never_run=(*tally.never_run, *approved),
+            open=tuple(request for request, state in standing if state is not State.UNKNOWN),
+            notes=self.findings.notes,
+        )
+
+
+def _gap(expected: int, found: int) -> str:
+    why = f"{found - expected} entries are gone" if found > expected else "an entry stands twice, or two were swapped"
+    return f"says seq {found}, expected {expected}: {why}"

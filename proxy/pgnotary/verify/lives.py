@@ -1,0 +1,274 @@
+"""The life of every request, as a ledger tells it: entries enter in order, faults, notes and counts leave.
+
+Which entry may follow which is the table of `pgnotary.request.life`; each step must name the leaf of the step before it
+in `after`. Only requests that are not in a final state are kept, so memory is bounded by what was open at one time.
+The numbers are those of the checklist.
+"""
+
+from dataclasses import dataclass, field
+
+from pgnotary.errors import BadRoster
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.decision import Answer
+from pgnotary.request.life import FINAL, MOVES, State
+from pgnotary.request.roster import Roster, parse_roster
+from pgnotary.verify.decisions import Decisions, Opened, is_valid
+from pgnotary.verify.findings import Findings
+from pgnotary.verify.heads import Heads
+from pgnotary.verify.numbers import Numbers
+
+__all__ = ["Lives", "Tally"]
+
+_MOVES_TO = {
+    EntryType.WITHDRAWN: State.WITHDRAWN,
+    EntryType.EXPIRED: State.EXPIRED,
+    EntryType.ORPHANED: State.ORPHANED,
+    EntryType.VOID: State.VOID,
+    EntryType.INTENT: State.INTENT,
+    EntryType.EXECUTED: State.EXECUTED,
+}
+_STAYS_IN = {EntryType.PREVIEW: State.HELD, EntryType.ENDING: State.EXECUTED}
+_STEPS = frozenset({*_MOVES_TO, *_STAYS_IN, EntryType.DECISION, EntryType.OUTCOME})
+_ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIED}
+_RESULTS = {
+    state.value: state for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED)
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted on the way."""
+
+    decisions: int = 0
+    approvals: int = 0
+    denials: int = 0
+    rejected: int = 0
+    executions: int = 0
+    committed: int = 0
+    forwarded: int = 0
+    requests: int = 0
+    rosters: int = 0
+    never_run: list[str] = field(default_factory=list)
+    """Approved, then void."""
+
+
+@dataclass(slots=True)
+class _Life:
+    """One request that has not ended."""
+
+    request: Entry
+    state: State
+    last: bytes
+    """Leaf of its last entry."""
+    leaves: set[bytes]
+    readable: bool
+    """Whether its request has everything that a decision repeats."""
+    needs: int
+    preview: Entry | None = None
+    approvals: int = 0
+    max_rows: int | None = None
+    executed_rows: int | None = None
+
+
+class Lives:
+    """Follows all requests through a ledger."""
+
+    def __init__(self, heads: Heads, findings: Findings, pinned: Roster | None) -> None:
+        self._heads = heads
+        self._findings = findings
+        self._decisions = Decisions(heads, findings)
+        self._pinned = pinned
+        self._recorded: Roster | None = None
+        self._open: dict[str, _Life] = {}
+        self._numbers = Numbers()
+        self.tally = Tally()
+
+    def open(self) -> list[tuple[str, State]]:
+        """Return the requests that have not ended and where each stands, oldest first."""
+        return [(request, life.state) for request, life in self._open.items()]
+
+    def follow(self, entry: Entry, opened: Opened) -> None:
+        """Take the next entry and what is disclosed of it; `heads` must reach up to the one before it."""
+        if entry.type is EntryType.REQUEST:
+            self._ask(entry)
+        elif entry.type in _STEPS:
+            self._step(entry)
+        elif entry.type is EntryType.REJECTED:
+            self._beside(entry, opened)
+        else:
+            if entry.request is not None or entry.after is not None:
+                self._fault(f"an entry of type {entry.type} belongs to no request, but names one")
+            self._note_facts(entry)
+
+    def _fault(self, text: str) -> None:
+        self._findings.fault(self._heads.size, text)
+
+    def _note_facts(self, entry: Entry) -> None:
+        if entry.type is EntryType.ROSTER:
+            self.tally.rosters += 1
+            try:
+                self._recorded = parse_roster(str(entry.body.get("allowed_signers", "")))
+            except BadRoster as error:
+                self._recorded = None
+                self._fault(f"the roster cannot be read: {error}")
+        elif entry.type is EntryType.FORWARDED:
+            executions = entry.body.get("executions")
+            if isinstance(executions, list):
+                self.tally.forwarded += len(executions)
+            else:
+                self._fault("a forwarded entry without its list of executions")
+
+    def _ask(self, entry: Entry) -> None:
+        # (9) a request begins its life once
+        request = entry.request
+        if request is None or not self._numbers.take(request):
+            self._fault(f"{request or 'a request without id'} is not the id of a new request")
+        if request is None:
+            return
+        if entry.after is not None:
+            self._fault(f"{request} begins here, but names an entry before it")
+        lacking = [name for name in ("user", "person", "database", "kind") if not isinstance(entry.body.get(name), str)]
+        lacking += [] if "statement" in entry.seals else ["the sealed statement"]
+        if lacking:
+            self._fault(f"{request} lacks {', '.join(lacking)}")
+        needs = _number(entry, "needs")
+        self.tally.requests += 1
+        self._open[request] = _Life(
+            request=entry,
+            state=State.HELD,
+            last=entry.leaf,
+            leaves={entry.leaf},
+            readable=not lacking,
+            needs=1 if needs is None else needs,
+        )
+
+    def _step(self, entry: Entry) -> None:
+        life = self._open.get(entry.request or "")
+        if entry.request is None or life is None:
+            what = entry.request or "no request"
+            self._fault(f"{entry.type} of {what}, which is not open here: never asked for, or ended before")
+            return
+        # (9) each step names the one before it
+        if entry.after != life.last:
+            named = entry.after.hex()[:8] if entry.after else "nothing"
+            self._fault(f"{entry.request}: follows {named}, but its last entry is {life.last.hex()[:8]}")
+        if entry.session is not None and entry.session != life.request.session:
+            self._fault(f"{entry.request}: in session {entry.session}, asked in {life.request.session}")
+        # (10) the step is in the table
+        to = _target(entry)
+        if to is None:
+            self._fault(f"{entry.request}: {entry.type} without a known answer or result")
+        elif not _is_legal(life, entry.type, to):
+            self._fault(f"{entry.request} is {life.state}: {_words(entry.type, to)} cannot follow")
+        self._take(entry, life)
+        life.last = entry.leaf
+        life.leaves.add(entry.leaf)
+        if to is not None:
+            life.state = to
+        if life.state in FINAL:
+            del self._open[entry.request]
+
+    def _take(self, entry: Entry, life: _Life) -> None:
+        """Check and keep what a step says beside its place."""
+        match entry.type:
+            case EntryType.PREVIEW:
+                life.preview = entry
+            case EntryType.DECISION:
+                self._decide(entry, life)
+            case EntryType.VOID:
+                self.tally.never_run.append(entry.request or "")
+            case EntryType.INTENT:
+                self._intend(entry, life)
+            case EntryType.EXECUTED:
+                life.executed_rows = _number(entry, "rows")
+            case EntryType.OUTCOME if entry.body.get("result") == State.COMMITTED.value:
+                self._commit(entry, life)
+            case _:
+                pass
+
+    def _decide(self, entry: Entry, life: _Life) -> None:
+        self.tally.decisions += 1
+        if life.preview is None or not life.readable:
+            self._fault(f"{entry.request}: decided, but without a request and a preview to decide about")
+            return
+        roster = self._pinned or self._recorded
+        decision = self._decisions.examine(entry, life.request, life.preview, roster)
+        if decision is None:
+            return
+        if decision.answer is Answer.APPROVE:
+            self.tally.approvals += 1
+            life.approvals += 1
+            life.max_rows = decision.max_rows
+        else:
+            self.tally.denials += 1
+
+    def _intend(self, entry: Entry, life: _Life) -> None:
+        # (15) nothing is sent without its approvals, nor to another database
+        self.tally.executions += 1
+        if life.approvals < life.needs:
+            self._fault(f"{entry.request}: sent with {life.approvals} approvals, it needs {life.needs}")
+        asked, sent = (each.body.get("system_identifier") for each in (life.request, entry))
+        if asked is not None and sent is not None and asked != sent:
+            self._fault(f"{entry.request}: sent to the database {sent!r}, asked for {asked!r}")
+
+    def _commit(self, entry: Entry, life: _Life) -> None:
+        # (16) no more rows than were signed
+        self.tally.committed += 1
+        if life.max_rows is None:
+            return
+        counts = [rows for rows in (life.executed_rows, _number(entry, "rows")) if rows is not None]
+        if counts and max(counts) > life.max_rows:
+            self._fault(f"{entry.request}: committed {max(counts)} rows, approved for at most {life.max_rows}")
+        if not counts:
+            self._findings.note(
+                self._heads.size,
+                f"{entry.request}: committed without a row count, approved for at most {life.max_rows}",
+            )
+
+    def _beside(self, entry: Entry, opened: Opened) -> None:
+        """Check a decision that did not count; nothing continues from it."""
+        self.tally.rejected += 1
+        if entry.request is None:
+            return
+        life = self._open.get(entry.request)
+        if life is None:
+            if not self._numbers.taken(entry.request):
+                self._fault(f"rejects a decision about {entry.request}, which nobody has asked for")
+            return
+        if entry.after is not None and entry.after not in life.leaves:
+            self._fault(f"{entry.request}: rejects beside {entry.after.hex()[:8]}, which is not of its life")
+        roster = self._pinned or self._recorded
+        if (
+            life.state is State.HELD
+            and life.preview is not None
+            and life.readable
+            and is_valid(opened, life.request, life.preview, roster, entry.position.time)
+        ):
+            why = entry.body.get("why", "no reason given")
+            self._findings.note(
+                self._heads.size, f"{entry.request}: a decision that is valid by itself was rejected: {why}"
+            )
+
+
+def _target(entry: Entry) -> State | None:
+    """Return the state that a step leads to, or None if its entry does not say."""
+    if entry.type is EntryType.DECISION:
+        return _ANSWERS.get(str(entry.body.get("answer")))
+    if entry.type is EntryType.OUTCOME:
+        return _RESULTS.get(str(entry.body.get("result")))
+    return _MOVES_TO.get(entry.type) or _STAYS_IN[entry.type]
+
+
+def _is_legal(life: _Life, step: EntryType, to: State) -> bool:
+    if step in _STAYS_IN:
+        return life.state is to and not (step is EntryType.PREVIEW and life.preview is not None)
+    return to in MOVES.get(life.state, frozenset())
+
+
+def _words(step: EntryType, to: State) -> str:
+    return step.value if step.value == to.value or step in _STAYS_IN else f"{step} ({to})"
+
+
+def _number(entry: Entry, name: str) -> int | None:
+    value = entry.body.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,176 @@
+"""What an export holds, that it verifies again, and that it can be checked with a shell and ssh-keygen alone."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.verify.builder import VKEY, Ledger
+
+from pgnotary.audit.check import check
+from pgnotary.audit.export import COLUMNS, README, export_folder, table
+from pgnotary.audit.folder import FolderReader
+from pgnotary.audit.story import stories
+from pgnotary.errors import ConfigError, LedgerBroken
+from pgnotary.ledger.tree import leaf_hash
+from pgnotary.store import StoredEntry
+
+needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
+
+
+def ssh_verify(folder: Path, request: str, person: str, namespace: str = "decision@pgnotary") -> int:
+    document = folder / "decisions" / f"{request}.json"
+    signature = document.with_name(f"{request}.json.sig")
+    roster = str(folder / "allowed_signers")
+    command = ["ssh-keygen", "-Y", "verify", "-f", roster, "-I", person, "-n", namespace, "-s", str(signature)]
+    return subprocess.run(command, input=document.read_bytes(), capture_output=True, check=False).returncode
+
+
+def test_an_export_reads_back_as_the_same_ledger(ledger: Ledger, folder: Path) -> None:
+    assert list(FolderReader(folder).entries()) == ledger.stored
+    assert list(FolderReader(folder).checkpoints()) == [ledger.notes[-1]]
+    assert FolderReader(folder).vkey() == VKEY
+
+
+def test_an_export_verifies(folder: Path) -> None:
+    summary = check(FolderReader(folder), VKEY)
+    assert (summary.entries, summary.decisions, summary.withheld) == (30, 3, 0)
+
+
+@needs_ssh_keygen
+def test_ssh_keygen_verifies_every_exported_decision(folder: Path) -> None:
+    assert [ssh_verify(folder, *each) for each in (("R-1", "bo"), ("R-2", "ana"), ("R-5", "bo"))] == [0, 0, 0]
+
+
+@needs_ssh_keygen
+def test_ssh_keygen_refuses_a_changed_decision_another_person_and_another_namespace(folder: Path) -> None:
+    assert ssh_verify(folder, "R-1", "ana") != 0
+    assert ssh_verify(folder, "R-1", "bo", "api@pgnotary") != 0
+    document = folder / "decisions" / "R-1.json"
+    document.write_bytes(document.read_bytes().replace(b'"max_rows":2000', b'"max_rows":9000'))
+    assert ssh_verify(folder, "R-1", "bo") != 0
+
+
+@needs_ssh_keygen
+def test_every_command_in_the_readme_runs_and_finds_all_good(ledger: Ledger, folder: Path) -> None:
+    commands = "\n".join(re.findall(r"^    (.*)$", README, re.MULTILINE))
+    ran = subprocess.run(["sh", "-eu"], cwd=folder, input=commands, capture_output=True, text=True, check=True)
+    first, *rest = ran.stdout.splitlines()
+    assert first.split()[0] in ledger.raws[1].decode()
+    assert rest[0] == leaf_hash(ledger.raws[-1]).hex()
+    assert len([line for line in rest[1:] if line.startswith("Good")]) == 3
+
+
+def test_the_shell_finds_where_a_changed_chain_breaks(folder: Path) -> None:
+    entries = folder / "entries.jsonl"
+    entries.write_bytes(entries.read_bytes().replace(b'"version":"0.1"', b'"version":"0.2"'))
+    step = README[README.index("    prev=") : README.index("3. A decision")]
+    commands = "\n".join(re.findall(r"^    (.*)$", step, re.MULTILINE))
+    ran = subprocess.run(["sh", "-eu"], cwd=folder, input=commands, capture_output=True, text=True, check=True)
+    assert "the chain breaks before" in ran.stdout
+    assert '"seq":1' in ran.stdout
+
+
+def test_withheld_values_are_left_out_and_the_rest_still_verifies(ledger: Ledger, tmp_path: Path) -> None:
+    done = export_folder(ledger, tmp_path / "e", VKEY, withhold=["statement", "t*"])
+    names = {json.loads(line)["name"] for line in (tmp_path / "e" / "opened.jsonl").read_text().splitlines()}
+    assert names == {"reason", "document", "signature"}
+    assert (done.opened, done.withheld) == (3, 9)
+    assert b"DELETE FROM" not in b"".join(path.read_bytes() for path in (tmp_path / "e").rglob("*") if path.is_file())
+    assert check(FolderReader(tmp_path / "e"), VKEY).withheld == 9
+
+
+def test_a_missing_file_of_values_means_that_all_are_withheld(folder: Path) -> None:
+    (folder / "opened.jsonl").unlink()
+    assert check(FolderReader(folder), VKEY).opened == 0
+
+
+def test_a_broken_ledger_is_exported_as_it_is(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.stored[5] = StoredEntry(b"not an entry", {})
+    export_folder(ledger, tmp_path / "e", VKEY)
+    with pytest.raises(LedgerBroken) as broken:
+        check(FolderReader(tmp_path / "e"), VKEY)
+    assert any(fault.startswith("#5 cannot be read") for fault in broken.value.faults)
+
+
+def test_an_existing_folder_is_not_written_into(ledger: Ledger, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="is there already"):
+        export_folder(ledger, folder, VKEY)
+
+
+def test_a_request_id_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    ledger = Ledger().start()
+    for request in ("../../R-1", "R-1/../../x", "/R-1"):
+        ledger.ask(request)
+        ledger.preview(request)
+        ledger.decide(request)
+    assert export_folder(ledger, tmp_path / "in" / "e", VKEY).decisions == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert list((tmp_path / "in" / "e" / "decisions").iterdir()) == []
+
+
+def test_each_roster_is_kept_under_the_number_of_its_entry(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.roster("ana")
+    export_folder(ledger, tmp_path / "e", VKEY)
+    rosters = {path.name: path.read_text() for path in (tmp_path / "e" / "rosters").iterdir()}
+    assert set(rosters) == {"1", "30"}
+    assert rosters["30"] == (tmp_path / "e" / "allowed_signers").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda line: b"x" + line, "line 1 cannot be used"),
+        (lambda line: line.replace(b'"leaf":"', b'"leaf":"0')[:-1], "line 1 cannot be used"),
+        (lambda line: re.sub(b'"leaf":"[0-9a-f]{64}"', b'"leaf":"' + b"0" * 64 + b'"', line), "which is not in"),
+        (lambda line: line + line, "line 2 cannot be used: another value"),
+        (lambda line: line.replace(b'"name":"t1"', b'"name":"t9"'), "has no seal 't9'"),
+        (lambda line: line.replace(b'"name":"t1"', b'"name":"t2"'), "is not what its entry commits to"),
+    ],
+)
+def test_a_tampered_file_of_values_is_found(folder: Path, change: Callable[[bytes], bytes], fault: str) -> None:
+    path = folder / "opened.jsonl"
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(change(first + b"\n") + rest)
+    with pytest.raises(LedgerBroken) as broken:
+        check(FolderReader(folder), VKEY)
+    assert any(fault in each for each in broken.value.faults)
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"it has no entries\.jsonl"):
+        FolderReader(tmp_path)
+
+
+def test_the_table_has_one_row_a_request(ledger: Ledger) -> None:
+    header, *rows = table(stories(ledger.entries()))
+    assert tuple(header) == COLUMNS
+    first = dict(zip(header, rows[0], strict=True))
+    assert len(rows) == 6
+    assert (first["id"], first["exact"], first["max_rows"], first["result"], first["rows"], first["xid"]) == (
+        "R-1",
+        "1204",
+        "2000",
+        "committed",
+        "1204",
+        "771",
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "\uff1d1", "\u00a0=1", "-- a comment"],
+)
+def test_no_cell_of_the_table_begins_like_a_formula(statement: str) -> None:
+    ledger = Ledger()
+    ledger.ask("R-1", statement=statement, database=statement, user=statement)
+    header, row = table(stories(ledger.entries()))
+    assert [row[header.index(name)] for name in ("user", "database", "statement")] == [f"'{statement}"] * 3
+
+
+def test_a_statement_can_be_withheld_from_the_table(ledger: Ledger) -> None:
+    header, row, *_ = table(stories(ledger.entries()), ["statement"])
+    assert row[header.index("statement")] == ""

@@ -1,0 +1,112 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.verify.builder import START, Ledger
+
+from pgnotary.audit.executions import executions
+from pgnotary.audit.search import Wanted, execution_fields, find, find_executions, moment, story_fields
+from pgnotary.audit.story import stories
+from pgnotary.request.life import State
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def found(ledger: Ledger, wanted: Wanted) -> list[str]:
+    return [story.request for story in find(stories(ledger.entries()), wanted)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "requests"),
+    [
+        (Wanted(), ["R-1", "R-2", "R-3", "R-4", "R-5", "R-6"]),
+        (Wanted(who="IVO"), ["R-2", "R-3"]),
+        (Wanted(who="ivo@corp"), ["R-2", "R-3"]),
+        (Wanted(who="ana"), ["R-2"]),
+        (Wanted(who="iv"), []),
+        (Wanted(relation="orders"), ["R-1", "R-3", "R-4", "R-6"]),
+        (Wanted(relation="public.orders"), ["R-1", "R-3", "R-4", "R-6"]),
+        (Wanted(relation="other.orders"), []),
+        (Wanted(relation="any.x"), ["R-2"]),
+        (Wanted(outcome=State.DENIED), ["R-2"]),
+        (Wanted(kind="drop"), ["R-2"]),
+        (Wanted(text="drop table"), ["R-2"]),
+        (Wanted(since=START + timedelta(minutes=10)), ["R-5", "R-6"]),
+        (Wanted(until=START + timedelta(seconds=30)), ["R-1"]),
+        (Wanted(who="eva", outcome=State.UNKNOWN, kind="update"), ["R-5"]),
+    ],
+)
+def test_every_condition_narrows_the_search(ledger: Ledger, wanted: Wanted, requests: list[str]) -> None:
+    assert found(ledger, wanted) == requests
+
+
+def test_a_withheld_statement_is_not_found_by_its_text(ledger: Ledger) -> None:
+    for stored in ledger.stored:
+        stored.opened.clear()
+    assert found(ledger, Wanted(text="drop")) == []
+    assert found(ledger, Wanted(kind="drop")) == ["R-2"]
+
+
+def test_forwarded_statements_are_found_with_who_ran_them(ledger: Ledger) -> None:
+    ran = list(find_executions(executions(ledger.entries()), Wanted(who="ivo")))
+    assert [(each.person, each.statement, each.tag) for each in ran] == [("ivo@corp", "select 2", "SELECT 1")]
+    assert len(list(executions(ledger.entries()))) == 3
+
+
+def test_a_text_that_was_sealed_earlier_in_the_session_is_known_later() -> None:
+    ledger = Ledger()
+    ledger.open_session()
+    ledger.forward("select 1", "select 2")
+    ledger.forward("select 3", first=3)
+    later = ledger.forward("again", first=1)
+    ledger.stored[-1].opened.clear()
+    again = [each.statement for each in executions(ledger.entries()) if each.seq == later.position.seq]
+    assert again == ["select 1"]
+
+
+def test_texts_of_one_session_are_not_those_of_another() -> None:
+    ledger = Ledger()
+    ledger.open_session("S-00000001", "eva")
+    ledger.open_session("S-00000002", "ivo")
+    ledger.forward("select 'eva'", session="S-00000001")
+    ledger.forward("select 'ivo'", session="S-00000002")
+    assert [(each.person, each.statement) for each in executions(ledger.entries())] == [
+        ("eva", "select 'eva'"),
+        ("ivo", "select 'ivo'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "at"),
+    [
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T10:00:00", datetime(2026, 11, 1, 10, tzinfo=UTC)),
+        ("2026-11-01T10:00:00+02:00", datetime(2026, 11, 1, 8, tzinfo=UTC)),
+        ("7d", NOW - timedelta(days=7)),
+        ("24h", NOW - timedelta(hours=24)),
+        ("30m", NOW - timedelta(minutes=30)),
+        ("2w", NOW - timedelta(weeks=2)),
+    ],
+)
+def test_a_moment_is_a_date_a_time_or_a_while_ago(said: str, at: datetime) -> None:
+    assert moment(said, NOW) == at
+
+
+@pytest.mark.parametrize("said", ["", "yesterday", "7", "d", "-7d", "999999d", "999999w", "2026-13-01"])
+def test_what_is_no_moment_is_refused(said: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        moment(said, NOW)
+
+
+def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
+    story = story_fields(next(stories(ledger.entries())))
+    assert " ".join(story) == (
+        "request session entry asked_at user person role database application client kind relations rule why "
+        "statement reason estimate exact state answer approver decided_at decision_reason max_rows ended_at rows "
+        "sqlstate xid"
+    )
+    execution = execution_fields(next(executions(ledger.entries())))
+    assert " ".join(execution) == (
+        "entry at session user person database application statement kind verdict tag rows sqlstate took_us"
+    )
+    json.dumps([story, execution])

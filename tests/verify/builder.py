@@ -1,0 +1,287 @@
+"""Ledgers for tests: the story of a few requests enters, a ledger with real keys, signatures and checkpoints leaves.
+
+Everything is deterministic: salts are counted, the clock steps by a second, keys are made from small seeds. `Ledger` is
+also an adversary's bench: it can be re-linked and re-signed after a change, as somebody with the proxy's key could do.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from pgnotary.ledger import checkpoint as notes
+from pgnotary.ledger.canonical import JSON, b64, encode, timestamp
+from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, encode_entry, parse_entry
+from pgnotary.ledger.seals import commitment
+from pgnotary.ledger.tree import leaf_hash, root_of
+from pgnotary.request import sshsig
+from pgnotary.request.decision import Answer, Seen, document
+from pgnotary.request.openssh import fingerprint, public_line
+from pgnotary.store import StoredEntry
+
+LEDGER = "shop.example/ledger"
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+PROXY_SEED = bytes([1]) * 32
+SEEDS = {"ana": bytes([2]) * 32, "bo": bytes([3]) * 32, "mallory": bytes([66]) * 32}
+STATEMENT = "DELETE FROM orders\nWHERE created_at < '2024-01-01'"
+
+
+def public_of(seed: bytes) -> bytes:
+    return bytes(SigningKey(seed).verify_key)
+
+
+def roster_text(*people: str) -> str:
+    lines = (f'{each} namespaces="decision@pgnotary" {public_line(public_of(SEEDS[each]))}\n' for each in people)
+    return "".join(lines)
+
+
+VKEY = notes.vkey(LEDGER, public_of(PROXY_SEED))
+
+
+@dataclass
+class Ledger:
+    """A ledger in memory, with a checkpoint kept for each entry."""
+
+    stored: list[StoredEntry] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    clock: datetime = START
+    last: dict[str, Entry] = field(default_factory=dict)
+    """The last entry of each request's chain."""
+    requests: dict[str, Entry] = field(default_factory=dict)
+    previews: dict[str, Entry] = field(default_factory=dict)
+    before_edit: dict[bytes, bytes] = field(default_factory=dict)
+    """From the leaf of an edited entry to the one that it had."""
+
+    # The reader's side.
+
+    def entries(self) -> Iterator[StoredEntry]:
+        return iter(self.stored)
+
+    def checkpoints(self) -> Iterator[str]:
+        return iter(self.notes)
+
+    @property
+    def raws(self) -> list[bytes]:
+        return [each.raw for each in self.stored]
+
+    # The writer's side.
+
+    def wait(self, seconds: float) -> "Ledger":
+        self.clock += timedelta(seconds=seconds)
+        return self
+
+    def append(self, draft: Draft) -> Entry:
+        seq = len(self.stored)
+        self.wait(1)
+        prev = leaf_hash(self.stored[-1].raw) if self.stored else FIRST_PREV
+        opened = {name: (bytes([seq % 256, i]) * 16, value) for i, (name, value) in enumerate(draft.sealed.items())}
+        commitments = {name: commitment(name, salt, value) for name, (salt, value) in opened.items()}
+        raw = encode_entry(draft, Position(LEDGER, seq, prev, self.clock), commitments)
+        self.stored.append(StoredEntry(raw, opened))
+        self.notes.append(self.sign())
+        return parse_entry(raw)
+
+    def sign(self, size: int | None = None) -> str:
+        raws = self.raws[:size]
+        root = root_of(leaf_hash(raw) for raw in raws)
+        return notes.sign(notes.Checkpoint(LEDGER, len(raws), root), LEDGER, PROXY_SEED)
+
+    def step(self, type_: EntryType, request: str, **body: JSON) -> Entry:
+        """Append the next entry in a request's life."""
+        before = self.last[request]
+        entry = self.append(Draft(type_, body, before.session, request, before.leaf))
+        self.last[request] = entry
+        return entry
+
+    # Its usual story.
+
+    def start(self, *people: str) -> "Ledger":
+        self.append(Draft(EntryType.STARTED, {"version": "0.1", "profile": "default", "policy": "ab", "config": "cd"}))
+        self.roster(*people or ("ana", "bo"))
+        return self
+
+    def roster(self, *people: str) -> Entry:
+        return self.append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text(*people)}))
+
+    def open_session(self, session: str = "S-00000001", person: str = "eva") -> Entry:
+        body: dict[str, JSON] = {
+            "user": person,
+            "person": person,
+            "role": "app_rw",
+            "database": "shop",
+            "application": "psql",
+            "client": "10.2.0.7:50123",
+            "upstream_pid": 4711,
+            "system_identifier": "7400000000000000001",
+            "server_version": "18.6",
+        }
+        return self.append(Draft(EntryType.OPENED, body, session=session))
+
+    def forward(self, *texts: str, session: str = "S-00000001", first: int = 1) -> Entry:
+        executions: list[JSON] = [
+            {
+                "text": f"t{first + i}",
+                "at": timestamp(self.clock),
+                "took_us": 900,
+                "kind": "select",
+                "tag": "SELECT 1",
+                "rows": 1,
+                "verdict": "forward",
+            }
+            for i in range(len(texts))
+        ]
+        sealed = {f"t{first + i}": text.encode() for i, text in enumerate(texts)}
+        return self.append(Draft(EntryType.FORWARDED, {"executions": executions}, session=session, sealed=sealed))
+
+    def ask(
+        self,
+        request: str,
+        *,
+        statement: str = STATEMENT,
+        person: str = "eva",
+        session: str = "S-00000001",
+        reason: str = "",
+        **changes: JSON,
+    ) -> Entry:
+        body: dict[str, JSON] = {
+            "user": person,
+            "person": person,
+            "role": "app_rw",
+            "session_user": person,
+            "database": "shop",
+            "system_identifier": "7400000000000000001",
+            "search_path": "public",
+            "application": "psql",
+            "client": "10.2.0.7:50123",
+            "upstream_pid": 4711,
+            "block": "none",
+            "statements_before": 0,
+            "bytes": len(statement.encode()),
+            "kind": "delete",
+            "relations": ["public.orders"],
+            "parts": [{"kind": "delete", "start": 0, "end": len(statement.encode())}],
+            "profile": "default",
+            "policy": "ab",
+            "rule": "default/hold-delete",
+            "why": "it is DELETE",
+            "needs": 1,
+            "expires_at": timestamp(self.clock + timedelta(minutes=15)),
+        }
+        sealed = {"statement": statement.encode()} | ({"reason": reason.encode()} if reason else {})
+        entry = self.append(Draft(EntryType.REQUEST, body | changes, session, request, None, sealed))
+        self.last[request] = self.requests[request] = entry
+        return entry
+
+    def preview(self, request: str, exact: int = 1204) -> Entry:
+        body: dict[str, JSON] = {
+            "status": "measured",
+            "estimate": 1190,
+            "exact": exact,
+            "relation_rows": 50000,
+            "took_us": 41000,
+        }
+        self.previews[request] = self.step(EntryType.PREVIEW, request, **body)
+        return self.previews[request]
+
+    def decide(
+        self,
+        request: str,
+        answer: str = "approve",
+        *,
+        approver: str = "bo",
+        signed_by: str | None = None,
+        reason: str = "backup b-771 exists",
+        max_rows: int | None = None,
+        namespace: str = sshsig.DECISION_NAMESPACE,
+        seen: Seen | None = None,
+        type_: EntryType = EntryType.DECISION,
+        **changes: JSON,
+    ) -> Entry:
+        seed = SEEDS[signed_by or approver]
+        raw = document(
+            self.requests[request],
+            self.previews[request],
+            Answer(answer),
+            approver=approver,
+            reason=reason,
+            max_rows=max_rows,
+            seen=seen or Seen(len(self.stored), root_of(leaf_hash(raw) for raw in self.raws)),
+            decided_at=self.clock,
+            nonce=bytes(16),
+        )
+        body: dict[str, JSON] = {
+            "approver": approver,
+            "key": fingerprint(public_of(seed)),
+            "answer": answer,
+            "document": b64(raw),
+            "signature": sshsig.sign(raw, seed, namespace),
+        }
+        if max_rows is not None:
+            body["max_rows"] = max_rows
+        if type_ is EntryType.REJECTED:
+            sealed = {"document": raw, "signature": str(body["signature"]).encode()}
+            asked = self.requests[request]
+            return self.append(Draft(type_, {"why": "too late", **changes}, asked.session, request, asked.leaf, sealed))
+        return self.step(type_, request, **(body | changes))
+
+    def run(self, request: str, rows: int = 1204, result: str = "committed") -> Entry:
+        self.step(
+            EntryType.INTENT,
+            request,
+            xid="771",
+            upstream_pid=4711,
+            system_identifier="7400000000000000001",
+            where="wrapped",
+        )
+        self.step(EntryType.EXECUTED, request, rows=rows, tags=[f"DELETE {rows}"], took_us=74000)
+        return self.step(EntryType.OUTCOME, request, result=result, rows=rows, xid="771")
+
+    def close_session(self, session: str = "S-00000001") -> Entry:
+        body: dict[str, JSON] = {"why": "client-gone", "forwarded": 1, "held": 1, "refused": 0}
+        return self.append(Draft(EntryType.CLOSED, body, session=session))
+
+    # The adversary's side.
+
+    def edit(self, place: int, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change one entry's fields in place; its bytes stay canonical, nothing else is touched."""
+        old = self.stored[place]
+        fields = json.loads(old.raw)
+        change(fields)
+        self.stored[place] = StoredEntry(encode(fields), old.opened)
+        leaf = leaf_hash(old.raw)
+        self.before_edit[leaf_hash(self.stored[place].raw)] = self.before_edit.pop(leaf, leaf)
+
+    def relink(self, *, resign: bool = True) -> None:
+        """Give all entries new numbers and links, as who holds the proxy's key can; what was signed stays."""
+        leaves: dict[str, str] = {}
+        prev = FIRST_PREV
+        for place, each in enumerate(self.stored):
+            fields = json.loads(each.raw)
+            leaf = leaf_hash(each.raw)
+            old = self.before_edit.get(leaf, leaf).hex()
+            fields["seq"], fields["prev"] = place, prev.hex()
+            if "after" in fields:
+                fields["after"] = leaves.get(fields["after"], fields["after"])
+            raw = encode(fields)
+            prev = leaf_hash(raw)
+            leaves[old] = prev.hex()
+            self.stored[place] = StoredEntry(raw, each.opened)
+        if resign:
+            self.notes = [self.sign(size) for size in range(1, len(self.stored) + 1)]
+
+
+def one_approval() -> Ledger:
+    """A ledger of 12 entries: one request, approved by bo, run and committed."""
+    ledger = Ledger().start()
+    ledger.open_session()
+    ledger.forward("select count(*) from orders")
+    ledger.ask("R-1", reason="PAY-2210 purge")
+    ledger.preview("R-1")
+    ledger.wait(30).decide("R-1", max_rows=2000)
+    ledger.run("R-1")
+    ledger.close_session()
+    ledger.append(Draft(EntryType.STOPPED, {"why": "asked to"}))
+    return ledger

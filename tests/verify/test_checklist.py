@@ -1,0 +1,217 @@
+"""Whole ledgers that have no fault, what their summary says, and what is a note and no fault."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.verify.builder import LEDGER, VKEY, Ledger, one_approval, roster_text
+
+from pgnotary.errors import BadCheckpoint, LedgerBroken
+from pgnotary.ledger.entries import Draft, EntryType, parse_entry
+from pgnotary.ledger.tree import leaf_hash, root_of
+from pgnotary.request.decision import Seen
+from pgnotary.request.roster import parse_roster
+from pgnotary.verify.checklist import Summary, verify
+from pgnotary.verify.findings import Findings
+from pgnotary.verify.heads import Heads
+from pgnotary.verify.lives import Lives
+
+
+def verified(ledger: Ledger) -> Summary:
+    return verify(ledger.entries(), ledger.notes[-1], VKEY, checkpoints=ledger.checkpoints())
+
+
+def open_ledger() -> Ledger:
+    ledger = Ledger().start()
+    ledger.open_session()
+    return ledger
+
+
+def asked(request: str = "R-1") -> Ledger:
+    ledger = open_ledger()
+    ledger.ask(request)
+    ledger.preview(request)
+    return ledger
+
+
+def test_a_ledger_as_it_should_be_has_no_fault_and_is_summed_up() -> None:
+    ledger = one_approval()
+    found = verified(ledger)
+    assert (found.ledger, found.entries, found.checkpoints) == (LEDGER, 12, 12)
+    assert (found.decisions, found.approvals, found.denials) == (1, 1, 0)
+    assert (found.executions, found.committed, found.forwarded) == (1, 1, 1)
+    assert (found.opened, found.withheld, found.rosters, found.requests) == (3, 0, 1, 1)
+    assert (found.unknown, found.never_run, found.open, found.notes) == ((), (), (), ())
+    assert found.last == ledger.clock
+
+
+def test_an_empty_ledger_needs_a_signed_checkpoint_over_nothing() -> None:
+    ledger = Ledger()
+    assert verify([], ledger.sign(), VKEY).entries == 0
+    with pytest.raises(LedgerBroken):
+        verify([], one_approval().notes[-1], VKEY)
+
+
+def test_a_checkpoint_over_nothing_may_be_kept_before_the_first_entry() -> None:
+    ledger = one_approval()
+    ledger.notes.insert(0, ledger.sign(0))
+    assert verified(ledger).checkpoints == 13
+
+
+def test_a_key_that_is_no_key_is_the_callers_mistake() -> None:
+    ledger = one_approval()
+    with pytest.raises(BadCheckpoint):
+        verify(ledger.entries(), ledger.notes[-1], "no key")
+
+
+def test_withheld_values_are_counted_and_no_fault() -> None:
+    ledger = one_approval()
+    for stored in ledger.stored:
+        stored.opened.clear()
+    found = verified(ledger)
+    assert (found.opened, found.withheld) == (0, 3)
+
+
+def test_a_request_that_still_waits_is_listed_and_no_fault() -> None:
+    assert verified(asked()).open == ("R-1",)
+
+
+@pytest.mark.parametrize(
+    ("end", "never_run", "unknown", "open_"),
+    [
+        (lambda each: each.step(EntryType.WITHDRAWN, "R-1", by="cancel"), (), (), ()),
+        (lambda each: each.step(EntryType.EXPIRED, "R-1"), (), (), ()),
+        (lambda each: each.step(EntryType.ORPHANED, "R-1", why="the proxy stopped"), (), (), ()),
+        (lambda each: each.decide("R-1", "deny"), (), (), ()),
+        (lambda each: each.decide("R-1"), ("R-1",), (), ("R-1",)),
+        (lambda each: each.decide("R-1") and each.step(EntryType.VOID, "R-1", why="moved"), ("R-1",), (), ()),
+        (lambda each: each.decide("R-1") and each.run("R-1", result="rolled-back"), (), (), ()),
+        (lambda each: each.decide("R-1") and each.run("R-1", result="unknown"), (), ("R-1",), ()),
+    ],
+)
+def test_every_way_that_a_request_can_go_is_legal(
+    end: Callable[[Ledger], object], never_run: tuple[str, ...], unknown: tuple[str, ...], open_: tuple[str, ...]
+) -> None:
+    ledger = asked()
+    end(ledger)
+    found = verified(ledger)
+    assert (found.never_run, found.unknown, found.open) == (never_run, unknown, open_)
+
+
+def test_a_failed_statement_ends_without_having_been_executed() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771", where="wrapped")
+    ledger.step(EntryType.OUTCOME, "R-1", result="failed", sqlstate="23503")
+    assert verified(ledger).open == ()
+
+
+def test_a_request_without_a_preview_may_be_withdrawn() -> None:
+    ledger = open_ledger()
+    ledger.ask("R-1")
+    ledger.step(EntryType.WITHDRAWN, "R-1", by="client-gone")
+    assert verified(ledger).open == ()
+
+
+def test_an_unknown_outcome_may_be_resolved_later() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.run("R-1", result="unknown")
+    ledger.step(EntryType.OUTCOME, "R-1", result="resolved", why="committed", xid="771")
+    assert verified(ledger).unknown == ()
+
+
+def test_endings_of_the_clients_transaction_stand_between_execution_and_outcome() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771", where="block")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=5, tags=["DELETE 5"], took_us=1)
+    ledger.step(EntryType.ENDING, "R-1", action="rollback-to", xid="771", savepoint="a")
+    ledger.step(EntryType.ENDING, "R-1", action="commit", xid="771")
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=5)
+    assert verified(ledger).committed == 1
+
+
+def test_what_a_start_settles_after_a_crash_names_no_session() -> None:
+    ledger = asked()
+    last = ledger.last["R-1"].leaf
+    ledger.append(Draft(EntryType.ORPHANED, {"why": "the proxy stopped"}, None, "R-1", last))
+    assert verified(ledger).open == ()
+
+
+def test_requests_of_two_sessions_interleave() -> None:
+    ledger = open_ledger()
+    ledger.open_session("S-00000002", "ivo")
+    ledger.ask("R-2", person="ivo", session="S-00000002")
+    ledger.ask("R-1")
+    ledger.preview("R-2")
+    ledger.preview("R-1")
+    ledger.decide("R-1", approver="ana")
+    ledger.decide("R-2", "deny")
+    ledger.run("R-1")
+    assert verified(ledger).decisions == 2
+
+
+def test_the_roster_that_counts_is_the_one_in_force_at_the_decision() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.run("R-1")
+    ledger.roster("ana")
+    assert verified(ledger).rosters == 2
+
+
+def test_a_pinned_roster_stands_above_those_of_the_ledger() -> None:
+    ledger = one_approval()
+    entries, note = list(ledger.entries()), ledger.notes[-1]
+    assert verify(entries, note, VKEY, roster=parse_roster(roster_text("ana", "bo"))).decisions == 1
+    with pytest.raises(LedgerBroken) as broken:
+        verify(entries, note, VKEY, roster=parse_roster(roster_text("ana")))
+    assert broken.value.faults[0].startswith("#6 R-1: nobody on the roster")
+
+
+def test_a_rejected_decision_stands_beside_the_life_of_its_request() -> None:
+    ledger = asked()
+    ledger.decide("R-1", approver="mallory", type_=EntryType.REJECTED)
+    ledger.decide("R-1")
+    ledger.decide("R-1", "deny", approver="ana", type_=EntryType.REJECTED)
+    ledger.run("R-1")
+    ledger.decide("R-1", "deny", approver="ana", type_=EntryType.REJECTED)
+    found = verified(ledger)
+    assert (found.rejected, found.decisions, found.notes) == (3, 1, ())
+
+
+def test_a_rejected_decision_that_was_valid_is_noted() -> None:
+    ledger = asked()
+    ledger.decide("R-1", "deny", type_=EntryType.REJECTED)
+    ledger.step(EntryType.EXPIRED, "R-1")
+    assert verified(ledger).notes == ("#5 R-1: a decision that is valid by itself was rejected: too late",)
+
+
+def test_a_decision_after_its_time_is_noted() -> None:
+    ledger = asked()
+    ledger.wait(901).decide("R-1")
+    assert verified(ledger).notes == ("#5 R-1: decided 4.0 s after it should have expired",)
+
+
+def test_a_commit_without_a_row_count_under_a_ceiling_is_noted() -> None:
+    ledger = asked()
+    ledger.decide("R-1", max_rows=5)
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", tags=["TRUNCATE TABLE"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed")
+    assert "without a row count" in verified(ledger).notes[0]
+
+
+def test_a_head_too_far_back_is_noted_and_not_compared() -> None:
+    ledger = asked()
+    early = Seen(3, root_of(leaf_hash(raw) for raw in ledger.raws[:3]))
+    for _ in range(200):
+        ledger.forward("select 1")
+    ledger.decide("R-1", seen=early)
+    heads, findings = Heads(window=64), Findings()
+    lives = Lives(heads, findings, None)
+    for stored in ledger.entries():
+        lives.follow(parse_entry(stored.raw), stored.opened)
+        heads.append(leaf_hash(stored.raw))
+    assert findings.faults == ()
+    assert findings.notes == ("#205 R-1: names a head too far back to compare, over 3 entries",)
+    assert verified(ledger).notes == ()
