@@ -1,0 +1,98 @@
+"""`pgnotary serve`: everything that one proxy runs, put together and taken apart in order.
+
+A configuration enters; the proxy runs until SIGTERM or SIGINT. The ledger is opened, settled and written to before the
+first client is let in, and is the last thing to close.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import uvloop
+
+from pgnotary import __version__
+from pgnotary.approval.api import ApprovalApi
+from pgnotary.config import Config, load
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.roster import Roster
+from pgnotary.serve.desk import Desk
+from pgnotary.serve.proxy import Proxy
+from pgnotary.serve.recovery import recover
+from pgnotary.store import Append
+from pgnotary.store.appender import Appender
+from pgnotary.store.sqlite import SqliteStore
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    default="pgnotary.toml",
+    envvar="PGNOTARY_CONFIG",
+    show_default=True,
+)
+@click.option("--verbose", "-v", is_flag=True, help="Log the names and sizes of messages.")
+def serve(config: Path, *, verbose: bool) -> None:
+    """Run the proxy until SIGTERM or SIGINT."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    uvloop.run(_serve(load(config)))
+
+
+async def _serve(config: Config) -> None:
+    roster = config.roster()
+    async with _ledger(config, roster) as (store, appender):
+        desk = Desk(appender, lambda: roster, _now)
+        numbers = itertools.count(await store.last_request_number() + 1)
+        proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")
+        stop = _stop_signal()
+        async with ApprovalApi(desk, store, roster, config.socket), proxy.listening() as address:
+            click.echo(f"pgnotary listens at {address.host}:{address.port}, approvals at {config.socket}", err=True)
+            await stop.wait()
+            click.echo("pgnotary stops", err=True)
+
+
+@contextlib.asynccontextmanager
+async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender]]:
+    """Open the ledger, settle what an earlier run left, say that we started; at the end say that we stopped."""
+    key = config.key()
+    store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now)
+    try:
+        async with Appender(store) as appender:
+            await recover(store, appender)
+            started = {
+                "version": __version__,
+                "profile": config.profile.name,
+                "policy": config.profile.digest,
+                "config": config.digest,
+            }
+            await appender.append(
+                Append(Draft(EntryType.STARTED, started)),
+                Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})),
+            )
+            yield store, appender
+            await appender.append(Append(Draft(EntryType.STOPPED, {"why": "stopped by a signal"})))
+    finally:
+        await store.close()
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return stop
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

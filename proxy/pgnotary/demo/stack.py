@@ -1,0 +1,135 @@
+"""Everything that the demo runs: an embedded PostgreSQL with a shop in it, and a real `pgnotary serve` before it.
+
+Nothing enters; a `Stack` leaves, ready for psql, an approver's command line and an auditor, all of them separate
+processes that know only what their real counterparts would know. Everything ends with the context, also if this
+process is killed.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pgnotary.demo.postgres import EmbeddedPostgres, find_psql
+from pgnotary.errors import PgnotaryError
+from pgnotary.setup import add_user, make_approver, make_folder
+
+__all__ = ["DemoFailed", "Stack", "running_stack"]
+
+_DATABASE = "shop"
+_ROLE = "shop_app"
+_START_DEADLINE_S = 30.0
+
+
+class DemoFailed(PgnotaryError):
+    """A part of the demo did not do what it is there to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where everything is, and how to start each person's program."""
+
+    folder: Path
+    config: Path
+    approver_key: Path
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    def psql(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Return command and environment of an engineer's psql, whatever the caller's own settings are."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment |= {"PGPASSWORD": self.password, "PGCLIENTENCODING": "UTF8"}
+        where = ["-h", self.host, "-p", str(self.port), "-U", self.user, "-d", self.database]
+        return [str(find_psql()), "-X", *where, *arguments], environment
+
+    def pgnotary(self, *arguments: str) -> list[str]:
+        """Return the command line of one `pgnotary` command, as an approver or an auditor would run it."""
+        return [sys.executable, "-m", "pgnotary.cli", *arguments]
+
+
+@contextlib.contextmanager
+def running_stack(keep: Path | None = None, port: int = 0) -> Iterator[Stack]:
+    """Start everything; `keep` is a folder that survives, else a temporary one is used."""
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgnotary-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(EmbeddedPostgres())
+        password = secrets.token_urlsafe(18)
+        _seed(server, password)
+        made = _configure(folder, server, password, port or _free_port())
+        stack.enter_context(_serving(made))
+        yield made
+
+
+def _seed(server: EmbeddedPostgres, password: str) -> None:
+    script = resources.files("pgnotary.demo").joinpath("shop.sql").read_text()
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        role = sql.Identifier(_ROLE)
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password)))
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(_DATABASE), role))
+    with psycopg.connect(server.dsn(_DATABASE, _ROLE, password)) as connection:
+        connection.execute(script.encode())
+
+
+def _configure(folder: Path, server: EmbeddedPostgres, password: str, port: int) -> Stack:
+    host = "127.0.0.1"
+    config = make_folder(
+        folder,
+        listen=f"{host}:{port}",
+        upstream=f"{server.host}:{server.port}",
+        role=_ROLE,
+        password=password,
+        name="demo.localhost/shop",
+    )
+    user_password = secrets.token_urlsafe(9)
+    add_user(config, "eva", _ROLE, user_password)
+    key = make_approver(folder, "bo")
+    return Stack(folder, config, key, host, port, "eva", user_password, _DATABASE)
+
+
+@contextlib.contextmanager
+def _serving(stack: Stack) -> Iterator[None]:
+    log = stack.folder / "serve.log"
+    command = stack.pgnotary("serve", "--config", str(stack.config))
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as proxy,
+    ):
+        try:
+            _wait_until_ready(stack, proxy, log)
+            yield
+        finally:
+            proxy.terminate()
+            try:
+                proxy.wait(10)
+            except subprocess.TimeoutExpired:
+                proxy.kill()
+
+
+def _wait_until_ready(stack: Stack, proxy: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_DEADLINE_S
+    while proxy.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((stack.host, stack.port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise DemoFailed(f"pgnotary serve did not start: {log.read_text(errors='replace')[-2_000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
