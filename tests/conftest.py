@@ -1,6 +1,7 @@
 """What every test may ask for: a PostgreSQL server for the whole run, and a database of its own in it."""
 
 import itertools
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -10,6 +11,12 @@ from psycopg import sql
 from pgnotary.demo.postgres import EmbeddedPostgres
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test, even if we were started with it ignored, as in a background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,7 +19,8 @@ DANGEROUS = """
     query_to_xml cursor_to_xml database_to_xml table_to_xml ts_stat ts_rewrite set_config setval nextval pg_notify
     pg_advisory_lock pg_export_snapshot pg_create_restore_point pg_switch_wal pg_logical_emit_message dblink
     pg_current_xact_id txid_current setseed pg_stat_reset pg_promote pg_drop_replication_slot brin_summarize_new_values
-    gin_clean_pending_list pg_import_system_collations pg_restore_relation_stats pg_clear_relation_stats
+    gin_clean_pending_list fmgr_c_validator amvalidate
+    pg_import_system_collations pg_restore_relation_stats pg_clear_relation_stats
 """.split()
 PIECES = [
     "SELECT",

@@ -23,15 +23,18 @@ QUERY_MESSAGES = frozenset(
     CTECycleClause GroupingSet GroupingFunc SQLValueFunction XmlExpr XmlSerialize ParamRef JsonFuncExpr JsonValueExpr
     JsonFormat JsonReturning JsonOutput JsonArgument JsonObjectConstructor JsonArrayConstructor
     JsonArrayQueryConstructor JsonAggConstructor JsonObjectAgg JsonArrayAgg JsonKeyValue JsonIsPredicate JsonTable
-    JsonTableColumn JsonTablePathSpec JsonBehavior JsonParseExpr JsonScalarExpr JsonSerializeExpr
+    JsonTableColumn JsonTablePathSpec JsonBehavior JsonParseExpr JsonScalarExpr JsonSerializeExpr ColumnDef
     """.split()
 )
-"""Every message that a plain query may consist of; IntoClause and LockingClause are not among them."""
+"""Every message that a plain query may consist of; IntoClause and LockingClause are not among them.
+
+A ColumnDef is what follows AS in `json_to_record(...) AS (a int)`.
+"""
 
 DML_MESSAGES = QUERY_MESSAGES | frozenset(
     """
     InsertStmt UpdateStmt DeleteStmt MergeStmt MergeWhenClause OnConflictClause InferClause IndexElem MultiAssignRef
-    SetToDefault ReturningClause ReturningOption
+    SetToDefault ReturningClause ReturningOption CurrentOfExpr
     """.split()
 )
 """What a data-changing statement may consist of for an EXPLAIN or a preview to plan it."""

@@ -10,7 +10,7 @@ __all__ = ["HARMLESS", "HARMLESS_THOUGH_VOLATILE"]
 
 HARMLESS_THOUGH_VOLATILE = frozenset(
     """
-    amvalidate array_sample array_shuffle clock_timestamp current_query currtid2 currval gen_random_uuid
+    array_sample array_shuffle clock_timestamp current_query currtid2 currval gen_random_uuid
     inet_server_addr lastval lo_get loread pg_available_wal_summaries pg_blocking_pids
     pg_collation_actual_version pg_conf_load_time pg_control_checkpoint pg_control_init pg_control_recovery
     pg_control_system pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn
@@ -97,7 +97,7 @@ _STABLE = frozenset(
     float8_regr_sxy float8_regr_syy float8_stddev_pop float8_stddev_samp float8_var_pop float8_var_samp
     float8abs float8div float8eq float8ge float8gt float8in float8larger float8le float8lt float8mi
     float8mul float8ne float8out float8pl float8send float8smaller float8um float8up floor flt4_mul_cash
-    flt8_mul_cash fmgr_c_validator fmgr_internal_validator fmgr_sql_validator format format_type gamma gcd
+    flt8_mul_cash format format_type gamma gcd
     generate_series generate_subscripts get_bit get_byte get_current_ts_config getdatabaseencoding
     getpgusername gin_cmp_tslexeme gin_compare_jsonb gist_translate_cmptype_common gtsvectorin gtsvectorout
     has_any_column_privilege has_column_privilege has_database_privilege has_foreign_data_wrapper_privilege
@@ -258,7 +258,7 @@ _STABLE = frozenset(
     point_out point_right point_send point_sub point_vert poly_above poly_below poly_center poly_contain
     poly_contain_pt poly_contained poly_distance poly_in poly_left poly_npoints poly_out poly_overabove
     poly_overbelow poly_overlap poly_overleft poly_overright poly_right poly_same poly_send polygon popen
-    position postgresql_fdw_validator pow power pt_contained_circle pt_contained_poly querytree quote_ident
+    position pow power pt_contained_circle pt_contained_poly querytree quote_ident
     quote_literal quote_nullable radians radius range_adjacent range_adjacent_multirange range_after
     range_after_multirange range_agg range_before range_before_multirange range_cmp range_contained_by
     range_contained_by_multirange range_contains range_contains_elem range_contains_multirange range_eq

@@ -18,7 +18,7 @@ __all__ = ["MAX_DEPTH", "MAX_EFFORT", "objection", "relex"]
 MAX_DEPTH = 8
 
 # Below that depth, too, 16 KB of such nests side by side took it 5 s, and of subscripts in a row (a[1][1]...) minutes.
-# A unit of effort (`_brackets`) is 10 to 30 us of its time; no query of psql's own has more than 400.
+# A unit of effort (`_brackets`) is 10 to 30 us of its time; no query of psql's own has more than 150.
 MAX_EFFORT = 10_000
 
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
