@@ -7,43 +7,118 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgnotary.errors import ClientProtocolError, TooLarge, UpstreamProtocolError
-from pgnotary.wire.frames import backend_frames, frontend_frames
+from pgnotary.wire.frames import HEADER_BYTES, Frame, FrameCutter, backend_frames, frontend_frames
 from pgnotary.wire.messages import query
 
-STREAM = query(b"SELECT 1") + b"S\0\0\0\4" + query(b"") + b"X\0\0\0\4"
+FRONTEND = "QPBFdCDEHSXcfp"
+SMALL = "CDEHSXcf"
+BACKEND = "RKSNAETDCIZtnsGHWcdV123v"
+GIB = 1 << 30
 
 
-@given(st.lists(st.integers(0, len(STREAM)), max_size=8))
-def test_the_cuts_change_nothing(cuts: list[int]) -> None:
-    cutter, places = frontend_frames(1 << 20), [0, *sorted(cuts), len(STREAM)]
-    frames = [frame for a, b in itertools.pairwise(places) for frame in cutter.feed(STREAM[a:b])]
-    assert [frame.type for frame in frames] == [b"Q", b"S", b"Q", b"X"]
-    assert b"".join(frame.raw for frame in frames) == STREAM
+def message(kind: str, body: bytes) -> bytes:
+    return kind.encode() + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def header(kind: str, length: int) -> bytes:
+    return kind.encode("latin-1") + length.to_bytes(4, "big", signed=length < 0)
+
+
+def cut(stream: bytes, places: list[int], cutter: FrameCutter) -> list[Frame]:
+    edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+    return [frame for a, b in itertools.pairwise(edges) for frame in cutter.feed(stream[a:b])]
+
+
+streams = st.lists(st.builds(message, st.sampled_from(FRONTEND), st.binary(max_size=40)), max_size=8)
+
+
+@given(streams, st.lists(st.integers(0), max_size=12))
+def test_the_cuts_change_nothing(messages: list[bytes], places: list[int]) -> None:
+    cutter = frontend_frames(1 << 20)
+    frames = cut(b"".join(messages), places, cutter)
+    assert [frame.raw for frame in frames] == messages
+    assert all(frame.type == frame.raw[:1] and frame.body == frame.raw[HEADER_BYTES:] for frame in frames)
     assert cutter.pending_bytes == 0
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 3, -1, -(2**31), 2**31 - 1])
-def test_a_length_that_cannot_be_is_refused_before_anything_is_buffered(length: int) -> None:
-    with pytest.raises(ClientProtocolError, match="invalid length"):
-        list(frontend_frames(1 << 20).feed(b"Q" + length.to_bytes(4, "big", signed=True)))
+@given(streams, st.binary(max_size=30), st.lists(st.integers(0), max_size=12))
+def test_the_messages_before_a_fault_are_the_same_however_it_was_cut(
+    messages: list[bytes], tail: bytes, places: list[int]
+) -> None:
+    stream = b"".join(messages) + b"\xff\0\0\0\4" + tail
+    edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+    cutter, found = frontend_frames(1 << 20), []
+    with pytest.raises(ClientProtocolError, match="unknown message type"):  # noqa: PT012 (what came before it matters)
+        for a, b in itertools.pairwise(edges):
+            for frame in cutter.feed(stream[a:b]):
+                found.append(frame.raw)
+    assert found == messages
 
 
-def test_a_small_message_has_the_servers_small_limit() -> None:
-    with pytest.raises(ClientProtocolError, match="invalid length"):
-        list(frontend_frames(1 << 20).feed(b"S" + (10_005).to_bytes(4, "big")))
+def test_a_message_waits_for_its_last_byte() -> None:
+    cutter, raw = frontend_frames(1 << 20), query(b"SELECT 1")
+    assert list(cutter.feed(raw[:-1])) == []
+    assert cutter.pending_bytes == len(raw) - 1
+    assert [frame.raw for frame in cutter.feed(raw[-1:] + raw[:3])] == [raw]
+    assert cutter.pending_bytes == 3
 
 
-def test_a_statement_over_our_cap_is_refused_from_its_length_word() -> None:
-    with pytest.raises(TooLarge):
-        list(frontend_frames(100).feed(b"Q" + (1_000_000).to_bytes(4, "big")))
+@pytest.mark.parametrize("kind", FRONTEND)
+@pytest.mark.parametrize("length", [0, 1, 2, 3, -1, -5, -(2**31), 2**31 - 1, GIB, GIB + 1])
+def test_a_length_that_cannot_be_is_refused_before_anything_is_buffered(kind: str, length: int) -> None:
+    cutter = frontend_frames(1 << 31)
+    with pytest.raises(ClientProtocolError, match=f"invalid length {length} of message"):
+        list(cutter.feed(header(kind, length)))
+    assert cutter.pending_bytes <= HEADER_BYTES
 
 
-@pytest.mark.parametrize("kind", [b"\0", b"z", b"R", b"\xff"])
-def test_an_unknown_type_ends_the_stream(kind: bytes) -> None:
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_small_message_has_the_servers_small_limit(kind: str) -> None:
+    body = bytes(10_000 - 4)
+    assert [frame.body for frame in frontend_frames(1 << 20).feed(message(kind, body))] == [body]
+    with pytest.raises(ClientProtocolError, match=r"invalid length 10001 .* expected 4 to 10000"):
+        list(frontend_frames(1 << 20).feed(header(kind, 10_001)))
+
+
+def test_a_password_has_the_servers_limit_for_tokens() -> None:
+    assert list(frontend_frames(1 << 20).feed(header("p", 65_535))) == []
+    with pytest.raises(ClientProtocolError, match="invalid length 65536"):
+        list(frontend_frames(1 << 20).feed(header("p", 65_536)))
+
+
+@pytest.mark.parametrize("kind", "QPBFd")
+def test_a_large_message_may_be_as_long_as_the_servers_buffer(kind: str) -> None:
+    assert list(frontend_frames(1 << 30).feed(header(kind, 0x3FFF_FFFE))) == []
+    with pytest.raises(ClientProtocolError, match="invalid length 1073741823"):
+        list(frontend_frames(1 << 30).feed(header(kind, 0x3FFF_FFFF)))
+
+
+def test_a_message_over_our_cap_is_refused_from_its_length_word() -> None:
+    assert list(frontend_frames(100).feed(header("Q", 104))) == []
+    cutter = frontend_frames(100)
+    with pytest.raises(TooLarge, match="message 'Q' of 101 bytes is longer than the 100"):
+        list(cutter.feed(header("Q", 105)))
+    assert cutter.pending_bytes == HEADER_BYTES
+
+
+@pytest.mark.parametrize("kind", sorted(set(range(256)) - set(FRONTEND.encode())))
+def test_an_unknown_type_ends_the_stream(kind: int) -> None:
     with pytest.raises(ClientProtocolError, match="unknown message type"):
-        list(frontend_frames(100).feed(kind + b"\0\0\0\4"))
+        list(frontend_frames(100).feed(bytes([kind]) + b"\0\0\0\4"))
 
 
-def test_the_servers_bytes_are_no_more_trusted() -> None:
+@given(
+    st.lists(st.builds(message, st.sampled_from(BACKEND), st.binary(max_size=40)), max_size=8), st.lists(st.integers(0))
+)
+def test_the_servers_stream_is_cut_alike(messages: list[bytes], places: list[int]) -> None:
+    assert [frame.raw for frame in cut(b"".join(messages), places, backend_frames())] == messages
+
+
+@pytest.mark.parametrize("raw", [b"Q\0\0\0\4", b"\0\0\0\0\4", b"D\0\0\0\3", b"D\xff\xff\xff\xff", b"D\x7f\xff\xff\xff"])
+def test_the_servers_bytes_are_no_more_trusted(raw: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
-        list(backend_frames().feed(b"Q\0\0\0\4"))
+        list(backend_frames().feed(raw))
+
+
+def test_a_server_may_send_a_row_as_long_as_its_buffer() -> None:
+    assert list(backend_frames().feed(header("D", 0x3FFF_FFFE + 4))) == []

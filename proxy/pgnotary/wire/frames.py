@@ -18,10 +18,12 @@ __all__ = ["HEADER_BYTES", "Frame", "FrameCutter", "backend_frames", "frontend_f
 HEADER_BYTES = 5
 _LENGTH = Struct("!i")
 
-# PQ_SMALL_MESSAGE_LIMIT and PQ_LARGE_MESSAGE_LIMIT: what the server accepts for each type.
+# PQ_SMALL_MESSAGE_LIMIT, PQ_LARGE_MESSAGE_LIMIT, PG_MAX_AUTH_TOKEN_LENGTH: the highest length word that the server
+# accepts for each type, and the word counts itself. Its own messages are as long as the large limit without the word.
 _SMALL = 10_000
-_LARGE = 0x3FFF_FFFF
+_LARGE = 0x3FFF_FFFE
 _PASSWORD = 65_535
+_FROM_SERVER = _LARGE + 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class FrameCutter:
     Raises the direction's protocol error on a length or a type that it cannot accept. After that the stream is lost.
     """
 
-    def __init__(self, limits: Mapping[int, int], fault: type[Exception], cap: int = _LARGE) -> None:
+    def __init__(self, limits: Mapping[int, int], fault: type[Exception], cap: int = _FROM_SERVER) -> None:
         self._limits = limits
         self._fault = fault
         self._cap = cap
@@ -77,8 +79,8 @@ class FrameCutter:
         limit = self._limits.get(kind)
         if limit is None:
             raise self._fault(f"unknown message type {bytes([kind])!r}: expected one of PostgreSQL protocol 3.0")
-        if length < 4 or length - 4 > limit:
-            raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit + 4}")
+        if not 4 <= length <= limit:
+            raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit}")
         if length - 4 > self._cap:
             raise TooLarge(
                 f"message {chr(kind)!r} of {length - 4} bytes is longer than the {self._cap} that pgnotary reads"
@@ -87,7 +89,7 @@ class FrameCutter:
 
 
 _FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for kind in "QPBFd"} | {ord("p"): _PASSWORD}
-_BACKEND = {ord(kind): _LARGE for kind in "RKSNAETDCIZtnsGHWcdV123v"}
+_BACKEND = {ord(kind): _FROM_SERVER for kind in "RKSNAETDCIZtnsGHWcdV123v"}
 
 
 def frontend_frames(cap_bytes: int) -> FrameCutter:

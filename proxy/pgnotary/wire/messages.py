@@ -205,4 +205,6 @@ def data_row(body: bytes) -> tuple[str | None, ...]:
             at += max(length, 0)
     except struct.error as error:
         raise UpstreamProtocolError("DataRow is shorter than it declares") from error
+    if count < 0 or at != len(body):
+        raise UpstreamProtocolError(f"DataRow of {len(body)} bytes declares {count} values that end after {at}")
     return tuple(values)

@@ -112,7 +112,9 @@ def _parameters(body: bytes) -> dict[str, str]:
 
 
 def encode_startup(parameters: Mapping[str, str]) -> bytes:
-    """Return a StartupMessage of protocol 3.0."""
+    """Return a StartupMessage of protocol 3.0; raises ValueError for a NUL, which would make further parameters."""
+    if any("\0" in text for item in parameters.items() for text in item):
+        raise ValueError("a start-up parameter holds a NUL")
     body = b"".join(f"{name}\0{value}\0".encode() for name, value in parameters.items()) + b"\0"
     return _TWO_WORDS.pack(len(body) + 8, PROTOCOL_3_0) + body
 
