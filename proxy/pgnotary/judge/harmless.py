@@ -79,12 +79,16 @@ def _strings(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _function_doubt(fields: Mapping[str, Any]) -> str:
-    names = _strings(fields.get("funcname", ()))
-    if names[:-1] in ([], ["pg_catalog"]) and names[-1] in HARMLESS:
-        return ""
-    return f"calls {'.'.join(names)}, which is not on the list of harmless built-in functions"
+    match _strings(fields.get("funcname", ())):
+        case [name] | ["pg_catalog", name] if name in HARMLESS:
+            return ""
+        case names:
+            return f"calls {'.'.join(names)}, which is not on the list of harmless built-in functions"
 
 
 def _is_built_in_sampling(fields: Mapping[str, Any]) -> bool:
-    names = _strings(fields.get("method", ()))
-    return names[:-1] in ([], ["pg_catalog"]) and names[-1] in _SAMPLING
+    match _strings(fields.get("method", ())):
+        case [name] | ["pg_catalog", name]:
+            return name in _SAMPLING
+        case _:
+            return False

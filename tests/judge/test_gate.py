@@ -1,0 +1,82 @@
+"""The gate: what no reader may be trusted with, and why it has to be there."""
+
+import pytest
+import sqlglot
+from sqlglot import exp
+from tests.judge.texts import ATTACKS
+
+from pgnotary.errors import InvalidText
+from pgnotary.judge import second
+from pgnotary.judge.gate import MAX_JUDGED_BYTES, tokens_of
+from pgnotary.judge.grammar import MAX_COMMENT_DEPTH, Unreadable
+from pgnotary.judge.reading import read
+
+FOOLS_THE_SECOND_READER = {
+    "U+2028 before a dollar quote": "gate",
+    "no-break space before a dollar quote": "gate",
+    "an operator cut by a comment": "re-lexing",
+    "an operator cut by a comment, one statement": "re-lexing",
+    "a parameter taken for a dollar quote": "re-lexing",
+    "a dollar at the end": "re-lexing",
+    "row locks behind a dollar": "re-lexing",
+}
+"""Attacks that sqlglot takes for one harmless SELECT when it is given the raw text, and what stands against each."""
+
+
+def _is_one_plain_read(sql: str) -> bool:
+    roots = [root for root in sqlglot.parse(sql, read="postgres") if root]
+    writes = (exp.DML, exp.DDL, exp.Into, exp.Lock, exp.Command)
+    return len(roots) == 1 and not any(isinstance(node, writes) for node in roots[0].walk())
+
+
+@pytest.mark.parametrize(("name", "guard"), FOOLS_THE_SECOND_READER.items())
+def test_the_raw_text_fools_the_second_reader_and_its_guard_does_not_let_it(name: str, guard: str) -> None:
+    text = ATTACKS[name].encode()
+    assert _is_one_plain_read(ATTACKS[name])
+    if guard == "gate":
+        with pytest.raises(Unreadable, match="outside a literal"):
+            tokens_of(text)
+    else:
+        assert not _is_one_plain_read(second.relex(text, tokens_of(text)))
+
+
+@pytest.mark.parametrize(
+    "character", ["\u00a0", "\u2028", "\u3000", "\ufeff", "\u200b", "\u0085", "\x1c", "\x7f", "\v"]
+)
+def test_odd_white_space_passes_only_inside_literals_and_comments(character: str) -> None:
+    for sql in (f"SELECT a{character}", f'SELECT 1 AS "a{character}"', f"SELECT {character}'a'"):
+        with pytest.raises(Unreadable, match=f"U\\+{ord(character):04X} outside a literal"):
+            tokens_of(sql.encode())
+    for sql in (f"SELECT 'a{character}'", f"SELECT $$a{character}$$", f"SELECT 1 /* a{character} */ -- {character}"):
+        assert tokens_of(sql.encode())
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT \u00e9 FROM \u0442", 'SELECT "\U0001f600"', "SELECT\t1\r\n\f", "SELECT '\u00e9' \u00e9"]
+)
+def test_letters_of_every_alphabet_and_plain_white_space_pass(sql: str) -> None:
+    assert tokens_of(sql.encode())
+
+
+@pytest.mark.parametrize("text", [b"SELECT 1\0", b"SELECT '\0'", b"SELECT 1 --\0\n", b"\0"])
+def test_no_text_with_a_nul_is_read(text: bytes) -> None:
+    with pytest.raises(Unreadable):
+        tokens_of(text)
+
+
+@pytest.mark.parametrize("text", [b"SELECT '\xff'", b"\xc3", b"SELECT '\xed\xa0\x80'", b"SELECT '\xc0\xa7'"])
+def test_what_is_not_utf_8_is_refused_like_the_server_would(text: bytes) -> None:
+    with pytest.raises(InvalidText, match="invalid byte sequence") as caught:
+        read(text)
+    assert caught.value.sqlstate == "22021"
+
+
+def test_the_longest_text_is_read_and_the_next_byte_is_too_much() -> None:
+    text = b"SELECT '" + b"x" * (MAX_JUDGED_BYTES - 9) + b"'"
+    assert not read(text).parts[0].doubt
+    assert read(text + b" ").parts[0].doubt == f"the text is {MAX_JUDGED_BYTES + 1} bytes long; at most 16384 are read"
+
+
+def test_comment_openings_are_counted_before_any_parser_sees_them() -> None:
+    assert not read(b"SELECT 1" + b"/**/" * MAX_COMMENT_DEPTH).parts[0].doubt
+    assert "comment openings" in read(b"SELECT 1" + b"/**/" * (MAX_COMMENT_DEPTH + 1)).parts[0].doubt

@@ -1,0 +1,78 @@
+"""PostgreSQL's grammar and its trees: nothing is passed over unseen."""
+
+import pytest
+
+from pgnotary.judge.grammar import Message, Unreadable, messages, parse, scan
+from pgnotary.judge.harmless import DML_MESSAGES, QUERY_MESSAGES, doubt_of
+
+
+def test_every_message_of_a_tree_is_met_with_its_type() -> None:
+    (statement,) = parse(b"SELECT a, f(b) FROM s.t AS x WHERE c = ANY (ARRAY[1]) ORDER BY 1")
+    met = [message.type for message in messages(statement.node, statement.fields)]
+    assert met[0] == "SelectStmt"
+    assert {"ResTarget", "ColumnRef", "FuncCall", "RangeVar", "Alias", "A_Expr", "A_ArrayExpr", "SortBy"} <= set(met)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"newClause": {}},
+        {"targetList": [{"ResTarget": {"newField": 1}}]},
+        {"whereClause": {"A_Expr": {"lexpr": {"FuncCall": {"quietly": True}}}}},
+    ],
+)
+def test_a_field_that_the_schema_lacks_makes_the_tree_unreadable(fields: dict[str, object]) -> None:
+    with pytest.raises(Unreadable, match="lacks"):
+        list(messages("SelectStmt", fields))
+
+
+def test_a_node_that_nobody_has_read_about_is_held() -> None:
+    assert doubt_of([Message("SomethingNewExpr", {})], QUERY_MESSAGES) == "has SomethingNewExpr"
+    assert doubt_of([Message("SelectStmt", {}), Message("SomethingNewExpr", {})], DML_MESSAGES)
+
+
+def test_what_a_plain_query_may_be_made_of_leaves_out_what_writes() -> None:
+    writing = {
+        "InsertStmt",
+        "UpdateStmt",
+        "DeleteStmt",
+        "MergeStmt",
+        "IntoClause",
+        "LockingClause",
+        "CreateTableAsStmt",
+    }
+    assert not QUERY_MESSAGES & writing
+    assert not DML_MESSAGES & {"IntoClause", "LockingClause", "CreateTableAsStmt", "CallStmt", "DoStmt"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"funcname": []}, {"funcname": [{"String": {}}]}, {"funcname": [{"A_Star": {}}]}]
+)
+def test_a_call_without_a_name_is_held(fields: dict[str, object]) -> None:
+    assert doubt_of([Message("FuncCall", fields)], QUERY_MESSAGES)
+
+
+def test_offsets_are_bytes() -> None:
+    text = "SELECT '\u00e9' ; SELECT \u00e9".encode()
+    assert [text[raw.start : raw.end] for raw in parse(text)] == ["SELECT '\u00e9' ".encode(), "SELECT \u00e9".encode()]
+    assert [(token.name, text[token.start : token.end]) for token in scan(text)] == [
+        ("SELECT", b"SELECT"),
+        ("SCONST", "'\u00e9'".encode()),
+        ("ASCII_59", b";"),
+        ("SELECT", b"SELECT"),
+        ("IDENT", "\u00e9".encode()),
+    ]
+
+
+def test_a_character_without_a_name_is_a_token_all_the_same() -> None:
+    assert [token.name for token in scan(b"{\x01")] == ["ASCII_123", "ASCII_1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"SELEC", b"SELECT '", b"SELECT $$", b"/*", b"SELECT " + b"(" * 9_000, b"SELECT " + b"NOT " * 4_000 + b"true"],
+    ids=range(6),
+)
+def test_what_cannot_be_read_says_so(text: bytes) -> None:
+    with pytest.raises(Unreadable):
+        parse(text)

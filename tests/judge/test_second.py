@@ -1,0 +1,113 @@
+"""The second reader: it can only add a doubt, it never sees the raw text, and it is never given what would hang it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlglot import exp
+from tests.judge.texts import ATTACKS
+
+from pgnotary.judge import gate, grammar
+from pgnotary.judge.grammar import Unreadable
+from pgnotary.judge.harmless import QUERY_MESSAGES, doubt_of
+from pgnotary.judge.policy import PROFILES, Action, verdict
+from pgnotary.judge.reading import read
+from pgnotary.judge.second import MAX_DEPTH, objection, relex
+
+
+def _objection(sql: str, expected: type[exp.Expression] | None = None) -> str:
+    return objection(sql.encode(), gate.tokens_of(sql.encode()), expected=expected)
+
+
+def test_a_text_is_given_as_its_tokens_with_single_spaces() -> None:
+    text = b"SELECT/* a */$1,$2 -- b\n FROM\tt\r\nWHERE a='x  y'"
+    assert relex(text, gate.tokens_of(text)) == "SELECT $1 , $2 FROM t WHERE a = 'x  y' ;"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT $1,$2",
+        "SELECT a FROM t",
+        "VALUES (1)",
+        "TABLE t",
+        "WITH x AS (SELECT 1) TABLE x",
+        "(SELECT 1) UNION SELECT 2",
+    ],
+)
+def test_it_agrees_with_a_plain_read(sql: str) -> None:
+    assert _objection(sql) == ""
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("DELETE FROM t", "the second reader sees DELETE"),
+        ("SELECT 1 INTO x", "the second reader sees INTO"),
+        ("SELECT 1 FOR UPDATE", "the second reader sees LOCK"),
+        ("WITH d AS (DELETE FROM t RETURNING 1) SELECT 1", "the second reader sees DELETE"),
+        ("CREATE TABLE x AS SELECT 1", "the second reader sees CREATE"),
+        ("SELECT 1; SELECT 2", "the second reader sees 2 statements where PostgreSQL's grammar sees one"),
+        ("LISTEN x", "the second reader sees ALIAS"),
+    ],
+)
+def test_it_objects_to_what_is_more_than_a_read(sql: str, why: str) -> None:
+    assert _objection(sql) == why
+
+
+def test_one_expected_write_may_stand_at_the_root_and_no_other() -> None:
+    assert _objection("DELETE FROM t", exp.Delete) == ""
+    assert _objection("UPDATE t SET a = 1", exp.Delete)
+    assert _objection("WITH d AS (DELETE FROM s RETURNING 1) DELETE FROM t", exp.Delete)
+    assert _objection("SELECT 1", exp.Delete) == ""
+
+
+def test_a_read_that_only_postgresql_can_read_is_held_as_such() -> None:
+    statement = read(b"SELECT 1 ORDER BY 1 USING >")
+    assert statement.parts[0].doubt_about_reader
+    found = verdict(statement, PROFILES["strict"])
+    assert (found.action, found.rule) == (Action.HOLD, "strict/single-reader")
+    assert found.reason.startswith("PostgreSQL's grammar reads it as harmless, but the text cannot be read")
+
+
+HANGS = [
+    "a deep nest of ARRAY",
+    "a deep nest of casts",
+    "many nests side by side",
+    "subscripts in a row",
+    "slices in a row",
+    "a deep nest of sub-selects",
+    "a deep nest of NOT",
+    "a long text",
+    "many comment openings",
+]
+"""What takes sqlglot from seconds to hours, or breaks the stack, if it is given to it."""
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_a_text_that_would_hang_it_is_held_promptly(name: str) -> None:
+    pool = ThreadPoolExecutor(1)
+    try:
+        statement = pool.submit(read, ATTACKS[name].encode()).result(timeout=10)
+    finally:
+        pool.shutdown(wait=False)
+    assert verdict(statement, PROFILES["default"]).action is Action.HOLD
+
+
+@pytest.mark.parametrize("name", HANGS[:5])
+def test_without_its_bounds_it_would_be_given_them(name: str) -> None:
+    (statement,) = grammar.parse(ATTACKS[name].encode())
+    assert doubt_of(grammar.messages(statement.node, statement.fields), QUERY_MESSAGES) == ""
+
+
+def test_the_bounds_let_ordinary_queries_through() -> None:
+    lists = "SELECT 1 WHERE (a, b) IN (" + ", ".join(["(1, 2)"] * 1_000) + ")"
+    calls = "SELECT " + ", ".join(["coalesce(upper(trim(a[1])), '')"] * 200)
+    nested = "SELECT " + "(" * MAX_DEPTH + "1" + ")" * MAX_DEPTH
+    assert [_objection(sql) for sql in (lists, calls, nested)] == ["", "", ""]
+    with pytest.raises(Unreadable, match="nested 9 brackets deep"):
+        _objection(nested.replace("1", "(1)"))
+
+
+def test_a_comment_between_subscripts_hides_none() -> None:
+    with pytest.raises(Unreadable, match="subscripts"):
+        _objection("SELECT a" + "[1]/**/" * 30 + "[1]" * 150)
