@@ -20,6 +20,7 @@ also names the ledger's head that the approver saw.
     nonce         16 bytes, hex
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -129,26 +130,46 @@ def read(raw: bytes) -> Decision:
 
 def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
     head = fields["head"]
-    max_rows = fields.get("max_rows")
     if not isinstance(head, dict) or head.keys() != {"size", "root"}:
         raise DecisionRefused("document whose head is not a size and a root")
-    if max_rows is not None and (not isinstance(max_rows, int) or isinstance(max_rows, bool) or max_rows < 0):
-        raise DecisionRefused(f"document with max_rows {max_rows!r}, expected a number from 0")
-    answer = Answer(str(fields["decision"]))
+    max_rows = _number(fields, "max_rows") if "max_rows" in fields else None
+    answer = Answer(_text(fields, "decision"))
     if answer is Answer.DENY and max_rows is not None:
         raise DecisionRefused("a denial that allows rows")
+    _hex(fields, "nonce", 16)
     return Decision(
-        request=str(fields["request"]),
-        request_leaf=bytes.fromhex(str(fields["request_leaf"])),
-        preview_leaf=bytes.fromhex(str(fields["preview_leaf"])),
+        request=_text(fields, "request"),
+        request_leaf=_hex(fields, "request_leaf", 32),
+        preview_leaf=_hex(fields, "preview_leaf", 32),
         answer=answer,
         max_rows=max_rows,
-        reason=str(fields["reason"]),
-        approver=str(fields["approver"]),
-        seen=Seen(int(str(head["size"])), bytes.fromhex(str(head["root"]))),
-        decided_at=parse_timestamp(str(fields["decided_at"])),
+        reason=_text(fields, "reason"),
+        approver=_text(fields, "approver"),
+        seen=Seen(_number(head, "size"), _hex(head, "root", 32)),
+        decided_at=parse_timestamp(_text(fields, "decided_at")),
         raw=raw,
     )
+
+
+def _text(fields: Mapping[str, JSON], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise DecisionRefused(f"document with {name} {value!r}, expected a text")
+    return value
+
+
+def _number(fields: Mapping[str, JSON], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DecisionRefused(f"document with {name} {value!r}, expected a number from 0")
+    return value
+
+
+def _hex(fields: Mapping[str, JSON], name: str, size: int) -> bytes:
+    text = _text(fields, name)
+    if len(text) != 2 * size or text.strip("0123456789abcdef"):
+        raise DecisionRefused(f"document with {name} {text!r}, expected {2 * size} hexadecimal digits")
+    return bytes.fromhex(text)
 
 
 def check(decision: Decision, signature: str, request: Entry, preview: Entry, roster: Roster, at: datetime) -> Signer:

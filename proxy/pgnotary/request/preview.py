@@ -5,11 +5,14 @@ not. Planning runs functions, so nothing is asked about a statement that calls o
 the count is built in PostgreSQL's own grammar from the statement's tree, and must itself be judged a plain read.
 
 The count of an UPDATE or DELETE with further relations counts target rows once, as PostgreSQL changes them once,
-however often the join meets them.
+however often the join meets them. The library that writes the count out loses brackets now and then, so what it wrote
+is read again and must be the tree that was meant.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import postgast
 from postgast import pg_query_pb2
@@ -25,6 +28,8 @@ __all__ = ["Questions", "questions", "read_estimate"]
 
 _EXPLAINED = frozenset({StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
 _ROOTS = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
+_CLAUSES = frozenset({"fromClause", "whereClause", "withClause"})
+_PLACES = ("location", "list_start", "list_end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,12 @@ def questions(statement: Statement) -> Questions:
 def read_estimate(answer: str) -> int | None:
     """Return the planner's row estimate from EXPLAIN (FORMAT JSON), or None if its shape is unknown.
 
-    The ModifyTable node itself says 0 without RETURNING; its child says how many rows it will be given.
+    The ModifyTable node itself says 0 without RETURNING; its child says how many rows it will be given. A rule that
+    adds statements or takes the statement's place gives several plans, or none.
     """
     try:
-        plan = json.loads(answer)[0]["Plan"]
+        (explained,) = json.loads(answer)
+        plan = explained["Plan"]
         if plan["Node Type"] != "ModifyTable":
             return None
         return int(
@@ -74,10 +81,19 @@ def _count(text: bytes, part: Part) -> tuple[bytes, str]:
         return b"", f"the rows of {part.kind.value.upper()} are estimated only"
     if sum(message.type in _ROOTS for message in grammar.messages(part.node, part.tree or {})) > 1:
         return b"", "a WITH clause changes data too: rows are estimated only"
+    tree = part.tree or {}
+    if "CurrentOfExpr" in tree.get("whereClause", {}):
+        return b"", "WHERE CURRENT OF names the row where a cursor stands"
+    if tree["relation"]["relname"] in _queries(tree) and "schemaname" not in tree["relation"]:
+        return b"", f"the WITH query {tree['relation']['relname']} has the name of its target, which a count would read"
     try:
         count = _deparse(text, part.node)
-    except (postgast.PgQueryError, ValueError, RecursionError) as error:
+        faithful = _is_about(count, tree)
+    # A foreign library over a tree of any depth: whatever it stumbles over, there is no count.
+    except Exception as error:
         return b"", f"no count could be built: {error}"
+    if not faithful:
+        return b"", "no count could be built: its WHERE cannot be written out again as it is"
     if verdict(read(count), PROFILES["default"]).action is not Action.FORWARD:
         return b"", "the count built from it is not a plain read"
     if volatile := [name for name in part.functions if name.rsplit(".", 1)[-1] in HARMLESS_THOUGH_VOLATILE]:
@@ -85,13 +101,37 @@ def _count(text: bytes, part: Part) -> tuple[bytes, str]:
     return count, ""
 
 
+def _queries(tree: Mapping[str, Any]) -> set[str]:
+    """Return the names of the WITH queries; a SELECT would find them where UPDATE and DELETE find a table."""
+    return {str(item["CommonTableExpr"]["ctename"]) for item in tree.get("withClause", {}).get("ctes", ())}
+
+
+def _is_about(count: bytes, tree: Mapping[str, Any]) -> bool:
+    """Say whether a count reads the relations of an UPDATE or DELETE, under its WHERE and its WITH."""
+    (statement,) = grammar.parse(count)
+    rows = statement.fields
+    further = tree.get("fromClause", tree.get("usingClause", []))
+    if further:
+        rows = rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    meant = {"fromClause": [{"RangeVar": tree["relation"]}, *further]}
+    meant |= {name: tree[name] for name in ("whereClause", "withClause") if name in tree}
+    return bool(_bare({name: rows[name] for name in rows if name in _CLAUSES}) == _bare(meant))
+
+
+def _bare(tree: Any) -> Any:
+    """Return a tree without its places in the text."""
+    if isinstance(tree, list):
+        return [_bare(item) for item in tree]
+    if isinstance(tree, Mapping):
+        return {name: _bare(item) for name, item in tree.items() if not name.endswith(_PLACES)}
+    return tree
+
+
 def _deparse(text: bytes, node: str) -> bytes:
     """Return `SELECT count(*)` over the rows that an UPDATE or DELETE names."""
     statement = postgast.parse(text.decode()).stmts[0].stmt
     source = statement.update_stmt if node == "UpdateStmt" else statement.delete_stmt
     further = source.from_clause if node == "UpdateStmt" else source.using_clause
-    if source.where_clause.HasField("current_of_expr"):
-        raise ValueError("WHERE CURRENT OF depends on a cursor")
     rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
     rows.from_clause.add().range_var.CopyFrom(source.relation)
     rows.from_clause.extend(further)
@@ -100,8 +140,8 @@ def _deparse(text: bytes, node: str) -> bytes:
     if source.HasField("with_clause"):
         rows.with_clause.CopyFrom(source.with_clause)
     if further:
-        name = source.relation.alias.aliasname or source.relation.relname
-        rows = _distinct(rows, name)
+        target = source.relation
+        rows = _distinct(rows, [target.alias.aliasname] if target.HasField("alias") else _names(target))
     counted = rows.target_list.add().res_target.val.func_call
     for word in ("pg_catalog", "count"):
         counted.funcname.add().string.sval = word
@@ -111,12 +151,16 @@ def _deparse(text: bytes, node: str) -> bytes:
     return postgast.deparse(tree).encode()
 
 
-def _distinct(rows: pg_query_pb2.SelectStmt, name: str) -> pg_query_pb2.SelectStmt:
-    """Return a SELECT over the distinct target rows of `rows`."""
+def _names(relation: pg_query_pb2.RangeVar) -> list[str]:
+    return [name for name in (relation.catalogname, relation.schemaname, relation.relname) if name]
+
+
+def _distinct(rows: pg_query_pb2.SelectStmt, names: list[str]) -> pg_query_pb2.SelectStmt:
+    """Return a SELECT over the distinct rows of the target, of that name, among `rows`."""
     for column in ("tableoid", "ctid"):
         reference = rows.target_list.add().res_target.val.column_ref
-        reference.fields.add().string.sval = name
-        reference.fields.add().string.sval = column
+        for name in (*names, column):
+            reference.fields.add().string.sval = name
     rows.distinct_clause.add()
     outer = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
     subselect = outer.from_clause.add().range_subselect
