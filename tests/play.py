@@ -27,6 +27,7 @@ from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.judge.policy import PROFILES, Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.statement import Statement
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.ledger.seals import commitment
 from pgnotary.request.decision import Answer
@@ -357,7 +358,9 @@ class Ledger:
         """Make a decision durable, as the desk does; the move must still be possible."""
         to = State.APPROVED if answer is Answer.APPROVE else State.DENIED
         move = Move(request, self.states[request], to)
-        body = {"approver": "bo", "answer": answer.value}
+        body: dict[str, JSON] = {"approver": "bo", "answer": answer.value}
+        if max_rows is not None:
+            body["max_rows"] = max_rows
         receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
         self.states[request] = move.to
         return Decided(request, answer, "bo", reason, max_rows, receipt)

@@ -134,7 +134,7 @@ def test_an_approved_block_is_committed_by_the_client(served: Served, database: 
         robot.join()
         with served.behind(database) as behind:
             assert behind.execute("SELECT count(*) FROM orders").fetchone() == (100,)
-        request = served.entries()[-1]["request"]
+        request = [entry for entry in served.entries() if entry["type"] == "executed"][-1]["request"]
         connection.commit()
     assert served.outcome(request)["result"] == "committed"
     with served.behind(database) as behind:

@@ -45,7 +45,6 @@ SELECTS = [
     "SELECT * FROM nosuch",
     "selct 1",
     "",
-    "SELECT id === 3 FROM orders WHERE id < 3",
     "SELECT $$DROP TABLE orders$$, E'\\'; DELETE FROM orders; --'",
     "SELECT repeat('x', 100000)",
 ]

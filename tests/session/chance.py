@@ -240,12 +240,13 @@ class _Stage:
     def _leave(self) -> None:
         self._client = b""
         self.found.troubled = True
+        self.found.order.append(("left", None))
         self.happen(events.ClientGone())
 
     def _lose_server(self) -> None:
         """The server goes; what it had heard it may have done, or not, and its answers may have come, or not."""
         assert self._chance is not None
-        if self._chance.random() < 0.5:
+        if self._chance.random() < 0.5 and not self._server_gone:
             self._answers += self.play.server.hear(self._heard)
         if self._chance.random() < 0.5 and self._answers:
             self.happen(events.UpstreamBytes(self._answers))
