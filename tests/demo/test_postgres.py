@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,21 @@ def test_root_copies_programs_that_the_servers_account_cannot_reach(postgres: Em
     (closed / libraries.name).symlink_to(libraries)
     with EmbeddedPostgres(bin_dir=closed / package.name / prefix.name / "bin") as server:
         assert answers(server.dsn("postgres"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lends the server another account")
+def test_root_looks_for_another_place_if_the_servers_account_cannot_reach_the_temporary_folder(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    (closed / "tmp").mkdir(parents=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(closed / "tmp"))
+    with EmbeddedPostgres(bin_dir=postgres.bin_dir) as server:
+        assert answers(server.dsn("postgres"))
+        directory = Path(str(value(server.dsn("postgres"), "SHOW data_directory"))).parent
+        assert not directory.is_relative_to(closed)
+    assert list((closed / "tmp").iterdir()) == []
 
 
 def test_a_setting_that_postgresql_refuses_is_quoted_in_the_error() -> None:

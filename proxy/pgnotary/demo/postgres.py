@@ -324,8 +324,9 @@ def _new_directory(account: pwd.struct_passwd | None) -> Path:
         directory = Path(tempfile.mkdtemp(prefix="pgnotary-postgres-", dir=parent))
         _give(directory, account)
         try:
-            _run_as(account, ["/bin/sh", "-c", ":"], cwd=directory, timeout_s=10)
-        except PermissionError:
+            # By its whole name: the change to `cwd` is made before the change of user, and proves nothing.
+            _run_as(account, ["/bin/sh", "-c", 'cd "$0"', str(directory)], cwd=Path("/"), timeout_s=10)
+        except subprocess.CalledProcessError:
             directory.rmdir()
         else:
             return directory
