@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
-from pgnotary.demo.postgres import find_psql
+from pgnotary.demo.postgres import find_bin_dir, find_psql
 from pgnotary.errors import (
     ClientProtocolError,
     ConfigError,
@@ -149,7 +149,7 @@ async def door() -> AsyncIterator[Door]:
 
 async def psql(at: Door, password: str, *arguments: str, **environment: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
-        str(find_psql()),
+        str(find_psql(find_bin_dir())),
         "-XAtw",
         *arguments,
         at.conninfo(),

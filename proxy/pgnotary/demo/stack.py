@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pgnotary.demo.postgres import EmbeddedPostgres, find_psql
+from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import PgnotaryError
 from pgnotary.setup import add_user, make_approver, make_folder
 
@@ -43,6 +43,7 @@ class Stack:
     folder: Path
     config: Path
     approver_key: Path
+    psql_program: Path
     host: str
     port: int
     user: str
@@ -54,7 +55,7 @@ class Stack:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"PGPASSWORD": self.password, "PGCLIENTENCODING": "UTF8"}
         where = ["-h", self.host, "-p", str(self.port), "-U", self.user, "-d", self.database]
-        return [str(find_psql()), "-X", *where, *arguments], environment
+        return [str(self.psql_program), "-X", *where, *arguments], environment
 
     def pgnotary(self, *arguments: str) -> list[str]:
         """Return the command line of one `pgnotary` command, as an approver or an auditor would run it."""
@@ -98,7 +99,7 @@ def _configure(folder: Path, server: EmbeddedPostgres, password: str, port: int)
     user_password = secrets.token_urlsafe(9)
     add_user(config, "eva", _ROLE, user_password)
     key = make_approver(folder, "bo")
-    return Stack(folder, config, key, host, port, "eva", user_password, _DATABASE)
+    return Stack(folder, config, key, server.psql, host, port, "eva", user_password, _DATABASE)
 
 
 @contextlib.contextmanager
