@@ -1,33 +1,37 @@
 """If it cannot be recorded it is not forwarded: a full disk, a file that cannot be written, and the way back."""
 
 import os
-import tempfile
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from tests.flow.served import Served, until
+from tests.unprivileged import NOBODY, reachable_folder
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
-NOBODY = 65534
+
+def _refusal(connection: psycopg.Connection[object], statement: str) -> str:
+    """Return what the client is told while the ledger is down, or ""."""
+    try:
+        connection.execute(statement.encode())
+    except psycopg.errors.IoError as error:  # 58030
+        return str(error)
+    return ""
 
 
 def _refused(connection: psycopg.Connection[object], statement: str) -> bool:
-    try:
-        connection.execute(statement.encode())
-    except psycopg.errors.IoError:  # 58030
-        return True
-    return False
+    return bool(_refusal(connection, statement))
 
 
 @pytest.fixture
 def unprivileged(postgres: EmbeddedPostgres) -> Iterator[Served]:
     """A proxy under a user that file modes apply to, in a folder that this user can reach."""
-    with tempfile.TemporaryDirectory(dir="/tmp" if os.geteuid() == 0 else None) as folder:
-        Path(folder).chmod(0o755)
-        served = Served(postgres, Path(folder) / "pgnotary", hold_s=60)
+    with reachable_folder() as folder:
+        folder.chmod(0o755)
+        served = Served(postgres, folder / "pgnotary", hold_s=60)
         if os.geteuid() == 0:
             served.give_to(NOBODY)
         with served:
@@ -86,6 +90,8 @@ def test_a_ledger_that_cannot_be_written_stops_all_and_recovers(unprivileged: Se
         for path in files:
             path.chmod(0o444)
         unprivileged.folder.chmod(0o555)
+        # Only then: a probe that had the file open before its mode changed would find it whole.
+        until(lambda: re.search("SQLITE_(READONLY|CANTOPEN)", _refusal(connection, "SELECT 1")), "the new fault")
         unprivileged.limit_files(None)
         assert _refused(connection, "SELECT 1")
         assert _refused(connection, "DELETE FROM orders")

@@ -7,11 +7,9 @@ import asyncio
 import itertools
 import os
 import resource
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import aiosqlite
 import pytest
 from tests.check import check_ledger
 from tests.store.ledgers import LEDGER, SEED, VKEY, held, noon, note, one, opened
+from tests.unprivileged import NOBODY, become_nobody, reachable_folder
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved
 from pgnotary.request.life import State
@@ -236,11 +235,10 @@ def permit(path: Path, file: int, folder: int) -> None:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that an unprivileged child owns: who is root is stopped by no permission."""
-    folder = tempfile.mkdtemp()
-    if os.getuid() == 0:
-        os.chown(folder, 65534, 65534)
-    yield Path(folder)
-    shutil.rmtree(folder)
+    with reachable_folder() as folder:
+        if os.getuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        yield folder
 
 
 @pytest.mark.parametrize("story", [without_room, with_room_for_a_part, without_permission])
@@ -252,7 +250,5 @@ def test_the_ledger_is_unavailable_and_recovers(folder: Path, story: Callable[..
 
 
 if __name__ == "__main__":
-    if os.getuid() == 0:
-        os.setgid(65534)
-        os.setuid(65534)
+    become_nobody()
     asyncio.run(globals()[sys.argv[1]](Path(sys.argv[2])))

@@ -1,16 +1,15 @@
 """What auditors read, from a ledger that is being written, closed, on a read-only medium, or spoiled."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.store.ledgers import VKEY, edited, held, note, one, opened, step
+from tests.unprivileged import become_nobody, reachable_folder
 
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.checkpoint import verify
@@ -252,10 +251,8 @@ def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp())
-    yield folder
-    folder.chmod(0o700)
-    shutil.rmtree(folder)
+    with reachable_folder() as folder:
+        yield folder
 
 
 def read_by_another(path: Path) -> str:
@@ -292,9 +289,7 @@ def test_a_file_that_may_not_be_read_is_named(closed: Path, folder: Path) -> Non
 
 
 if __name__ == "__main__":
-    if os.getuid() == 0:
-        os.setgid(65534)
-        os.setuid(65534)
+    become_nobody()
     try:
         with SqliteReader(sys.argv[1]) as reader:
             print(types(reader.entries()))
