@@ -288,7 +288,7 @@ class ScriptedServer:
             return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
         if "pg_current_xact_id()" in text:
             self._xid += 1
-            return _COLUMNS + row(str(self._xid)) + command("SELECT 1")
+            return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")
         if "current_user, session_user" in text:
             return _COLUMNS + row("app_rw", "app_rw", '"$user", public', "0", "0", "0") + command("SELECT 1")
         if word == "EXPLAIN":

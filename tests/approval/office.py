@@ -19,7 +19,7 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.errors import DecisionRefused, LedgerUnavailable, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON, timestamp
-from pgnotary.ledger.entries import FIRST_PREV, Draft, EntryType, Position, Receipt, encode_entry, parse_entry
+from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import decision as decisions
@@ -148,6 +148,9 @@ class MemoryLedger:
 
     async def state(self, request: str) -> State | None:
         return self.states[request][0] if request in self.states else None
+
+    async def entries_of(self, request: str) -> list[Entry]:
+        return [entry for entry in map(parse_entry, self.raws) if entry.request == request]
 
     async def open_requests(self) -> list[tuple[str, State, bytes]]:
         return [(name, state, leaf) for name, (state, leaf) in self.states.items() if state not in FINAL]

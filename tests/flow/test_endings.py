@@ -142,7 +142,7 @@ def test_kill_9_orphans_what_was_held_at_the_next_start(own_proxy: Served, datab
     _untouched(own_proxy, database)
 
 
-def test_kill_9_while_an_approved_statement_runs_changes_nothing_and_says_unknown(
+def test_kill_9_while_an_approved_statement_runs_changes_nothing_and_is_resolved(
     own_proxy: Served, database: str
 ) -> None:
     with own_proxy.open_psql(database, "-c", "DELETE FROM orders WHERE pg_sleep(0.2) IS NOT NULL") as psql:
@@ -151,7 +151,8 @@ def test_kill_9_while_an_approved_statement_runs_changes_nothing_and_says_unknow
         own_proxy.stop(signal.SIGKILL)
         psql.communicate(timeout=20)
     own_proxy.start()
-    assert own_proxy.outcome(paper.id)["result"] == "unknown"
+    until(lambda: own_proxy.outcome(paper.id)["result"] == "resolved", "the server's word")
+    assert own_proxy.outcome(paper.id)["fate"] == "rolled-back"
     with own_proxy.behind(database) as connection:
         running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DELETE FROM orders%' AND state = 'active'"
         until(lambda: connection.execute(running).fetchone() == (0,), "the server to notice")
@@ -170,7 +171,9 @@ def test_the_backend_terminated_during_a_hold_withdraws_it(served: Served, datab
     _untouched(served, database)
 
 
-def test_the_backend_terminated_while_an_approved_statement_runs_is_unknown(served: Served, database: str) -> None:
+def test_the_backend_terminated_while_an_approved_statement_runs_is_unknown_and_then_resolved(
+    served: Served, database: str
+) -> None:
     with served.open_psql(
         database, "-v", "VERBOSITY=verbose", "-c", "DELETE FROM orders WHERE pg_sleep(0.2) IS NOT NULL"
     ) as psql:
@@ -180,7 +183,8 @@ def test_the_backend_terminated_while_an_approved_statement_runs_is_unknown(serv
             connection.execute("SELECT pg_terminate_backend(%s)", [paper.context.upstream_pid])
         printed, _ = psql.communicate(timeout=20)
     assert "08007" in printed
-    assert served.outcome(paper.id)["result"] == "unknown"
+    until(lambda: served.outcome(paper.id)["result"] == "resolved", "the server's word")
+    assert [entry["body"].get("fate") for entry in served.life(paper.id)[-2:]] == [None, "rolled-back"]
     _untouched(served, database)
 
 

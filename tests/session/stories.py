@@ -2,10 +2,23 @@
 
 from tests.play import Play, approve, until
 
-__all__ = ["DELETE", "XID", "full", "held", "in_a_block", "ran_in_a_block", "runs_by_itself", "worked_by_hand"]
+from pgnotary.session.execute import TIMELINE
+
+__all__ = [
+    "DELETE",
+    "GIVES_XID",
+    "XID",
+    "full",
+    "held",
+    "in_a_block",
+    "ran_in_a_block",
+    "runs_by_itself",
+    "worked_by_hand",
+]
 
 DELETE = "delete from t where id < 6"
-XID = "SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
+GIVES_XID = f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}"
+XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}"
 
 
 def held(play: Play, text: str = DELETE, request: str = "R-1") -> Play:

@@ -19,7 +19,16 @@ from tests.play import (
     server,
     until,
 )
-from tests.session.stories import DELETE, XID, held, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
+from tests.session.stories import (
+    DELETE,
+    GIVES_XID,
+    XID,
+    held,
+    in_a_block,
+    ran_in_a_block,
+    runs_by_itself,
+    worked_by_hand,
+)
 
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
@@ -55,6 +64,7 @@ def test_the_record_is_one_step_ahead_and_the_client_one_step_behind(play: Play)
     play >> durable << "client DELETE 5" << "client ready I"
     assert play.ledger.body("intent") == {
         "xid": "771",
+        "timeline": "00000001",
         "upstream_pid": 4711,
         "system_identifier": "7400000000000000001",
         "where": "wrapped",
@@ -138,7 +148,7 @@ def test_more_rows_than_were_approved_fail_the_block(play: Play) -> None:
 
 
 def test_a_transaction_that_cannot_be_opened_makes_the_approval_void(play: Play) -> None:
-    play.server.on("SELECT pg_catalog.pg_current_xact_id()", error("25006", "cannot assign TransactionIds"))
+    play.server.on(GIVES_XID, error("25006", "cannot assign TransactionIds"))
     held(play) >> approve() << APPROVED << BEGIN << "upstream ROLLBACK" << "record void"
     play << "client ERROR 55000 no read-write transaction could be opened..." << "client ready I"
     assert play.ledger.life("R-1")[-1] == "void"
@@ -150,7 +160,7 @@ def test_a_transaction_that_cannot_be_opened_at_all_makes_the_approval_void(play
 
 
 def test_a_block_that_cannot_go_on_makes_the_approval_void(play: Play) -> None:
-    play.server.on("SELECT pg_catalog.pg_current_xact_id()", error("25006", "cannot assign TransactionIds"))
+    play.server.on(GIVES_XID, error("25006", "cannot assign TransactionIds"))
     held(in_a_block(play)) >> approve() << APPROVED << f"upstream {XID}" << "record void"
     play << "client ERROR 55000..." << "client ready E"
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.play import judge, message
 from tests.session.chance import Improvised, improvise
+from tests.session.stories import XID
 
 from pgnotary.judge.policy import Action
 from pgnotary.ledger.entries import Entry
@@ -70,7 +71,6 @@ VERDICTS = st.lists(
 CHANCE = st.integers(0, 2**32).map(Random)
 
 LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
-XID = "SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
 LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"

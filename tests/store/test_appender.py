@@ -10,7 +10,7 @@ from tests.check import check_ledger
 from tests.store.ledgers import NOON, VKEY, note, opened
 
 from pgnotary.errors import LedgerUnavailable, NotCanonical, RequestMoved
-from pgnotary.ledger.entries import Draft, EntryType, Position, Receipt, encode_entry, parse_entry
+from pgnotary.ledger.entries import Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.request.life import Move, State
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
@@ -56,6 +56,9 @@ class Memory:
 
     async def state(self, request: str) -> State | None:
         return None
+
+    async def entries_of(self, request: str) -> list[Entry]:
+        return []
 
     async def open_requests(self) -> list[tuple[str, State, bytes]]:
         return []

@@ -116,8 +116,9 @@ def test_an_unknown_outcome_may_be_resolved_later() -> None:
     ledger = asked()
     ledger.decide("R-1")
     ledger.run("R-1", result="unknown")
-    ledger.step(EntryType.OUTCOME, "R-1", result="resolved", why="committed", xid="771")
-    assert verified(ledger).unknown == ()
+    ledger.step(EntryType.OUTCOME, "R-1", result="resolved", fate="committed", xid="771")
+    found = verified(ledger)
+    assert (found.unknown, found.committed) == ((), 1)
 
 
 def test_endings_of_the_clients_transaction_stand_between_execution_and_outcome() -> None:

@@ -99,6 +99,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "decision_reason": decision.reason if decision else None,
         "max_rows": decision.max_rows if decision else None,
         "ended_at": timestamp(story.ended_at) if story.ended_at else None,
+        "fate": (outcome.fate or None) if outcome else None,
         "rows": story.rows,
         "sqlstate": (outcome.sqlstate or None) if outcome else None,
         "xid": story.xid or None,

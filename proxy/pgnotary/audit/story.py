@@ -91,6 +91,8 @@ class Outcome:
     """How it ended in the database."""
 
     result: str
+    fate: str
+    """Of a resolved one: what the server says that became of its transaction; else empty."""
     rows: int | None
     sqlstate: str
     why: str
@@ -274,6 +276,7 @@ def _ended(story: Story, entry: Entry, opened: Opened) -> Story:
     result = text(body, "result")
     outcome = Outcome(
         result=result,
+        fate=text(body, "fate"),
         rows=number(body, "rows"),
         sqlstate=text(body, "sqlstate"),
         why=text(body, "why"),

@@ -130,6 +130,7 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
     body = entry.body
     rows = number(body, "rows")
     parts = [
+        text(body, "fate"),
         "" if rows is None else row_count(rows),
         f"SQLSTATE {text(body, 'sqlstate')}" if text(body, "sqlstate") else "",
         text(body, "why"),

@@ -104,6 +104,9 @@ def outcome_words(story: Story) -> str:
             return "approved, not sent yet"
         case State.INTENT:
             return "sent, no answer yet"
+        case State.RESOLVED if outcome:
+            rows = f", {row_count(story.rows)}" if outcome.fate == State.COMMITTED else ""
+            return f"{outcome.fate}{rows} (resolved: {outcome.why})"
         case State.FAILED | State.ROLLED_BACK | State.UNKNOWN | State.RESOLVED:
             reasons = [each for each in (outcome.sqlstate, outcome.why) if each] if outcome else []
             return f"{story.state}{': ' * bool(reasons)}{', '.join(reasons)}"

@@ -24,6 +24,7 @@ from pgnotary.request.roster import Roster
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recover
+from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
@@ -54,13 +55,22 @@ async def _serve(config: Config) -> None:
     roster = config.roster()
     async with _ledger(config, roster) as (store, appender):
         desk = Desk(appender, lambda: roster, _now)
+        resolver = Resolver(store, appender, asking(config))
+        for witness in (desk.witness, resolver.witness):
+            appender.follow(witness)
         numbers = itertools.count(await store.last_request_number() + 1)
         proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")
         stop = _stop_signal()
-        async with ApprovalApi(desk, store, roster, config.socket), proxy.listening() as address:
-            click.echo(f"pgnotary listens at {address.host}:{address.port}, approvals at {config.socket}", err=True)
-            await stop.wait()
-            click.echo("pgnotary stops", err=True)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(resolver.run(), name="resolver")
+            try:
+                async with ApprovalApi(desk, store, roster, config.socket), proxy.listening() as address:
+                    where = f"{address.host}:{address.port}"
+                    click.echo(f"pgnotary listens at {where}, approvals at {config.socket}", err=True)
+                    await stop.wait()
+                    click.echo("pgnotary stops", err=True)
+            finally:
+                resolver.stop()
 
 
 @contextlib.asynccontextmanager

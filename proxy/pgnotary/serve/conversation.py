@@ -111,7 +111,6 @@ class Conversation:
         except PgnotaryError as error:
             self.feed(events.RecordFailed(error))
         else:
-            self._desk.witness(receipts)
             self.feed(events.Recorded(tuple(receipts)))
 
     async def _note(self, drafts: Sequence[Draft]) -> None:

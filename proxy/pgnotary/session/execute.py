@@ -6,6 +6,7 @@ answer. In the client's own block the last three belong to its COMMIT or ROLLBAC
 """
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
@@ -24,9 +25,24 @@ from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, 
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic, query, rows_of
 
-__all__ = ["execute", "void"]
+__all__ = ["TIMELINE", "execute", "void"]
 
-_DURABLE_AND_XID = b"SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id()"
+# Which history of the cluster this is: a promoted standby gives the same ids to other transactions.
+TIMELINE = (
+    "CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE "
+    "pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
+)
+_DURABLE_AND_XID = f"SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Transaction:
+    """Where the statement runs."""
+
+    xid: str
+    """The server's decimal text."""
+    timeline: str
+    """Eight hexadecimal digits."""
 
 
 class _NotRun(StatementError):
@@ -40,7 +56,7 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
     wrapped = state.status == IDLE
     bracket = bool(statement.parts[0].control)
     try:
-        xid = yield from _open(state, statement, wrapped=wrapped)
+        transaction = yield from _open(state, statement, wrapped=wrapped)
     except _NotRun as error:
         yield from void(state, decided, str(error))
         yield from refuse(state, error, decided.request)
@@ -52,11 +68,12 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         yield from void(state, decided, "the client has gone")
         return
     try:
-        leaf = yield from _intend(state, decided, xid, wrapped=wrapped)
+        leaf = yield from _intend(state, decided, transaction, wrapped=wrapped)
     except LedgerUnavailable as error:
         yield from _undo(state, wrapped=wrapped)
         yield from refuse(state, error, decided.request)
         return
+    xid = transaction.xid
     run = _Run(state, decided, xid, leaf, wrapped=wrapped)
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
@@ -94,15 +111,16 @@ def void(state: SessionState, decided: Decided, why: str) -> Flow:
         return  # It stays approved and cannot run: only this session could have run it.
 
 
-def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Generator[Step, Any, str]:
-    """Open the transaction that the statement runs in and return its xid, as the server's decimal text."""
+def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Generator[Step, Any, _Transaction]:
+    """Open the transaction that the statement runs in."""
     begin = _beginning(state, statement.parts[0], statement) if wrapped else b""
     answer = yield from ask(query(begin + _DURABLE_AND_XID))
-    if answer.error is not None or not answer.rows or answer.rows[0][0] is None or state.status != IN_BLOCK:
-        if wrapped and state.status != IDLE:
-            yield from ask(query(b"ROLLBACK"))
-        raise _NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
-    return answer.rows[0][0]
+    match answer.rows:
+        case [(str(xid), str(timeline))] if answer.error is None and state.status == IN_BLOCK:
+            return _Transaction(xid, timeline)
+    if wrapped and state.status != IDLE:
+        yield from ask(query(b"ROLLBACK"))
+    raise _NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
 
 
 def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
@@ -112,9 +130,12 @@ def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
     return begin + (b"; SET TRANSACTION READ WRITE; " if writable else b"; ")
 
 
-def _intend(state: SessionState, decided: Decided, xid: str, *, wrapped: bool) -> Generator[Step, Any, bytes]:
+def _intend(
+    state: SessionState, decided: Decided, transaction: _Transaction, *, wrapped: bool
+) -> Generator[Step, Any, bytes]:
     body: dict[str, JSON] = {
-        "xid": xid,
+        "xid": transaction.xid,
+        "timeline": transaction.timeline,
         "upstream_pid": state.who.upstream_pid,
         "system_identifier": state.who.system_identifier,
         "where": "wrapped" if wrapped else "block",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pgnotary.ledger.entries import Draft, Receipt
+from pgnotary.ledger.entries import Draft, Entry, Receipt
 from pgnotary.request.life import Move, State
 
 __all__ = ["Append", "Head", "LedgerReader", "Store", "StoredEntry"]
@@ -60,6 +60,10 @@ class Store(Protocol):
 
     async def open_requests(self) -> list[tuple[str, State, bytes]]:
         """Return all requests that are not in a final state, with the leaf of their last entry."""
+        ...
+
+    async def entries_of(self, request: str) -> list[Entry]:
+        """Return all entries about a request, rejected decisions included, in order."""
         ...
 
     async def last_request_number(self) -> int:

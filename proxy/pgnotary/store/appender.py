@@ -8,7 +8,7 @@ recorded must not be forwarded, and a client is told so rather than left waiting
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self, TypeAlias
 
 from pgnotary.errors import LedgerUnavailable
@@ -41,6 +41,7 @@ class Appender:
         self._open = False
         self._down: LedgerUnavailable | None = None
         self._watchers: list[Callable[[LedgerUnavailable | None], None]] = []
+        self._followers: list[Callable[[Sequence[Receipt]], None]] = []
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -63,6 +64,10 @@ class Appender:
     def watch(self, callback: Callable[[LedgerUnavailable | None], None]) -> None:
         """Call `callback` whenever `down` changes, with its new value; it must not raise."""
         self._watchers.append(callback)
+
+    def follow(self, callback: Callable[[Sequence[Receipt]], None]) -> None:
+        """Call `callback` with each group of entries once it is durable, before its caller hears; it must not raise."""
+        self._followers.append(callback)
 
     async def append(self, *appends: Append) -> list[Receipt]:
         """Append one group and return its receipts in order once its entries are durable.
@@ -115,6 +120,9 @@ class Appender:
             return
         for result in results:
             _, future = self._waiting.popleft()
+            if not isinstance(result, Exception):
+                for callback in self._followers:
+                    callback(result)
             if future.cancelled():
                 continue
             if isinstance(result, Exception):

@@ -34,7 +34,7 @@ from nacl.signing import SigningKey
 from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
-from pgnotary.ledger.entries import FIRST_PREV, EntryType, Receipt, parse_entry
+from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
 from pgnotary.ledger.seals import SALT_BYTES
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
@@ -190,6 +190,12 @@ class SqliteStore:
         async with self._connection() as (db, _):
             rows = await db.execute_fetchall("SELECT request, state, leaf FROM request_state ORDER BY rowid")
         return [(request, State(state), leaf) for request, state, leaf in rows if state not in FINAL]
+
+    async def entries_of(self, request: str) -> list[Entry]:
+        """See `Store.entries_of`."""
+        async with self._connection() as (db, _):
+            rows = await db.execute_fetchall("SELECT raw FROM entry WHERE request = ? ORDER BY seq", (request,))
+        return [parse_entry(raw) for (raw,) in rows]
 
     async def last_request_number(self) -> int:
         """See `Store.last_request_number`."""

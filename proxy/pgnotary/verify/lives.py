@@ -33,6 +33,7 @@ _ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIE
 _RESULTS = {
     state.value: state for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED)
 }
+_FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
 
 
 @dataclass(slots=True)
@@ -181,7 +182,7 @@ class Lives:
                 self._intend(entry, life)
             case EntryType.EXECUTED:
                 life.executed_rows = _number(entry, "rows")
-            case EntryType.OUTCOME if entry.body.get("result") == State.COMMITTED.value:
+            case EntryType.OUTCOME if State.COMMITTED.value in (entry.body.get("result"), entry.body.get("fate")):
                 self._commit(entry, life)
             case _:
                 pass
@@ -255,7 +256,9 @@ def _target(entry: Entry) -> State | None:
     if entry.type is EntryType.DECISION:
         return _ANSWERS.get(str(entry.body.get("answer")))
     if entry.type is EntryType.OUTCOME:
-        return _RESULTS.get(str(entry.body.get("result")))
+        result = _RESULTS.get(str(entry.body.get("result")))
+        # What is resolved says how; nothing else does.
+        return result if entry.body.get("fate") in (_FATES if result is State.RESOLVED else (None,)) else None
     return _MOVES_TO.get(entry.type) or _STAYS_IN[entry.type]
 
 

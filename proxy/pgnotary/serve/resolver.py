@@ -1,0 +1,216 @@
+"""What became of a statement whose outcome is `unknown`: PostgreSQL itself is asked, until it knows.
+
+Requests in that state enter, those that a crash left as well as those whose server was lost while they ran; for each an
+`outcome` entry leaves, `resolved`, with the fate of its transaction as pg_xact_status() tells it. It is asked as the
+role that ran the statement, of the same cluster on the same timeline: a restored or promoted copy may have given the
+transaction's id to another one. What cannot be told stays `unknown` and is asked again.
+
+Sources: PostgreSQL 18, "Transaction ID and Snapshot Information Functions", "Backup Control Functions" (the first eight
+digits of a WAL file's name are its timeline).
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from pgnotary.config import Config
+from pgnotary.errors import ConfigError, LedgerUnavailable, RequestMoved
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, Entry, EntryType, Receipt
+from pgnotary.request.life import Move, State
+from pgnotary.session.execute import TIMELINE
+from pgnotary.store import Append, Store
+from pgnotary.store.appender import Appender
+
+__all__ = ["Ask", "Resolver", "Sent", "Verdict", "asking"]
+
+log = logging.getLogger(__name__)
+
+_FIRST_DELAY_S = 0.1
+_LAST_DELAY_S = 10.0
+_CONNECT_TIMEOUT_S = 5
+_STATUS = "SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)"
+_CLUSTER = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+_FATES = {"committed": State.COMMITTED, "aborted": State.ROLLED_BACK}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A statement that was sent and whose outcome is unknown, as its entries tell it."""
+
+    request: str
+    session: str | None
+    leaf: bytes
+    """Of its last entry."""
+    user: str
+    """Who asked for it: their role asks again."""
+    database: str
+    xid: str
+    system_identifier: str
+    """Empty if the role may not ask for it."""
+    timeline: str
+    rows: int | None
+    """As its command tag said, if it came so far."""
+    undone: bool
+    """A ROLLBACK TO SAVEPOINT was about to be sent: of such a one the transaction's fate alone tells nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the server says of a transaction."""
+
+    fate: State | None
+    """COMMITTED or ROLLED_BACK; None if it cannot be told now."""
+    why: str
+
+
+Ask = Callable[[Sent], Awaitable[Verdict]]
+
+
+class Resolver:
+    """Settles unknown outcomes in the background from `run` until `stop`."""
+
+    def __init__(self, store: Store, appender: Appender, ask: Ask) -> None:
+        self._store = store
+        self._appender = appender
+        self._ask = ask
+        self._unknown: dict[str, None] = {}
+        """Requests to ask about, oldest first."""
+        self._news = asyncio.Event()
+        """Something became unknown, or this is the end."""
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let `run` return, once the question under way is answered or has taken too long."""
+        self._stopped = True
+        self._news.set()
+
+    def witness(self, receipts: Sequence[Receipt]) -> None:
+        """Learn from entries that became durable whose outcome is unknown."""
+        for receipt in receipts:
+            entry = receipt.entry
+            if entry.type is EntryType.OUTCOME and entry.body.get("result") == State.UNKNOWN and entry.request:
+                self._unknown[entry.request] = None
+                self._news.set()
+
+    async def run(self) -> None:
+        """Ask about all that is unknown and becomes unknown, until stopped."""
+        for request, state, _ in await self._store.open_requests():
+            if state is State.UNKNOWN:
+                self._unknown[request] = None
+        delay_s = _FIRST_DELAY_S
+        while not self._stopped:
+            self._news.clear()
+            for request in list(self._unknown):
+                if not self._stopped:
+                    await self._resolve(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s if self._unknown else None):
+                    await self._news.wait()
+                    delay_s = _FIRST_DELAY_S
+            delay_s = min(delay_s * 2, _LAST_DELAY_S)
+
+    async def _resolve(self, request: str) -> None:
+        try:
+            sent = sent_of(await self._store.entries_of(request))
+            verdict = await self._ask(sent)
+            if verdict.fate is None:
+                log.info("outcome still unknown", extra={"request": request, "why": verdict.why})
+                return
+            await self._appender.append(Append(_resolved(sent, verdict), Move(request, State.UNKNOWN, State.RESOLVED)))
+        except LedgerUnavailable as error:
+            log.info("outcome cannot be resolved now", extra={"request": request, "why": str(error)})
+            return
+        except RequestMoved:
+            pass  # Somebody else has resolved it.
+        self._unknown.pop(request, None)
+
+
+def sent_of(entries: Sequence[Entry]) -> Sent:
+    """Return what the entries of a request tell of it; raises ValueError if it was never sent."""
+    last = {entry.type: entry for entry in entries}
+    request, intent = last.get(EntryType.REQUEST), last.get(EntryType.INTENT)
+    if request is None or intent is None:
+        raise ValueError("a request that was never sent")
+    executed = last.get(EntryType.EXECUTED)
+    rows = executed.body.get("rows") if executed else None
+    ending = last.get(EntryType.ENDING)
+    life = [entry for entry in entries if entry.type is not EntryType.REJECTED]
+    return Sent(
+        request=str(request.request),
+        session=request.session,
+        leaf=life[-1].leaf,
+        user=str(request.body["user"]),
+        database=str(request.body["database"]),
+        xid=str(intent.body["xid"]),
+        system_identifier=str(intent.body["system_identifier"]),
+        timeline=str(intent.body["timeline"]),
+        rows=rows if isinstance(rows, int) else None,
+        undone=ending is not None and ending.body.get("action") == "rollback-to",
+    )
+
+
+def _resolved(sent: Sent, verdict: Verdict) -> Draft:
+    body: dict[str, JSON] = {
+        "result": State.RESOLVED.value,
+        "fate": str(verdict.fate),
+        "xid": sent.xid,
+        "why": verdict.why,
+    }
+    if sent.rows is not None and verdict.fate is State.COMMITTED:
+        body["rows"] = sent.rows
+    return Draft(EntryType.OUTCOME, body, sent.session, sent.request, sent.leaf)
+
+
+def asking(config: Config) -> Ask:
+    """Return how to ask the PostgreSQL of a configuration."""
+
+    async def ask(sent: Sent) -> Verdict:
+        try:
+            return await _ask(config, sent)
+        except (psycopg.Error, OSError, ConfigError) as error:
+            return Verdict(None, f"the server cannot be asked: {' '.join(str(error).split())}")
+
+    return ask
+
+
+async def _ask(config: Config, sent: Sent) -> Verdict:
+    user = config.user(sent.user)
+    if user is None:
+        return Verdict(None, f"user {sent.user!r} is not in the configuration any more")
+    connection = await psycopg.AsyncConnection.connect(
+        host=config.upstream.host,
+        port=config.upstream.port,
+        user=user.role,
+        password=config.password(user.role) or None,
+        dbname=sent.database,
+        application_name=f"pgnotary/resolver/{sent.request}",
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        # As the upstream leg of every session; the environment has no say in it.
+        sslmode="disable",
+        gssencmode="disable",
+        options="-c default_transaction_read_only=on -c statement_timeout=5s",
+        autocommit=True,
+    )
+    async with connection, connection.cursor() as cursor:
+        for name, question, expected in (
+            ("system identifier", _CLUSTER, sent.system_identifier),
+            ("timeline", f"SELECT {TIMELINE}", sent.timeline),
+        ):
+            if expected and (found := await _value(cursor, question)) != expected:
+                return Verdict(None, f"the server has {name} {found}, the statement was sent to {expected}")
+        status = await _value(cursor, _STATUS, sent.xid)
+    fate = _FATES.get(status)
+    if fate is State.COMMITTED and sent.undone:
+        return Verdict(None, "the transaction committed, but the statement may have been rolled back to a savepoint")
+    return Verdict(fate, f"pg_xact_status('{sent.xid}') is {status or 'not known any more'}")
+
+
+async def _value(cursor: psycopg.AsyncCursor[tuple[object, ...]], question: str, *parameters: str) -> str:
+    await cursor.execute(question.encode(), parameters or None)
+    row = await cursor.fetchone()
+    return "" if row is None or row[0] is None else str(row[0])

@@ -1,0 +1,195 @@
+"""Unknown outcomes are settled by what PostgreSQL says of the transaction, and by nothing else."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.check import check_ledger
+from tests.store.ledgers import VKEY, opened
+
+from pgnotary.config import Config, load
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.life import Move, State
+from pgnotary.serve.resolver import Resolver, Sent, Verdict, asking, sent_of
+from pgnotary.setup import add_user, make_folder
+from pgnotary.store import Append, Store
+from pgnotary.store.appender import Appender
+
+COMMITTED = Verdict(State.COMMITTED, "pg_xact_status('771') is committed")
+ABORTED = Verdict(State.ROLLED_BACK, "pg_xact_status('771') is aborted")
+RUNNING = Verdict(None, "pg_xact_status('771') is in progress")
+
+
+class Oracle:
+    """Answers in the order given; the last answer for ever."""
+
+    def __init__(self, *answers: Verdict) -> None:
+        self.answers = list(answers)
+        self.asked: list[Sent] = []
+
+    async def __call__(self, sent: Sent) -> Verdict:
+        self.asked.append(sent)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+async def sent(store: Store, appender: Appender, request: str = "R-1", *, executed: bool = True) -> None:
+    """Let a request come as far as a statement that was sent and whose server was lost."""
+    asked: dict[str, JSON] = {"user": "eva", "database": "shop"}
+    sent_: dict[str, JSON] = {"xid": "771", "timeline": "00000001", "system_identifier": "74"}
+    steps: list[tuple[EntryType, dict[str, JSON], State]] = [
+        (EntryType.REQUEST, asked, State.HELD),
+        (EntryType.DECISION, {}, State.APPROVED),
+        (EntryType.INTENT, sent_, State.INTENT),
+        (EntryType.EXECUTED, {"rows": 5}, State.EXECUTED),
+        (EntryType.OUTCOME, {"result": "unknown"}, State.UNKNOWN),
+    ]
+    if not executed:
+        del steps[3]
+    of, leaf = None, None
+    for type_, body, to in steps:
+        (receipt,) = await appender.append(Append(Draft(type_, body, "S-1", request, leaf), Move(request, of, to)))
+        of, leaf = to, receipt.leaf
+
+
+@asynccontextmanager
+async def resolving(path: Path, oracle: Oracle) -> AsyncIterator[tuple[Store, Appender]]:
+    async with opened(path) as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
+        resolver = Resolver(store, appender, oracle)
+        appender.follow(resolver.witness)
+        tasks.create_task(resolver.run())
+        yield store, appender
+        resolver.stop()
+
+
+async def resolved(store: Store, request: str = "R-1") -> dict[str, JSON]:
+    async with asyncio.timeout(10):
+        while await store.state(request) is not State.RESOLVED:
+            await asyncio.sleep(0.01)
+    return dict((await store.entries_of(request))[-1].body)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_an_outcome_that_becomes_unknown_is_resolved_as_the_server_says(tmp_path: Path, executed: bool) -> None:
+    oracle = Oracle(COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle) as (store, appender):
+        await sent(store, appender, executed=executed)
+        body = await resolved(store)
+    rows = {"rows": 5} if executed else {}
+    assert body == {"result": "resolved", "fate": "committed", "xid": "771", "why": COMMITTED.why} | rows
+    assert [(each.user, each.database, each.system_identifier, each.timeline) for each in oracle.asked] == [
+        ("eva", "shop", "74", "00000001")
+    ]
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_what_did_not_commit_has_no_rows(tmp_path: Path) -> None:
+    async with resolving(tmp_path / "ledger.db", Oracle(ABORTED)) as (store, appender):
+        await sent(store, appender)
+        body = await resolved(store)
+    assert body == {"result": "resolved", "fate": "rolled-back", "xid": "771", "why": ABORTED.why}
+
+
+async def test_what_a_former_run_left_unknown_is_resolved_by_the_next_one(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await sent(store, appender)
+        await sent(store, appender, "R-2")
+    async with resolving(tmp_path / "ledger.db", Oracle(ABORTED)) as (again, _):
+        assert {(await resolved(again, each))["fate"] for each in ("R-1", "R-2")} == {"rolled-back"}
+
+
+async def test_it_asks_again_while_the_server_does_not_know(tmp_path: Path) -> None:
+    oracle = Oracle(Verdict(None, "the server cannot be asked"), RUNNING, COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle) as (store, appender):
+        await sent(store, appender)
+        assert (await resolved(store))["fate"] == "committed"
+    assert len(oracle.asked) == 3
+
+
+async def test_what_somebody_else_has_resolved_stays_as_it_is(tmp_path: Path) -> None:
+    async with resolving(tmp_path / "ledger.db", Oracle(RUNNING, COMMITTED)) as (store, appender):
+        await sent(store, appender)
+        leaf = (await store.entries_of("R-1"))[-1].leaf
+        body: dict[str, JSON] = {"result": "resolved", "fate": "rolled-back", "why": "an operator looked"}
+        draft = Draft(EntryType.OUTCOME, body, "S-1", "R-1", leaf)
+        await appender.append(Append(draft, Move("R-1", State.UNKNOWN, State.RESOLVED)))
+        await sent(store, appender, "R-2")
+        await resolved(store, "R-2")
+        assert (await store.entries_of("R-1"))[-1].body == body
+
+
+async def test_a_rejected_decision_behind_it_is_not_its_last_entry(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await sent(store, appender)
+        entries = await store.entries_of("R-1")
+        await appender.append(Append(Draft(EntryType.REJECTED, {"why": "late"}, "S-1", "R-1", entries[0].leaf)))
+        assert sent_of(await store.entries_of("R-1")).leaf == entries[-1].leaf
+
+
+# --- against a real server ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(postgres: EmbeddedPostgres, tmp_path: Path) -> Config:
+    path = make_folder(
+        tmp_path / "pgnotary",
+        listen="127.0.0.1:0",
+        upstream=f"{postgres.host}:{postgres.port}",
+        role=postgres.superuser,
+        password=postgres.password,
+        name="tests.localhost/resolver",
+    )
+    add_user(path, "eva", postgres.superuser, "secret")
+    return load(path)
+
+
+def _statement(database: str, connection: psycopg.Connection[object]) -> Sent:
+    row = connection.execute(
+        "SELECT pg_current_xact_id()::text, (SELECT system_identifier::text FROM pg_control_system()), "
+        "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+    ).fetchone()
+    assert isinstance(row, tuple)
+    xid, system_identifier, timeline = row
+    return Sent("R-1", "S-1", bytes(32), "eva", database, xid, system_identifier, timeline, None, undone=False)
+
+
+async def test_the_server_tells_the_fate_of_a_transaction(
+    config: Config, postgres: EmbeddedPostgres, database: str
+) -> None:
+    ask = asking(config)
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        statement = _statement(database, connection)
+        found = await ask(statement)
+        assert (found.fate, found.why) == (None, f"pg_xact_status('{statement.xid}') is in progress")
+        connection.commit()
+        assert (await ask(statement)).fate is State.COMMITTED
+        statement = _statement(database, connection)
+        connection.rollback()
+        assert (await ask(statement)).fate is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"system_identifier": "1"}, "the server has system identifier"),
+        ({"timeline": "00000007"}, "the server has timeline 00000001, the statement was sent to 00000007"),
+        ({"user": "nobody"}, "user 'nobody' is not in the configuration any more"),
+        ({"database": "gone"}, 'the server cannot be asked: .* database "gone" does not exist'),
+        ({"xid": "18446744073709551615"}, "the server cannot be asked: transaction ID .* is in the future"),
+        ({"undone": True}, "the statement may have been rolled back to a savepoint"),
+    ],
+)
+async def test_what_cannot_be_told_stays_unknown(
+    config: Config, postgres: EmbeddedPostgres, database: str, change: dict[str, str], why: str
+) -> None:
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        statement = _statement(database, connection)
+    fields = {name: getattr(statement, name) for name in Sent.__slots__} | change
+    found = await asking(config)(Sent(**fields))
+    assert found.fate is None
+    assert re.search(why, found.why), found.why
