@@ -7,7 +7,7 @@ from tests.judge.texts import ATTACKS
 
 from pgnotary.errors import InvalidText
 from pgnotary.judge import second
-from pgnotary.judge.gate import MAX_JUDGED_BYTES, tokens_of
+from pgnotary.judge.gate import MAX_JUDGED_BYTES, first_word, tokens_of
 from pgnotary.judge.grammar import MAX_COMMENT_DEPTH, Unreadable
 from pgnotary.judge.reading import read
 
@@ -38,6 +38,27 @@ def test_the_raw_text_fools_the_second_reader_and_its_guard_does_not_let_it(name
             tokens_of(text)
     else:
         assert not _is_one_plain_read(second.relex(text, tokens_of(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (b"", ""),
+        (b" ;\t\n\f\r\v;COMMIT", "commit"),
+        (b"-- a\nrollback to x", "rollback"),
+        (b"-- a\rsavepoint x", "savepoint"),
+        (b"-- a", ""),
+        (b"/* /* */ begin */ End", "end"),
+        (b"/*/ begin */ abort", "abort"),
+        (b"/* never closed begin", ""),
+        (b"'begin'", ""),
+        ("\u00a0begin".encode(), ""),
+        (b"\xff begin", ""),
+        (b"pREPARE_x", "prepare_x"),
+    ],
+)
+def test_the_first_word_of_a_text_that_nobody_can_read(text: bytes, word: str) -> None:
+    assert first_word(text) == word
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.grammar import Message, Unreadable, messages, parse, scan
 from pgnotary.judge.harmless import DML_MESSAGES, QUERY_MESSAGES, doubt_of
 
@@ -27,8 +28,8 @@ def test_a_field_that_the_schema_lacks_makes_the_tree_unreadable(fields: dict[st
 
 
 def test_a_node_that_nobody_has_read_about_is_held() -> None:
-    assert doubt_of([Message("SomethingNewExpr", {})], QUERY_MESSAGES) == "has SomethingNewExpr"
-    assert doubt_of([Message("SelectStmt", {}), Message("SomethingNewExpr", {})], DML_MESSAGES)
+    assert doubt_of([Message("SomethingNewExpr", {})], QUERY_MESSAGES, BUILT_IN) == "has SomethingNewExpr"
+    assert doubt_of([Message("SelectStmt", {}), Message("SomethingNewExpr", {})], DML_MESSAGES, BUILT_IN)
 
 
 def test_what_a_plain_query_may_be_made_of_leaves_out_what_writes() -> None:
@@ -49,7 +50,7 @@ def test_what_a_plain_query_may_be_made_of_leaves_out_what_writes() -> None:
     "fields", [{}, {"funcname": []}, {"funcname": [{"String": {}}]}, {"funcname": [{"A_Star": {}}]}]
 )
 def test_a_call_without_a_name_is_held(fields: dict[str, object]) -> None:
-    assert doubt_of([Message("FuncCall", fields)], QUERY_MESSAGES)
+    assert doubt_of([Message("FuncCall", fields)], QUERY_MESSAGES, BUILT_IN)
 
 
 def test_offsets_are_bytes() -> None:

@@ -107,11 +107,11 @@ def test_a_statement_has_the_class_of_what_it_does(sql: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "written"),
     [
-        ('UPDATE "Odd".t SET a = 1', ("Odd.t",)),
+        ('UPDATE "Odd".t SET a = 1', ('"Odd".t',)),
         ("WITH x AS (DELETE FROM a RETURNING 1), y AS (INSERT INTO b VALUES (1)) UPDATE c SET d = 1", ("c", "a", "b")),
         ("MERGE INTO a.t USING s ON true WHEN MATCHED THEN DELETE", ("a.t",)),
         ("TRUNCATE a, ONLY b.c", ("a", "b.c")),
-        ('DROP TABLE a.b, "C d"', ("a.b", "C d")),
+        ('DROP TABLE a.b, "C d"', ("a.b", '"C d"')),
         ("DROP FUNCTION a.f(int), g", ("a.f", "g")),
         ("DROP TYPE a.b", ("a.b",)),
         ("DROP SCHEMA s", ("s",)),
@@ -122,6 +122,7 @@ def test_a_statement_has_the_class_of_what_it_does(sql: str, kind: str) -> None:
         ("ALTER TABLE ONLY t ADD b int", ("t",)),
         ("COPY t FROM '/x'", ("t",)),
         ("SELECT 1 FROM t", ()),
+        ('DROP TABLE "a.b", "old, at most 0 rows", "a""b"', ('"a.b"', '"old, at most 0 rows"', '"a""b"')),
     ],
 )
 def test_what_a_statement_writes_is_named(sql: str, written: tuple[str, ...]) -> None:

@@ -6,17 +6,22 @@ outside literals and comments is held, whatever it seems to say (U+2028 before `
 the server saw a second statement).
 """
 
+import re
 import unicodedata
 
 from pgnotary.errors import InvalidText
 from pgnotary.judge.grammar import Token, Unreadable, scan
 
-__all__ = ["MAX_JUDGED_BYTES", "decode", "tokens_of"]
+__all__ = ["MAX_JUDGED_BYTES", "decode", "first_word", "tokens_of"]
 
 # A longer text would stall the event loop (sqlglot: 13 ms for 32 KB); until it is parsed elsewhere it is held unread.
 MAX_JUDGED_BYTES = 16_384
 
 _PLAIN_SPACE = frozenset("\t\n\r\f ")
+# White space in scan.l; \v is one since PostgreSQL 16.
+_SPACE = frozenset((b" ", b"\t", b"\n", b"\r", b"\f", b"\v"))
+_WORD = re.compile(rb"[A-Za-z_]+")
+_COMMENT_MARK = re.compile(rb"/\*|\*/")
 _OPAQUE = frozenset({"SCONST", "USCONST", "BCONST", "XCONST", "C_COMMENT", "SQL_COMMENT"})
 
 
@@ -42,6 +47,35 @@ def tokens_of(text: bytes) -> tuple[Token, ...]:
         at = token.end
     _refuse_odd_characters(text[at:])
     return tokens
+
+
+def first_word(text: bytes) -> str:
+    """Return the first keyword or name of a text as the server's lexer would find it, in lower case; "" for others.
+
+    For texts that nobody can read: comments are skipped as scan.l does, nested ones too.
+    """
+    at = 0
+    while at < len(text):
+        if text[at : at + 1] in _SPACE or text[at : at + 1] == b";":
+            at += 1
+        elif text.startswith(b"--", at):
+            # Either of the two ends the comment.
+            at = min((end for end in (text.find(b"\n", at), text.find(b"\r", at)) if end >= 0), default=len(text))
+        elif text.startswith(b"/*", at):
+            at = _end_of_comment(text, at)
+        else:
+            break
+    word = _WORD.match(text, at)
+    return word[0].decode().lower() if word else ""
+
+
+def _end_of_comment(text: bytes, at: int) -> int:
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(text, at):
+        depth += 1 if mark[0] == b"/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(text)
 
 
 def _refuse_odd_characters(plain: bytes) -> None:

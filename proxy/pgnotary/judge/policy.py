@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pgnotary.judge.gate import first_word
 from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Part, Statement, StatementClass
 
@@ -49,6 +50,16 @@ def _profile(name: str, single_reader: Action) -> Profile:
     return Profile(name, single_reader, hashlib.sha256(rules.encode()).hexdigest())
 
 
+_CUT_FROM_BYTES = 57
+
+# What may change the session or the transaction behind our back if nobody can read the rest of it.
+_UNREAD_REFUSED = frozenset(
+    """
+    abort begin close commit deallocate declare discard end execute fetch move prepare release reset rollback savepoint
+    set start
+    """.split()
+)
+
 PROFILES = {profile.name: profile for profile in (_profile("default", Action.HOLD), _profile("strict", Action.HOLD))}
 
 
@@ -80,9 +91,14 @@ def _sentence(statement: Statement, part: Part) -> str:
 
 
 def _refusal(statement: Statement) -> Verdict | None:
+    if statement.unreadable and (word := first_word(statement.text)) in _UNREAD_REFUSED:
+        reason = f"it begins with {word.upper()}, whose effect must be known, and {statement.parts[0].doubt}"
+        return _refuse(statement.parts[0], "unreadable-control", reason)
     for part in statement.parts:
         if part.control is Control.TWO_PHASE:
             return _refuse(part, "two-phase", "two-phase commit is not carried yet")
+        if part.savepoint and (reason := _savepoint_objection(part.savepoint)):
+            return _refuse(part, "savepoint-name", reason)
         if part.setting and ruling(part.setting) is Ruling.REFUSE:
             return _refuse(
                 part,
@@ -99,6 +115,11 @@ def _refusal(statement: Statement) -> Verdict | None:
                 "outside-block",
                 "it cannot run inside a transaction block, where an approved statement runs for now",
             )
+    if any(part.node == "VariableSetStmt" for part in statement.parts) and any(part.doubt for part in statement.parts):
+        part = next(part for part in statement.parts if part.node == "VariableSetStmt")
+        if len(statement.parts) > 1 and not part.control:
+            reason = "a setting changes what is held in the same message: send it before, in a message of its own"
+            return _refuse(part, "setting-mix", reason)
     if len(statement.parts) > 1 and any(part.control for part in statement.parts) and not _is_bracketed(statement):
         part = next(part for part in statement.parts if part.control)
         return _refuse(
@@ -107,6 +128,15 @@ def _refusal(statement: Statement) -> Verdict | None:
             "transaction control may share a message with other statements only as BEGIN; ...; COMMIT",
         )
     return None
+
+
+def _savepoint_objection(name: str) -> str:
+    if name.startswith("pgnotary_"):
+        return f"savepoints whose names begin with pgnotary_ are pgnotary's own: {name}"
+    # The server cuts a name at 63 bytes of its own encoding, our grammar at 63 of UTF-8: two could become one.
+    if not name.isascii() and len(name.encode()) >= _CUT_FROM_BYTES:
+        return "a savepoint's name beyond ASCII may have no more than 56 bytes, or it could be cut in two ways"
+    return ""
 
 
 def _refuse(part: Part, rule: str, reason: str) -> Verdict:

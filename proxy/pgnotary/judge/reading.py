@@ -1,7 +1,8 @@
 """Puts gate, grammar, allow-list and second reader together: a text becomes a `Statement`.
 
-Bytes enter, a `Statement` leaves, always: what cannot be read with certainty is one part of class `unknown` with its
-doubt. Only text that is not UTF-8 raises, because the server would refuse it too. Nothing here knows policy.
+Bytes and what is known of the database's catalog enter, a `Statement` leaves, always: what cannot be read with
+certainty is one part of class `unknown` with its doubt. Only text that is not UTF-8 raises, because the server would
+refuse it too. Nothing here knows policy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,17 @@ from typing import Any
 from sqlglot import exp
 
 from pgnotary.judge import gate, grammar
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.grammar import Message, RawStatement, Token, Unreadable
-from pgnotary.judge.harmless import DML_MESSAGES, QUERY_MESSAGES, doubt_of, function_name, relation_name
+from pgnotary.judge.harmless import (
+    DML_MESSAGES,
+    QUERY_MESSAGES,
+    attributes,
+    doubt_of,
+    function_name,
+    identifier,
+    relation_name,
+)
 from pgnotary.judge.kinds import CONTROLS, explain_analyzes, kind_of, runs_only_outside_a_block
 from pgnotary.judge.second import objection
 from pgnotary.judge.settings import Ruling, read_change, ruling
@@ -28,23 +38,23 @@ _DML_ROOTS: Mapping[str, type[exp.Expression]] = {
 }
 
 
-def read(text: bytes) -> Statement:
-    """Return what `text` says; raises InvalidText if it is not UTF-8."""
+def read(text: bytes, catalog: Catalog = BUILT_IN) -> Statement:
+    """Return what `text` says in a database with that catalog; raises InvalidText if it is not UTF-8."""
     gate.decode(text)
     try:
         tokens = gate.tokens_of(text)
         statements = grammar.parse(text)
-        parts = tuple(_part(text, raw, _tokens_within(tokens, raw)) for raw in statements)
+        parts = tuple(_part(text, raw, _tokens_within(tokens, raw), catalog) for raw in statements)
     except Unreadable as doubt:
-        return Statement(text, (Part(StatementClass.UNKNOWN, "", 0, len(text), f"the text {doubt}"),))
-    return Statement(text, parts or (Part(StatementClass.EMPTY, "", 0, len(text)),))
+        return Statement(text, (Part(StatementClass.UNKNOWN, "", 0, len(text), f"the text {doubt}"),), catalog)
+    return Statement(text, parts or (Part(StatementClass.EMPTY, "", 0, len(text)),), catalog)
 
 
 def _tokens_within(tokens: Sequence[Token], raw: RawStatement) -> list[Token]:
     return [token for token in tokens if raw.start <= token.start < raw.end]
 
 
-def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
+def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], catalog: Catalog) -> Part:
     tree = list(grammar.messages(raw.node, raw.fields))
     kind = kind_of(raw.node, raw.fields, tree)
     plain = Part(
@@ -53,7 +63,9 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
         start=raw.start,
         end=raw.end,
         written=_written(tree),
-        functions=tuple(function_name(message.fields) for message in tree if message.type == "FuncCall"),
+        functions=_functions(tree),
+        countable=_is_countable(raw, tree),
+        planning_doubt=doubt_of(tree, DML_MESSAGES, catalog) if raw.node in _DML_ROOTS else "",
         outside_block_only=runs_only_outside_a_block(raw.node, raw.fields),
         wants_copy_data=_wants_copy_data(raw),
         tree=raw.fields,
@@ -66,11 +78,11 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
         case "VariableShowStmt":
             return plain
         case "SelectStmt":
-            return _query(plain, text, tokens, tree)
+            return _query(plain, text, tokens, tree, catalog)
         case "ExplainStmt":
-            return _explain(plain, text, tokens, raw.fields)
+            return _explain(plain, text, tokens, raw.fields, catalog)
         case "CopyStmt":
-            return _copy(plain, text, tokens, raw.fields, tree)
+            return _copy(plain, text, tokens, tree, catalog)
         case _:
             return _doubtful(plain, f"is {kind.value.upper()}")
 
@@ -87,19 +99,19 @@ def _second(part: Part, text: bytes, tokens: Sequence[Token], expected: type[exp
     return _doubtful(part, objected) if objected else part
 
 
-def _query(part: Part, text: bytes, tokens: Sequence[Token], tree: Sequence[Message]) -> Part:
-    if doubt := doubt_of(tree, QUERY_MESSAGES):
+def _query(part: Part, text: bytes, tokens: Sequence[Token], tree: Sequence[Message], catalog: Catalog) -> Part:
+    if doubt := doubt_of(tree, QUERY_MESSAGES, catalog):
         return _doubtful(part, doubt)
     return _second(part, text, tokens)
 
 
-def _explain(part: Part, text: bytes, tokens: Sequence[Token], fields: Mapping[str, Any]) -> Part:
+def _explain(part: Part, text: bytes, tokens: Sequence[Token], fields: Mapping[str, Any], catalog: Catalog) -> Part:
     ((root, inner),) = fields["query"].items()
     dml = _DML_ROOTS.get(root)
     analyze = explain_analyzes(fields)
     if root != "SelectStmt" and (dml is None or analyze):
         return _doubtful(part, f"is EXPLAIN{' ANALYZE' * analyze} of {kind_of(root, inner, ()).value.upper()}")
-    if doubt := doubt_of(grammar.messages(root, inner), DML_MESSAGES if dml else QUERY_MESSAGES):
+    if doubt := doubt_of(grammar.messages(root, inner), DML_MESSAGES if dml else QUERY_MESSAGES, catalog):
         return _doubtful(part, doubt)
     return _second(part, text, _after_explain(tokens), dml)
 
@@ -119,10 +131,11 @@ def _after_explain(tokens: Sequence[Token]) -> list[Token]:
     return rest
 
 
-def _copy(part: Part, text: bytes, tokens: Sequence[Token], fields: Mapping[str, Any], tree: Sequence[Message]) -> Part:
+def _copy(part: Part, text: bytes, tokens: Sequence[Token], tree: Sequence[Message], catalog: Catalog) -> Part:
+    fields = tree[0].fields
     if fields.get("is_from") or fields.get("is_program") or fields.get("filename"):
         return _doubtful(part, "is COPY from or to a file or a program, or into a relation")
-    if doubt := doubt_of(tree, QUERY_MESSAGES | {"CopyStmt", "DefElem"}):
+    if doubt := doubt_of(tree, QUERY_MESSAGES | {"CopyStmt", "DefElem"}, catalog):
         return _doubtful(part, doubt)
     if "query" not in fields:
         return part
@@ -174,6 +187,20 @@ def _setting(part: Part, fields: Mapping[str, Any]) -> Part:
             return _doubtful(part, f"changes {change.name}, which pgnotary keeps")
 
 
+def _functions(tree: Sequence[Message]) -> tuple[str, ...]:
+    """Return the names of what is called, and of what may be."""
+    calls = (function_name(message.fields) for message in tree if message.type == "FuncCall")
+    return (*calls, *(name for message in tree for name in attributes(message)))
+
+
+def _is_countable(raw: RawStatement, tree: Sequence[Message]) -> bool:
+    """Say whether the command tag counts all the rows that the statement itself changes."""
+    if raw.node == "CopyStmt":
+        return bool(raw.fields.get("is_from"))
+    # A tag counts the rows of the outermost statement; what its WITH queries change is in no tag.
+    return raw.node in _DML_ROOTS and sum(message.type in _DML_ROOTS for message in tree) == 1
+
+
 def _written(tree: Sequence[Message]) -> tuple[str, ...]:
     names: list[str] = []
     for message in tree:
@@ -195,12 +222,9 @@ def _dropped(item: Mapping[str, Any]) -> str:
     match item:
         case {"List": {"items": names}} | {"ObjectWithArgs": {"objname": names}} | {"TypeName": {"names": names}}:
             # Of a cast or a transform only the types have names.
-            spelled = (
-                _dropped(name) if "TypeName" in name else name.get("String", {}).get("sval", "") for name in names
-            )
-            return ".".join(filter(None, spelled))
+            return ".".join(filter(None, (_dropped(name) for name in names if {"TypeName", "String"} & name.keys())))
         case {"String": {"sval": str(name)}}:
-            return name
+            return identifier(name)
         case _:
             return ""
 

@@ -100,7 +100,11 @@ def ruling(change: SettingChange) -> Ruling:
         return Ruling.FREE if same else Ruling.REFUSE
     if change.name == "search_path":
         return Ruling.FREE if _keeps_builtins_first(change.values) else Ruling.HOLD
-    if change.name in _FREE or change.name.startswith("enable_") or change.name in ("", REASON):
+    if (
+        change.name in _FREE
+        or (change.name.startswith("enable_") and "." not in change.name)
+        or change.name in ("", REASON)
+    ):
         return Ruling.FREE
     return Ruling.HOLD
 

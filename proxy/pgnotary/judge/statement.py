@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.settings import SettingChange
 
 __all__ = ["Control", "Part", "Statement", "StatementClass"]
@@ -75,6 +76,11 @@ class Part:
     written: tuple[str, ...] = ()
     """Relations or objects it names as its target, as spelled."""
     functions: tuple[str, ...] = ()
+    """What it calls, or may call by selecting an attribute, as spelled."""
+    countable: bool = False
+    """Its command tag counts the rows that it changes, beside those of triggers, rules and cascades."""
+    planning_doubt: str = ""
+    """Of an INSERT, UPDATE, DELETE or MERGE: why not even planning it is known to be harmless."""
     control: Control | None = None
     read_only_block: bool = False
     """A BEGIN that asks for READ ONLY itself."""
@@ -102,6 +108,18 @@ class Statement:
 
     text: bytes
     parts: tuple[Part, ...]
+    catalog: Catalog = BUILT_IN
+    """Of the database in which it was read."""
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether nothing in it could be read with certainty."""
+        return self.parts[0].kind is StatementClass.UNKNOWN and not self.parts[0].node
+
+    @property
+    def countable(self) -> bool:
+        """Whether command tags count the rows that its doubtful parts change."""
+        return all(part.countable for part in self.parts if part.doubt)
 
     @property
     def weightiest(self) -> Part:

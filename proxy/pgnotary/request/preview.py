@@ -18,7 +18,7 @@ import postgast
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.judge.harmless import DML_MESSAGES, doubt_of
+from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.harmless_functions import HARMLESS_THOUGH_VOLATILE
 from pgnotary.judge.policy import PROFILES, Action, verdict
 from pgnotary.judge.reading import read
@@ -49,13 +49,20 @@ def questions(statement: Statement) -> Questions:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
     part = doubtful[0]
     if part.node not in _ROOTS or part.tree is None or part.kind not in _EXPLAINED:
-        return Questions(unavailable=f"{part.kind.value.upper()} is not previewed yet")
-    if doubt := doubt_of(grammar.messages(part.node, part.tree), DML_MESSAGES):
-        return Questions(unavailable=f"planning it could have effects: it {doubt}")
+        return Questions(unavailable=_not_previewed(part))
+    if part.planning_doubt:
+        return Questions(unavailable=f"planning it could have effects: it {part.planning_doubt}")
     text = statement.slice(part)
     explain = b"EXPLAIN (FORMAT JSON) " + text
-    count, why = _count(text, part)
+    count, why = _count(text, part, statement.catalog)
     return Questions(explain, count, why)
+
+
+def _not_previewed(part: Part) -> str:
+    if part.node in ("SelectStmt", "ExplainStmt") and part.kind in _EXPLAINED:
+        outer = "a query" if part.node == "SelectStmt" else "EXPLAIN ANALYZE"
+        return f"a change inside {outer} is not previewed yet"
+    return f"{part.kind.value.upper()} is not previewed yet"
 
 
 def read_estimate(answer: str) -> int | None:
@@ -76,7 +83,7 @@ def read_estimate(answer: str) -> int | None:
         return None
 
 
-def _count(text: bytes, part: Part) -> tuple[bytes, str]:
+def _count(text: bytes, part: Part, catalog: Catalog) -> tuple[bytes, str]:
     if part.node not in ("UpdateStmt", "DeleteStmt"):
         return b"", f"the rows of {part.kind.value.upper()} are estimated only"
     if sum(message.type in _ROOTS for message in grammar.messages(part.node, part.tree or {})) > 1:
@@ -94,7 +101,7 @@ def _count(text: bytes, part: Part) -> tuple[bytes, str]:
         return b"", f"no count could be built: {error}"
     if not faithful:
         return b"", "no count could be built: its WHERE cannot be written out again as it is"
-    if verdict(read(count), PROFILES["default"]).action is not Action.FORWARD:
+    if verdict(read(count, catalog), PROFILES["default"]).action is not Action.FORWARD:
         return b"", "the count built from it is not a plain read"
     if volatile := [name for name in part.functions if name.rsplit(".", 1)[-1] in HARMLESS_THOUGH_VOLATILE]:
         return count, f"{', '.join(volatile)} may answer differently when it runs"
