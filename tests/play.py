@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.policy import PROFILES, Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.statement import Statement
@@ -78,9 +79,9 @@ DOWN = LedgerUnavailable("the ledger cannot be written: disk full", hint="make r
 
 
 @cache
-def judge(text: bytes) -> tuple[Statement, Verdict]:
+def judge(text: bytes, catalog: Catalog = BUILT_IN) -> tuple[Statement, Verdict]:
     """Judge as the default profile does."""
-    statement = read(text)
+    statement = read(text, catalog)
     return statement, verdict(statement, PROFILES["default"])
 
 
@@ -153,6 +154,14 @@ class ScriptedServer:
     """The Queries that a cancel has hit."""
     cancelled: bool = False
     """A cancel hits the next Query."""
+    reason: str = ""
+    """What pgnotary.reason is."""
+    level: str = "notice"
+    """What client_min_messages is."""
+    timers: tuple[str, str, str] = ("0", "0", "0")
+    """idle_in_transaction_session_timeout, idle_session_timeout and transaction_timeout, in seconds."""
+    functions: str = "[]"
+    """The names of the database's functions, as JSON."""
     _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
     _skipping: bool = False
     _xid: int = 770
@@ -224,7 +233,7 @@ class ScriptedServer:
         if text in self.scripted:
             found = b"".join(self.scripted[text])
             if _fails(found):
-                if words[0] in ("COMMIT", "END"):
+                if words[0] in ("COMMIT", "END") and b"\0C22P05\0" not in found:  # that one never began
                     self._end("ROLLBACK", chained=False)
                 self.status = "E" if self.status == "T" else self.status
                 return found
@@ -290,7 +299,10 @@ class ScriptedServer:
             self._xid += 1
             return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")
         if "current_user, session_user" in text:
-            return _COLUMNS + row("app_rw", "app_rw", '"$user", public', "0", "0", "0") + command("SELECT 1")
+            context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
+            return _COLUMNS + row(*context, *self.timers) + command("SELECT 1")
+        if "pg_catalog.pg_proc" in text:
+            return _COLUMNS + row(self.functions, "[]") + command("SELECT 1")
         if word == "EXPLAIN":
             return _COLUMNS + row(_PLAN) + command("EXPLAIN")
         if word == "SELECT" and "count(*)" in text:
@@ -449,7 +461,19 @@ class Play:
             queue_bytes=queue_bytes,
             approvers=lambda: ("bo", "eva"),
         )
-        self.state = SessionState(identity, rules, judge, lambda: f"R-{next(numbers)}", self.now, ForwardLog(SESSION))
+        self.generation = 0
+        """Of the catalog; a session asks for it again when this grows."""
+        self.state = SessionState(
+            identity,
+            rules,
+            judge,
+            lambda: f"R-{next(numbers)}",
+            self.now,
+            ForwardLog(SESSION),
+            lambda: self.generation,
+            catalog_at=self.clock,
+            catalog_generation=0,
+        )
         self.session = session(self.state)
 
     @property

@@ -6,14 +6,26 @@ from typing import Any
 
 import pytest
 
+from pgnotary.errors import TooLarge
 from pgnotary.judge.policy import PROFILES, verdict
 from pgnotary.judge.reading import read
 from pgnotary.ledger.entries import FIRST_PREV, Draft, EntryType, Position, encode_entry
-from pgnotary.request.context import MAX_PARTS, Client, Server, request_draft
+from pgnotary.request.context import Client, Server, request_draft
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 CLIENT = Client("S-00000001", "eva", "eva@corp", "psql", "10.2.0.7:50123", "clean-up")
-SERVER = Server("shop", "7400000000000000001", 4711, "app_rw", "eva", "app, public", in_block=True, statements_before=3)
+SERVER = Server(
+    database="shop",
+    system_identifier="7400000000000000001",
+    pid=4711,
+    role="app_rw",
+    session_user="eva",
+    search_path="app, public",
+    settings={"datestyle": "ISO, MDY"},
+    prepared="",
+    in_block=True,
+    statements_before=3,
+)
 PROFILE = PROFILES["default"]
 
 
@@ -45,8 +57,13 @@ def test_everything_that_decides_what_a_statement_means_is_in_the_entry() -> Non
         "statements_before": 3,
         "bytes": 32,
         "kind": "delete",
+        "settings": {"datestyle": "ISO, MDY"},
+        "countable": True,
         "relations": ["app.orders"],
-        "parts": [{"kind": "select", "start": 0, "end": 8}, {"kind": "delete", "start": 10, "end": 32}],
+        "parts": [
+            {"kind": "select", "start": 0, "end": 8, "harmless": True},
+            {"kind": "delete", "start": 10, "end": 32, "harmless": False, "relations": ["app.orders"]},
+        ],
         "profile": "default",
         "policy": PROFILE.digest,
         "rule": "default/hold-delete",
@@ -80,28 +97,40 @@ def test_no_fact_about_the_client_is_left_out(name: str) -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(Server)])
 def test_no_fact_about_the_server_is_left_out(name: str) -> None:
     value = getattr(SERVER, name)
-    other: Any = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else "other"
-    assert draft(server=replace(SERVER, **{name: other})).body != draft().body
+    other: Any = "other"
+    if isinstance(value, int):
+        other = not value if isinstance(value, bool) else value + 1
+    elif isinstance(value, dict):
+        other = {"datestyle": "SQL, DMY"}
+    changed = draft(server=replace(SERVER, **{name: other}))
+    assert (changed.body, changed.sealed) != (draft().body, draft().sealed)
 
 
 @pytest.mark.parametrize(
     "sql",
     [
-        ";".join(["SELECT 1"] * 1_700 + ["DELETE FROM t"]),
-        "TRUNCATE " + ", ".join(f'a."{i:061}"' for i in range(240)),
-        "TRUNCATE " + ", ".join(f"t{i} " for i in range(2_000)),
+        ";".join(["SELECT 1"] * 199 + ["DELETE FROM t"]),
+        "TRUNCATE " + ", ".join(f'a."{i:061}"' for i in range(200)),
         "DROP TABLE " + ", ".join('U&"' + "\\0001" * 60 + f'{i:03}"' for i in range(52)),
         "SELECT " + ".".join(['"' + "\u00e9" * 31 + '"'] * 3) + "()",
         'SELECT "' + "\\" * 63 + '"."' + "\\" * 63 + '"()',
         "x" * 17_000,
     ],
-    ids=["many parts", "many long names", "many names", "many escapes", "a long function", "backslashes", "long"],
+    ids=["many parts", "many long names", "many escapes", "a long function", "backslashes", "long"],
 )
 def test_a_text_of_any_shape_fits_an_entry(sql: str) -> None:
     longest = replace(CLIENT, application="\x01" * 63, user="\x01" * 63, person="p" * 200)
     asked = draft(sql, longest, replace(SERVER, search_path=", ".join(["s" * 63] * 60)))
     assert len(encoded(asked)) < 65_535
-    for name in ("parts", "relations"):
-        listed = asked.body[name]
-        assert isinstance(listed, list)
-        assert len(listed) <= MAX_PARTS
+
+
+@pytest.mark.parametrize(
+    ("sql", "what"),
+    [
+        (";".join(["SELECT 1"] * 200 + ["DROP TABLE t"]), "201 statements over 1 relations"),
+        ("TRUNCATE " + ", ".join(f"t{i} " for i in range(201)), "1 statements over 201 relations"),
+    ],
+)
+def test_more_than_a_person_can_read_is_refused_and_never_cut(sql: str, what: str) -> None:
+    with pytest.raises(TooLarge, match=f"^{what} in one message: at most 200 can be approved at once"):
+        draft(sql)

@@ -283,7 +283,11 @@ def result(*values: str | None) -> bytes:
 
 KEY = backend_key_data(7, b"abcd")
 READY = ready_for_query(b"I")
-STATUS = parameter_status("default_transaction_read_only", "on") + parameter_status("in_hot_standby", "on")
+STATUS = (
+    parameter_status("server_encoding", "UTF8")
+    + parameter_status("default_transaction_read_only", "on")
+    + parameter_status("in_hot_standby", "on")
+)
 VERSION = "SHOW server_version_num"
 PID = "SELECT pg_catalog.pg_backend_pid()"
 SYSTEM = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
@@ -690,3 +694,15 @@ def test_no_bytes_break_the_dialling(junk: bytes, before: bytes) -> None:
         writer.write(before + junk)
 
     asyncio.run(refusal(hostile))
+
+
+async def test_a_database_in_another_encoding_is_refused(postgres: EmbeddedPostgres, database: str) -> None:
+    create = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0"
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(create)
+        try:
+            address = UpstreamAddress(postgres.host, postgres.port)
+            with pytest.raises(UpstreamRefused, match="the database is encoded in LATIN1: only UTF8 is carried"):
+                await dial(address, "postgres", postgres.password, "latin", {}, deadline_s=10)
+        finally:
+            connection.execute("DROP DATABASE latin WITH (FORCE)")

@@ -107,14 +107,36 @@ def test_a_commit_of_a_failed_block_has_rolled_back(play: Play) -> None:
     play << "record outcome rolled-back" << "client ROLLBACK" << "client ready I"
 
 
-def test_a_commit_that_was_itself_cancelled_settles_its_statements_once(play: Play) -> None:
+def test_a_commit_that_was_itself_cancelled_settles_nothing(play: Play) -> None:
     worked_by_hand(ran_in_a_block(in_a_block(play)), ledger=False) >> "commit" << until("upstream commit")
     play >> events.CancelRequested() << "cancel"
     play >> server(error("57014", "canceling statement due to user request"), ready("E"))
-    play << "record outcome rolled-back" << "client ERROR 57014..." << "client ready E"
+    play << "client ERROR 57014..." << "client ready E"
     play >> events.CancelDelivered()
-    play >> "rollback" << "upstream rollback"
-    play >> server(command("ROLLBACK"), ready("I")) << "client ROLLBACK" << "client ready I"
+    play >> "rollback" << "record ending rollback" << "upstream rollback"
+    play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
+    play << "client ROLLBACK" << "client ready I"
+
+
+def test_a_block_that_a_savepoint_saves_after_a_commit_that_never_began_is_committed(play: Play) -> None:
+    ran_in_a_block(in_a_block(play)) >> "savepoint a" << until("client ready T")
+    play.server.on("commit", error("22P05", "a character has no equivalent in the encoding"))
+    play >> "commit" << "record ending commit" << "upstream commit" << "client ERROR 22P05..." << "client ready E"
+    play >> "rollback to a" << "upstream rollback to a" << "client ROLLBACK" << "client ready T"
+    del play.server.scripted["commit"]
+    play >> "commit" << "record ending commit" << "upstream commit" << "record outcome committed"
+    play << "client COMMIT" << "client ready I"
+    assert play.server.committed == [DELETE]
+
+
+@pytest.mark.parametrize(("text", "tag"), [("rollback to odd", "ROLLBACK"), ("release odd", "RELEASE")])
+def test_a_savepoint_that_only_the_server_knows_ends_the_session_and_undoes_all(
+    play: Play, text: str, tag: str
+) -> None:
+    play.server.on(text, command(tag))
+    ran_in_a_block(in_a_block(play)) >> text << until("client FATAL 08006 the server broke the protocol...")
+    play << "record outcome rolled-back" << until("close")
+    assert play.server.committed == []
 
 
 def test_commit_and_chain_opens_a_block_that_knows_nothing_of_the_one_before(play: Play) -> None:

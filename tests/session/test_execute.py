@@ -30,6 +30,7 @@ from tests.session.stories import (
     worked_by_hand,
 )
 
+from pgnotary.request.life import State
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
@@ -37,6 +38,7 @@ from pgnotary.wire import messages
 BEGIN = f"upstream BEGIN; SET TRANSACTION READ WRITE; {XID}"
 NOTICE = "client NOTICE 00000 R-1 approved by bo: fine (ledger #2)"
 APPROVED = ["retire R-1", NOTICE]
+WALL = "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 LEFT = ["record session-closed", "upstream Terminate", "close"]
 UNKNOWN = "client FATAL 08007 the outcome is not known"
 DISK_FULL = "ERROR 58030 the ledger cannot be written: disk full"
@@ -175,11 +177,14 @@ def test_what_was_approved_for_a_read_only_user_runs_read_only() -> None:
 # --- several statements in one message ------------------------------------------------------------------------------
 
 
-def test_a_held_string_runs_as_one_message(play: Play) -> None:
+def test_a_held_string_runs_slice_by_slice_its_reads_behind_the_wall(play: Play) -> None:
     text = "select 1; delete from t; delete from u"
-    held(play, text) >> approve() << until("record intent") << f"upstream {text}" << "client columns" << "client row 1"
+    held(play, text) >> approve() << until("record intent")
+    play << WALL << "upstream select 1" << "upstream RELEASE SAVEPOINT pgnotary_read"
+    play << "upstream delete from t" << "upstream delete from u"
     play << "record executed" << "upstream COMMIT" << "record outcome committed"
-    play << "client SELECT 1" << "client DELETE 5" << "client DELETE 5" << "client ready I"
+    play << "client columns" << "client row 1" << "client SELECT 1"
+    play << "client DELETE 5" << "client DELETE 5" << "client ready I"
     assert play.ledger.body("executed") == {"tags": ["SELECT 1", "DELETE 5", "DELETE 5"], "took_us": 0, "rows": 10}
 
 
@@ -224,10 +229,12 @@ def test_a_held_bracket_that_asks_for_read_only_runs_read_only(play: Play) -> No
 def test_more_results_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
-    play >> answers() << "record intent" << f"upstream {text}"
+    play >> answers() << "record intent" << "upstream delete from t"
+    play >> answers() << WALL >> answers() << "upstream select 1"
     megabyte = row("x" * (1 << 20))
-    play >> server(command("DELETE 5"), message("T", b"\0\0"), *[megabyte] * 9)
-    play >> server(megabyte, command("SELECT 10"), ready("T")) << "upstream ROLLBACK"
+    play >> server(message("T", b"\0\0"), *[megabyte] * 9)
+    play >> server(megabyte, command("SELECT 10"), ready("T")) << "upstream RELEASE SAVEPOINT pgnotary_read"
+    play >> server(command("RELEASE"), ready("T")) << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 54000 R-1 rolled back: more results follow..." << "client ready I"
 
@@ -242,16 +249,62 @@ def test_more_results_of_a_bracket_than_can_be_kept_back_are_rolled_back(play: P
 def test_an_error_after_more_results_than_can_be_kept_back_is_told(play: Play) -> None:
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
-    play >> answers() << "record intent" << f"upstream {text}"
-    play >> server(command("DELETE 5"), *[row("x" * (1 << 20))] * 9, error("22012", "division by zero"), ready("E"))
+    play >> answers() << "record intent" << "upstream delete from t"
+    play >> answers() << WALL >> answers() << "upstream select 1"
+    play >> server(*[row("x" * (1 << 20))] * 9, error("22012", "division by zero"), ready("E"))
     play << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome failed"
     play << "client ERROR 22012 division by zero" << "client ready I"
 
 
-def test_settings_in_a_held_string_are_followed(play: Play) -> None:
-    held(play, "set client_min_messages = error; delete from t") >> approve() << until("client ready I")
-    assert play.state.quiet
+@pytest.mark.parametrize(
+    "text",
+    [
+        "drop table t",
+        "truncate t",
+        "do 'delete from t'",
+        "call f()",
+        "explain analyze delete from t",
+        "with gone as (delete from t returning 1) select count(*) from gone",
+        "with gone as (delete from t returning 1) delete from u",
+        "select f()",
+        "delete from t; select f()",
+        "execute p",
+    ],
+)
+def test_what_no_tag_counts_passes_no_ceiling(play: Play, text: str) -> None:
+    held(play, text) >> approve(max_rows=1_000) << until("upstream ROLLBACK") << "record outcome rolled-back"
+    play << "client ERROR 55000 R-1 rolled back: its rows cannot be counted, approved for at most 1000"
+    play << "client ready I"
+    assert play.server.committed == []
+
+
+def test_what_no_tag_counts_is_recorded_without_a_count(play: Play) -> None:
+    (
+        held(play, "with gone as (delete from t returning 1) select count(*) from gone")
+        >> approve()
+        << until("client ready I")
+    )
+    assert "rows" not in play.ledger.body("executed")
+    assert "rows" not in play.ledger.body("outcome")
+
+
+def test_rows_are_recorded_of_nothing_but_what_committed(play: Play) -> None:
+    held(play) >> approve(max_rows=4) << until("client ready I")
+    assert play.ledger.body("outcome")["result"] == "rolled-back"
+    assert "rows" not in play.ledger.body("outcome")
+
+
+UNREAD = "/**/" * 40
+
+
+def test_a_text_that_nobody_could_read_and_that_ended_the_block_leaves_everything_in_it_unknown(play: Play) -> None:
+    text = f"vacuum {UNREAD}"
+    play.server.on(text, command("COMMIT"))
+    ran_in_a_block(in_a_block(play))
+    held(play, text, "R-2") >> approve("R-2") << until("record outcome unknown")
+    play << "client FATAL 08007..." << "record outcome unknown" << until("close")
+    assert set(play.ledger.states.values()) == {State.UNKNOWN}
 
 
 # --- the client leaves, or takes it back ----------------------------------------------------------------------------

@@ -138,26 +138,8 @@ def test_a_bracket_whose_begin_fails_goes_no_further(play: Play) -> None:
     play >> "begin; select 1; commit" << "upstream begin" << "client ERROR 25001 no" << "client ready I"
 
 
-@pytest.mark.parametrize(
-    ("text", "quiet"),
-    [
-        ("set client_min_messages = warning", True),
-        ("set client_min_messages = 'ERROR'", True),
-        ("set client_min_messages = debug1", False),
-        ("set client_min_messages = nonsense", False),
-        ("set client_min_messages = error; reset client_min_messages", False),
-        ("set client_min_messages = error; reset all", False),
-        ("set statement_timeout = 1000", False),
-    ],
-)
-def test_a_setting_that_mutes_notices_is_followed_once_it_is_accepted(play: Play, text: str, quiet: bool) -> None:
-    play.server.on("set client_min_messages = nonsense", error("22023", "invalid value"))
-    play >> text << until("client ready I")
-    assert play.state.quiet is quiet
-
-
-def test_the_engineers_reason_goes_into_the_request(play: Play) -> None:
-    play >> "set pgnotary.reason = 'PAY-2210'" << until("client ready I")
+def test_the_engineers_reason_is_what_the_server_says(play: Play) -> None:
+    play.server.reason = "PAY-2210"
     held(play)
     announced = next(action for action in play.said if isinstance(action, actions.Announce))
     assert announced.request.opened["reason"][1] == b"PAY-2210"

@@ -85,7 +85,9 @@ def test_a_preview_that_fails_is_shown_as_failed(play: Play, failing: str) -> No
     held(play)
     preview = play.ledger.body("preview")
     assert "exact" not in preview
-    assert "statement timeout" in preview["why"]
+    assert preview["why"].endswith("failed with SQLSTATE 57014")
+    announced = next(action for action in play.said if isinstance(action, actions.Announce))
+    assert b"statement timeout" in announced.preview.opened["error"][1]
 
 
 def test_an_estimate_beyond_all_numbers_is_no_reason_to_fail(play: Play) -> None:
@@ -157,20 +159,10 @@ def test_a_hold_that_expires_inside_a_block_leaves_it_failed(play: Play) -> None
 
 
 def test_a_hold_ends_before_the_servers_own_idle_timer_does(play: Play) -> None:
-    play.server.on(CONTEXT_TEXT, row("app_rw", "app_rw", "public", "0", "35", "0"), command("SELECT 1"))
+    play.server.timers = ("0", "35", "0")
     held(play) >> after(29.9)
     play >> after(0.1) << "record expired" << "retire R-1"
     play << "client ERROR 57014 R-1 expired: no decision in 30 s" << "client ready I"
-
-
-CONTEXT_TEXT = (
-    "SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
-    "pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_in_transaction_session_timeout')"
-    "::pg_catalog.interval), "
-    "pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_session_timeout')::pg_catalog.interval), "
-    "pg_catalog.date_part('epoch', coalesce(pg_catalog.current_setting('transaction_timeout', true), '0')"
-    "::pg_catalog.interval)"
-)
 
 
 def test_a_reminder_comes_every_thirty_seconds(play: Play) -> None:
@@ -181,9 +173,9 @@ def test_a_reminder_comes_every_thirty_seconds(play: Play) -> None:
 
 
 def test_a_client_that_asked_for_silence_sees_no_notices(play: Play) -> None:
-    play >> "set client_min_messages = warning" << until("client ready I")
+    play.server.level = "warning"
     play >> DELETE << until("record preview") << "announce R-1"
-    play >> after(60) << "note 1"
+    play >> after(60)
     play >> approve() << "retire R-1" << "upstream BEGIN..." << until("client DELETE 5") << "client ready I"
 
 
@@ -440,11 +432,15 @@ def test_a_request_is_decided_once(play: Play) -> None:
 def test_a_string_of_several_statements_is_held_as_one(play: Play) -> None:
     text = "select 1; delete from t; delete from u"
     play >> text << LOOK << CONTEXT << "record request" << "upstream ROLLBACK" << "record preview"
-    play << "client NOTICE 00000 R-1 held for approval: DELETE on t, u, rows unknown, rule..." << "announce R-1"
+    (
+        play
+        << "client NOTICE 00000 R-1 held for approval: DELETE on t; DELETE on u, rows unknown, rule..."
+        << "announce R-1"
+    )
     assert [part["kind"] for part in play.ledger.body("request")["parts"]] == ["select", "delete", "delete"]
 
 
 def test_the_limit_of_a_hold_inside_a_block_is_that_of_open_transactions(play: Play) -> None:
-    play.server.on(CONTEXT_TEXT, row("app_rw", "app_rw", "public", "7", "0", "0"), command("SELECT 1"))
+    play.server.timers = ("7", "0", "0")
     held(in_a_block(play)) >> after(2) << "record expired"
     play << "retire R-1" << until("client ready E")

@@ -50,8 +50,6 @@ def _profile(name: str, single_reader: Action) -> Profile:
     return Profile(name, single_reader, hashlib.sha256(rules.encode()).hexdigest())
 
 
-_CUT_FROM_BYTES = 57
-
 # What may change the session or the transaction behind our back if nobody can read the rest of it.
 _UNREAD_REFUSED = frozenset(
     """
@@ -97,7 +95,8 @@ def _refusal(statement: Statement) -> Verdict | None:
     for part in statement.parts:
         if part.control is Control.TWO_PHASE:
             return _refuse(part, "two-phase", "two-phase commit is not carried yet")
-        if part.savepoint and (reason := _savepoint_objection(part.savepoint)):
+        if part.savepoint.startswith("pgnotary_"):
+            reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
             return _refuse(part, "savepoint-name", reason)
         if part.setting and ruling(part.setting) is Ruling.REFUSE:
             return _refuse(
@@ -128,15 +127,6 @@ def _refusal(statement: Statement) -> Verdict | None:
             "transaction control may share a message with other statements only as BEGIN; ...; COMMIT",
         )
     return None
-
-
-def _savepoint_objection(name: str) -> str:
-    if name.startswith("pgnotary_"):
-        return f"savepoints whose names begin with pgnotary_ are pgnotary's own: {name}"
-    # The server cuts a name at 63 bytes of its own encoding, our grammar at 63 of UTF-8: two could become one.
-    if not name.isascii() and len(name.encode()) >= _CUT_FROM_BYTES:
-        return "a savepoint's name beyond ASCII may have no more than 56 bytes, or it could be cut in two ways"
-    return ""
 
 
 def _refuse(part: Part, rule: str, reason: str) -> Verdict:

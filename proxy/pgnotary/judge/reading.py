@@ -5,7 +5,7 @@ certainty is one part of class `unknown` with its doubt. Only text that is not U
 refuse it too. Nothing here knows policy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +66,7 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], catalog: Cata
         functions=_functions(tree),
         countable=_is_countable(raw, tree),
         planning_doubt=doubt_of(tree, DML_MESSAGES, catalog) if raw.node in _DML_ROOTS else "",
+        prepared=tuple(_prepared(tree)),
         outside_block_only=runs_only_outside_a_block(raw.node, raw.fields),
         wants_copy_data=_wants_copy_data(raw),
         tree=raw.fields,
@@ -191,6 +192,14 @@ def _functions(tree: Sequence[Message]) -> tuple[str, ...]:
     """Return the names of what is called, and of what may be."""
     calls = (function_name(message.fields) for message in tree if message.type == "FuncCall")
     return (*calls, *(name for message in tree for name in attributes(message)))
+
+
+def _prepared(tree: Sequence[Message]) -> Iterator[tuple[str, bool]]:
+    for message in tree:
+        if message.type == "ExecuteStmt":
+            yield str(message.fields["name"]), False
+        elif message.type == "FetchStmt":
+            yield str(message.fields["portalname"]), True
 
 
 def _is_countable(raw: RawStatement, tree: Sequence[Message]) -> bool:

@@ -86,6 +86,8 @@ class Part:
     """A BEGIN that asks for READ ONLY itself."""
     savepoint: str = ""
     """The name in SAVEPOINT, RELEASE and ROLLBACK TO."""
+    prepared: tuple[tuple[str, bool], ...] = ()
+    """The names of what EXECUTE or FETCH runs, each with whether it is a cursor."""
     chained: bool = False
     """COMMIT or ROLLBACK AND CHAIN: another block follows at once."""
     setting: SettingChange | None = None

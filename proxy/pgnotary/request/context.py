@@ -4,11 +4,13 @@ What the session, the server and policy know enters; one `Draft` leaves. The sta
 words are sealed: the entry commits to them, approvers are shown them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pgnotary.errors import TooLarge
 from pgnotary.judge.policy import Profile, Verdict
-from pgnotary.judge.statement import Statement
+from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 
@@ -40,6 +42,10 @@ class Server:
     role: str
     session_user: str
     search_path: str
+    settings: Mapping[str, str]
+    """Name -> value of what decides how a text is read."""
+    prepared: str
+    """What the prepared statements or cursors that it names say; "" if it names none."""
     in_block: bool
     statements_before: int
     """How many statements have run in the open block."""
@@ -54,11 +60,11 @@ def request_draft(
     server: Server,
     expires_at: datetime,
 ) -> Draft:
-    """Return the `request` entry for a held statement."""
-    relations = dict.fromkeys(name for part in statement.parts if part.doubt for name in part.written)
-    parts: list[JSON] = [
-        {"kind": part.kind.value, "start": part.start, "end": part.end} for part in statement.parts[:MAX_PARTS]
-    ]
+    """Return the `request` entry for a held statement; raises TooLarge if it has more parts than a person can read."""
+    relations = list(dict.fromkeys(name for part in statement.parts if part.doubt for name in part.written))
+    if max(len(statement.parts), len(relations)) > MAX_PARTS:
+        counts = f"{len(statement.parts)} statements over {len(relations)} relations"
+        raise TooLarge(f"{counts} in one message: at most {MAX_PARTS} can be approved at once")
     body: dict[str, JSON] = {
         "user": client.user,
         "person": client.person,
@@ -74,8 +80,10 @@ def request_draft(
         "statements_before": server.statements_before,
         "bytes": len(statement.text),
         "kind": verdict.kind.value,
-        "relations": list(relations)[:MAX_PARTS],
-        "parts": parts,
+        "settings": dict(server.settings),
+        "countable": statement.countable,
+        "relations": [*relations],
+        "parts": [_part(part) for part in statement.parts],
         "profile": profile.name,
         "policy": profile.digest,
         "rule": verdict.rule,
@@ -86,4 +94,13 @@ def request_draft(
     sealed = {"statement": statement.text}
     if client.reason:
         sealed["reason"] = client.reason.encode()
+    if server.prepared:
+        sealed["prepared"] = server.prepared.encode()
     return Draft(EntryType.REQUEST, body, session=client.session, request=request, sealed=sealed)
+
+
+def _part(part: Part) -> JSON:
+    fields: dict[str, JSON] = {"kind": part.kind.value, "start": part.start, "end": part.end, "harmless": part.harmless}
+    if part.doubt and part.written:
+        fields["relations"] = [*part.written]
+    return fields

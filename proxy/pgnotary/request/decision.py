@@ -179,7 +179,8 @@ def check(decision: Decision, signature: str, request: Entry, preview: Entry, ro
     1. the signature is an SSHSIG by an Ed25519 key over exactly these bytes, in the namespace of decisions;
     2. the roster gives that key to the person the document names, for this namespace, at this time;
     3. request, preview and all repeated fields are those of the entries;
-    4. the requester is another person.
+    4. the requester is another person;
+    5. a highest row count is given only where the rows can be counted.
     """
     try:
         public = sshsig.verify(signature, decision.raw, sshsig.DECISION_NAMESPACE)  # 1
@@ -194,4 +195,6 @@ def check(decision: Decision, signature: str, request: Entry, preview: Entry, ro
             raise DecisionRefused(f"{name} is {fields[name]!r} in the document and {expected!r} in the request")
     if signer.person.casefold() == str(request.body["person"]).casefold():  # 4
         raise DecisionRefused(f"{signer.person} asked for it: somebody else must decide")
+    if decision.max_rows is not None and request.body.get("countable") is False:  # 5
+        raise DecisionRefused("a highest row count, but its rows cannot be counted: allow any number of them")
     return signer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
-from pgnotary.ledger.canonical import JSON, b64
+from pgnotary.ledger.canonical import JSON, b64, parse_timestamp
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request import decision as decisions
 from pgnotary.request.decision import Answer, Decision
@@ -149,6 +149,9 @@ class Desk:
 
     def _check(self, decision: Decision, signature: str, opened: OpenRequest) -> Signer:
         at = self._now()
+        # Not left to `check`: between here and the entry's own time it may expire, and that is no fault of anybody's.
+        if at > parse_timestamp(expires_at := str(opened.request.entry.body["expires_at"])):
+            raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
         signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
         if self._heads.get(decision.seen.size) != decision.seen.root:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")

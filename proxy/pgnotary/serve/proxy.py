@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -24,11 +24,12 @@ from pgnotary.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
+from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.roster import Roster
 from pgnotary.serve.conversation import Conversation, now
 from pgnotary.serve.desk import Desk
@@ -87,10 +88,16 @@ class Proxy:
         )
         appender.watch(self._ledger_changed)
         self._judge = lru_cache(maxsize=1_024)(self._read_and_judge)
+        self._generation = 0
+        appender.follow(self._witness)
 
-    def _read_and_judge(self, text: bytes) -> tuple[Statement, Verdict]:
-        statement = read(text)
+    def _read_and_judge(self, text: bytes, catalog: Catalog) -> tuple[Statement, Verdict]:
+        statement = read(text, catalog)
         return statement, verdict(statement, self._rules.profile)
+
+    def _witness(self, receipts: Sequence[Receipt]) -> None:
+        """Learn from entries that something signed has run: it may have made a function, so catalogs are old."""
+        self._generation += any(receipt.entry.type in (EntryType.EXECUTED, EntryType.OUTCOME) for receipt in receipts)
 
     def _ledger_changed(self, down: LedgerUnavailable | None) -> None:
         log.warning("ledger is %s", f"down: {down}" if down else "back")
@@ -211,10 +218,8 @@ class Proxy:
             read_only=greeting.read_only or upstream.parameter_status.get("in_hot_standby") == "on",
         )
         await self._appender.append(Append(_opened(who, user, upstream)))
-        state = SessionState(who, self._rules, self._judge, self._mint, now(), ForwardLog(who.session))
-        for name in ("client_min_messages", "pgnotary.reason"):
-            if name in greeting.parameters:
-                state.client_sets(name, greeting.parameters[name])
+        log = ForwardLog(who.session)
+        state = SessionState(who, self._rules, self._judge, self._mint, now(), log, lambda: self._generation)
         conversation = Conversation(Session(state), link, upstream, self._desk, self._appender)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(4))

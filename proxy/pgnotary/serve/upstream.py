@@ -177,6 +177,11 @@ class _Login:
                 f"the server at {self._address} does not report {_READ_ONLY}: PostgreSQL 14 or later is needed",
                 hint=_POOLER,
             )
+        if (encoding := self._status.get("server_encoding")) != "UTF8":
+            raise UpstreamRefused(
+                f"the database is encoded in {_clean(encoding or 'no known way')}: only UTF8 is carried",
+                hint="In another encoding the server reads names in a way that cannot be judged here.",
+            )
         version = await self._verify(pid)
         system_identifier = await self._system_identifier()
         return Upstream(self._link, pid, secret, self._status, system_identifier, self._address, version)

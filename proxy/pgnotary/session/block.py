@@ -29,6 +29,8 @@ class Block:
     statements: int = 0
     """How many statements of the client have run in it."""
     pending: list[Pending] = field(default_factory=list)
+    lost: bool = False
+    """What became of it is not known: the server ended it by itself."""
     _savepoints: list[tuple[str, int]] = field(default_factory=list)
     """Name, and how many of `pending` had run when it was set; a name may stand here more than once."""
 
@@ -45,6 +47,10 @@ class Block:
         """Return what rolling back to a savepoint undoes; empty if there is no such savepoint."""
         at = self._find(name)
         return [] if at is None else self.pending[self._savepoints[at][1] :]
+
+    def knows(self, name: str) -> bool:
+        """Say whether there is a savepoint of that name."""
+        return self._find(name) is not None
 
     def rolled_back_to(self, name: str) -> None:
         """Undo what ran since a savepoint; the savepoint itself stays."""

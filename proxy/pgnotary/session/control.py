@@ -16,7 +16,7 @@ from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import refuse
-from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
@@ -56,6 +56,7 @@ def run_control(state: SessionState, part: Part, message: bytes) -> Generator[St
         if part.control is Control.SAVEPOINT:
             state.block.savepoint(part.savepoint)
         elif part.control is Control.RELEASE:
+            _require_known(state.block, part)
             state.block.release(part.savepoint)
     return answer
 
@@ -89,11 +90,13 @@ def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any
             raise
         yield from settle(state, pending, State.UNKNOWN, why=str(lost))
         raise OutcomeUnknown("the server went away during COMMIT: whether it committed is not known") from lost
+    if answer.error is not None and state.status == FAILED:
+        # It never began (cancelled, say), so the block is still there, and a savepoint may save it.
+        state.tell(answer.kept)
+        return answer
     fate = State.COMMITTED if answer.tags == ["COMMIT"] and answer.error is None else State.ROLLED_BACK
-    # An ending that was itself cancelled leaves the block open and failed: it can only be rolled back.
     _forget(state)
-    if state.status == IDLE or part.chained:
-        state.block = Block() if state.status == IN_BLOCK else None
+    state.block = Block() if state.status == IN_BLOCK else None
     yield from settle(state, pending, fate, answer)
     state.tell(answer.kept)
     return answer
@@ -104,10 +107,17 @@ def _undo(state: SessionState, part: Part, message: bytes) -> Generator[Step, An
     yield from _announce(state, part, undone)
     answer = yield from relay(message, keep=Keep.COMPLETION if undone else Keep.NOTHING, unstoppable=True)
     if answer.error is None and state.block:
+        _require_known(state.block, part)
         state.block.rolled_back_to(part.savepoint)
         yield from settle(state, undone, State.ROLLED_BACK, why=f"rolled back to savepoint {part.savepoint}")
     state.tell(answer.kept)
     return answer
+
+
+def _require_known(block: Block, part: Part) -> None:
+    """Raise if the server knows a savepoint that we do not: what it undoes is unknown, so nothing may be committed."""
+    if not block.knows(part.savepoint):
+        raise UpstreamProtocolError("the server accepted a savepoint's name that is not one of this block's")
 
 
 def _announce(state: SessionState, part: Part, pending: Sequence[Pending]) -> Flow:
@@ -134,7 +144,8 @@ def settle(
     error = answer.error if answer else None
     try:
         for one in _certain(pending):
-            draft = outcome(state, one.request, one.leaf, fate, rows=one.rows, xid=one.xid, error=error, why=why)
+            rows = one.rows if fate is State.COMMITTED else None
+            draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=one.xid, error=error, why=why)
             yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
     except LedgerUnavailable as down:
         detail = f"What the transaction did is {fate}, but the ledger could not be written."

@@ -7,6 +7,8 @@ before it: each message is dealt with to its end before the next one is looked a
 """
 
 from collections import deque
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from pgnotary.errors import (
@@ -286,7 +288,7 @@ class Session:
                 self._run(refuse_function_call(self._state))
             case kind if kind in _EXTENDED:
                 self._skipping = True
-                self._run(refuse_extended(self._state))
+                self._run(refuse_extended(self._state, frame))
             case b"H":
                 pass
             case kind if kind in _LATE_COPY:
@@ -491,15 +493,12 @@ def _tag(frame: Frame) -> str:
     return tag
 
 
-def _joined(found: list[actions.Action]) -> list[actions.Action]:
+def _joined(found: Iterable[actions.Action]) -> list[actions.Action]:
     """Join neighbouring writes to the same side into one."""
     joined: list[actions.Action] = []
-    for action in found:
-        match joined[-1] if joined else None, action:
-            case (actions.ToClient(before), actions.ToClient(data)):
-                joined[-1] = actions.ToClient(before + data)
-            case (actions.ToUpstream(before), actions.ToUpstream(data)):
-                joined[-1] = actions.ToUpstream(before + data)
-            case _:
-                joined.append(action)
+    for kind, run in groupby(found, key=type):
+        if kind is actions.ToClient or kind is actions.ToUpstream:
+            joined.append(kind(b"".join(action.data for action in run)))
+        else:
+            joined.extend(run)
     return joined

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
+from pgnotary.judge.harmless import identifier
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
@@ -27,10 +28,18 @@ _IDLE_TIMERS = (
     b"pg_catalog.current_setting('idle_session_timeout')",
     b"coalesce(pg_catalog.current_setting('transaction_timeout', true), '0')",
 )
+# They decide what a text means: 01/02/2026 is in January or in February.
+_SETTINGS = ("datestyle", "intervalstyle", "timezone")
 _CONTEXT = query(
     b"SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
+    b"pg_catalog.current_setting('pgnotary.reason', true), pg_catalog.current_setting('client_min_messages'), "
+    + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in _SETTINGS)
+    + b", "
     + b", ".join(b"pg_catalog.date_part('epoch', %b::pg_catalog.interval)" % timer for timer in _IDLE_TIMERS)
 )
+_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_IDLE_TIMERS)
+# PostgreSQL still takes the last two, and treats them as ERROR.
+_ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
 
 
 class NotExaminable(StatementError):
@@ -40,14 +49,25 @@ class NotExaminable(StatementError):
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """The server's own error about a statement."""
+
+    sqlstate: str
+    raw: bytes
+    """The ErrorResponse as it came, position and all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examination:
     """What the server said."""
 
     server: Server
+    reason: str
+    """The engineer's words, from SET pgnotary.reason, as they stand in the session; "" if there are none."""
     hold_limit_s: float | None
     """How long a hold may last before the server's own idle timers end the session."""
-    rejection: bytes
-    """The server's ErrorResponse about the statement, if it could never run as it is; else empty."""
+    rejection: Rejection | None
+    """The server's error about the statement, if it could never run as it is."""
     several: bool
     """The server sees several statements where our readers could read none."""
 
@@ -65,16 +85,20 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
             yield from close(state)
         raise NotExaminable(f"the server refused a read-only look at the statement: {opened.error}")
     context = yield from ask(_CONTEXT)
-    if context.error is not None or len(context.rows) != 1 or len(context.rows[0]) != 6:
+    if context.error is not None or len(context.rows) != 1 or len(context.rows[0]) != _CONTEXT_VALUES:
         raise UpstreamProtocolError(f"the session's context cannot be read: {context.error}")
-    role, session_user, search_path, *idle = (value or "" for value in context.rows[0])
-    rejection, several = b"", False
+    role, session_user, search_path, reason, level, *rest = (value or "" for value in context.rows[0])
+    settings, idle = rest[: len(_SETTINGS)], rest[len(_SETTINGS) :]
+    state.quiet = level in _ABOVE_NOTICE
+    rejection, several = None, False
     if len(statement.parts) == 1:
         # Parse analysis alone: syntax, names, types. Nothing is planned and nothing runs.
         parsed = yield from ask(parse(_NAME, statement.text) + close_statement(_NAME) + SYNC)
-        rejection = parsed.raw_error
-        # "cannot insert multiple commands into a prepared statement", in whatever language.
-        several = parsed.error is not None and parsed.error.routine == "exec_parse_message"
+        if parsed.error is not None:
+            rejection = Rejection(parsed.error.sqlstate or "XX000", parsed.raw_error)
+            # "cannot insert multiple commands into a prepared statement", in whatever language.
+            several = parsed.error.routine == "exec_parse_message"
+    prepared = (yield from _prepared(statement)) if rejection is None else ""
     server = Server(
         database=state.who.database,
         system_identifier=state.who.system_identifier,
@@ -82,10 +106,24 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
         role=role,
         session_user=session_user,
         search_path=search_path,
+        settings=dict(zip(_SETTINGS, settings, strict=True)),
+        prepared=prepared,
         in_block=state.block is not None,
         statements_before=state.block.statements if state.block else 0,
     )
-    return Examination(server, _hold_limit(idle, in_block=state.block is not None), rejection, several)
+    return Examination(server, reason, _hold_limit(idle, in_block=state.block is not None), rejection, several)
+
+
+def _prepared(statement: Statement) -> Generator[Step, Any, str]:
+    """Return what stands behind the names in EXECUTE and FETCH: people sign that, not a name."""
+    found = []
+    for name, is_cursor in dict.fromkeys(name for part in statement.parts for name in part.prepared):
+        quoted = name.replace("'", "''").encode()
+        table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
+        answer = yield from ask(query(b"SELECT statement FROM pg_catalog.%b WHERE name = '%b'" % (table, quoted)))
+        text = answer.rows[0][0] if answer.error is None and answer.rows else None
+        found.append(f"{identifier(name)}:\n{text or '(the server knows no statement of that name)'}")
+    return "\n\n".join(found)
 
 
 def _hold_limit(idle: list[str], *, in_block: bool) -> float | None:
@@ -100,24 +138,29 @@ def measure(state: SessionState, request: str, after: bytes, asked: Questions) -
     started = state.now.monotonic
     body: dict[str, JSON] = {"status": "unavailable"}
     why = [asked.unavailable] if asked.unavailable else []
+    errors = []
     if asked.explain:
         explained = yield from ask(query(asked.explain))
         if explained.error is not None:
-            why.append(f"EXPLAIN failed: {explained.error}")
+            why.append(f"EXPLAIN failed with SQLSTATE {explained.error.sqlstate}")
+            errors.append(str(explained.error))
         elif (estimate := read_estimate("\n".join(row[0] or "" for row in explained.rows))) is not None:
             # The planner may guess more rows than a ledger's numbers can say.
             body |= {"estimate": min(estimate, MAX_INT), "status": "partly"}
         if asked.count and explained.error is None:
             counted = yield from ask(query(asked.count))
             if counted.error is not None:
-                why.append(f"the count failed: {counted.error}")
+                why.append(f"the count failed with SQLSTATE {counted.error.sqlstate}")
+                errors.append(str(counted.error))
             elif counted.rows and counted.rows[0][0] is not None:
                 body |= {"exact": int(counted.rows[0][0]), "status": "measured"}
     if why:
         body["why"] = "; ".join(why)[:2_000]
         body["status"] = "partly" if body["status"] == "measured" else body["status"]
     body["took_us"] = int((state.now.monotonic - started) * 1_000_000)
-    return Draft(EntryType.PREVIEW, body, session=state.who.session, request=request, after=after)
+    # The server's words may quote data.
+    sealed = {"error": "\n".join(errors).encode()} if errors else {}
+    return Draft(EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=sealed)
 
 
 def close(state: SessionState) -> Flow:

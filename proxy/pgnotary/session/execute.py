@@ -17,7 +17,7 @@ from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
-from pgnotary.session.forward import follow_settings, relay_walled
+from pgnotary.session.forward import relay_walled
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
@@ -31,6 +31,10 @@ __all__ = ["TIMELINE", "execute", "void"]
 TIMELINE = (
     "CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE "
     "pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
+)
+# Of a text that nobody could read: the server took it for control of the transaction.
+_CONTROL_TAGS = frozenset(
+    {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
 )
 _DURABLE_AND_XID = f"SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode()
 
@@ -54,7 +58,6 @@ class _NotRun(StatementError):
 def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
     """Run an approved statement and answer the client."""
     wrapped = state.status == IDLE
-    bracket = bool(statement.parts[0].control)
     try:
         transaction = yield from _open(state, statement, wrapped=wrapped)
     except _NotRun as error:
@@ -79,8 +82,7 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
         return
     try:
-        kept = Keep.COMPLETION
-        answer = yield from (_run_bracket(state, statement) if bracket else relay(frame.raw, keep=kept))
+        answer = yield from _run(state, statement, frame)
         yield from run.finish(statement, answer)
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from run.settle(State.UNKNOWN, why=str(lost))
@@ -157,10 +159,17 @@ def _undo(state: SessionState, *, wrapped: bool) -> Flow:
         yield from fail_block(state)
 
 
-def _run_bracket(state: SessionState, statement: Statement) -> Generator[Step, Any, Answer]:
-    """Run the inner parts of `BEGIN; ...; COMMIT`, each its own message, all answers kept back in order."""
-    whole = Answer(kept=bytearray(_tag("BEGIN")))
-    for part in statement.parts[1:-1]:
+def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[Step, Any, Answer]:
+    """Run the client's bytes: one statement as it came, of several each as its own message, answers kept in order.
+
+    What was signed is what may write: the harmless parts run behind the read-only wall as they would by themselves.
+    """
+    if len(statement.parts) == 1:
+        return (yield from relay(frame.raw, keep=Keep.COMPLETION))
+    whole = Answer(kept=bytearray(_tag("BEGIN") if statement.parts[0].control else b""))
+    for part in statement.parts:
+        if part.control:
+            continue  # BEGIN and COMMIT are ours to send.
         message = query(statement.slice(part))
         if part.harmless:
             answer = yield from relay_walled(state, (part,), message, keep=Keep.ALL)
@@ -191,6 +200,7 @@ class _Run:
         self._wrapped = wrapped
         self._at = State.INTENT
         self._rows: int | None = None
+        self._unreadable = False
         self._started = state.now.monotonic
 
     def finish(self, statement: Statement, answer: Answer) -> Flow:
@@ -199,6 +209,7 @@ class _Run:
             yield from self._fail(statement, answer)
             return
         self._rows = _rows(statement, answer.tags)
+        self._unreadable = statement.unreadable
         if (refusal := self._refusal(answer)) is not None:
             yield from _undo(self._state, wrapped=self._wrapped)
             yield from self.settle(State.ROLLED_BACK, why=refusal.message)
@@ -210,7 +221,6 @@ class _Run:
             yield from _undo(self._state, wrapped=self._wrapped)
             yield from refuse(self._state, error, self._decided.request)
             return
-        follow_settings(self._state, tuple(part for part in statement.parts if not part.control))
         if self._wrapped:
             yield from self._commit(statement.parts[-1], statement, answer)
         else:
@@ -220,19 +230,24 @@ class _Run:
 
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""
-        ceiling = self._decided.max_rows
-        if self._state.status != IN_BLOCK:
-            raise UpstreamProtocolError("the statement ended the transaction that it ran in")
+        ceiling, name = self._decided.max_rows, self._decided.request
+        if self._state.status != IN_BLOCK or (self._unreadable and not _CONTROL_TAGS.isdisjoint(answer.tags)):
+            if self._state.block:
+                self._state.block.lost = True
+            raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
         if answer.overflowed:
-            what = f"{self._decided.request} rolled back: more results follow its first one than can be kept back"
+            what = f"{name} rolled back: more results follow its first one than can be kept back"
             return TooLarge(what, hint="Send its statements one by one.")
-        if ceiling is not None and (self._rows or 0) > ceiling:
-            message = f"{self._decided.request} rolled back: {self._rows} rows affected, approved for at most {ceiling}"
+        if ceiling is not None and self._rows is None:
+            message = f"{name} rolled back: its rows cannot be counted, approved for at most {ceiling}"
+            return _NotRun(message, detail="Nothing was changed.", hint="Ask for a decision over any number of rows.")
+        if ceiling is not None and self._rows is not None and self._rows > ceiling:
+            message = f"{name} rolled back: {self._rows} rows affected, approved for at most {ceiling}"
             return _NotRun(
                 message, detail="Nothing was changed.", hint="Ask for a new decision over the present number."
             )
         if self._state.client_gone:
-            return _NotRun(f"{self._decided.request} rolled back: the client has gone")
+            return _NotRun(f"{name} rolled back: the client has gone")
         return None
 
     def _fail(self, statement: Statement, answer: Answer) -> Flow:
@@ -295,7 +310,7 @@ class _Run:
             self._decided.request,
             self._leaf,
             fate,
-            rows=self._rows,
+            rows=self._rows if fate is State.COMMITTED else None,
             xid=self._xid,
             error=error,
             why=why,
@@ -310,9 +325,9 @@ class _Run:
 
 
 def _rows(statement: Statement, tags: Sequence[str]) -> int | None:
-    """Return how many rows the parts that wanted a signature counted in their tags, or None if none of them counts."""
+    """Return how many rows the parts that wanted a signature changed, or None if tags do not count all of them."""
     parts = [part for part in statement.parts if not part.control]
-    if len(parts) == len(tags):
-        tags = [tag for part, tag in zip(parts, tags, strict=True) if not part.harmless]
-    counts = [rows for rows in map(rows_of, tags) if rows is not None]
-    return sum(counts) if counts else None
+    if not statement.countable or len(parts) != len(tags):
+        return None
+    counts = [rows_of(tag) for part, tag in zip(parts, tags, strict=True) if not part.harmless]
+    return sum(rows or 0 for rows in counts) if None not in counts else None

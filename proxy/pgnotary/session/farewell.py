@@ -21,15 +21,11 @@ def farewell(state: SessionState, why: str) -> Flow:
         for pending in state.block.pending if state.block else ():
             if pending.doubtful:
                 continue  # It is settled at the next start, when its newest entry can be read.
-            draft = outcome(
-                state,
-                pending.request,
-                pending.leaf,
-                State.ROLLED_BACK,
-                xid=pending.xid,
-                why="the session ended in its transaction",
-            )
-            yield from write(draft, move=Move(pending.request, State.EXECUTED, State.ROLLED_BACK))
+            lost = state.block is not None and state.block.lost
+            fate = State.UNKNOWN if lost else State.ROLLED_BACK
+            why = "the server ended its transaction" if lost else "the session ended in its transaction"
+            draft = outcome(state, pending.request, pending.leaf, fate, xid=pending.xid, why=why)
+            yield from write(draft, move=Move(pending.request, State.EXECUTED, fate))
         counts = {"forwarded": state.forwarded, "held": state.held, "refused": state.refused}
         yield from write(*state.log.take(), Draft(EntryType.CLOSED, {"why": why, **counts}, session=state.who.session))
     except (LedgerUnavailable, RequestMoved):

@@ -17,7 +17,7 @@ from pgnotary.session.steps import Answer, Flow, Keep, Step, ask, relay
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
-__all__ = ["follow_settings", "forward", "forward_bracket", "relay_walled"]
+__all__ = ["forward", "forward_bracket", "relay_walled"]
 
 _OPEN_WALL = query(b"SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on")
 _CLOSE_WALL = query(b"RELEASE SAVEPOINT pgnotary_read")
@@ -30,8 +30,6 @@ def forward(state: SessionState, statement: Statement, frame: Frame) -> Flow:
     """Forward a text without transaction control, whole and byte for byte."""
     started = state.now
     answer = yield from relay_walled(state, statement.parts, frame.raw)
-    if answer.error is None:
-        follow_settings(state, statement.parts)
     if state.block:
         state.block.statements += 1
     _note(state, statement.text, statement.parts[0].kind, started, answer)
@@ -67,16 +65,8 @@ def forward_bracket(state: SessionState, statement: Statement) -> Flow:
             answer = yield from relay_walled(state, (part,), message)
         if answer.error is not None:
             break
-        follow_settings(state, (part,))
     _note(state, statement.text, statement.parts[1].kind, started, answer)
     state.ready()
-
-
-def follow_settings(state: SessionState, parts: tuple[Part, ...]) -> None:
-    """Follow changes of settings that concern us, after PostgreSQL has accepted them."""
-    for part in parts:
-        if part.setting is not None:
-            state.client_sets(part.setting.name, part.setting.values[0] if part.setting.values else None)
 
 
 def _note(state: SessionState, text: bytes, kind: StatementClass, started: Now, answer: Answer) -> None:

@@ -58,13 +58,15 @@ def hold(state: SessionState, statement: Statement, verdict: Verdict, frame: Fra
     try:
         examination = yield from examine(state, statement)
         if examination.several:
+            state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)
             yield from close(state)
             yield from refuse(state, _unreadable(verdict))
             return
-        if examination.rejection:
+        if examination.rejection is not None:
+            state.note_refusal(statement.text, verdict.kind, examination.rejection.sqlstate)
             yield from close(state)
             yield from fail_block(state)
-            state.tell(examination.rejection)
+            state.tell(examination.rejection.raw)
             state.ready()
             return
         held = yield from _ask_for_approval(state, statement, verdict, examination)
@@ -93,7 +95,7 @@ def _unreadable(verdict: Verdict) -> NotSupported:
     return NotSupported(
         "pgnotary cannot read this text with certainty, and it holds several statements",
         detail=f"{verdict.reason[:1].upper()}{verdict.reason[1:]}. Nothing was sent.",
-        hint="Send them one at a time.",
+        hint="Send them one at a time, without what cannot be read.",
     )
 
 
@@ -104,7 +106,7 @@ def _ask_for_approval(
     request = state.mint()
     hold_s = min(state.rules.hold_s, examination.hold_limit_s or state.rules.hold_s)
     who = state.who
-    client = Client(who.session, who.user, who.person, who.application, who.client, state.reason)
+    client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
     expires_at = state.now.wall + timedelta(seconds=hold_s)
     deadline = state.now.monotonic + hold_s
     draft = request_draft(request, statement, verdict, state.rules.profile, client, examination.server, expires_at)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pgnotary.errors import InvalidText, LedgerUnavailable, NotSupported, StatementError
 from pgnotary.judge.policy import Action
 from pgnotary.judge.statement import Control, Statement, StatementClass
+from pgnotary.session.catalog import renew_catalog
 from pgnotary.session.control import control
 from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
@@ -30,15 +31,20 @@ class _BlockFailed(StatementError):
 def on_query(state: SessionState, frame: Frame) -> Flow:
     """Answer one Query message."""
     text = query_text(frame.body)
-    try:
-        statement, verdict = state.judge(text)
-    except InvalidText as error:
-        yield from refuse(state, error)
-        return
     if state.log.full:
-        # If the ledger goes down meanwhile, the next line says so.
+        # If the ledger goes down meanwhile, what follows says so.
         with suppress(LedgerUnavailable):
             yield from await_room()
+    try:
+        yield from renew_catalog(state)
+        statement, verdict = state.judge(text, state.catalog)
+    except InvalidText as error:
+        state.note_refusal(text, StatementClass.UNKNOWN, error.sqlstate)
+        yield from refuse(state, error)
+        return
+    except StatementError as error:
+        yield from refuse(state, error)
+        return
     if state.ledger_down is not None and not _may_end_block(state, statement):
         yield from refuse(state, state.ledger_down)
     elif state.status == FAILED and not _may_run_in_failed_block(statement):
@@ -47,13 +53,13 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
             _BlockFailed("current transaction is aborted, commands ignored until end of transaction block"),
         )
     elif verdict.action is Action.REFUSE:
-        state.refused += 1
-        state.log.add(text, verdict.kind, state.now.wall, 0, [], NotSupported.sqlstate, refused=True)
+        state.note_refusal(text, verdict.kind, NotSupported.sqlstate)
         yield from refuse(
             state,
             NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent."),
         )
     elif len(statement.parts) > 1 and statement.parts[0].control and state.status != IDLE:
+        state.note_refusal(text, verdict.kind, NotSupported.sqlstate)
         yield from refuse(
             state,
             NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block"),

@@ -5,8 +5,10 @@ statement that does not exist, which fails and does nothing else.
 """
 
 from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
+from pgnotary.judge.statement import StatementClass
 from pgnotary.session.state import FAILED, IN_BLOCK, SessionState
 from pgnotary.session.steps import Flow, ask
+from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import SYNC, bind_unknown_statement
 
 __all__ = ["fail_block", "refuse", "refuse_extended", "refuse_function_call"]
@@ -29,8 +31,10 @@ def refuse(state: SessionState, error: StatementError, request: str = "", *, sql
     state.ready()
 
 
-def refuse_extended(state: SessionState) -> Flow:
+def refuse_extended(state: SessionState, frame: Frame) -> Flow:
     """Answer the first message of an extended batch with an error; ReadyForQuery follows its Sync."""
+    text = frame.body.split(b"\0")[1:2] if frame.type == b"P" else []
+    state.note_refusal(b"".join(text), StatementClass.UNKNOWN, NotSupported.sqlstate)
     yield from fail_block(state)
     hint = (
         "Use simple queries: psql as it is, psycopg.ClientCursor, pgx's QueryExecModeSimpleProtocol, "
@@ -41,6 +45,7 @@ def refuse_extended(state: SessionState) -> Flow:
 
 def refuse_function_call(state: SessionState) -> Flow:
     """Answer a FunctionCall, which names no SQL that anybody could read."""
+    state.note_refusal(b"", StatementClass.UNKNOWN, NotSupported.sqlstate)
     yield from refuse(
         state,
         NotSupported("FunctionCall is not carried by pgnotary yet", hint="Call the function in a SELECT."),

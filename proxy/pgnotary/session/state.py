@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pgnotary.errors import LedgerUnavailable, StatementError
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.policy import Profile, Verdict
 from pgnotary.judge.statement import Statement
 from pgnotary.session.actions import Action, ToClient
@@ -22,10 +23,7 @@ __all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionS
 IDLE, IN_BLOCK, FAILED = b"I", b"T", b"E"
 """Transaction status as ReadyForQuery gives it."""
 
-# PostgreSQL still takes the last two, and treats them as ERROR.
-_ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
-
-Judge = Callable[[bytes], tuple[Statement, Verdict]]
+Judge = Callable[[bytes, Catalog], tuple[Statement, Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +68,17 @@ class SessionState:
     """Gives the id of the next request."""
     now: Now
     log: ForwardLog
+    generation: Callable[[], int]
+    """Grows whenever something that was signed may have changed the catalog of a database."""
+    catalog: Catalog = BUILT_IN
+    catalog_at: float = float("-inf")
+    """When `catalog` was asked for, in monotonic seconds."""
+    catalog_generation: int = -1
+    """The generation that `catalog` is of."""
     status: bytes = IDLE
     block: Block | None = None
-    reason: str = ""
-    """The engineer's words, from SET pgnotary.reason."""
     quiet: bool = False
-    """client_min_messages is above NOTICE."""
+    """client_min_messages was above NOTICE when the statement was held."""
     client_gone: bool = False
     ledger_down: LedgerUnavailable | None = None
     forwarded: int = 0
@@ -102,12 +105,11 @@ class SessionState:
         """Send ReadyForQuery with the true transaction status."""
         self.tell(messages.ready_for_query(self.status))
 
-    def client_sets(self, name: str, value: str | None) -> None:
-        """Follow a setting that the client changed and that concerns us; None is its default."""
-        if name in ("", "client_min_messages"):
-            self.quiet = (value or "notice").lower() in _ABOVE_NOTICE
-        if name in ("", "pgnotary.reason"):
-            self.reason = value or ""
+    def note_refusal(self, text: bytes, kind: str, sqlstate: str) -> None:
+        """Count a text that was not let through, and keep it for the record if there is room."""
+        self.refused += 1
+        if not self.log.full:
+            self.log.add(text, kind, self.now.wall, 0, [], sqlstate, refused=True)
 
 
 def _from_us(severity: str, sqlstate: str, message: str, detail: str, hint: str, request: str) -> Diagnostic:

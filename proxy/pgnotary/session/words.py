@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.judge.policy import Verdict
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Receipt
 
 __all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
@@ -39,14 +40,23 @@ def rows_in_words(preview: Receipt) -> str:
     return "rows unknown"
 
 
+def _what(parts: JSON) -> str:
+    """Return what of a text is held, part by part: `DELETE on orders; DROP on items`."""
+    listed = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    named = (f"{str(part['kind']).upper()}{_on(part.get('relations'))}" for part in listed if not part["harmless"])
+    return "; ".join(dict.fromkeys(named))
+
+
+def _on(relations: JSON | None) -> str:
+    return f" on {', '.join(map(str, relations))}" if isinstance(relations, list) and relations else ""
+
+
 def held_notice(held: Held, approvers: Sequence[str], requester: str) -> tuple[str, str, str]:
     """Return message, detail and hint of the NOTICE that tells about a hold."""
-    relations = held.asked.entry.body["relations"]
-    on = f" on {', '.join(str(name) for name in relations)}" if isinstance(relations, list) and relations else ""
-    what = f"{held.verdict.kind.value.upper()}{on}"
     others = [person for person in approvers if person != requester]
     who = f"Needs 1 of {', '.join(others)}." if others else "Nobody else is on the roster of approvers."
     block = "Your transaction is open and keeps its locks while held." if held.in_block else "No transaction is open."
+    what = _what(held.asked.entry.body["parts"])
     return (
         f"{held.request} held for approval: {what}, {rows_in_words(held.preview)}, rule {held.verdict.rule}",
         f"{who} Expires {held.expires_at:%H:%M:%S} UTC. {block} Held because {held.verdict.reason}.",

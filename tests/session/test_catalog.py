@@ -1,0 +1,73 @@
+"""The catalog of a session: when it is asked for, and that nothing is judged without it."""
+
+import pytest
+from tests.play import Play, after, approve, error, until
+from tests.session.stories import held, in_a_block, ran_in_a_block
+
+from pgnotary.judge.catalog import QUESTION
+
+ASKS = "upstream BEGIN READ ONLY; SET LOCAL statement_timeout = 5000; \nSELECT pg_catalog.json_agg..."
+ASKS_IN_A_BLOCK = "upstream SAVEPOINT pgnotary_catalog; SET LOCAL statement_timeout = 5000; ..."
+
+
+def test_it_is_asked_for_before_the_first_statement(play: Play) -> None:
+    play.state.catalog_generation = -1
+    play >> "select 1" << ASKS << "upstream select 1" << until("client ready I")
+    play >> "select 1" << "upstream select 1" << until("client ready I")
+
+
+def test_a_function_that_was_made_without_us_is_known_a_minute_later(play: Play) -> None:
+    play >> "select t.tell from t" << "upstream select t.tell from t" << until("client ready I")
+    play.server.functions = '["tell"]'
+    play >> after(61) << "note 1"
+    play >> "select t.tell from t" << ASKS << until("announce R-1")
+
+
+def test_a_function_that_was_signed_for_is_known_at_once_in_every_session(play: Play) -> None:
+    play.server.functions = '["tell"]'
+    play.generation += 1
+    play >> "select t.tell from t" << ASKS << until("announce R-1")
+
+
+def test_inside_a_block_it_is_asked_for_only_if_something_was_signed(play: Play) -> None:
+    in_a_block(play) >> after(3_600)
+    play >> "select 1" << "upstream SAVEPOINT pgnotary_read..." << until("client ready T") << "note 1"
+    play.generation += 1
+    play >> "select 1" << ASKS_IN_A_BLOCK << "upstream SAVEPOINT pgnotary_read..." << until("client ready T")
+
+
+def test_what_was_signed_in_this_block_is_known_in_it(play: Play) -> None:
+    ran_in_a_block(in_a_block(play))
+    play.generation += 1
+    play.server.functions = '["tell"]'
+    play >> "select t.tell from t" << ASKS_IN_A_BLOCK << until("announce R-2")
+
+
+def test_without_it_nothing_is_forwarded(play: Play) -> None:
+    play.generation += 1
+    play.server.on(QUESTION.strip(), error("57014", "too slow"))
+    (
+        play
+        >> "select 1"
+        << ASKS
+        << "upstream ROLLBACK"
+        << "client ERROR 55000 the names of the database's functions could not be read..."
+    )
+    play << "client ready I"
+    assert "select 1" not in play.server.heard
+
+
+@pytest.mark.parametrize("answer", ["nonsense", '{"a": 1}'])
+def test_an_answer_that_cannot_be_read_ends_the_session(play: Play, answer: str) -> None:
+    play.generation += 1
+    play.server.functions = answer
+    play >> "select 1" << ASKS << "client FATAL 08006 the server broke the protocol..." << until("close")
+
+
+def test_a_hold_looks_at_the_names_too(play: Play) -> None:
+    play.server.functions = '["tell"]'
+    play.generation += 1
+    held(play, "delete from t where (t.a).tell") >> approve() << until("client ready I")
+    assert play.ledger.body("preview")["why"].startswith(
+        "planning it could have effects: it selects the attribute tell"
+    )
