@@ -295,6 +295,34 @@ def test_rows_are_recorded_of_nothing_but_what_committed(play: Play) -> None:
     assert "rows" not in play.ledger.body("outcome")
 
 
+def test_a_statement_that_is_taken_back_before_its_intent_does_not_run(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play >> events.CancelRequested()
+    play >> answers() << "upstream ROLLBACK"
+    play >> answers() << "record void" << "client ERROR 57014 canceling statement due to user request"
+    play << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+def test_a_statement_that_is_taken_back_before_it_is_sent_does_not_run(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> approve() << APPROVED << BEGIN << "record intent"
+    play >> events.CancelRequested()
+    play >> durable << "upstream ROLLBACK" << "record outcome rolled-back"
+    play >> durable << "client ERROR 57014 canceling statement due to user request" << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+def test_a_cancel_of_one_statement_is_none_of_the_next_one(play: Play) -> None:
+    held(play) >> events.CancelRequested() << "record withdrawn cancel" << until("client ready I")
+    held(play, request="R-2") >> approve("R-2") << until("client DELETE 5") << "client ready I"
+
+
+def test_a_bracket_whose_commit_fails_has_answered_its_parts(play: Play) -> None:
+    play.server.on("commit", error("23503", "violates foreign key constraint"))
+    held(play, "begin; delete from t; commit") >> approve() << until("record outcome rolled-back")
+    play << "client BEGIN" << "client DELETE 5" << "client ERROR 23503 violates..." << "client ready I"
+
+
 UNREAD = "/**/" * 40
 
 

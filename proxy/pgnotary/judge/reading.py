@@ -69,7 +69,7 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], catalog: Cata
         prepared=tuple(_prepared(tree)),
         outside_block_only=runs_only_outside_a_block(raw.node, raw.fields),
         wants_copy_data=_wants_copy_data(raw),
-        tree=raw.fields,
+        tree=raw.fields if raw.node in _DML_ROOTS else None,
     )
     match raw.node:
         case "TransactionStmt":

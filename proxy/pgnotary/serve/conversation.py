@@ -53,7 +53,9 @@ class Conversation:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._client.attach(_Side(self.feed, events.ClientBytes, events.ClientGone(), self._upstream.link))
+                # Its own requests fill the client's buffer too, with what we answer without asking the server.
+                filling = (self._upstream.link, self._client)
+                self._client.attach(_Side(self.feed, events.ClientBytes, events.ClientGone(), *filling))
                 self._upstream.link.attach(_Side(self.feed, events.UpstreamBytes, events.UpstreamGone(), self._client))
                 self.feed(events.LedgerState(self._appender.down))
                 await self._ended.wait()
@@ -129,13 +131,15 @@ class Conversation:
 
 
 class _Side:
-    """What a link calls: turns its calls into events, and a full write buffer into a pause of the other side."""
+    """What a link calls: turns its calls into events, and a full write buffer into a pause of what fills it."""
 
-    def __init__(self, feed: Callable[[Event], None], made: Callable[[bytes], Event], gone: Event, other: Link) -> None:
+    def __init__(
+        self, feed: Callable[[Event], None], made: Callable[[bytes], Event], gone: Event, *feeding: Link
+    ) -> None:
         self._feed = feed
         self._made = made
         self._gone = gone
-        self._other = other
+        self._feeding = feeding
 
     def data(self, chunk: bytes) -> None:
         self._feed(self._made(chunk))
@@ -145,11 +149,13 @@ class _Side:
 
     def lost(self, error: Exception | None) -> None:
         del error
-        self._other.resume_reading()
+        for link in self._feeding:
+            link.resume_reading()
         self._feed(self._gone)
 
     def writable(self, *, ready: bool) -> None:
-        if ready:
-            self._other.resume_reading()
-        else:
-            self._other.pause_reading()
+        for link in self._feeding:
+            if ready:
+                link.resume_reading()
+            else:
+                link.pause_reading()

@@ -11,7 +11,6 @@ import hmac
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import lru_cache
 from typing import cast
 
 from pgnotary.config import Address, Config, User
@@ -24,10 +23,6 @@ from pgnotary.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
-from pgnotary.judge.catalog import Catalog
-from pgnotary.judge.policy import Verdict, verdict
-from pgnotary.judge.reading import read
-from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.roster import Roster
@@ -36,6 +31,7 @@ from pgnotary.serve.desk import Desk
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
+from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import events
 from pgnotary.session.core import Session
 from pgnotary.session.forwarded import ForwardLog
@@ -87,13 +83,9 @@ class Proxy:
             approvers=lambda: roster().people,
         )
         appender.watch(self._ledger_changed)
-        self._judge = lru_cache(maxsize=1_024)(self._read_and_judge)
+        self._verdicts = Verdicts(config.profile)
         self._generation = 0
         appender.follow(self._witness)
-
-    def _read_and_judge(self, text: bytes, catalog: Catalog) -> tuple[Statement, Verdict]:
-        statement = read(text, catalog)
-        return statement, verdict(statement, self._rules.profile)
 
     def _witness(self, receipts: Sequence[Receipt]) -> None:
         """Learn from entries that something signed has run: it may have made a function, so catalogs are old."""
@@ -115,6 +107,9 @@ class Proxy:
             finally:
                 self._stopping = True
                 server.close()
+                # Who is not in yet does not come in any more.
+                for login in self._logins:
+                    login.cancel()
                 await self._drain()
                 ticker.cancel()
 
@@ -139,8 +134,6 @@ class Proxy:
                     await self._left.wait()
         for conversation in list(self._running.values()):
             conversation.abort()
-        for login in self._logins:
-            login.cancel()
 
     async def _client(self, link: Link) -> None:
         """Serve one connection from its first byte to its last; nothing it does can end another's."""
@@ -170,8 +163,6 @@ class Proxy:
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return
-        if self._stopping:
-            raise ShuttingDown("pgnotary is stopping")
         if len(self._running) >= _MAX_CLIENTS:
             raise _TooManyClients(f"pgnotary carries {_MAX_CLIENTS} clients already")
         user = self._config.user(greeting.user)
@@ -179,8 +170,7 @@ class Proxy:
             raise NotAuthenticated(f'password authentication failed for user "{greeting.user}"')
         upstream = await self._dial(greeting, user)
         try:
-            logged_in()
-            await self._converse(link, greeting, user, upstream)
+            await self._converse(link, greeting, user, upstream, logged_in)
         finally:
             upstream.link.close()
 
@@ -205,7 +195,9 @@ class Proxy:
             deadline_s=_DIAL_DEADLINE_S,
         )
 
-    async def _converse(self, link: Link, greeting: Greeting, user: User, upstream: Upstream) -> None:
+    async def _converse(
+        self, link: Link, greeting: Greeting, user: User, upstream: Upstream, logged_in: Callable[[], None]
+    ) -> None:
         who = Identity(
             session=f"S-{secrets.token_hex(4)}",
             user=user.name,
@@ -219,11 +211,15 @@ class Proxy:
         )
         await self._appender.append(Append(_opened(who, user, upstream)))
         log = ForwardLog(who.session)
-        state = SessionState(who, self._rules, self._judge, self._mint, now(), log, lambda: self._generation)
+        state = SessionState(who, self._rules, self._verdicts.judge, self._mint, now(), log, lambda: self._generation)
         conversation = Conversation(Session(state), link, upstream, self._desk, self._appender)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(4))
+        # From one to the other without a pause: who stops us finds every connection in one of the two.
+        if self._stopping:
+            raise ShuttingDown("pgnotary is stopping")
         self._running[key] = conversation
+        logged_in()
         try:
             link.write(_welcome(upstream, key[1]))
             await conversation.run()

@@ -205,6 +205,7 @@ class Session:
         if isinstance(self._step, Relay):
             self._pass_cancel_on()
         elif self._flow is not None:
+            self._state.cancelled = True
             self._end(Ending.CANCEL)
 
     def _pass_cancel_on(self) -> None:
@@ -277,7 +278,7 @@ class Session:
         """Start what a client's message asks for; PostgreSQL skips everything but Sync after an extended error."""
         if self._skipping and frame.type != b"S":
             return
-        self._ending = None
+        self._ending, self._state.cancelled = None, False
         match frame.type:
             case b"Q":
                 self._run(on_query(self._state, frame))
@@ -496,9 +497,13 @@ def _tag(frame: Frame) -> str:
 def _joined(found: Iterable[actions.Action]) -> list[actions.Action]:
     """Join neighbouring writes to the same side into one."""
     joined: list[actions.Action] = []
-    for kind, run in groupby(found, key=type):
-        if kind is actions.ToClient or kind is actions.ToUpstream:
-            joined.append(kind(b"".join(action.data for action in run)))
+    for kind, group in groupby(found, key=type):
+        run = list(group)
+        data = b"".join(action.data for action in run if isinstance(action, actions.ToClient | actions.ToUpstream))
+        if kind is actions.ToClient:
+            joined.append(actions.ToClient(data))
+        elif kind is actions.ToUpstream:
+            joined.append(actions.ToUpstream(data))
         else:
-            joined.extend(run)
+            joined += run
     return joined

@@ -55,6 +55,12 @@ class _NotRun(StatementError):
     sqlstate = "55000"
 
 
+class _Cancelled(StatementError):
+    """An approved statement that its requester took back before anything of it was sent."""
+
+    sqlstate = "57014"
+
+
 def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
     """Run an approved statement and answer the client."""
     wrapped = state.status == IDLE
@@ -70,6 +76,11 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
     if _has_left(state):
         yield from void(state, decided, "the client has gone")
         return
+    if _is_cancelled(state):
+        yield from _undo(state, wrapped=wrapped)
+        yield from void(state, decided, "cancelled before it was sent")
+        yield from refuse(state, _cancelled(decided), decided.request)
+        return
     try:
         leaf = yield from _intend(state, decided, transaction, wrapped=wrapped)
     except LedgerUnavailable as error:
@@ -80,6 +91,11 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
     run = _Run(state, decided, xid, leaf, wrapped=wrapped)
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
+        return
+    if _is_cancelled(state):
+        yield from _undo(state, wrapped=wrapped)
+        yield from run.settle(State.ROLLED_BACK, why="cancelled before it was sent")
+        yield from refuse(state, _cancelled(decided), decided.request)
         return
     try:
         answer = yield from _run(state, statement, frame)
@@ -96,6 +112,17 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
 def _has_left(state: SessionState) -> bool:
     """Say whether the client has gone by now: no client, no execution."""
     return state.client_gone
+
+
+def _is_cancelled(state: SessionState) -> bool:
+    """Say whether the requester has taken the statement back by now."""
+    return state.cancelled
+
+
+def _cancelled(decided: Decided) -> StatementError:
+    # Drivers know a cancelled statement by exactly these words.
+    detail = f"{decided.request} was approved, and taken back before it was sent."
+    return _Cancelled("canceling statement due to user request", detail=detail)
 
 
 def void(state: SessionState, decided: Decided, why: str) -> Flow:
@@ -287,6 +314,8 @@ class _Run:
             yield from _undo(self._state, wrapped=True)
         yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK, error=ended.error)
         if ended.error is not None:
+            # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
+            self._state.tell(answer.kept if last.control else b"")
             self._state.tell(ended.raw_error)
         elif committed or rolls_back:
             self._state.tell(answer.kept)

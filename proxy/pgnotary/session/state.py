@@ -80,6 +80,8 @@ class SessionState:
     quiet: bool = False
     """client_min_messages was above NOTICE when the statement was held."""
     client_gone: bool = False
+    cancelled: bool = False
+    """The client wants back what is under way; only for the flow itself to heed, between two steps."""
     ledger_down: LedgerUnavailable | None = None
     forwarded: int = 0
     held: int = 0
