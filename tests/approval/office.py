@@ -5,6 +5,7 @@ of `Store`, so the real `Appender` and the real `Desk` stand on it; `FakeDesk` s
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from pgnotary.request.decision import Answer, Seen
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import private_key_file
 from pgnotary.request.roster import Roster, Signer, parse_roster
-from pgnotary.serve.desk import Desk, Ended, OpenRequest
+from pgnotary.serve.desk import Desk, OpenRequest
 from pgnotary.session.events import Decided
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
@@ -56,6 +57,17 @@ def key_file(folder: Path, person: str, mode: int = 0o600) -> Path:
     path.write_text(private_key_file(SEEDS[person], person, 7))
     path.chmod(mode)
     return path
+
+
+_BECOMES: dict[State, tuple[EntryType, dict[str, JSON]]] = {
+    State.APPROVED: (EntryType.DECISION, {"answer": "approve"}),
+    State.DENIED: (EntryType.DECISION, {"answer": "deny"}),
+    State.EXPIRED: (EntryType.EXPIRED, {}),
+    State.WITHDRAWN: (EntryType.WITHDRAWN, {}),
+    State.ORPHANED: (EntryType.ORPHANED, {}),
+    State.VOID: (EntryType.VOID, {}),
+    State.EXECUTED: (EntryType.EXECUTED, {}),
+}
 
 
 @dataclass
@@ -88,6 +100,8 @@ class MemoryLedger:
         *,
         person: str = "eva",
         reason: str = "PAY-2210 purge",
+        prepared: str = "",
+        error: str = "",
         exact: int | None = 1204,
         preview: dict[str, JSON] | None = None,
         **changes: JSON,
@@ -118,15 +132,24 @@ class MemoryLedger:
             "needs": 1,
             "expires_at": timestamp(datetime.now(UTC) + timedelta(minutes=15)),
         }
-        sealed = {"statement": statement.encode()} | ({"reason": reason.encode()} if reason else {})
+        texts = {"statement": statement, "reason": reason, "prepared": prepared}
+        sealed = {name: text.encode() for name, text in texts.items() if text}
         session = "S-00000001"
         asked = self.put(Draft(EntryType.REQUEST, body | changes, session, name, None, sealed))
         measured: dict[str, JSON] = {"status": "unavailable", "why": "DROP is not previewed yet", "took_us": 41000}
         if exact is not None:
             measured = {"status": "measured", "estimate": 1190, "exact": exact, "took_us": 41000}
-        shown = self.put(Draft(EntryType.PREVIEW, preview or measured, session, name, asked.leaf))
+        said = {"error": error.encode()} if error else {}
+        shown = self.put(Draft(EntryType.PREVIEW, preview or measured, session, name, asked.leaf, said))
         self.states[name] = (State.HELD, shown.leaf)
         return asked, shown
+
+    def move(self, name: str, state: State, **body: JSON) -> Receipt:
+        """Record the entry that brings a request into a state."""
+        type_, told = _BECOMES.get(state, (EntryType.OUTCOME, {"result": state.value}))
+        receipt = self.put(Draft(type_, {**told, **body}, "S-00000001", name))
+        self.states[name] = (state, receipt.leaf)
+        return receipt
 
     async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
         if self.full is not None:
@@ -182,15 +205,14 @@ class FakeDesk:
 
     ledger: MemoryLedger
     open: dict[str, OpenRequest] = field(default_factory=dict)
-    gone: dict[str, Ended] = field(default_factory=dict)
     refusal: Exception | None = None
     waits_for: asyncio.Event | None = None
     deciding: bool = False
     """A decision has come in."""
     taken: list[tuple[bytes, str]] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
-    outcome: Ended | None = None
-    """How an approved request will have ended."""
+    outcome: list[tuple[State, dict[str, JSON]]] = field(default_factory=list)
+    """How an approved request goes on at once."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None] = lambda _: None) -> None:
@@ -199,8 +221,12 @@ class FakeDesk:
         self.tell()
 
     def retire(self, name: str, state: State) -> None:
+        self.ledger.move(name, state)
+        self.leave(name)
+
+    def leave(self, name: str) -> None:
+        """Take a request off the desk, whatever became of it."""
         del self.open[name]
-        self.gone[name] = Ended(state.value, None, len(self.ledger.raws))
         self.tell()
 
     def tell(self) -> None:
@@ -228,16 +254,13 @@ class FakeDesk:
             raise self.refusal
         decision = decisions.read(document)
         approved = decision.answer is Answer.APPROVE
-        receipt = self.ledger.put(Draft(EntryType.DECISION, {"answer": decision.answer.value}))
-        self.retire(decision.request, State.APPROVED if approved else State.DENIED)
-        if approved and self.outcome is not None:
-            self.gone[decision.request] = self.outcome
+        receipt = self.ledger.move(decision.request, State.APPROVED if approved else State.DENIED)
+        for state, body in self.outcome if approved else ():
+            self.ledger.move(decision.request, state, **body)
+        self.leave(decision.request)
         return Decided(
             decision.request, decision.answer, decision.approver, decision.reason, decision.max_rows, receipt
         )
-
-    async def ended(self, request: str) -> Ended | None:
-        return self.gone.get(request)
 
 
 @dataclass
@@ -266,14 +289,19 @@ class Office:
 
 
 @asynccontextmanager
-async def running_office(keepalive_s: float = 15.0, farewell_s: float = 2.0) -> AsyncIterator[Office]:
+async def running_office(
+    keepalive_s: float = 15.0,
+    farewell_s: float = 2.0,
+    monotonic: Callable[[], float] = time.monotonic,
+    people: Sequence[str] = ("ana", "bo", "eva"),
+) -> AsyncIterator[Office]:
     """An API over a fake desk; a short folder, since a socket's path may have 108 bytes at most."""
     with TemporaryDirectory(prefix="pgnotary-") as name:
-        folder, ledger = Path(name), MemoryLedger()
+        folder, ledger, approvers = Path(name), MemoryLedger(), roster(*people)
         desk = FakeDesk(ledger)
         path = folder / "approvals.sock"
         async with ApprovalApi(
-            desk, ledger, roster("ana", "bo", "eva"), path, keepalive_s=keepalive_s, farewell_s=farewell_s
+            desk, ledger, approvers, path, keepalive_s=keepalive_s, farewell_s=farewell_s, monotonic=monotonic
         ) as api:
             (folder / "proxy.vkey").write_text(VKEY + "\n")
             yield Office(folder, ledger, desk, api, path)

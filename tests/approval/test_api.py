@@ -25,11 +25,19 @@ from tests.approval.office import (
     signed,
 )
 
-from pgnotary.approval.api import MAX_BODY_BYTES, MAX_LISTED_BYTES, MAX_WATCHERS, ApprovalApi
-from pgnotary.approval.bodies import SignedDecision
+from pgnotary.approval.api import (
+    MAX_BODY_BYTES,
+    MAX_LISTED_BYTES,
+    MAX_WATCHERS,
+    REFUSED_AT_ONCE,
+    REFUSED_PER_S,
+    ApprovalApi,
+)
+from pgnotary.approval.bodies import SignedDecision, Standing
+from pgnotary.approval.client import ApprovalClient
 from pgnotary.errors import ApiError, ConfigError, DecisionRefused, LedgerUnavailable, RequestMoved
 from pgnotary.ledger import checkpoint as notes
-from pgnotary.ledger.entries import parse_entry
+from pgnotary.ledger.entries import Entry, parse_entry
 from pgnotary.request import sshsig
 from pgnotary.request.life import State
 from pgnotary.request.openssh import fingerprint
@@ -97,11 +105,14 @@ async def test_an_open_request_comes_with_its_paper_and_an_ended_one_with_its_fa
         assert (gone.state, gone.paper, gone.seq) == ("expired", None, 2)
 
 
-async def test_what_the_desk_forgot_is_asked_of_the_ledger() -> None:
+async def test_what_became_of_a_request_is_what_its_entries_say() -> None:
     async with running_office() as office:
-        office.ledger.states["R-7"] = (State.COMMITTED, bytes(32))
+        office.ledger.hold("R-7")
+        office.ledger.move("R-7", State.APPROVED)
+        office.ledger.move("R-7", State.EXECUTED, rows=7, tags=["DELETE 7"])
+        office.ledger.move("R-7", State.COMMITTED)
         standing = await asyncio.to_thread(office.client.request, "R-7")
-        assert (standing.state, standing.rows, standing.seq) == ("committed", None, None)
+        assert (standing.state, standing.rows, standing.tags, standing.seq) == ("committed", 7, ["DELETE 7"], 4)
 
 
 @pytest.mark.parametrize("name", ["R-9", "R-0", "R-01", "r-1", "nothing", "R-1/../x", "R-" + "9" * 30])
@@ -272,7 +283,7 @@ async def test_a_key_that_is_no_longer_valid_has_nobody() -> None:
         assert "was valid until" in answer["error"]
 
 
-async def _next(events: Iterator[list[str]]) -> list[str]:
+async def _next(events: Iterator[list[str] | Standing]) -> list[str] | Standing:
     return await asyncio.to_thread(next, events)
 
 
@@ -371,7 +382,7 @@ async def test_a_decision_whose_caller_has_left_is_brought_to_its_end() -> None:
         # A whole other call: the API knows by then that the caller has gone.
         await asyncio.to_thread(office.client.head)
         gate.set()
-        await _until(lambda: "R-1" in office.desk.gone)
+        await _until(lambda: "R-1" not in office.desk.open)
 
 
 async def test_a_decision_outlives_the_end_of_the_api() -> None:
@@ -391,7 +402,7 @@ async def test_a_decision_outlives_the_end_of_the_api() -> None:
             await _until(lambda: office.desk.deciding)
             tasks.create_task(release(reader, office, gate))
         assert office.desk.taken == [(document, signature)]
-        assert office.desk.gone["R-1"].state == "approved"
+        assert office.ledger.states["R-1"][0] is State.APPROVED
         writer.close()
         await writer.wait_closed()
 
@@ -481,3 +492,102 @@ async def test_a_ledger_that_is_down_has_no_head() -> None:
         async with ApprovalApi(FakeDesk(office.ledger), Down(), roster("bo"), path):
             status, answer = await _call(path, "GET", "/v1/head")
         assert (status, answer) == (503, {"error": "the file is gone"})
+
+
+# What became of it.
+
+
+async def test_watchers_hear_how_an_approved_request_goes_on_until_it_has_ended() -> None:
+    async with running_office(0.01) as office:
+        office.hold()
+        events = office.client.events()
+        assert await _next(events) == ["R-1"]
+        office.desk.retire("R-1", State.APPROVED)
+        assert await _next(events) == []
+        assert await _standing(events) == ("approved", None)
+        office.ledger.move("R-1", State.EXECUTED, rows=3, tags=["DELETE 3"])
+        assert await _standing(events) == ("executed", 3)
+        office.ledger.move("R-1", State.COMMITTED, rows=3)
+        assert await _standing(events) == ("committed", 3)
+        office.hold("R-2")
+        assert await _next(events) == ["R-2"]
+        await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+async def _standing(events: Iterator[list[str] | Standing]) -> tuple[str, int | None]:
+    event = await _next(events)
+    assert isinstance(event, Standing)
+    return event.state, event.rows
+
+
+async def test_a_ledger_that_cannot_be_read_for_a_while_does_not_end_the_stream() -> None:
+    class Down(MemoryLedger):
+        down = True
+
+        async def entries_of(self, request: str) -> list[Entry]:
+            if self.down:
+                raise LedgerUnavailable("the file is gone")
+            return await super().entries_of(request)
+
+    async with running_office() as office:
+        ledger = Down()
+        desk = FakeDesk(ledger)
+        path = office.folder / "other.sock"
+        async with ApprovalApi(desk, ledger, roster("bo"), path, keepalive_s=0.01):
+            desk.announce(*ledger.hold())
+            events = ApprovalClient(path).events()
+            assert await _next(events) == ["R-1"]
+            desk.retire("R-1", State.DENIED)
+            assert await _next(events) == []
+            ledger.down = False
+            assert await _standing(events) == ("denied", None)
+            await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+# Floods.
+
+
+async def test_whoever_may_open_the_socket_cannot_fill_the_ledger_with_decisions_that_do_not_count() -> None:
+    clock = [0.0]
+    async with running_office(monotonic=lambda: clock[0]) as office:
+        office.hold()
+        office.desk.refusal = DecisionRefused("document that cannot be read")
+        junk = b"x" * 32_000
+        for _ in range(REFUSED_AT_ONCE):
+            assert (await _status(office, junk, "no signature"))[0] == 403
+        assert await _status(office, junk, "no signature") == (
+            429, "too many decisions that do not count: wait a few seconds",
+        )  # fmt: skip
+        assert len(office.desk.taken) == REFUSED_AT_ONCE
+        clock[0] += 1 / REFUSED_PER_S
+        assert (await _status(office, junk, "no signature"))[0] == 403
+        assert (await _status(office, junk, "no signature"))[0] == 429
+
+
+async def test_a_decision_that_counted_cannot_be_replayed_without_end() -> None:
+    async with running_office(monotonic=lambda: 0.0) as office:
+        office.hold()
+        document, signature = _sign(office)
+        await asyncio.to_thread(office.client.decide, "R-1", document, signature)
+        office.desk.refusal = DecisionRefused("R-1 is not open")
+        statuses = [(await _status(office, document, signature))[0] for _ in range(REFUSED_AT_ONCE + 1)]
+        assert statuses == [409] * REFUSED_AT_ONCE + [429]
+
+
+async def test_a_flood_does_not_keep_out_a_good_decision() -> None:
+    async with running_office(monotonic=lambda: 0.0) as office:
+        office.hold()
+        office.desk.refusal = DecisionRefused("document that cannot be read")
+        while (await _status(office, b"junk", "no signature"))[0] == 403:
+            pass
+        office.desk.refusal = None
+        assert (await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))).answer == "approve"
+
+
+async def test_an_empty_roster_is_told_to_whoever_wants_to_decide() -> None:
+    async with running_office(people=()) as office:
+        office.hold()
+        assert [paper.id for paper in await asyncio.to_thread(office.client.requests)] == ["R-1"]
+        with pytest.raises(ApiError, match="the roster of approvers is empty: nobody can decide") as refused:
+            await asyncio.to_thread(office.client.whois, fingerprint(public_of(SEEDS["bo"])))
+        assert refused.value.status == 404

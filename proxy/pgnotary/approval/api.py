@@ -6,19 +6,24 @@ documents to the desk and tells the caller what the desk said.
 
     GET  /v1/requests                  open requests, oldest first
     GET  /v1/requests/{id}             where one stands; an open one with its paper
-    POST /v1/requests/{id}/decisions   201, or 409 somebody was faster, 403 refused, 503 cannot be recorded
+    POST /v1/requests/{id}/decisions   201, or 409 somebody was faster, 403 refused, 429 too many of those,
+                                       503 cannot be recorded
     GET  /v1/head                      the newest checkpoint, which a decision may name from then on
     GET  /v1/whois?key=SHA256:...      the person whose key that is
-    GET  /v1/events                    server-sent events: `requests` with all open ids at each change
+    GET  /v1/events                    server-sent events: `requests` with all open ids at each change, `standing` with
+                                       where one stands that has been open before, until it has ended
 
-A decision that has begun is brought to its end, whether or not its caller stays to hear of it.
+A decision that has begun is brought to its end, whether or not its caller stays to hear of it. One that is refused is
+kept in the ledger as evidence, up to 40 KB of whatever somebody sent: of those only a few a minute are taken.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -37,21 +42,41 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
+from pgnotary.approval.bucket import Bucket
 from pgnotary.approval.desk import Desk, Ledger, OpenRequest
+from pgnotary.approval.standing import standing_of
 from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.ledger.entries import Receipt
 from pgnotary.request import decision as decisions
-from pgnotary.request.life import State
+from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster
 
-__all__ = ["FAREWELL_S", "KEEPALIVE_S", "MAX_BODY_BYTES", "MAX_LISTED_BYTES", "MAX_WATCHERS", "ApprovalApi"]
+__all__ = [
+    "FAREWELL_S",
+    "FOLLOW_S",
+    "KEEPALIVE_S",
+    "MAX_BODY_BYTES",
+    "MAX_LISTED_BYTES",
+    "MAX_WATCHERS",
+    "REFUSED_AT_ONCE",
+    "REFUSED_PER_S",
+    "ApprovalApi",
+]
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 65_536
 MAX_WATCHERS = 64
 KEEPALIVE_S = 15.0
+
+# How often a watcher's approved requests are looked at until they have ended.
+FOLLOW_S = 0.5
+
+# Decisions that cannot count: an approver's slips of an afternoon at once, then one each five seconds, which is at most
+# 700 MB of ledger a day.
+REFUSED_AT_ONCE = 20
+REFUSED_PER_S = 0.2
 
 # Longer values are left out of the list and come with their request alone: a thousand long statements at once would
 # stop the proxy for a second.
@@ -75,6 +100,7 @@ class ApprovalApi:
         path: Path,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
         keepalive_s: float = KEEPALIVE_S,
         farewell_s: float = FAREWELL_S,
     ) -> None:
@@ -84,6 +110,7 @@ class ApprovalApi:
         self._path = path
         self._now = now
         self._keepalive_s = keepalive_s
+        self._refusals = Bucket(REFUSED_AT_ONCE, REFUSED_PER_S, monotonic)
         self._watchers: set[asyncio.Task[object]] = set()
         self._decisions = asyncio.TaskGroup()
         self._runner = web.AppRunner(
@@ -134,10 +161,7 @@ class ApprovalApi:
     async def _standing(self, name: str) -> Standing | None:
         if (opened := self._desk.find(name)) is not None:
             return Standing(id=name, state=State.HELD.value, paper=_paper(opened))
-        if (ended := await self._desk.ended(name)) is not None:
-            return Standing(id=name, state=ended.state, rows=ended.rows, seq=ended.seq)
-        state = await self._ledger.state(name)
-        return None if state is None else Standing(id=name, state=state.value)
+        return standing_of(name, await self._ledger.entries_of(name))
 
     async def _take(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -149,7 +173,22 @@ class ApprovalApi:
             return _unknown(request)
         if (named := _named_in(signed.document)) not in (None, name):
             return _answer(400, Problem(error=f"the document is about {named}, not {name}"))
+        if not self._fits(name, signed) and not self._refusals.take():
+            return _answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
         return await asyncio.shield(self._decisions.create_task(self._decide(name, signed), name=f"decide {name}"))
+
+    def _fits(self, name: str, signed: SignedDecision) -> bool:
+        """Say whether a decision is a good one over an open request: no flood of others may keep it out."""
+        opened = self._desk.find(name)
+        if opened is None or opened.deciding:
+            return False
+        try:
+            decision = decisions.read(signed.document)
+            asked, shown = opened.request.entry, opened.preview.entry
+            decisions.check(decision, signed.signature, asked, shown, self._roster, self._now())
+        except DecisionRefused:
+            return False
+        return True
 
     async def _decide(self, name: str, signed: SignedDecision) -> web.Response:
         """Hand a decision to the desk; raises nothing, as the task's exception would end its whole group."""
@@ -176,6 +215,8 @@ class ApprovalApi:
         name = request.query.get("key", "")
         if not _FINGERPRINT.fullmatch(name):
             return _answer(400, Problem(error="expected ?key=SHA256: and 43 characters of base64"))
+        if not self._roster.signers:
+            return _answer(404, Problem(error="the roster of approvers is empty: nobody can decide"))
         signer = next((each for each in self._roster.signers if fingerprint(each.public) == name), None)
         if signer is None:
             return _answer(404, Problem(error=f"nobody on the roster has the key {name}"))
@@ -202,17 +243,36 @@ class ApprovalApi:
 
     async def _stream(self, response: web.StreamResponse) -> None:
         told: list[str] | None = None
+        followed: dict[str, Standing] = {}
         while True:
             ids = [opened.id for opened in self._desk.requests()]
             if ids != told:
+                followed |= {name: Standing(id=name, state=State.HELD.value) for name in told or () if name not in ids}
                 told = ids
-                await response.write(b"event: requests\ndata: " + msgspec.json.encode(ids) + b"\n\n")
+                await response.write(_event("requests", ids))
                 continue  # It may have changed while this was written.
+            with contextlib.suppress(LedgerUnavailable):  # It is asked again.
+                async for standing in self._moved(followed):
+                    await response.write(_event("standing", standing))
+            if ids != [opened.id for opened in self._desk.requests()]:
+                continue
+            patience_s = min(FOLLOW_S, self._keepalive_s) if followed else self._keepalive_s
             try:
-                async with asyncio.timeout(self._keepalive_s):
+                async with asyncio.timeout(patience_s):
                     await self._desk.changed()
             except TimeoutError:
                 await response.write(b": still here\n\n")
+
+    async def _moved(self, followed: dict[str, Standing]) -> AsyncIterator[Standing]:
+        """Yield those that went on since they were last looked at, and forget those that have ended."""
+        for name, before in list(followed.items()):
+            standing = await self._standing(name)
+            if standing is None or standing.state in FINAL:
+                del followed[name]
+            else:
+                followed[name] = standing
+            if standing is not None and standing.state != before.state:
+                yield standing
 
     async def _dismiss(self, _: web.Application) -> None:
         """End the streams, which would never end by themselves."""
@@ -256,6 +316,10 @@ async def _tell_errors(
     except PgnotaryError as error:
         log.warning("a call failed", extra={"path": request.path}, exc_info=True)
         return _answer(500, Problem(error=str(error)))
+
+
+def _event(name: str, data: object) -> bytes:
+    return f"event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
 
 
 def _answer(status: int, body: object) -> web.Response:

@@ -55,6 +55,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paper: RequestPaper | None = None
     rows: int | None = None
     """How many rows it changed, once that is known."""
+    tags: list[str] = []
+    """The server's command tags, once it has run."""
+    fate: str = ""
+    """Of a resolved one: what became of its transaction, `committed` or `rolled-back`."""
+    sqlstate: str = ""
+    why: str = ""
     seq: int | None = None
     """The entry that brought it there."""
 

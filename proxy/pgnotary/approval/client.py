@@ -72,18 +72,18 @@ class ApprovalClient:
         """Return the person whose key has this fingerprint."""
         return self._get(f"/v1/whois?key={quote(key, safe='')}", KeyOwner).person
 
-    def events(self) -> Iterator[list[str]]:
-        """Yield the ids of all open requests, now and at each change; ends only with an ApiError."""
+    def events(self) -> Iterator[list[str] | Standing]:
+        """Yield the ids of all open requests, now and at each change, and how those go on that are no longer open.
+
+        Ends only with an ApiError.
+        """
         with self._answered("GET", "/v1/events", None, _SILENCE_S) as response:
             if response.status != 200:
                 raise _refused(response.status, response.read(MAX_ANSWER_BYTES))
-            data = b""
             while line := response.readline(_MAX_LINE_BYTES):
                 if line.startswith(b"data: "):
                     data = line.removeprefix(b"data: ")
-                elif line == b"\n" and data:
-                    yield _decoded(data, list[str])
-                    data = b""
+                    yield _decoded(data, list[str]) if data.startswith(b"[") else _decoded(data, Standing)
         raise ApiError(f"the proxy at {self._path} has ended the connection")
 
     def _get(self, path: str, type_: type[_T]) -> _T:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pgnotary.ledger.entries import Receipt
-from pgnotary.request.life import State
+from pgnotary.ledger.entries import Entry, Receipt
 from pgnotary.session.events import Decided
 from pgnotary.store import Head
 
-__all__ = ["Desk", "Ended", "Ledger", "OpenRequest"]
+__all__ = ["Desk", "Ledger", "OpenRequest"]
 
 
 class OpenRequest(Protocol):
@@ -32,25 +31,6 @@ class OpenRequest(Protocol):
     @property
     def deciding(self) -> bool:
         """Whether a decision over it is being recorded."""
-        ...
-
-
-class Ended(Protocol):
-    """How far a request has come that is no longer open."""
-
-    @property
-    def state(self) -> str:
-        """One of `State`."""
-        ...
-
-    @property
-    def rows(self) -> int | None:
-        """How many rows it changed."""
-        ...
-
-    @property
-    def seq(self) -> int | None:
-        """The entry that says so."""
         ...
 
 
@@ -80,10 +60,6 @@ class Desk(Protocol):
         """
         ...
 
-    async def ended(self, request: str) -> Ended | None:
-        """Return how a request ended, if that is remembered."""
-        ...
-
 
 class Ledger(Protocol):
     """What a store says of the ledger; `pgnotary.store.Store` keeps it."""
@@ -96,6 +72,6 @@ class Ledger(Protocol):
         """Return the newest signed checkpoint: the one over `head`."""
         ...
 
-    async def state(self, request: str) -> State | None:
-        """Return where a request stands, or None if it was never held."""
+    async def entries_of(self, request: str) -> list[Entry]:
+        """Return all entries about a request, in order; none if it was never held."""
         ...
