@@ -13,7 +13,7 @@ from pgnotary.approval.papers import read_paper
 from pgnotary.errors import ApiError, BadCheckpoint, BrokenSeal
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import encode
-from pgnotary.ledger.entries import Receipt
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.ledger.tree import leaf_hash
 
 
@@ -235,3 +235,61 @@ def test_a_head_that_does_not_reach_the_preview_is_refused() -> None:
 def test_a_note_that_is_no_checkpoint_is_refused_without_a_key_too(note: str) -> None:
     with pytest.raises(BadCheckpoint):
         read_head(note, None, read_paper(_held(), "R-1"))
+
+
+# What it asks.
+
+
+_PARTS = [
+    {"kind": "delete", "start": 0, "end": 18, "harmless": False, "relations": ["orders"]},
+    {"kind": "select", "start": 20, "end": 28, "harmless": True},
+    {"kind": "drop", "start": 30, "end": 45, "harmless": False, "relations": ["items", '"Old, items"']},
+]
+
+
+def test_what_is_asked_names_each_part_that_may_change_something() -> None:
+    paper = read_paper(_held(parts=_PARTS, relations=["orders", "items"]), "R-1")
+    assert paper.what == 'DELETE on orders; DROP on items, "Old, items"'
+
+
+def test_an_entry_that_does_not_say_which_parts_are_harmless_is_named_by_its_kind() -> None:
+    parts = [{"kind": "delete", "start": 0, "end": 18}]
+    assert read_paper(_held(parts=parts), "R-1").what == "DELETE on public.orders"
+
+
+@pytest.mark.parametrize(
+    ("body", "has_ceiling"),
+    [
+        ({"kind": "delete"}, True),
+        ({"kind": "merge"}, True),
+        ({"kind": "truncate"}, False),
+        ({"kind": "call"}, False),
+        ({"kind": "delete", "countable": False}, False),
+        ({"kind": "select", "countable": True}, True),
+    ],
+)
+def test_a_ceiling_can_be_held_only_over_what_the_command_tag_counts(body: dict[str, Any], has_ceiling: bool) -> None:
+    assert read_paper(_held(**body), "R-1").context.has_ceiling is has_ceiling
+
+
+def test_settings_the_prepared_text_and_the_servers_words_are_read() -> None:
+    paper = read_paper(
+        _held(kind="execute", settings={"timezone": "UTC"}, prepared="DELETE FROM orders", error="no such column"),
+        "R-1",
+    )
+    assert paper.context.settings == {"timezone": "UTC"}
+    assert (paper.prepared, paper.error) == ("DELETE FROM orders", "no such column")
+    assert paper.unread == ()
+    assert paper.context.runs_unseen
+
+
+def test_a_prepared_text_sealed_in_the_preview_is_not_taken_for_the_requests() -> None:
+    ledger = MemoryLedger()
+    asked, _ = ledger.hold(kind="execute")
+    sealed = {"prepared": b"SELECT 1"}
+    shown = ledger.put(
+        Draft(EntryType.PREVIEW, {"status": "unavailable"}, asked.entry.session, "R-1", asked.entry.leaf, sealed)
+    )
+    paper = read_paper(_paper(asked, shown), "R-1")
+    assert paper.prepared is None
+    assert paper.unread == (("sealed prepared", "SELECT 1"),)

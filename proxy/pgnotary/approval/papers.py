@@ -6,6 +6,7 @@ everything else an ApiError of status 502. Nothing here trusts the proxy; whethe
 for the head to prove that the decision names.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
@@ -30,6 +31,13 @@ class Piece(msgspec.Struct, frozen=True):
     kind: str
     start: _Count
     end: _Count
+    harmless: bool | None = None
+    """Whether it is known to change nothing; None if the entry does not say."""
+    relations: tuple[str, ...] = ()
+
+
+# What PostgreSQL's command tag counts.
+_COUNTED = frozenset({"insert", "update", "delete", "merge"})
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +65,20 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = ""
     why: str = ""
     needs: _Count = 1
+    countable: bool | None = None
+    """Whether the command tag counts what it changes; None if the entry does not say."""
+    settings: dict[str, str] = {}
+    """The session's settings that change what the text means."""
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether a highest number of rows can be held: only if what it changes is counted."""
+        return self.kind in _COUNTED if self.countable is None else self.countable
+
+    @property
+    def runs_unseen(self) -> bool:
+        """Whether it runs a text that stands elsewhere, which PREPARE once named."""
+        return "execute" in (self.kind, *(part.kind for part in self.parts))
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,24 +104,37 @@ class Paper:
     statement: str
     reason: str
     """The engineer's words, or empty."""
+    prepared: str | None
+    """What the prepared statement or cursor says that it runs; None if nobody knows."""
+    error: str
+    """What PostgreSQL said when it was asked for the preview, or empty."""
     expires_at: datetime
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
 
     @property
     def what(self) -> str:
-        """Kind and relations in a few words, e.g. `DELETE on public.orders`; not safe for a terminal."""
-        on = f" on {', '.join(self.context.relations)}" if self.context.relations else ""
-        return self.context.kind.upper() + on
+        """What may change something, kind and relations, e.g. `DELETE on orders; DROP on items`.
+
+        Not safe for a terminal.
+        """
+        parts = [part for part in self.context.parts if part.harmless is False]
+        return "; ".join(_on(part.kind, part.relations) for part in parts) or _on(
+            self.context.kind, self.context.relations
+        )
+
+
+def _on(kind: str, relations: Sequence[str]) -> str:
+    return kind.upper() + (f" on {', '.join(relations)}" if relations else "")
 
 
 def read_paper(body: RequestPaper, asked: str) -> Paper:
     """Return the paper of the request that was asked for; raises BrokenSeal or ApiError if it cannot be believed."""
     request, preview = _entry(body.request, "request"), _entry(body.preview, "preview")
     _check_belonging(request, preview, asked)
-    opened = _opened(body.request, request) | _opened(body.preview, preview)
+    told, said = _opened(body.request, request), _opened(body.preview, preview)
     context, measured = _read(request, Context), _read(preview, Measured)
-    statement = opened.get("statement")
+    statement = told.pop("statement", None)
     if statement is None:
         raise _unfit(f"{asked}: the statement is withheld")
     if len(statement.encode()) != context.bytes:
@@ -115,12 +150,14 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         context=context,
         measured=measured,
         statement=statement,
-        reason=opened.get("reason", ""),
+        reason=told.pop("reason", ""),
+        prepared=told.pop("prepared", None),
+        error=said.pop("error", ""),
         expires_at=expires_at,
         unread=(
             *_unread(request, Context),
             *_unread(preview, Measured),
-            *((f"sealed {name}", value) for name, value in opened.items() if name not in ("statement", "reason")),
+            *((f"sealed {name}", value) for name, value in (*told.items(), *said.items())),
         ),
     )
 
