@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.safe_text import columns, cut, one_line, pieces, visible
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from pgnotary.cli.safe_text import visible
         ("\u3164\u2800\ufe0f\U000e0041", "\\u{3164}\\u{2800}\\u{fe0f}\\u{e0041}"),
         ("\ud800", "\\u{d800}"),
         ("\r\n\t\0\x7f", "\\u{d}\\u{a}\\u{9}\\u{0}\\u{7f}"),
+        ("e\u0301\u20dd", "e\\u{301}\\u{20dd}"),
+        ("\U0001d159\ua4ff\U00016fe4\U00013442", "\\u{1d159}\\u{a4ff}\\u{16fe4}\\u{13442}"),
         ("Grüße, 你好, E'\\n'", "Grüße, 你好, E'\\n'"),
         ("\\u{202e}", "\\u{5c}u{202e}"),
     ],
@@ -42,3 +44,22 @@ def test_nothing_is_left_that_moves_a_cursor_or_hides(text: str) -> None:
 @given(st.text(alphabet="a\\u{}0\u202e\u200b\x1b"), st.text(alphabet="a\\u{}0\u202e\u200b\x1b"))
 def test_different_texts_stay_different(one: str, other: str) -> None:
     assert (visible(one) == visible(other)) == (one == other)
+
+
+@given(st.text(), st.integers(min_value=2, max_value=50))
+def test_pieces_are_the_whole_text_and_none_is_wider_than_its_width(text: str, width: int) -> None:
+    found = list(pieces(visible(text), width))
+    assert "".join(found) == visible(text)
+    assert all(columns(piece) <= width for piece in found)
+
+
+@given(st.text(), st.integers(min_value=3, max_value=50))
+def test_what_is_cut_fits_and_says_so(text: str, width: int) -> None:
+    shown = visible(text)
+    found = cut(shown, width)
+    assert columns(found) <= width
+    assert found == shown or (found.endswith("…") and shown.startswith(found[:-1]))
+
+
+def test_padding_is_one_space() -> None:
+    assert one_line("monthly   purge" + " " * 500 + "x") == "monthly purge x"

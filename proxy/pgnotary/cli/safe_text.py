@@ -1,26 +1,30 @@
-"""Foreign text for a terminal: any text enters, one that shows every character it holds leaves.
+"""Foreign text for a terminal: any text enters, one that shows every character it holds leaves, and keeps to its place.
 
 What an engineer, a server or a proxy sent may hold escape sequences that move the cursor, marks that turn the reading
-direction, or characters without width: none of them reaches a terminal, each is shown as `\\u{...}` with its code point
-in hex. Different texts stay different: a backslash that would begin such an escape is escaped itself. Characters that
-merely look alike (a Cyrillic o in a name) are not told apart here.
+direction or sit on another character, or characters that are drawn as nothing: none of them reaches a terminal, each is
+shown as `\\u{...}` with its code point in hex. Different texts stay different: a backslash that would begin such an
+escape is escaped itself. A text that is too long for its line is broken or cut here: a terminal would go on at the left
+edge, where our own words stand. Characters that merely look alike (a Cyrillic o in a name) are not told apart here.
 """
 
+import re
 import unicodedata
+from collections.abc import Iterator
 
-__all__ = ["visible"]
+__all__ = ["columns", "cut", "one_line", "pieces", "visible"]
 
 # Controls, formats (bidi marks, zero widths, tags), surrogates, private use, unassigned, line and paragraph separators,
-# and every space that is not the space.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+# every space that is not the space, and the marks that are drawn over the character before them.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs", "Mn", "Me"})
 
-# Letters and marks that are drawn as nothing: Unicode's Default_Ignorable_Code_Point outside the categories above, and
-# the empty Braille cell.
-_BLANK = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0}).union(
-    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
-)
+# Letters and symbols that are drawn as nothing, everywhere or in many fonts: Unicode's Default_Ignorable_Code_Point
+# outside the categories above, the empty Braille cell, the half fill space, the Lisu full stop, blank hieroglyphs,
+# the null notehead.
+_BLANK = frozenset({0x115F, 0x1160, 0x2800, 0x303F, 0x3164, 0xA4FF, 0xFFA0, 0x1D159}).union(range(0x13441, 0x13447))
 
 _TAB = "    "
+_WIDE = frozenset("WF")
+_CUT = "…"
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -32,6 +36,34 @@ def visible(text: str, *, lines: bool = False) -> str:
         return text
     shown = text.replace("\\u{", "\\u{5c}u{")
     return "".join(_shown(character, lines=lines) for character in shown)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with each run of spaces as one: padding says nothing, and pushes what follows it out of sight."""
+    return re.sub(" {2,}", " ", text)
+
+
+def columns(text: str) -> int:
+    """Return how many columns a terminal gives a visible text."""
+    return sum(2 if unicodedata.east_asian_width(character) in _WIDE else 1 for character in text)
+
+
+def pieces(text: str, width: int) -> Iterator[str]:
+    """Break a visible text so that no piece has more than `width` columns; an empty one is one piece."""
+    start = taken = 0
+    for at, character in enumerate(text):
+        taken += columns(character)
+        if taken > width:
+            yield text[start:at]
+            start, taken = at, columns(character)
+    yield text[start:]
+
+
+def cut(text: str, width: int) -> str:
+    """Return as much of a visible text as `width` columns hold, with a sign at its end if that is not all."""
+    if columns(text) <= width:
+        return text
+    return next(pieces(text, max(width - 1, 1))) + _CUT
 
 
 def _shown(character: str, *, lines: bool) -> str:
