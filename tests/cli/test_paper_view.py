@@ -12,7 +12,8 @@ from tests.approval.office import MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.paper_view import describe, facts, span, statement_lines, table_row
+from pgnotary.cli.paper_view import describe, facts, span, statement_lines
+from pgnotary.cli.safe_text import columns, visible
 
 _MARGIN = re.compile(r" *[0-9]* [|:~]( |$)")
 
@@ -59,14 +60,99 @@ def test_fields_of_a_newer_version_are_shown() -> None:
 
 def test_several_statements_in_one_text_are_told() -> None:
     parts = [{"kind": kind, "start": 0, "end": 1} for kind in ("transaction", "delete", "transaction")]
-    assert "3 statements: transaction, delete, transaction" in _shown(parts=parts)
+    assert "parts         3 statements: transaction, delete, transaction" in _shown(parts=parts)
 
 
-@pytest.mark.parametrize("field", ["person", "user", "application", "client", "database", "search_path", "rule", "why"])
+def test_each_part_that_may_change_something_is_named() -> None:
+    parts: list[dict[str, Any]] = [
+        {"kind": "delete", "start": 0, "end": 18, "harmless": False, "relations": ["orders"]},
+        {"kind": "drop", "start": 20, "end": 35, "harmless": False, "relations": ["items"]},
+    ]
+    assert "what          DELETE on orders; DROP on items\n" in _shown(parts=parts)
+
+
+def test_the_settings_that_change_its_meaning_are_one_line() -> None:
+    shown = _shown(settings={"datestyle": "ISO, MDY", "timezone": "UTC"})
+    assert "settings      datestyle = ISO, MDY; timezone = UTC\n" in shown
+
+
+def test_what_a_prepared_statement_runs_is_shown_like_the_statement() -> None:
+    shown = _shown(statement="EXECUTE purge", kind="execute", prepared="DELETE FROM orders\nWHERE true -- \u043e")
+    assert "prepared      what it runs, as it was prepared: 2 lines, 35 bytes\n   1 | DELETE FROM orders\n" in shown
+    assert "what it runs holds characters outside ASCII" in shown
+    assert "NOBODY CAN SEE" not in shown
+    assert facts(_paper(kind="execute", prepared="SELECT 1"))["prepared"] == "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "execute"},
+        {"kind": "delete", "parts": [{"kind": kind, "start": 0, "end": 1} for kind in ("delete", "execute")]},
+    ],
+)
+def test_an_execute_whose_text_is_not_known_is_warned_of(body: dict[str, Any]) -> None:
+    assert "note          NOBODY CAN SEE WHAT IT RUNS" in _shown(**body)
+
+
+def test_that_any_number_of_rows_may_change_is_said() -> None:
+    assert "note          ANY NUMBER OF ROWS MAY CHANGE" in _shown(countable=False)
+    assert "ANY NUMBER" not in _shown()
+
+
+def test_what_the_server_said_about_the_preview_is_shown_safely() -> None:
+    shown = _shown(preview={"status": "partly", "why": "EXPLAIN failed: 42703"}, error="no column \x1b[2J\n    x")
+    assert "preview why   EXPLAIN failed: 42703\n" in shown
+    assert "server said   no column \\u{1b}[2J\\u{a} x\n" in shown
+
+
+def test_somebody_else_than_the_requester_must_decide() -> None:
+    assert "needs         1 approval, by anybody on the roster but eva\n" in _shown()
+
+
+_FOREIGN = [
+    "person", "user", "application", "client", "database", "role", "session_user", "search_path", "rule", "why",
+    "profile", "policy", "system_identifier", "kind",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", _FOREIGN)
 def test_no_field_reaches_the_terminal_raw(field: str) -> None:
     shown = _shown(**{field: "x\x1b[2J\u202e\u200b\nR-2 approved"})
-    assert "x\\u{1b}[2J\\u{202e}\\u{200b}\\u{a}R-2 approved" in shown
+    assert "x\\u{1b}[2J\\u{202e}\\u{200b}\\u{a}R-2 approved".casefold() in shown.casefold()
     assert "\x1b" not in shown
+
+
+_FORGED = ["what          DELETE on nothing", "   1 | SELECT 1", "R-1   held"]
+
+
+@pytest.mark.parametrize("width", [20, 66, 100])
+@pytest.mark.parametrize("field", [*_FOREIGN, "reason", "relations", "settings", "error", "parameters", "preview why"])
+def test_no_padded_field_can_imitate_another_line(field: str, width: int) -> None:
+    padded = "".join(f"monthly purge{'.' * pad}{line}" for pad in range(width) for line in _FORGED)
+    how: dict[str, Any] = {field: padded}
+    match field:
+        case "relations":
+            how = {"relations": [padded]}
+        case "settings":
+            how = {"settings": {"datestyle": padded}}
+        case "preview why":
+            how = {"preview": {"status": "partly", "why": padded}}
+    plain = [line[:14] for line in describe(_paper(), datetime.now(UTC), width)]
+    labels = {*plain, "            : ", "user          ", "session_user  ", "settings      ", "server said   "}
+    labels |= {"also          ", "preview why   ", "note          "}
+    for line in describe(_paper(**how), datetime.now(UTC), width):
+        if line.startswith("R-1   held"):
+            continue
+        assert line[:14].ljust(14) in {label.ljust(14) for label in labels}
+        assert columns(line) <= 14 + width or line[:6] in ("   1 |", "   2 |")
+
+
+def test_a_reason_padded_to_the_width_of_the_terminal_forges_no_block() -> None:
+    # SET pgnotary.reason = 'monthly purge' || padding to 80 columns || 'what ...'
+    shown = _shown(reason="monthly purge".ljust(80) + "what          DELETE on nothing", application="psql" + " " * 70)
+    assert "reason        monthly purge what DELETE on nothing\n" in shown
+    assert "application   psql\n" in shown
 
 
 def test_escapes_and_bidi_marks_in_a_statement_are_shown_and_told() -> None:
@@ -76,9 +162,42 @@ def test_escapes_and_bidi_marks_in_a_statement_are_shown_and_told() -> None:
 
 
 def test_letters_that_look_like_others_are_told() -> None:
-    shown = _shown(statement="DELETE FROM \u043erders")
-    assert "\u043e U+043E" in shown
+    shown = _shown(statement="DELETE FROM \u043erders WHERE \u043e = 1")
+    assert "\u043e U+043E (2x)" in shown
     assert "outside ASCII" not in _shown()
+
+
+@pytest.mark.parametrize("character", "\u00d7\u2215\u02b9\uff07\u2024\u0964\U0001f600\u00bd\u2044")
+def test_signs_outside_ascii_are_told_as_letters_are(character: str) -> None:
+    shown = _shown(statement=f"DELETE FROM orders -- {character}")
+    assert f"{character} U+{ord(character):04X} (1x)" in shown
+
+
+@pytest.mark.parametrize(
+    "character", ["\U0001d159", "\ua4ff", "\U00016fe4", "\U00013441", "\U00013446", "\u0301", "\u20dd", "\u034f"]
+)
+def test_blank_characters_and_combining_marks_are_escaped_and_told(character: str) -> None:
+    shown = _shown(statement=f"DELETE FROM orders{character}{character} WHERE true")
+    assert f"orders\\u{{{ord(character):x}}}\\u{{{ord(character):x}}} WHERE" in shown
+    assert f"stand there as escapes: U+{ord(character):04X} (2x)" in shown
+
+
+def test_a_thousand_letters_do_not_hide_that_there_are_more() -> None:
+    statement = "DELETE FROM orders -- \u2215" + "".join(map(chr, range(0x4E00, 0x4E00 + 1_000)))
+    shown = _shown(statement=statement).replace("\n             : ", "")
+    assert "\u2215 U+2215 (1x), \u4e00 U+4E00 (1x)" in shown
+    assert "961 more" in shown
+
+
+def test_what_follows_a_carriage_return_is_not_commented_out_on_the_screen_either() -> None:
+    lines = list(statement_lines("SELECT 1 -- harmless\rDELETE FROM orders\r\nWHERE true\r", 100))
+    assert lines == [
+        "   1 | SELECT 1 -- harmless\\u{d}",
+        "   2 | DELETE FROM orders\\u{d}",
+        "   3 | WHERE true\\u{d}",
+        "   4 |",
+    ]
+    assert "2 lines, 32 bytes" in _shown(statement="SELECT 1 -- x\rDELETE FROM orders")
 
 
 def test_ten_thousand_blank_lines_hide_nothing() -> None:
@@ -122,14 +241,8 @@ def test_every_line_stands_behind_its_margin_and_fits(statement: str, width: int
 @given(st.text(alphabet="ab\n \t\x1b", min_size=1))
 def test_no_visible_character_of_a_statement_is_lost(statement: str) -> None:
     shown = "".join(_MARGIN.sub("", line, count=1) for line in statement_lines(statement, 40) if " ~ " not in line)
-    expected = statement.replace("\x1b", "\\u{1b}")
+    expected = visible(statement.replace("\n", "").replace("\t", ""))
     assert re.sub(r"\s", "", shown) == re.sub(r"\s", "", expected)
-
-
-def test_a_row_of_the_table_holds_no_foreign_line() -> None:
-    paper = _paper(relations=["public.a\nR-9  0s", "\x1b[1m"], exact=None, preview={"status": "partly", "estimate": 7})
-    row = table_row(paper, datetime.now(UTC))
-    assert row[5:7] == ("DELETE on public.a\\u{a}R-9  0s, \\u{1b}[1m", "~7")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from pgnotary.cli.approver_options import DEFAULT_KEY
-from pgnotary.cli.exits import telling
-from pgnotary.errors import BadRoster, ConfigError
+from pgnotary.cli.exits import Exit, Failed
+from pgnotary.errors import BadRoster
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
 from pgnotary.request.roster import Signer, parse_roster
 from pgnotary.request.sshsig import DECISION_NAMESPACE
@@ -30,7 +30,6 @@ def key() -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Where to write it.  [default: {DEFAULT_KEY}]"
 )
 @click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
-@telling
 def key_new(out: Path | None, person: str | None) -> None:
     """Make a key, and print the line that puts it on the roster of approvers."""
     from pgnotary.setup import write_new
@@ -40,7 +39,7 @@ def key_new(out: Path | None, person: str | None) -> None:
     public_path = path.with_name(f"{path.name}.pub")
     for taken in (path, public_path):
         if taken.exists():
-            raise ConfigError(f"{taken}: exists already, and is not overwritten")
+            raise Failed(f"{taken}: exists already, and is not overwritten", Exit.FAILED)
     made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
     public = read_private_key(made).public
     line = Signer(name, public, (DECISION_NAMESPACE,)).line
@@ -52,7 +51,7 @@ def key_new(out: Path | None, person: str | None) -> None:
         write_new(path, made, 0o600)
         write_new(public_path, public_line(public, name) + "\n", 0o644)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        raise Failed(f"{error.filename}: cannot be written: {error.strerror}", Exit.FAILED) from error
     click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
     click.echo("Whoever runs the proxy adds this line to its roster (approval.roster):", err=True)
     click.echo(line)

@@ -93,7 +93,7 @@ def place_of(ctx: click.Context, socket_path: Path | None, config: Path | None) 
     if socket_path is not None and (socket_said or not config_said):
         return Place(socket_path)
     if config is None and not _CONFIG.is_file():
-        raise click.UsageError(f"where is the proxy? say --socket PATH or --config FILE (there is no ./{_CONFIG})")
+        raise click.UsageError(f"where is the proxy? there is no ./{_CONFIG}: say --socket PATH or --config FILE")
     loaded = load(config or _CONFIG)
     return Place(loaded.socket, loaded.ledger_file if os.access(loaded.ledger_file, os.R_OK) else None)
 
@@ -114,7 +114,14 @@ def load_key(path: Path | None) -> PrivateKey:
     except OSError as error:
         raise BadKey(f"{path}: cannot be read: {error.strerror}") from error
     except BadKey as error:
-        raise BadKey(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        said = str(error).removeprefix(f"{path}: ")
+        if "passphrase" in said:
+            # Whatever OpenSSH could do with it: no command takes a signature that was made elsewhere.
+            said = (
+                "this private key is protected by a passphrase, which is not asked for here: "
+                "make another key with `pgnotary key new`, or take the passphrase off a copy with ssh-keygen -p"
+            )
+        raise BadKey(f"{path}: {said}") from error
 
 
 def load_proxy_key(path: Path | None, socket_path: Path) -> str | None:

@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pgnotary.approval.bodies import UNFIT, Recorded, Standing
+from pgnotary.approval.bodies import Recorded, Standing
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.head import read_head
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli.approver_options import Target
 from pgnotary.cli.exits import Exit, Failed
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.outcomes import state_of
 from pgnotary.errors import ApiError, BadKey, DecisionRefused
 from pgnotary.request import decision as decisions
 from pgnotary.request import sshsig
@@ -23,9 +23,11 @@ from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import PrivateKey, fingerprint
 
-__all__ = ["Case", "Signer", "identify", "no_longer_open", "open_paper", "outcome_in_words", "state_of"]
+__all__ = ["Case", "Signer", "check_digest", "identify", "no_longer_open", "open_paper"]
 
 _POLL_S = 0.1
+# Of a digest, where a person reads it; a script may say fewer.
+_DIGITS = 16
 _GONE = frozenset({State.EXPIRED, State.WITHDRAWN, State.ORPHANED})
 _SETTLED = FINAL | {State.UNKNOWN}
 
@@ -39,8 +41,8 @@ class Signer:
 
     @property
     def words(self) -> str:
-        """Person and fingerprint, safe for a terminal."""
-        return f"{visible(self.person)} ({fingerprint(self.key.public)})"
+        """Person and fingerprint."""
+        return f"{self.person} ({fingerprint(self.key.public)})"
 
 
 def open_paper(standing: Standing, target: Target) -> Paper:
@@ -48,11 +50,15 @@ def open_paper(standing: Standing, target: Target) -> Paper:
     if standing.paper is None:
         raise no_longer_open(target.id, standing)
     paper = read_paper(standing.paper, target.id)
-    leaf = paper.request.leaf.hex()
-    if not leaf.startswith(target.prefix):
-        found = leaf[: len(target.prefix)]
-        raise Failed(f"{target.id} is {found}, not {target.prefix}: look again at what it asks", Exit.CONFLICT)
+    check_digest(target, paper.request.leaf)
     return paper
+
+
+def check_digest(target: Target, leaf: bytes) -> None:
+    """Raise Failed unless a request entry's leaf is the one that was said, if one was said."""
+    found = leaf.hex()[: len(target.prefix)]
+    if found != target.prefix:
+        raise Failed(f"{target.id} is {found}, not {target.prefix}: look again at what it asks", Exit.CONFLICT)
 
 
 def no_longer_open(name: str, standing: Standing) -> Failed:
@@ -61,15 +67,8 @@ def no_longer_open(name: str, standing: Standing) -> Failed:
     if state is State.HELD:
         return Failed(f"{name} is held, but not ready to be decided", Exit.PENDING)
     where = f" (#{standing.seq})" if standing.seq is not None else ""
-    return Failed(f"{name} is not open: it is {state}{where}", Exit.GONE if state in _GONE else Exit.CONFLICT)
-
-
-def state_of(standing: Standing) -> State:
-    """Return where a request stands; raises ApiError for a state that we do not know."""
-    try:
-        return State(standing.state)
-    except ValueError as error:
-        raise ApiError(f"the proxy's answer does not fit: {standing.state!r} is no state", UNFIT) from error
+    status = Exit.GONE if state in _GONE else Exit.DENIED if state is State.DENIED else Exit.CONFLICT
+    return Failed(f"{name} is not open: it is {state}{where}", status)
 
 
 def identify(client: ApprovalClient, key: PrivateKey, paper: Paper) -> Signer:
@@ -96,9 +95,9 @@ class Case:
     """The proxy's verifier key, if it is known."""
 
     @property
-    def what(self) -> str:
-        """The request in a few words, safe for a terminal."""
-        return f"{self.paper.id}: {visible(self.paper.what)}"
+    def name(self) -> str:
+        """The request as a script names it: its id and the digest of what it asks."""
+        return f"{self.paper.id}@{self.paper.request.leaf.hex()[:_DIGITS]}"
 
     def draw_up(self, answer: Answer, why: str, max_rows: int | None) -> Decision:
         """Return the decision to sign, read back from its document; it names the ledger's newest head."""
@@ -140,22 +139,3 @@ class Case:
         while state_of(standing := self.client.request(self.paper.id)) not in enough and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         return standing
-
-
-def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
-    """Return what came of an approved request, and how a command ends that has waited for it."""
-    done = paper.context.kind.upper() + ("" if standing.rows is None else f" {standing.rows}")
-    place = "" if standing.seq is None else f" (#{standing.seq})"
-    match state_of(standing):
-        case State.COMMITTED:
-            return f"executed: {done}, committed{place}", Exit.OK
-        case State.EXECUTED:
-            return f"executed: {done}, not committed yet{place}", Exit.PENDING
-        case State.ROLLED_BACK:
-            return f"rolled back: {done}{place}", Exit.FAILED
-        case State.VOID:
-            return f"not executed after all{place}", Exit.FAILED
-        case State.FAILED | State.UNKNOWN | State.RESOLVED as state:
-            return f"outcome: {state}{place}", Exit.FAILED
-        case state:
-            return f"no outcome yet: it is {state}", Exit.PENDING

@@ -1,31 +1,23 @@
-"""How commands end: exit statuses that scripts can rely on, and one line on stderr for what went wrong.
+"""How commands end: exit statuses that scripts can rely on (docs/scripts.md has the table).
 
-An error that pgnotary raised on purpose enters, a status and its sentence leave. Foreign text in it is shown safely.
+An error that pgnotary raised on purpose enters, the status that tells of it leaves.
 """
 
-import functools
-from collections.abc import Callable
 from enum import IntEnum
-from typing import ParamSpec, TypeVar
 
-import click
-
-from pgnotary.cli.safe_text import visible
 from pgnotary.errors import (
     ApiError,
     BadCheckpoint,
     BadKey,
     BadSignature,
     BrokenSeal,
+    ConfigError,
     DecisionRefused,
     NotCanonical,
     PgnotaryError,
 )
 
-__all__ = ["Exit", "Failed", "exit_of", "telling"]
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+__all__ = ["Exit", "Failed", "exit_of"]
 
 
 class Exit(IntEnum):
@@ -34,6 +26,7 @@ class Exit(IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2
+    """Words that do not fit, or a configuration that cannot be used."""
     DENIED = 3
     GONE = 4
     """Expired, withdrawn, or orphaned."""
@@ -58,24 +51,12 @@ _BY_STATUS = {0: Exit.UNREACHABLE, 403: Exit.UNTRUSTED, 409: Exit.CONFLICT, 502:
 _UNTRUSTED = (BadCheckpoint, BadKey, BadSignature, BrokenSeal, DecisionRefused, NotCanonical)
 
 
-def exit_of(error: PgnotaryError) -> Exit:
+def exit_of(error: PgnotaryError | Failed) -> Exit:
     """Return the status that tells of an error."""
+    if isinstance(error, Failed):
+        return error.status
     if isinstance(error, ApiError):
         return _BY_STATUS.get(error.status, Exit.FAILED)
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
     return Exit.UNTRUSTED if isinstance(error, _UNTRUSTED) else Exit.FAILED
-
-
-def telling(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let a command end with the sentence and the status of the error that it raised."""
-
-    @functools.wraps(command)
-    def told(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return command(*args, **kwargs)
-        except (PgnotaryError, Failed) as error:
-            click.echo(f"pgnotary: {visible(str(error))}", err=True)
-            raise click.exceptions.Exit(error.status if isinstance(error, Failed) else exit_of(error)) from error
-        except KeyboardInterrupt as stopped:
-            raise click.exceptions.Exit(Exit.INTERRUPTED) from stopped
-
-    return told

@@ -1,106 +1,169 @@
 """An open request as an approver sees it: a believed `Paper` enters, lines that are safe for a terminal leave, or JSON.
 
-Everything that a signature will bind is shown, foreign text with its hidden characters escaped. A statement stands
-behind a margin of line numbers that nothing in it can imitate: its long lines are broken here and not by the terminal,
-and runs of blank ones are told in one line, so that none of it can be pushed out of sight unsaid.
+Everything that a signature will bind is shown, foreign text with its hidden characters escaped. Every line begins with
+one of our own labels or with a margin, and every text is broken to the width that stands behind it: nothing that an
+engineer or a server wrote can begin a line, and so none of it can imitate another field. A statement stands behind
+line numbers; runs of blank lines are told in one, so that none of it can be pushed out of sight unsaid.
 """
 
-import unicodedata
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from pgnotary.approval.papers import Measured, Paper
-from pgnotary.cli.safe_text import visible
+from pgnotary.audit.words import counted, row_count
+from pgnotary.cli.safe_text import one_line, pieces, visible
 from pgnotary.ledger.canonical import JSON, timestamp
 
-__all__ = ["TABLE_HEADINGS", "describe", "facts", "rows_in_words", "span", "statement_lines", "table_row", "who"]
+__all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines"]
 
-TABLE_HEADINGS = ("ID", "AGE", "LEFT", "WHO", "DATABASE", "WHAT", "ROWS", "RULE")
+MARGIN = 14
+"""The columns of a label; a text stands behind them, in every line."""
 
 _MAX_BLANK = 2
-_WIDE = frozenset("WF")
+_MAX_NAMED = 40
 
 
 def describe(paper: Paper, now: datetime, width: int = 100) -> Iterator[str]:
-    """Yield the lines that show a request; no statement line has more than `width` columns behind the margin."""
-    context = paper.context
-    asked_at = paper.request.position.time
+    """Yield the lines that show a request; no foreign text has more than `width` columns behind its margin."""
     left = f"{span(paper.expires_at - now)} left" if paper.expires_at > now else "which has passed"
-    yield (
-        f"{paper.id}   held {asked_at:%H:%M:%S} UTC, expires {paper.expires_at:%H:%M:%S} ({left})   "
-        f"ledger {visible(paper.request.position.ledger)}"
-    )
-    yield f"who       {who(paper)}, from {_text(context.client)} with {_text(context.application)}"
-    as_role = _text(context.role)
-    if context.session_user not in ("", context.role):
-        as_role += f" (logged in as {visible(context.session_user)})"
-    yield f"where     database {_text(context.database)} as role {as_role}, search_path {_text(context.search_path)}"
-    yield (
-        f"          system {_text(context.system_identifier)}, backend {context.upstream_pid}, "
-        f"session {_text(paper.request.session or '')}"
-    )
-    yield f"block     {_block(paper)}"
-    yield f"reason    {visible(paper.reason) or '(none given)'}"
-    yield f"rule      {_text(context.rule)}: {_text(context.why)}"
-    yield f"          policy {_text(context.profile)} {_text(context.policy)}, needs {context.needs} approval"
-    yield f"what      {visible(paper.what)}"
+    asked_at = paper.request.position.time
+    yield f"{paper.id}   held {asked_at:%H:%M:%S} UTC, expires {paper.expires_at:%H:%M:%S} ({left})"
+    for label, text in (*_asked(paper), *_judged(paper)):
+        yield from field(label, text, width)
     yield ""
+    yield f"{'statement':<{MARGIN}}{_extent(paper.statement)}"
     yield from statement_lines(paper.statement, width)
+    if paper.prepared is not None:
+        yield f"{'prepared':<{MARGIN}}what it runs, as it was prepared: {_extent(paper.prepared)}"
+        yield from statement_lines(paper.prepared, width)
     yield ""
-    yield f"text      {_extent(paper)}"
-    yield from _warnings(paper.statement)
-    yield f"preview   {rows_in_words(paper.measured)}, {visible(paper.measured.status)}, {_took(paper.measured)}"
-    if paper.measured.why:
-        yield f"          {visible(paper.measured.why)}"
-    for name, value in paper.unread:
-        yield f"also      {visible(name)} = {visible(str(value))}"
-    yield f"digest    request sha256:{paper.request.leaf.hex()}"
-    yield f"          preview sha256:{paper.preview.leaf.hex()}"
+    for label, text in (*_notes(paper), *_measured(paper), *_bound(paper)):
+        yield from field(label, text, width)
+
+
+def field(label: str, text: str, width: int) -> Iterator[str]:
+    """Yield one of our labels and a text of whatever origin behind it, broken to `width` columns behind the margin."""
+    first, *rest = pieces(visible(text), width)
+    yield f"{label:<{MARGIN}}{first}".rstrip(" ")
+    yield from (f"{':':>{MARGIN - 1}} {piece}".rstrip(" ") for piece in rest)
+
+
+def _asked(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield who asks, where it would run, and why."""
+    context = paper.context
+    yield "person", context.person or "unknown"
+    if context.user != context.person:
+        yield "user", context.user or "unknown"
+    yield "client", context.client or "unknown"
+    yield "application", one_line(context.application) or "unknown"
+    yield "database", context.database or "unknown"
+    yield "role", context.role or "unknown"
+    if context.session_user not in ("", context.role):
+        yield "session_user", context.session_user
+    yield "search_path", context.search_path or "unknown"
+    if context.settings:
+        yield "settings", "; ".join(f"{name} = {value}" for name, value in context.settings.items())
+    yield "system", context.system_identifier or "unknown"
+    yield "backend", str(context.upstream_pid)
+    yield "session", paper.request.session or "unknown"
+    yield "block", _block(paper)
+    yield "reason", one_line(paper.reason) or "(none given)"
+
+
+def _judged(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield what policy says of it."""
+    context = paper.context
+    yield "rule", context.rule or "unknown"
+    yield "held because", context.why or "unknown"
+    yield "profile", context.profile or "unknown"
+    yield "policy", context.policy or "unknown"
+    yield "needs", f"{counted(context.needs, 'approval')}, by anybody on the roster but {context.person}"
+    yield "what", paper.what
+    if len(context.parts) > 1:
+        yield "parts", f"{len(context.parts)} statements: {', '.join(part.kind for part in context.parts)}"
+
+
+def _notes(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield what the eye could miss."""
+    for name, text in (("it", paper.statement), ("what it runs", paper.prepared or "")):
+        yield from (("note", f"{name} holds {told}") for told in _strange(text))
+    if paper.prepared is None and paper.context.runs_unseen:
+        yield "note", "NOBODY CAN SEE WHAT IT RUNS: it executes a prepared statement whose text is not known"
+    if not paper.context.has_ceiling:
+        yield "note", "ANY NUMBER OF ROWS MAY CHANGE: PostgreSQL does not count them, so no ceiling can be held"
+
+
+def _strange(text: str) -> Iterator[str]:
+    """Yield which characters of a text do not show as themselves, and which may be taken for others."""
+    found = Counter(text)
+    hidden = {each: times for each, times in found.items() if each not in "\n\t" and visible(each) != each}
+    foreign = {each: times for each, times in found.items() if not each.isascii() and each not in hidden}
+    if hidden:
+        yield f"characters that do not show as themselves and stand there as escapes: {_named(hidden)}"
+    if foreign:
+        yield f"characters outside ASCII, which may look like others: {_named(foreign)}"
+
+
+def _named(found: dict[str, int]) -> str:
+    """Return characters with their code points and how often they occur, plain letters last."""
+    each = sorted(found.items(), key=lambda item: (item[0].isalpha(), item[0]))
+    named = [f"{_drawn(character)}U+{ord(character):04X} ({times:,}x)" for character, times in each[:_MAX_NAMED]]
+    more = [f"{len(each) - _MAX_NAMED:,} more"] if len(each) > _MAX_NAMED else []
+    return ", ".join([*named, *more])
+
+
+def _drawn(character: str) -> str:
+    return f"{character} " if visible(character) == character else ""
+
+
+def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield what the preview saw."""
+    measured = paper.measured
+    yield "preview", f"{rows_in_words(measured)}; {measured.status}, in {measured.took_us / 1_000:,.0f} ms"
+    if measured.why:
+        yield "preview why", measured.why
+    if paper.error:
+        yield "server said", one_line(paper.error)
+
+
+def _bound(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield what else a signature binds."""
+    yield from (("also", f"{name} = {value}") for name, value in paper.unread)
+    yield "ledger", paper.request.position.ledger
+    yield "request", f"sha256:{paper.request.leaf.hex()}"
+    yield "preview of it", f"sha256:{paper.preview.leaf.hex()}"
 
 
 def statement_lines(statement: str, width: int) -> Iterator[str]:
     """Yield a statement's lines behind their numbers, at most `width` columns each; blank runs are summed up."""
-    digits = max(len(str(statement.count("\n") + 1)), 4)
-    for is_blank, run in groupby(_rows(statement, width, digits), key=lambda row: not row[1].strip(" ")):
+    lines = _lines(statement)
+    digits = max(len(str(len(lines))), 4)
+    for is_blank, run in groupby(_rows(lines, width, digits), key=lambda row: not row[1].strip(" ")):
         rows = list(run)
         yield from (f"{margin} {text}".rstrip(" ") for margin, text in (rows[:_MAX_BLANK] if is_blank else rows))
         if is_blank and len(rows) > _MAX_BLANK:
             yield f"{'':>{digits}} ~ {len(rows) - _MAX_BLANK:,} more blank lines"
 
 
-def _rows(statement: str, width: int, digits: int) -> Iterator[tuple[str, str]]:
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text as PostgreSQL reads them: a carriage return, which stays, ends a `--` comment too."""
+    return re.sub(r"\r(?!\n)", "\r\n", text).split("\n")
+
+
+def _rows(lines: list[str], width: int, digits: int) -> Iterator[tuple[str, str]]:
     """Yield margin and text of each line, or of each part of one that is too wide."""
-    for number, line in enumerate(statement.split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         margin = f"{number:>{digits}} |"
-        for piece in _pieces(visible(line.replace("\t", "    ")), width):
+        for piece in pieces(visible(line.replace("\t", "    ")), width):
             yield margin, piece
             margin = f"{'':>{digits}} :"
 
 
-def _pieces(line: str, width: int) -> Iterator[str]:
-    """Break a line so that no piece is wider than `width` columns; a combining mark counts as one."""
-    start = columns = 0
-    for at, character in enumerate(line):
-        columns += _columns(character)
-        if columns > width:
-            yield line[start:at]
-            start, columns = at, _columns(character)
-    yield line[start:]
-
-
-def _columns(character: str) -> int:
-    return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
-
-
-def _text(value: str) -> str:
-    return visible(value) or "unknown"
-
-
-def who(paper: Paper) -> str:
-    """Return the person who asks, and the user they are logged in as."""
-    person, user = paper.context.person, paper.context.user
-    return _text(person) if user == person else f"{_text(person)} (user {_text(user)})"
+def _extent(text: str) -> str:
+    return f"{counted(len(_lines(text)), 'line')}, {counted(len(text.encode()), 'byte')}"
 
 
 def span(length: timedelta) -> str:
@@ -113,18 +176,15 @@ def span(length: timedelta) -> str:
 
 
 def rows_in_words(measured: Measured) -> str:
-    """Return how many rows the preview saw, and how it knows."""
-    of = f" of {measured.relation_rows:,}" if measured.relation_rows is not None else ""
+    """Return how many rows the preview saw, and how it knows; in the words of the auditor's commands."""
+    known = []
     if measured.exact is not None:
-        estimate = "" if measured.estimate is None else f", {measured.estimate:,} by the planner's estimate"
-        return f"{measured.exact:,} rows{of} counted{estimate}"
+        known.append(f"{row_count(measured.exact)} counted")
     if measured.estimate is not None:
-        return f"about {measured.estimate:,} rows{of} by the planner's estimate"
-    return "rows unknown"
-
-
-def _took(measured: Measured) -> str:
-    return f"in {measured.took_us / 1_000:,.0f} ms"
+        known.append(f"{row_count(measured.estimate)} estimated")
+    if measured.relation_rows is not None:
+        known.append(f"of {measured.relation_rows:,}")
+    return ", ".join(known) or row_count(None)
 
 
 def _block(paper: Paper) -> str:
@@ -132,62 +192,26 @@ def _block(paper: Paper) -> str:
     if context.block == "none":
         return "none: it runs in a transaction of its own"
     if context.block == "open":
-        return (
-            f"open, {context.statements_before} statements have run in it: whether it stays is decided by the "
-            "engineer's COMMIT"
-        )
-    return _text(context.block)
-
-
-def _extent(paper: Paper) -> str:
-    lines = paper.statement.count("\n") + 1
-    extent = f"{lines:,} line{'s' * (lines != 1)}, {paper.context.bytes:,} bytes"
-    kinds = [visible(piece.kind) for piece in paper.context.parts]
-    return extent if len(kinds) < 2 else f"{extent}, {len(kinds)} statements: {', '.join(kinds)}"
-
-
-def _warnings(statement: str) -> Iterator[str]:
-    """Yield what the eye could miss."""
-    hidden = sum(visible(character) != character for character in set(statement) - {"\n", "\t"})
-    if hidden:
-        yield "note      it holds characters that do not show as themselves; they stand there as \\u{...}"
-    foreign = sorted({character for character in statement if not character.isascii() and character.isalpha()})
-    if foreign:
-        named = ", ".join(f"{visible(character)} U+{ord(character):04X}" for character in foreign[:8])
-        more = f" and {len(foreign) - 8} more" if len(foreign) > 8 else ""
-        yield f"note      it holds letters outside ASCII, which may look like others: {named}{more}"
-
-
-def table_row(paper: Paper, now: datetime) -> tuple[str, ...]:
-    """Return the cells under TABLE_HEADINGS."""
-    measured = paper.measured
-    rows = f"{measured.exact:,}" if measured.exact is not None else "?"
-    if measured.exact is None and measured.estimate is not None:
-        rows = f"~{measured.estimate:,}"
-    return (
-        paper.id,
-        span(now - paper.request.position.time),
-        span(paper.expires_at - now),
-        who(paper),
-        visible(paper.context.database),
-        visible(paper.what),
-        rows,
-        visible(paper.context.rule),
-    )
+        ran = counted(context.statements_before, "statement has", "statements have")
+        return f"open, {ran} run in it: whether it stays is decided by the engineer's COMMIT"
+    return context.block or "unknown"
 
 
 def facts(paper: Paper) -> dict[str, JSON]:
     """Return all of a request for `--json`: the bodies of its entries, the sealed texts, and the leaves."""
-    preview: dict[str, JSON] = dict(paper.preview.body)
+    sealed: dict[str, JSON] = {} if paper.prepared is None else {"prepared": paper.prepared}
+    if paper.error:
+        sealed["preview_error"] = paper.error
     return dict(paper.request.body) | {
-        "id": paper.id,
+        "request": paper.id,
         "state": "held",
         "ledger": paper.request.position.ledger,
         "session": paper.request.session or "",
         "asked_at": timestamp(paper.request.position.time.astimezone(UTC)),
         "statement": paper.statement,
         "reason": paper.reason,
-        "preview": preview,
+        **sealed,
+        "preview": dict(paper.preview.body),
         "request_leaf": paper.request.leaf.hex(),
         "preview_leaf": paper.preview.leaf.hex(),
     }

@@ -1,0 +1,198 @@
+"""The commands that look at what is held: `requests`, `show` and `watch`.
+
+Whatever is shown of an open request was recomputed from the bytes that a signature binds (`pgnotary.approval.papers`);
+of an ended one the ledger tells, if it is at hand. Data goes to stdout, talk to stderr. docs/scripts.md says what
+`--json` prints; its names are a promise.
+"""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pgnotary.approval.bodies import Standing
+from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.papers import Paper, read_paper
+from pgnotary.audit.story import Story, stories
+from pgnotary.cli.approver_options import Target, config_option, place_of, read_target, socket_option
+from pgnotary.cli.deciding import check_digest, open_paper
+from pgnotary.cli.exits import Exit, Failed, exit_of
+from pgnotary.cli.outcomes import standing_in_words, state_of
+from pgnotary.cli.paper_view import MARGIN, describe, facts
+from pgnotary.cli.request_table import cells, table_lines
+from pgnotary.cli.safe_text import cut, visible
+from pgnotary.cli.terminal import terminal_columns
+from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
+from pgnotary.ledger.canonical import JSON
+from pgnotary.request.life import State
+
+__all__ = ["requests", "show", "text_width", "watch"]
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_LEAST = 20
+
+
+def text_width(columns: int | None) -> int:
+    """Return how wide a text may be on a page for a terminal of that many columns, or for no terminal."""
+    return 100 if columns is None else max(columns - MARGIN, _LEAST)
+
+
+@click.command()
+@socket_option
+@config_option
+@_json_option
+@click.pass_context
+def requests(ctx: click.Context, socket_path: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """List the statements that wait for a decision, oldest first.
+
+    With --json, one array of objects.
+    """
+    client = ApprovalClient(place_of(ctx, socket_path, config).socket)
+    papers: list[Paper] = []
+    doubts: list[PgnotaryError] = []
+    for body in client.requests():
+        try:
+            papers.append(read_paper(body, body.id))
+        except (ApiError, BrokenSeal) as error:
+            doubts.append(error)
+    if as_json:
+        click.echo(json.dumps([facts(paper) for paper in papers], indent=2))
+    elif papers:
+        # What is piped is not cut to the width of a terminal.
+        for line in table_lines(papers, datetime.now(UTC), terminal_columns(sys.stdout)):
+            click.echo(line)
+    elif not doubts:
+        click.echo("nothing is held", err=True)
+    for doubt in doubts:
+        click.echo(f"pgnotary: left out: {visible(str(doubt))}", err=True)
+    if doubts:
+        ctx.exit(exit_of(doubts[0]))
+
+
+@click.command()
+@click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
+@socket_option
+@config_option
+@click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Where to read of ended requests.")
+@_json_option
+@click.pass_context
+def show(
+    ctx: click.Context,
+    target: Target,
+    socket_path: Path | None,
+    config: Path | None,
+    ledger: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Show a request: an open one as it would be signed, an ended one as the ledger tells it.
+
+    With --json, one object: of an open request the entries that would be signed, of an ended one what `search --json`
+    prints.
+    """
+    place = place_of(ctx, socket_path, config)
+    ledger = ledger or place.ledger
+    try:
+        standing = ApprovalClient(place.socket).request(target.id)
+    except ApiError as error:
+        if error.status != 0 or ledger is None:
+            raise
+        click.echo(f"pgnotary: {visible(str(error))}; this is what the ledger tells", err=True)
+        _print_ended(ledger, target, as_json=as_json)
+        return
+    if standing.paper is not None or state_of(standing) is State.HELD:
+        _print_open(open_paper(standing, target), as_json=as_json)
+    elif ledger is not None:
+        _print_ended(ledger, target, as_json=as_json)
+    elif target.prefix:
+        raise Failed(f"{target.id} has ended: its digest is in the ledger, name it with --ledger FILE", Exit.FAILED)
+    else:
+        click.echo(json.dumps(_fields(standing), indent=2) if as_json else standing_in_words(standing))
+
+
+def _print_open(paper: Paper, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts(paper), indent=2))
+        return
+    for line in describe(paper, datetime.now(UTC), text_width(terminal_columns(sys.stdout))):
+        click.echo(line)
+
+
+def _print_ended(ledger: Path, target: Target, *, as_json: bool) -> None:
+    """Print the story of a request that its ledger tells, if it is the one that is meant."""
+    from pgnotary.audit.search import story_fields
+    from pgnotary.cli.auditor import print_story
+    from pgnotary.store.reader import SqliteReader
+
+    with SqliteReader(ledger) as reader:
+        story: Story | None = next(stories(reader.entries_of_request(target.id)), None)
+        if story is None:
+            raise Failed(f"the ledger {ledger} has no request {target.id}", Exit.FAILED)
+        check_digest(target, story.steps[0].leaf)
+        if as_json:
+            click.echo(json.dumps(story_fields(story), indent=2))
+        else:
+            print_story(reader, target.id)
+
+
+def _fields(standing: Standing) -> dict[str, JSON]:
+    """Return where a request stands, for `--json`; what is not known is left out."""
+    told: dict[str, JSON] = {
+        "state": standing.state,
+        "fate": standing.fate,
+        "sqlstate": standing.sqlstate,
+        "why": standing.why,
+        "tags": list(standing.tags),
+    }
+    numbers: dict[str, JSON] = {
+        name: value for name, value in (("rows", standing.rows), ("entry", standing.seq)) if value is not None
+    }
+    return {"request": standing.id} | {name: value for name, value in told.items() if value} | numbers
+
+
+@click.command()
+@socket_option
+@config_option
+@_json_option
+@click.pass_context
+def watch(ctx: click.Context, socket_path: Path | None, config: Path | None, *, as_json: bool) -> None:
+    """Print a line for each request that is held, decided or ends, until Ctrl-C.
+
+    One JSON object a line with --json, or if piped.
+    """
+    client = ApprovalClient(place_of(ctx, socket_path, config).socket)
+    width = terminal_columns(sys.stdout)
+    as_json = as_json or width is None
+    known: list[str] = []
+    for event in client.events():
+        if isinstance(event, Standing):
+            moved = {"event": "moved", **_fields(event)}
+            click.echo(json.dumps(moved) if as_json else cut(standing_in_words(event), width or sys.maxsize))
+            continue
+        for name in event:
+            if name not in known:
+                _tell_held(client, name, None if as_json else width)
+        known = event
+
+
+def _tell_held(client: ApprovalClient, name: str, width: int | None) -> None:
+    """Print that a request is held; as JSON if there is no width."""
+    try:
+        standing = client.request(name)
+        if standing.paper is None:
+            return  # It has ended meanwhile, which the next event tells.
+        paper = read_paper(standing.paper, name)
+    except (ApiError, BrokenSeal) as error:
+        if exit_of(error) is Exit.UNREACHABLE:
+            raise
+        click.echo(f"pgnotary: {visible(name)}: {visible(str(error))}", err=True)
+        return
+    if width is None:
+        click.echo(json.dumps({"event": "held", **facts(paper)}))
+    else:
+        _, _, left, who, database, what, rows, rule = cells(paper, datetime.now(UTC))
+        # Ours first: what is cut off at the right is theirs.
+        line = "  ".join([paper.id, "held", f"{left} left", f"{rows} rows", who, database, what, rule])
+        click.echo(cut(line, width))

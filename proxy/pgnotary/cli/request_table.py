@@ -1,0 +1,68 @@
+"""Open requests as a table, a line for each: papers enter, lines that are safe for a terminal leave.
+
+What we say ourselves keeps its columns whatever the engineers wrote: names are cut to a width, and what is left of the
+line is for what is asked and the rule that held it.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from pgnotary.approval.papers import Paper
+from pgnotary.cli.paper_view import span
+from pgnotary.cli.safe_text import columns, cut, visible
+
+__all__ = ["cells", "table_lines"]
+
+_HEADINGS = ("ID", "AGE", "LEFT", "WHO", "DATABASE", "WHAT", "ROWS", "RULE")
+_TO_THE_RIGHT = frozenset({"AGE", "LEFT", "ROWS"})
+_WIDEST = {"WHO": 16, "DATABASE": 16}
+_LEAST = 8
+_GAP = "  "
+
+
+def table_lines(papers: Sequence[Paper], now: datetime, width: int | None) -> Iterator[str]:
+    """Yield the headings and a line for each request; with a width, no line has more columns."""
+    rows = [_HEADINGS, *(cells(paper, now) for paper in papers)]
+    widths = [max(columns(row[at]) for row in rows) for at in range(len(_HEADINGS))]
+    if width is not None:
+        widths = _narrowed(widths, width)
+    for row in rows:
+        shown = (
+            _padded(cut(cell, room), room, to_the_right=heading in _TO_THE_RIGHT)
+            for cell, room, heading in zip(row, widths, _HEADINGS, strict=True)
+        )
+        yield _GAP.join(shown).rstrip(" ")
+
+
+def cells(paper: Paper, now: datetime) -> tuple[str, ...]:
+    """Return the cells of a request, safe for a terminal, however long."""
+    context, measured = paper.context, paper.measured
+    rows = f"{measured.exact:,}" if measured.exact is not None else "?"
+    if measured.exact is None and measured.estimate is not None:
+        rows = f"~{measured.estimate:,}"
+    who = context.person or context.user
+    return (
+        paper.id,
+        span(now - paper.request.position.time),
+        span(paper.expires_at - now),
+        visible(who if context.user in ("", who) else f"{who} (user {context.user})"),
+        visible(context.database),
+        visible(paper.what),
+        rows,
+        visible(context.rule),
+    )
+
+
+def _narrowed(widths: Sequence[int], width: int) -> list[int]:
+    """Return widths that fit: names are cut first, then what is asked and the rule share the rest of the line."""
+    known = {heading: min(room, _WIDEST.get(heading, room)) for heading, room in zip(_HEADINGS, widths, strict=True)}
+    what, rule = known["WHAT"], known["RULE"]
+    left = width - (sum(known.values()) - what - rule) - len(_GAP) * (len(_HEADINGS) - 1)
+    known["RULE"] = max(min(rule, max(left // 3, left - what)), _LEAST)
+    known["WHAT"] = max(min(what, left - known["RULE"]), _LEAST)
+    return list(known.values())
+
+
+def _padded(text: str, width: int, *, to_the_right: bool) -> str:
+    space = " " * (width - columns(text))
+    return space + text if to_the_right else text + space

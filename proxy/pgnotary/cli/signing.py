@@ -1,0 +1,232 @@
+"""The commands that sign: `approve` and `deny`.
+
+What would be signed is shown first, recomputed from the bytes that the signature binds (`pgnotary.approval.papers`).
+Questions, and what one must read before answering them, go to stderr; a question names the request by its id and
+digest and holds nothing that the engineer wrote. Nothing is signed unseen: a person is shown it and asked, a script
+must name the digest of what it has fetched.
+"""
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.papers import Paper
+from pgnotary.cli.approver_options import (
+    Place,
+    Target,
+    config_option,
+    key_option,
+    load_key,
+    load_proxy_key,
+    place_of,
+    proxy_key_option,
+    read_target,
+    socket_option,
+)
+from pgnotary.cli.deciding import Case, identify, open_paper
+from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.looking import text_width
+from pgnotary.cli.outcomes import outcome_in_words
+from pgnotary.cli.paper_view import describe, field, rows_in_words
+from pgnotary.cli.terminal import terminal_columns
+from pgnotary.ledger.canonical import MAX_INT
+from pgnotary.request.decision import Answer, Decision
+
+__all__ = ["approve", "deny"]
+
+_MAX_WHY_CHARS = 1_000
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Check the approver's own words: they are kept for ever and shown to the engineer."""
+    why = value.strip()
+    if not why or not why.isprintable() or len(why) > _MAX_WHY_CHARS:
+        raise click.BadParameter(f"expected one line of 1 to {_MAX_WHY_CHARS} printable characters")
+    return why
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What a person brings along to decide: where, over what, with which keys, and whether they can be asked."""
+
+    place: Place
+    target: Target
+    key_path: Path | None
+    proxy_key: Path | None
+    yes: bool
+    typed: tuple[str, ...]
+    """The words of the command line."""
+
+    def open(self) -> Case:
+        """Fetch and show what there is to decide; raises if it is not open, not to be believed, or not theirs."""
+        if self.yes and not self.target.prefix:
+            raise click.UsageError(f"--yes needs {self.target.id}@ and 8 hex digits or more of the digest in `show`")
+        if not self.yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise click.UsageError("this is no terminal, so nobody can be asked: say ID@DIGEST and --yes")
+        key = load_key(self.key_path)
+        client = ApprovalClient(self.place.socket)
+        paper = open_paper(client.request(self.target.id), self.target)
+        for line in describe(paper, datetime.now(UTC), _width()):
+            click.echo(line, err=True)
+        vkey = load_proxy_key(self.proxy_key, self.place.socket)
+        if vkey is None:
+            _say("note", "the proxy's key is not known here: its head goes unchecked (--proxy-key)")
+        return Case(client, paper, identify(client, key, paper), vkey)
+
+    def ask(self, question: str) -> None:
+        """Have the question answered with yes; raises Failed otherwise."""
+        if self.yes:
+            click.echo(f"{question} --yes", err=True)
+            return
+        try:
+            agreed = click.confirm(question, err=True)
+        except click.Abort as stopped:
+            raise Failed("nothing was signed", Exit.INTERRUPTED) from stopped
+        if not agreed:
+            raise Failed("nothing was signed", Exit.FAILED)
+
+    def ask_for_ceiling(self, paper: Paper) -> int | None:
+        """Return at most how many rows may change, None for any; raises UsageError if nobody can be asked."""
+        if self.yes:
+            with_it = shlex.join(["pgnotary", *self.typed])
+            raise click.UsageError(
+                f"{paper.id} has no exact count to go by ({rows_in_words(paper.measured)}): "
+                f"say {with_it} --max-rows N, beyond which it is rolled back, or {with_it} --any-rows"
+            )
+        _say("rows", f"not counted ({rows_in_words(paper.measured)}): beyond your number it is rolled back")
+        try:
+            said = click.prompt("How many rows may change at most: a number, or `any` number of rows?", err=True)
+        except click.Abort as stopped:
+            raise Failed("nothing was signed", Exit.INTERRUPTED) from stopped
+        if said == "any":
+            return None
+        digits = said.replace(",", "")
+        if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_INT):
+            raise Failed(f"{said!r} is neither a number nor `any`: nothing was signed", Exit.USAGE)
+        return int(digits)
+
+
+def _width() -> int:
+    return text_width(terminal_columns(sys.stderr))
+
+
+def _say(label: str, text: str) -> None:
+    """Write one line of the page that is read before a question."""
+    for line in field(label, text, _width()):
+        click.echo(line, err=True)
+
+
+def _signing(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what `approve` and `deny` have in common; the command gets it as its `_Means`."""
+
+    @click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
+    @click.option("-m", "--reason", "why", required=True, callback=_words, help="Why; the engineer is told.")
+    @key_option
+    @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
+    @proxy_key_option
+    @socket_option
+    @config_option
+    @click.pass_context
+    @functools.wraps(command)
+    def signing(
+        ctx: click.Context,
+        /,
+        target: Target,
+        key_path: Path | None,
+        proxy_key: Path | None,
+        socket_path: Path | None,
+        config: Path | None,
+        *,
+        yes: bool,
+        **rest: object,
+    ) -> None:
+        place = place_of(ctx, socket_path, config)
+        command(ctx, _Means(place, target, key_path, proxy_key, yes, ctx.obj or ()), **rest)
+
+    return signing
+
+
+@click.command()
+@click.option("--max-rows", type=click.IntRange(0, MAX_INT), help="Roll back beyond N rows.  [default: those counted]")
+@click.option("--any-rows", is_flag=True, help="However many rows it is.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 3_600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the outcome.",
+)
+@_signing
+def approve(
+    ctx: click.Context, means: _Means, why: str, max_rows: int | None, wait_s: float, *, any_rows: bool
+) -> None:
+    """Sign that a held statement may run, and wait for its outcome.
+
+    \b
+    pgnotary approve R-1 -m "backup b-771 is there"
+    pgnotary approve R-1@9b1f22aa -m "backup b-771 is there" --max-rows 2000 --yes
+    """
+    if any_rows and max_rows is not None:
+        raise click.UsageError("say --max-rows N or --any-rows, not both")
+    case = means.open()
+    decision = case.draw_up(Answer.APPROVE, why, None if any_rows else _ceiling(means, case.paper, max_rows))
+    as_counted = " (as counted)" if decision.max_rows is not None and max_rows is None else ""
+    limit = "any number" if decision.max_rows is None else f"at most {decision.max_rows:,}{as_counted}"
+    _say_terms(case, decision, rows=limit)
+    means.ask(f"Sign approval of {case.name}{' for ANY NUMBER OF ROWS' * (decision.max_rows is None)}?")
+    recorded = case.hand_in(decision)
+    click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}")
+    if wait_s > 0:
+        words, status = outcome_in_words(case.paper, case.await_outcome(wait_s), decision.max_rows)
+        click.echo(words)
+        ctx.exit(status)
+
+
+def _ceiling(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
+    """Return how many rows may be approved, None for any; without a count it is for the approver to say."""
+    if not paper.context.has_ceiling:
+        if max_rows is not None:
+            raise click.UsageError(f"{paper.id}: its rows cannot be counted: say --any-rows")
+        if means.yes:
+            raise click.UsageError(
+                f"{paper.id}: its rows cannot be counted: say {shlex.join(['pgnotary', *means.typed])} --any-rows"
+            )
+        return None  # The question says so.
+    if max_rows is not None:
+        return max_rows
+    return means.ask_for_ceiling(paper) if paper.measured.exact is None else paper.measured.exact
+
+
+def _say_terms(case: Case, decision: Decision, *, rows: str) -> None:
+    """Write what the signature will say, a line for each; the question that follows names the request alone."""
+    click.echo("", err=True)
+    _say("answer", decision.answer.value)
+    if rows:
+        _say("rows", rows)
+    _say("why", decision.reason)
+    _say("signer", case.signer.words)
+
+
+@click.command()
+@_signing
+def deny(_ctx: click.Context, means: _Means, why: str) -> None:
+    """Sign that a held statement must not run; the engineer is told why.
+
+    \b
+    pgnotary deny R-1 -m "add tenant_id to the WHERE"
+    """
+    case = means.open()
+    decision = case.draw_up(Answer.DENY, why, None)
+    _say_terms(case, decision, rows="")
+    means.ask(f"Sign denial of {case.name}?")
+    recorded = case.hand_in(decision)
+    click.echo(f"denied  {case.paper.id}  ledger #{recorded.seq}")
