@@ -158,6 +158,8 @@ class ScriptedServer:
     """What pgnotary.reason is."""
     level: str = "notice"
     """What client_min_messages is."""
+    prepared: dict[bytes, str] = field(default_factory=dict)
+    portals: dict[bytes, str] = field(default_factory=dict)
     timers: tuple[str, str, str] = ("0", "0", "0")
     """idle_in_transaction_session_timeout, idle_session_timeout and transaction_timeout, in seconds."""
     functions: str = "[]"
@@ -184,16 +186,43 @@ class ScriptedServer:
             return ready(self.status)
         if self._skipping or kind in "Xfdc":
             return b""
-        if kind == "P":
-            name, text, _ = frame.body.split(b"\0", 2)
-            self.heard.append(f"{name.decode()}: {text.decode()}")
-            failing = self._scripted_error(text.decode())
-            self._skipping = bool(failing)
-            return failing or message("1")
-        if kind == "C":
-            return message("3")
-        self._skipping = True
-        return self._fail("26000", "prepared statement does not exist")
+        answer = self._extended(kind, frame.body)
+        self._skipping = _fails(answer)
+        return answer
+
+    def _extended(self, kind: str, body: bytes) -> bytes:
+        """Answer one message of the extended protocol, as it comes, whatever is behind it."""
+        match kind:
+            case "P":
+                name, text = messages.parse_fields(body)
+                self.heard.append(f"{name.decode()}: {text.decode()}")
+                if failing := self._scripted_error(text.decode()):
+                    return failing
+                if name and name in self.prepared:
+                    return self._fail("42P05", "prepared statement already exists")
+                self.prepared[name] = text.decode()
+                return message("1")
+            case "B":
+                portal, name = messages.bind_fields(body)
+                if name not in self.prepared:
+                    return self._fail("26000", "prepared statement does not exist")
+                self.portals[portal] = self.prepared[name]
+                return message("2")
+            case "D":
+                return message("t", b"\0\0") + message("n") if body[:1] == b"S" else message("n")
+            case "C":
+                (self.prepared if body[:1] == b"S" else self.portals).pop(body[1:-1], None)
+                return message("3")
+            case "E":
+                portal = messages.execute_portal(body)
+                if portal not in self.portals:
+                    return self._fail("34000", "portal does not exist")
+                self.heard.append(self.portals[portal])
+                if not self.read_only:
+                    self.writable.append(self.portals[portal])
+                return self._run(self.portals[portal]).removeprefix(_COLUMNS)
+            case _:
+                return b""
 
     def _scripted_error(self, text: str) -> bytes:
         frames = self.scripted.get(f"PARSE {text}", ())
@@ -301,6 +330,9 @@ class ScriptedServer:
         if "current_user, session_user" in text:
             context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
             return _COLUMNS + row(*context, *self.timers) + command("SELECT 1")
+        if "pg_catalog.pg_prepared_statements" in text:
+            named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
+            return _COLUMNS + b"".join(row(name.decode(), text) for name, text in named.items()) + command("SELECT 1")
         if "pg_catalog.pg_proc" in text:
             return _COLUMNS + row(self.functions, "[]") + command("SELECT 1")
         if word == "EXPLAIN":
@@ -699,4 +731,13 @@ _KINDS = {
     b"d": "copy data",
     b"c": "copy done",
 }
-_SENT = {b"C": "Close", b"S": "Sync", b"B": "Bind", b"X": "Terminate", b"f": "CopyFail"}
+_SENT = {
+    b"B": "Bind",
+    b"C": "Close",
+    b"D": "Describe",
+    b"E": "Execute",
+    b"H": "Flush",
+    b"S": "Sync",
+    b"X": "Terminate",
+    b"f": "CopyFail",
+}

@@ -49,7 +49,18 @@ BRACKETS = [
 SAVEPOINTS = ["savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a"]
 ENDINGS = ["commit", "commit", "rollback", "commit and chain", "rollback and chain", "end"]
 REFUSED = ["delete from nowhere", "copy t from stdin", "prepare transaction 'x'"]
-RAW = [BATCH, messages.SYNC, message("F", bytes(12)), message("d", b"x"), message("H")]
+READ_BATCHES = [
+    messages.parse(name, text) + messages.bind(b"", name) + messages.execute(b"") + end
+    for name, text, end in [
+        (b"", b"select 1", messages.SYNC),
+        (b"", b"select 1/0", messages.SYNC),
+        (b"s", b"select 1", messages.SYNC),
+        (b"", b"begin", messages.SYNC),
+        (b"", b"commit", messages.SYNC),
+        (b"", b"select 1", messages.FLUSH + messages.SYNC),
+    ]
+]
+RAW = [BATCH, *READ_BATCHES, messages.SYNC, message("F", bytes(12)), message("d", b"x"), message("H")]
 
 INSIDE = st.lists(st.sampled_from([*CHANGES, *CHANGES, *READS, *SAVEPOINTS]), min_size=1, max_size=5)
 UNDONE = st.builds(lambda before, after: ["savepoint a", *before, "rollback to a", *after], INSIDE, INSIDE)
@@ -89,6 +100,22 @@ OURS = {
     f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
     XID,
     "COMMIT",
+}
+
+
+INJECTED = {
+    *WALL.split("; "),
+    "RELEASE SAVEPOINT pgnotary_read",
+    "SET TRANSACTION READ WRITE",
+    "SELECT name, statement FROM pg_catalog.pg_prepared_statements",
+    "BEGIN READ ONLY",
+    LIMIT,
+    QUESTION,
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT pgnotary_catalog",
+    "ROLLBACK TO SAVEPOINT pgnotary_catalog",
+    "RELEASE SAVEPOINT pgnotary_catalog",
 }
 
 
@@ -151,13 +178,17 @@ class _Oracle:
             self._query(body[:-1].decode())
         elif kind == b"P":
             name, text, types = body.split(b"\0", 2)
-            assert (name, types) == (b"pgnotary_examined", b"\0\0")
-            assert text.decode() in self.held, f"{text!r} is parsed, and nobody held it"
-            assert self.looking, f"{text!r} is parsed where it could do something"
-        elif kind == b"B":
-            assert body == b"\0pgnotary_refused\0" + bytes(6), "a Bind that could run something"
+            assert types == b"\0\0"
+            if name == b"pgnotary_examined":
+                assert text.decode() in self.held, f"{text!r} is parsed, and nobody held it"
+                assert self.looking, f"{text!r} is parsed where it could do something"
+            elif name.startswith(b"pgnotary_"):
+                assert text.decode() in INJECTED, f"{text!r} is not one of ours"
+            else:
+                # Whatever is bound later can only be one of these.
+                assert judge(text)[1].action is Action.FORWARD, f"{text!r} is prepared, and nothing allows it"
         else:
-            assert kind in (b"S", b"C", b"X"), f"{kind!r} was sent"
+            assert kind in (b"S", b"C", b"X", b"B", b"E", b"H"), f"{kind!r} was sent"
 
     def _query(self, text: str) -> None:
         explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
@@ -215,10 +246,8 @@ def check_what_was_answered(found: Improvised, script: bytes) -> None:
 
 
 def _wants_ready(script: bytes) -> Iterator[bool]:
-    skipping = False
-    for kind, _ in cut(script):
-        skipping = kind in (b"P", b"B", b"E") or (skipping and kind != b"S")
-        yield kind == b"S" or (kind in (b"Q", b"F") and not skipping)
+    # Each batch ends in a Sync, so no query is ever passed over.
+    return (kind in (b"S", b"Q", b"F") for kind, _ in cut(script))
 
 
 def check_what_was_recorded(found: Improvised) -> None:

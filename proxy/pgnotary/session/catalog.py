@@ -7,6 +7,7 @@ last is reason enough: a question would fix the snapshot before the client could
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.catalog import QUESTION, read_catalog
+from pgnotary.session.inject import inject
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow, ask
 from pgnotary.wire.messages import query
@@ -16,11 +17,15 @@ __all__ = ["MAX_AGE_S", "renew_catalog"]
 # How long a function that somebody made without us may be taken for a column.
 MAX_AGE_S = 60.0
 
-_LIMIT = "SET LOCAL statement_timeout = 5000"
-_ASK = query(f"BEGIN READ ONLY; {_LIMIT}; {QUESTION}; COMMIT".encode())
-_ASK_IN_BLOCK = query(
-    f"SAVEPOINT pgnotary_catalog; {_LIMIT}; {QUESTION}; "
-    "ROLLBACK TO SAVEPOINT pgnotary_catalog; RELEASE SAVEPOINT pgnotary_catalog".encode()
+_LIMIT = b"SET LOCAL statement_timeout = 5000"
+_QUESTION = QUESTION.encode()
+_OUTSIDE = (b"BEGIN READ ONLY", _LIMIT, _QUESTION, b"COMMIT")
+_IN_BLOCK = (
+    b"SAVEPOINT pgnotary_catalog",
+    _LIMIT,
+    _QUESTION,
+    b"ROLLBACK TO SAVEPOINT pgnotary_catalog",
+    b"RELEASE SAVEPOINT pgnotary_catalog",
 )
 
 
@@ -30,17 +35,21 @@ class _CatalogUnread(StatementError):
     sqlstate = "55000"
 
 
-def renew_catalog(state: SessionState) -> Flow:
-    """Ask for the catalog if what is known of it is too old; raises StatementError if it cannot be read."""
+def renew_catalog(state: SessionState, *, extended: bool = False) -> Flow:
+    """Ask for the catalog if what is known of it is too old; raises StatementError if it cannot be read.
+
+    `extended`: what the client has prepared must outlive the question.
+    """
     idle = state.status == IDLE
     changed = state.catalog_generation != state.generation()
     old = state.now.monotonic - state.catalog_at > MAX_AGE_S
-    if state.status == FAILED or not (changed or (idle and old)):
+    if state.status == FAILED or state.unsynced or not (changed or (idle and old)):
         return
     generation = state.generation()
-    answer = yield from ask(_ASK if idle else _ASK_IN_BLOCK)
+    texts = _OUTSIDE if idle else _IN_BLOCK
+    answer = yield from ask(inject(*texts) if extended else query(b"; ".join(texts)))
     if idle and state.status != IDLE:
-        yield from ask(query(b"ROLLBACK"))
+        yield from ask(inject(b"ROLLBACK") if extended else query(b"ROLLBACK"))
     if answer.error is not None:
         raise _CatalogUnread(f"the names of the database's functions could not be read: {answer.error}")
     try:

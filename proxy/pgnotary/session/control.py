@@ -14,6 +14,7 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
+from pgnotary.session.inject import inject
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
@@ -23,7 +24,7 @@ from pgnotary.wire.messages import query
 
 __all__ = ["OutcomeUnknown", "control", "run_control", "settle"]
 
-_MAKE_WRITABLE = query(b"SET TRANSACTION READ WRITE")
+_MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 
 
 class OutcomeUnknown(StatementError):
@@ -42,11 +43,16 @@ def control(state: SessionState, statement: Statement, frame: Frame) -> Flow:
     state.ready()
 
 
-def run_control(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
-    """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send."""
+def run_control(
+    state: SessionState, part: Part, message: bytes, *, extended: bool = False
+) -> Generator[Step, Any, Answer]:
+    """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send.
+
+    `extended`: what the client has prepared must outlive our own statements.
+    """
     match part.control:
         case Control.BEGIN if state.status == IDLE:
-            return (yield from _begin(state, part, message))
+            return (yield from _begin(state, part, message, extended=extended))
         case Control.COMMIT | Control.ROLLBACK:
             return (yield from _end(state, part, message))
         case Control.ROLLBACK_TO:
@@ -61,10 +67,10 @@ def run_control(state: SessionState, part: Part, message: bytes) -> Generator[St
     return answer
 
 
-def _begin(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+def _begin(state: SessionState, part: Part, message: bytes, *, extended: bool) -> Generator[Step, Any, Answer]:
     answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
     if answer.error is None and not part.read_only_block and not state.who.read_only:
-        made = yield from ask(_MAKE_WRITABLE)
+        made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     if state.status == IN_BLOCK:

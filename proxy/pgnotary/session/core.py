@@ -22,15 +22,15 @@ from pgnotary.errors import (
     UpstreamRefused,
 )
 from pgnotary.judge.settings import PINNED
-from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.session import actions, events
+from pgnotary.session.batch import on_batch
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.farewell import farewell
+from pgnotary.session.hearing import Hearing
 from pgnotary.session.query import on_query
-from pgnotary.session.refuse import refuse_extended, refuse_function_call
-from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
+from pgnotary.session.refuse import refuse_function_call
+from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import (
-    Answer,
     Ask,
     AwaitDecision,
     AwaitRoom,
@@ -53,17 +53,9 @@ MAX_MESSAGE_BYTES = 1 << 20
 # How much a client may send ahead while nothing is held; four of the longest messages.
 _MAX_QUEUED_BYTES = 4 * MAX_MESSAGE_BYTES
 
-# An answer to one of our own questions: an EXPLAIN or a few values.
-_MAX_ASKED_BYTES = 1 << 20
-
-# COMPLETION_TAG_BUFSIZE in src/include/tcop/cmdtag.h.
-_MAX_TAG_BYTES = 64
-
 _EXTENDED = frozenset((b"P", b"B", b"D", b"E", b"C"))
+_ENDS_BATCH = frozenset((b"S", b"H", b"Q", b"F"))
 _LATE_COPY = frozenset((b"d", b"c", b"f"))
-_ANSWERS = frozenset((b"T", b"D", b"C", b"I", b"E", b"H", b"d", b"c"))
-"""What PostgreSQL answers a Query with, beside CopyInResponse, ReadyForQuery and what may come at any time."""
-_STATUSES = frozenset((IDLE, IN_BLOCK, FAILED))
 _COPY_FAIL = b"f" + (4 + len(b"not carried\0")).to_bytes(4, "big") + b"not carried\0"
 _TRACKED = {name for name in PINNED if name != "backslash_quote"}
 
@@ -83,14 +75,16 @@ class Session:
         self._queued_bytes = 0
         self._flow: Flow | None = None
         self._step: Step | None = None
-        self._answer = Answer()
-        self._asked_bytes = 0
+        self._hearing = Hearing(Ask(b""))
+        """Of the step under way; an empty one if there is none."""
+        self._batch: list[Frame] = []
+        """Extended messages of the client that wait for what ends their batch."""
+        self._batch_bytes = 0
         self._sent = False
         """What the step asks for is on its way to the server."""
         self._decided: dict[str, Decided] = {}
         """By request: a decision that lost its request must never be taken for one over another."""
         self._ending: Ending | None = None
-        self._skipping = False
         self._cancelling = False
         self._noting = False
         self._due = False
@@ -276,20 +270,32 @@ class Session:
 
     def _begin(self, frame: Frame) -> None:
         """Start what a client's message asks for; PostgreSQL skips everything but Sync after an extended error."""
-        if self._skipping and frame.type != b"S":
+        if self._state.skipping and frame.type != b"S":
             return
         self._ending, self._state.cancelled = None, False
+        if frame.type in _EXTENDED:
+            self._batch.append(frame)
+            self._batch_bytes += len(frame.raw)
+            if self._batch_bytes > _MAX_QUEUED_BYTES:
+                raise TooLarge(f"more than {_MAX_QUEUED_BYTES} bytes of extended messages without a Sync")
+        elif self._batch and frame.type in _ENDS_BATCH:
+            # The batch first, then the message that ends it, if it is more than an end.
+            if frame.type in (b"Q", b"F"):
+                self._queue.appendleft(frame)
+                self._queued_bytes += len(frame.raw)
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            self._run(on_batch(self._state, batch, frame.type))
+        else:
+            self._begin_alone(frame)
+
+    def _begin_alone(self, frame: Frame) -> None:
         match frame.type:
             case b"Q":
                 self._run(on_query(self._state, frame))
             case b"S":
-                self._skipping = False
-                self._state.ready()
+                self._run(on_batch(self._state, [], b"S"))
             case b"F":
                 self._run(refuse_function_call(self._state))
-            case kind if kind in _EXTENDED:
-                self._skipping = True
-                self._run(refuse_extended(self._state, frame))
             case b"H":
                 pass
             case kind if kind in _LATE_COPY:
@@ -308,10 +314,8 @@ class Session:
             case b"N":
                 if not isinstance(self._step, Ask):
                     self._state.tell(frame.raw)
-            case _ if isinstance(self._step, Ask):
-                self._asked(frame)
-            case _ if isinstance(self._step, Relay):
-                self._relayed(frame, self._step)
+            case _ if isinstance(self._step, Ask | Relay):
+                self._heard(frame)
             case b"E":
                 # Nobody asked: the server is ending the session (an idle timeout, an administrator).
                 self._last_words = frame.raw
@@ -325,49 +329,18 @@ class Session:
             raise UpstreamProtocolError(f"{name} is {value} now, but pgnotary keeps it at {PINNED[name]}")
         self._state.tell(frame.raw)
 
-    def _asked(self, frame: Frame) -> None:
-        self._asked_bytes += len(frame.raw)
-        if self._asked_bytes > _MAX_ASKED_BYTES:
-            raise UpstreamProtocolError("an answer to our own question has no end")
-        match frame.type:
-            case b"D":
-                self._answer.rows.append(messages.data_row(frame.body))
-            case b"C":
-                self._answer.tags.append(_tag(frame))
-            case b"E":
-                if self._answer.error is None:
-                    self._answer.error, self._answer.raw_error = messages.diagnostic(frame.body), frame.raw
-            case b"Z":
-                self._answered(frame)
-            case b"G" | b"H" | b"W":
-                raise UpstreamProtocolError("COPY in an answer to our own question")
-
-    def _relayed(self, frame: Frame, step: Relay) -> None:
-        match frame.type:
-            case b"Z":
-                self._answered(frame)
-                return
-            case b"C":
-                self._answer.tags.append(_tag(frame))
-            case b"E":
-                self._answer.error, self._answer.raw_error = messages.diagnostic(frame.body), frame.raw
-            case b"G":
-                # Only an unread text can get here; policy refuses COPY FROM STDIN.
-                self._state.actions.append(actions.ToUpstream(_COPY_FAIL))
-                return
-            case kind if kind not in _ANSWERS:
-                raise UpstreamProtocolError(f"message {kind!r} in the answer to a query")
-        if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and (self._answer.tags or self._answer.error)):
-            self._answer.keep(frame.raw)
-        else:
-            self._state.tell(frame.raw)
-
-    def _answered(self, frame: Frame) -> None:
-        if frame.body not in _STATUSES:
-            raise UpstreamProtocolError(f"transaction status {frame.body!r}")
-        self._state.status = frame.body
-        answer, self._answer, self._asked_bytes = self._answer, Answer(), 0
-        self._resume(answer)
+    def _heard(self, frame: Frame) -> None:
+        hearing = self._hearing
+        self._state.tell(hearing.take(frame))
+        if hearing.copy_refused:
+            self._state.actions.append(actions.ToUpstream(_COPY_FAIL))
+        if hearing.status:
+            self._state.status = hearing.status
+            if hearing.status == IDLE:
+                self._state.names.end_transaction()
+        if hearing.complete:
+            self._hearing = Hearing(Ask(b""))
+            self._resume(hearing.answer)
 
     # --- flows ------------------------------------------------------------------------------------------------------
 
@@ -383,7 +356,6 @@ class Session:
     def _throw(self, error: PgnotaryError) -> None:
         if self._flow is not None:
             flow = self._flow
-            self._answer, self._asked_bytes = Answer(), 0
             self._step_on(lambda: flow.throw(error))
 
     def _step_on(self, go: Any) -> None:
@@ -413,6 +385,7 @@ class Session:
         self._step, self._sent = step, False
         match step:
             case Ask() | Relay():
+                self._hearing = Hearing(step)
                 self._send()
             case Write(drafts, move):
                 self._state.actions.append(actions.Record(drafts, move))
@@ -456,9 +429,9 @@ class Session:
     def _keep_last_words(self) -> None:
         """An error with no ReadyForQuery behind it is FATAL, in whatever language it says so."""
         if isinstance(self._step, Relay) and self._step.keep is Keep.NOTHING:
-            self._told_fatal = self._answer.error is not None
+            self._told_fatal = self._hearing.answer.error is not None
         elif not self._last_words:
-            self._last_words = self._answer.raw_error
+            self._last_words = self._hearing.answer.raw_error
 
     def _lose_upstream(self, why: str) -> None:
         self._upstream_gone = True
@@ -484,14 +457,6 @@ class Session:
             self._state.actions.append(actions.ToUpstream(messages.TERMINATE))
         self._state.actions.append(actions.Close())
         self._closed = True
-
-
-def _tag(frame: Frame) -> str:
-    """Return a command tag that a ledger can hold."""
-    tag = messages.command_tag(frame.body)
-    if len(frame.body) > _MAX_TAG_BYTES or (messages.rows_of(tag) or 0) > MAX_INT:
-        raise UpstreamProtocolError(f"command tag {tag[:_MAX_TAG_BYTES]!r}")
-    return tag
 
 
 def _joined(found: Iterable[actions.Action]) -> list[actions.Action]:

@@ -232,6 +232,7 @@ class _Run:
 
     def finish(self, statement: Statement, answer: Answer) -> Flow:
         """Take the statement's answer to its outcome."""
+        self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             yield from self._fail(statement, answer)
             return

@@ -15,11 +15,11 @@ from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import FAILED, IDLE, SessionState
-from pgnotary.session.steps import Flow, await_room
+from pgnotary.session.steps import Flow, ask, await_room
 from pgnotary.wire.frames import Frame
-from pgnotary.wire.messages import query_text
+from pgnotary.wire.messages import SYNC, query_text
 
-__all__ = ["on_query"]
+__all__ = ["await_record", "on_query", "sync"]
 
 _ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
 
@@ -31,10 +31,9 @@ class _BlockFailed(StatementError):
 def on_query(state: SessionState, frame: Frame) -> Flow:
     """Answer one Query message."""
     text = query_text(frame.body)
-    if state.log.full:
-        # If the ledger goes down meanwhile, what follows says so.
-        with suppress(LedgerUnavailable):
-            yield from await_room()
+    yield from sync(state)
+    state.names.run_simple_query()
+    yield from await_record(state)
     try:
         yield from renew_catalog(state)
         statement, verdict = state.judge(text, state.catalog)
@@ -72,6 +71,22 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
         yield from control(state, statement, frame)
     else:
         yield from forward(state, statement, frame)
+
+
+def await_record(state: SessionState) -> Flow:
+    """Wait until what has run can be noted; if the ledger goes down meanwhile, what follows says so."""
+    if state.log.full:
+        with suppress(LedgerUnavailable):
+            yield from await_room()
+
+
+def sync(state: SessionState) -> Flow:
+    """End what extended messages have left open on the server: reads, so nothing is lost by it."""
+    if state.unsynced:
+        yield from ask(SYNC)
+        state.unsynced = False
+        if state.status == IDLE:
+            state.names.end_transaction()
 
 
 def _may_run_in_failed_block(statement: Statement) -> bool:

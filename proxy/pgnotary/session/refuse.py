@@ -8,10 +8,9 @@ from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import StatementClass
 from pgnotary.session.state import FAILED, IN_BLOCK, SessionState
 from pgnotary.session.steps import Flow, ask
-from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import SYNC, bind_unknown_statement
 
-__all__ = ["fail_block", "refuse", "refuse_extended", "refuse_function_call"]
+__all__ = ["fail_block", "refuse", "refuse_function_call"]
 
 _NO_SUCH_STATEMENT = b"pgnotary_refused"
 
@@ -29,18 +28,6 @@ def refuse(state: SessionState, error: StatementError, request: str = "", *, sql
     yield from fail_block(state)
     state.error(error, request, sqlstate=sqlstate)
     state.ready()
-
-
-def refuse_extended(state: SessionState, frame: Frame) -> Flow:
-    """Answer the first message of an extended batch with an error; ReadyForQuery follows its Sync."""
-    text = frame.body.split(b"\0")[1:2] if frame.type == b"P" else []
-    state.note_refusal(b"".join(text), StatementClass.UNKNOWN, NotSupported.sqlstate)
-    yield from fail_block(state)
-    hint = (
-        "Use simple queries: psql as it is, psycopg.ClientCursor, pgx's QueryExecModeSimpleProtocol, "
-        "JDBC's preferQueryMode=simple."
-    )
-    state.error(NotSupported("the extended query protocol is not carried by pgnotary yet", hint=hint))
 
 
 def refuse_function_call(state: SessionState) -> Flow:

@@ -15,6 +15,7 @@ from pgnotary.session.actions import Action, ToClient
 from pgnotary.session.block import Block
 from pgnotary.session.events import Now
 from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.names import Names
 from pgnotary.wire import messages
 from pgnotary.wire.messages import Diagnostic
 
@@ -83,6 +84,11 @@ class SessionState:
     cancelled: bool = False
     """The client wants back what is under way; only for the flow itself to heed, between two steps."""
     ledger_down: LedgerUnavailable | None = None
+    names: Names = field(default_factory=Names)
+    skipping: bool = False
+    """An extended message has failed: everything up to the client's next Sync is passed over."""
+    unsynced: bool = False
+    """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
     forwarded: int = 0
     held: int = 0
     refused: int = 0

@@ -51,6 +51,8 @@ class Answer:
     rows: list[tuple[str | None, ...]] = field(default_factory=list)
     """Of our own questions only; a client's rows are never decoded."""
     tags: list[str] = field(default_factory=list)
+    completions: list[bytes] = field(default_factory=list)
+    """Of a client's messages in the extended protocol: the type of what completed each, in order."""
     error: Diagnostic | None = None
     raw_error: bytes = b""
     """The ErrorResponse as it came, position and all."""
@@ -92,6 +94,8 @@ class Relay:
     keep: Keep = Keep.NOTHING
     unstoppable: bool = False
     """A client that leaves does not take it back: it ends or undoes a transaction."""
+    expects: int = 0
+    """Of a batch that ends in Flush: how many of its messages must be completed, since no ReadyForQuery comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +143,11 @@ def ask(messages: bytes) -> Generator[Step, Any, Answer]:
     return answer
 
 
-def relay(messages: bytes, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False) -> Generator[Step, Any, Answer]:
+def relay(
+    messages: bytes, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False, expects: int = 0
+) -> Generator[Step, Any, Answer]:
     """Send the client's message on and return what came, after the client has got it."""
-    answer: Answer = yield Relay(messages, keep, unstoppable)
+    answer: Answer = yield Relay(messages, keep, unstoppable, expects)
     return answer
 
 

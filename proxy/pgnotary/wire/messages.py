@@ -14,20 +14,28 @@ from struct import Struct
 from pgnotary.errors import ClientProtocolError, UpstreamProtocolError
 
 __all__ = [
+    "FLUSH",
     "SYNC",
     "TERMINATE",
     "Diagnostic",
     "authentication",
     "backend_key_data",
+    "bind",
+    "bind_fields",
     "bind_unknown_statement",
+    "close_portal",
     "close_statement",
     "command_tag",
     "data_row",
+    "described",
     "diagnostic",
     "error_response",
+    "execute",
+    "execute_portal",
     "notice_response",
     "parameter_status",
     "parse",
+    "parse_fields",
     "parse_parameter_status",
     "query",
     "query_text",
@@ -59,6 +67,7 @@ def _message(kind: bytes, body: bytes) -> bytes:
     return kind + _LENGTH.pack(len(body) + 4) + body
 
 
+FLUSH = _message(b"H", b"")
 SYNC = _message(b"S", b"")
 TERMINATE = _message(b"X", b"")
 
@@ -102,6 +111,54 @@ def parse(name: bytes, text: bytes) -> bytes:
 def close_statement(name: bytes) -> bytes:
     """Return a Close message for a prepared statement; the server answers CloseComplete even if there is none."""
     return _message(b"C", b"S" + name + b"\0")
+
+
+def close_portal(name: bytes) -> bytes:
+    """Return a Close message for a portal; the server answers CloseComplete even if there is none."""
+    return _message(b"C", b"P" + name + b"\0")
+
+
+def bind(portal: bytes, statement: bytes) -> bytes:
+    """Return a Bind without parameters, for answers in text format."""
+    return _message(b"B", portal + b"\0" + statement + b"\0" + _INT16.pack(0) * 3)
+
+
+def execute(portal: bytes) -> bytes:
+    """Return an Execute to the end of the portal."""
+    return _message(b"E", portal + b"\0" + _INT32.pack(0))
+
+
+def parse_fields(body: bytes) -> tuple[bytes, bytes]:
+    """Return name and text of a Parse; ClientProtocolError unless both are there. The rest is passed on unread."""
+    return _two_strings(body, "Parse")
+
+
+def bind_fields(body: bytes) -> tuple[bytes, bytes]:
+    """Return portal and statement of a Bind; ClientProtocolError unless both are there. The rest is the server's."""
+    return _two_strings(body, "Bind")
+
+
+def execute_portal(body: bytes) -> bytes:
+    """Return the portal of an Execute."""
+    name, nul, rest = body.partition(b"\0")
+    if not nul or len(rest) != 4:
+        raise ClientProtocolError("invalid message format: an Execute must be a string and a number")
+    return name
+
+
+def described(body: bytes) -> tuple[bytes, bytes]:
+    """Return kind (b"S" or b"P") and name in a Describe or a Close."""
+    if body[:1] not in (b"S", b"P") or body.find(b"\0") != len(body) - 1:
+        raise ClientProtocolError("invalid message format: a Describe or Close must name a statement or a portal")
+    return body[:1], body[1:-1]
+
+
+def _two_strings(body: bytes, what: str) -> tuple[bytes, bytes]:
+    first, nul, rest = body.partition(b"\0")
+    second, second_nul, _ = rest.partition(b"\0")
+    if not nul or not second_nul:
+        raise ClientProtocolError(f"invalid message format: a {what} must begin with two strings")
+    return first, second
 
 
 def bind_unknown_statement(name: bytes) -> bytes:

@@ -1,0 +1,98 @@
+"""One answer of the server under way: its messages enter, what the client gets of them leaves, until it is complete.
+
+An `Ask` hears our own question: the client gets nothing. A `Relay` hears the client's message: the client gets the
+answer but for its ReadyForQuery, and what the flow wants kept back waits in the `Answer`. A message that cannot be part
+of such an answer is the server's breach of the protocol.
+"""
+
+from pgnotary.errors import UpstreamProtocolError
+from pgnotary.ledger.canonical import MAX_INT
+from pgnotary.session.state import FAILED, IDLE, IN_BLOCK
+from pgnotary.session.steps import Answer, Ask, Keep, Relay
+from pgnotary.wire import messages
+from pgnotary.wire.frames import Frame
+
+__all__ = ["Hearing"]
+
+# An answer to one of our own questions: an EXPLAIN, the names of all functions, or a few values.
+_MAX_ASKED_BYTES = 4 << 20
+
+# COMPLETION_TAG_BUFSIZE in src/include/tcop/cmdtag.h.
+_MAX_TAG_BYTES = 64
+
+_RELAYED = frozenset((b"T", b"D", b"C", b"I", b"E", b"H", b"d", b"c", b"1", b"2", b"3", b"t", b"n", b"s"))
+"""What a client's message is answered with, beside CopyInResponse, ReadyForQuery and what may come at any time."""
+_COMPLETIONS = frozenset((b"1", b"2", b"3", b"T", b"n", b"C", b"I", b"s"))
+"""Each message of the extended protocol is answered by exactly one of them, or by an error that ends its batch."""
+_STATUSES = frozenset((IDLE, IN_BLOCK, FAILED))
+
+
+class Hearing:
+    """The answer to one step, as far as it has come."""
+
+    def __init__(self, step: Ask | Relay) -> None:
+        self._step = step
+        self._asked_bytes = 0
+        self.answer = Answer()
+        self.status = b""
+        """The transaction status, once ReadyForQuery has come."""
+        self.complete = False
+        self.copy_refused = False
+        """The server waits for data that nobody will send: it must be told so."""
+
+    def take(self, frame: Frame) -> bytes:
+        """Take the next message in and return what the client gets now."""
+        if frame.type == b"Z":
+            if frame.body not in _STATUSES:
+                raise UpstreamProtocolError(f"transaction status {frame.body!r}")
+            self.status, self.complete = frame.body, True
+            return b""
+        return self._asked(frame) if isinstance(self._step, Ask) else self._relayed(frame, self._step)
+
+    def _asked(self, frame: Frame) -> bytes:
+        self._asked_bytes += len(frame.raw)
+        if self._asked_bytes > _MAX_ASKED_BYTES:
+            raise UpstreamProtocolError("an answer to our own question has no end")
+        match frame.type:
+            case b"D":
+                self.answer.rows.append(messages.data_row(frame.body))
+            case b"C":
+                self.answer.tags.append(_tag(frame))
+            case b"E":
+                if self.answer.error is None:
+                    self.answer.error, self.answer.raw_error = messages.diagnostic(frame.body), frame.raw
+            case b"G" | b"H" | b"W":
+                raise UpstreamProtocolError("COPY in an answer to our own question")
+        return b""
+
+    def _relayed(self, frame: Frame, step: Relay) -> bytes:
+        answer = self.answer
+        self.copy_refused = False
+        match frame.type:
+            case b"C":
+                answer.tags.append(_tag(frame))
+            case b"E":
+                answer.error, answer.raw_error = messages.diagnostic(frame.body), frame.raw
+                # In the extended protocol nothing more comes before a Sync.
+                self.complete = step.expects > 0
+            case b"G":
+                # Only an unread text can get here; policy refuses COPY FROM STDIN.
+                self.copy_refused = True
+                return b""
+            case kind if kind not in _RELAYED:
+                raise UpstreamProtocolError(f"message {kind!r} in the answer to a client's message")
+        if frame.type in _COMPLETIONS:
+            answer.completions.append(frame.type)
+            self.complete |= 0 < step.expects <= len(answer.completions)
+        if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and (answer.tags or answer.error)):
+            answer.keep(frame.raw)
+            return b""
+        return frame.raw
+
+
+def _tag(frame: Frame) -> str:
+    """Return a command tag that a ledger can hold."""
+    tag = messages.command_tag(frame.body)
+    if len(frame.body) > _MAX_TAG_BYTES or (messages.rows_of(tag) or 0) > MAX_INT:
+        raise UpstreamProtocolError(f"command tag {tag[:_MAX_TAG_BYTES]!r}")
+    return tag

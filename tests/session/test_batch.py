@@ -1,0 +1,301 @@
+"""The extended protocol: judged at Parse and at Bind, names as the server has them, our own work out of the way."""
+
+import pytest
+from tests.play import Play, after, approve, error, ledger_is_down, message, server, until
+from tests.session.stories import DELETE, held, in_a_block, worked_by_hand
+
+from pgnotary.session import events
+from pgnotary.session.events import ClientBytes
+from pgnotary.wire import messages
+from pgnotary.wire.messages import FLUSH, SYNC
+
+HELD = "client ERROR 0A000 DELETE needs an approval: it is DELETE"
+OPENING = ["upstream Parse SAVEPOINT pgnotary_read", "upstream Parse SET LOCAL transaction_read_only = on"]
+CLOSING = "upstream Parse RELEASE SAVEPOINT pgnotary_read"
+
+
+def parse(text: str, name: str = "") -> bytes:
+    return messages.parse(name.encode(), text.encode())
+
+
+def bind(name: str = "", portal: str = "") -> bytes:
+    return messages.bind(portal.encode(), name.encode())
+
+
+def execute(portal: str = "", rows: int = 0) -> bytes:
+    return message("E", portal.encode() + b"\0" + rows.to_bytes(4, "big"))
+
+
+def describe(name: str = "") -> bytes:
+    return message("D", b"S" + name.encode() + b"\0")
+
+
+def close(name: str) -> bytes:
+    return messages.close_statement(name.encode())
+
+
+def run(text: str, name: str = "") -> bytes:
+    return parse(text, name) + bind(name) + execute()
+
+
+def told(play: Play) -> list[str]:
+    """Take what was said to the client so far, and forget the rest."""
+    found = [line.removeprefix("client ") for line in play.unread if line.startswith("client ")]
+    play.unread.clear()
+    return found
+
+
+def sent(play: Play) -> list[str]:
+    found = [line.removeprefix("upstream ") for line in play.unread if line.startswith("upstream ")]
+    play.unread.clear()
+    return found
+
+
+def test_a_batch_is_sent_as_it_is_and_answered_as_it_comes(play: Play) -> None:
+    play >> ClientBytes(run("select 1") + SYNC) << "upstream Parse select 1" << "upstream Bind" << "upstream Execute"
+    play << "upstream Sync" << "client 1" << "client 2" << "client row 1" << "client SELECT 1" << "client ready I"
+
+
+def test_nothing_is_sent_before_the_batch_is_whole(play: Play) -> None:
+    for piece in (parse("select 1"), bind(), execute()):
+        play >> ClientBytes(piece)
+    play >> ClientBytes(SYNC) << "upstream Parse select 1" << until("client ready I")
+
+
+def test_what_would_be_held_is_refused_at_its_parse(play: Play) -> None:
+    play >> ClientBytes(run(DELETE) + SYNC) << HELD << "client ready I"
+    assert play.server.heard == []
+
+
+def test_what_stands_before_a_refusal_is_answered_and_what_is_behind_it_is_passed_over(play: Play) -> None:
+    play >> ClientBytes(run("select 1") + run(DELETE) + run("select 2") + SYNC)
+    play << "upstream Parse select 1" << until("client SELECT 1") << HELD << "client ready I"
+    assert DELETE not in play.server.heard
+    play >> ClientBytes(run("select 3") + SYNC) << "upstream Parse select 3" << until("client ready I")
+
+
+def test_a_refusal_inside_a_block_fails_it(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(run(DELETE) + SYNC) << "upstream Bind" << "upstream Sync" << HELD
+    play << "client ready E"
+
+
+def test_an_error_of_the_server_is_the_only_one(play: Play) -> None:
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    play >> ClientBytes(run("select 1/0") + run(DELETE) + SYNC)
+    play << until("client ERROR 22012 division by zero") << "client ready I"
+
+
+def test_a_query_behind_an_error_is_passed_over_to_the_next_sync(play: Play) -> None:
+    play >> ClientBytes(run(DELETE) + messages.query(b"select 1") + SYNC + messages.query(b"select 2"))
+    play << HELD << "client ready I" << "upstream select 2" << until("client ready I")
+
+
+def test_a_query_without_a_sync_before_it_ends_what_was_open(play: Play) -> None:
+    play >> ClientBytes(run("select 1") + messages.query(b"select 2"))
+    play << "upstream Parse select 1" << "upstream Bind" << "upstream Execute" << "upstream Sync"
+    play << until("client SELECT 1") << "upstream select 2" << until("client ready I")
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_stands_for_what_the_server_took_not_for_what_was_asked(play: Play) -> None:
+    """Parse s1, which exists: the server keeps the old one, and a Bind runs that."""
+    play >> ClientBytes(parse("select 1", "s1") + SYNC) << until("client ready I")
+    play >> ClientBytes(parse("select 2", "s1") + SYNC) << until("client ERROR 42P05...") << "client ready I"
+    assert play.state.names.statements == {b"s1": b"select 1"}
+    play >> ClientBytes(bind("s1") + execute() + SYNC) << until("client ready I")
+    assert play.server.heard[-1] == "select 1"
+
+
+def test_a_portal_runs_what_was_bound_whatever_its_name_is_given_to_later(play: Play) -> None:
+    play >> ClientBytes(parse("select 1") + bind(portal="p") + parse("select 2") + execute("p") + SYNC)
+    play << until("client ready I")
+    assert play.server.heard[-1] == "select 1"
+
+
+@pytest.mark.parametrize(
+    ("batch", "what"),
+    [
+        (bind("nobody") + execute(), '26000 prepared statement "nobody" does not exist'),
+        (execute("nobody"), '34000 portal "nobody" does not exist'),
+        (bind(), '26000 prepared statement "" does not exist'),
+    ],
+)
+def test_a_name_that_we_do_not_know_is_not_passed_on(play: Play, batch: bytes, what: str) -> None:
+    play.server.prepared[b"nobody"] = DELETE
+    play.server.portals[b"nobody"] = DELETE
+    play >> ClientBytes(batch + SYNC) << f"client ERROR {what}" << "client ready I"
+    assert play.server.heard == []
+
+
+def test_a_closed_statement_is_gone(play: Play) -> None:
+    play >> ClientBytes(parse("select 1", "s") + close("s") + bind("s") + SYNC)
+    play << until("client ERROR 26000...") << "client ready I"
+
+
+def test_a_portal_does_not_outlive_its_transaction(play: Play) -> None:
+    play >> ClientBytes(parse("select 1") + bind(portal="p") + SYNC) << until("client ready I")
+    play >> ClientBytes(execute("p") + SYNC) << "client ERROR 34000..." << "client ready I"
+
+
+def test_inside_a_block_a_portal_lives_on(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(parse("select 1") + bind(portal="p") + SYNC) << until("client ready T")
+    play >> ClientBytes(execute("p") + SYNC) << until(CLOSING) << until("client ready T")
+    assert "select 1" in play.server.heard
+    assert "select 1" not in play.server.writable
+
+
+def test_a_simple_query_destroys_the_unnamed_statement_for_us_too(play: Play) -> None:
+    play >> ClientBytes(parse("select 1") + SYNC) << until("client ready I")
+    play >> "select 2" << until("client ready I")
+    play >> ClientBytes(bind() + SYNC) << "client ERROR 26000..." << "client ready I"
+
+
+def test_an_unnamed_parse_that_fails_leaves_no_unnamed_statement(play: Play) -> None:
+    play.server.on("PARSE select nonsense", error("42703", "no such column"))
+    play >> ClientBytes(parse("select 1") + SYNC) << until("client ready I")
+    play >> ClientBytes(parse("select nonsense") + SYNC) << until("client ERROR 42703...") << "client ready I"
+    play >> ClientBytes(bind() + SYNC) << "client ERROR 26000..." << "client ready I"
+
+
+def test_a_name_that_something_signed_gave_to_another_statement_is_not_believed(play: Play) -> None:
+    play >> ClientBytes(parse("select 1", "s9") + parse("select 2", "kept") + SYNC) << until("client ready I")
+    held(play, "do 'deallocate, prepare'") >> approve() << until("client ready I")
+    play.server.prepared[b"s9"] = DELETE
+    play >> ClientBytes(bind("s9") + execute() + SYNC)
+    play << until("client ERROR 26000...") << "client ready I"
+    play >> ClientBytes(bind("kept") + execute() + SYNC) << until("client ready I")
+    assert play.server.heard[-1] == "select 2"
+
+
+@pytest.mark.parametrize("batch", [parse("select 1", "pgnotary_x"), parse("select 1") + bind(portal="pgnotary_x")])
+def test_our_own_names_are_nobody_elses(play: Play, batch: bytes) -> None:
+    play >> ClientBytes(batch + SYNC) << until("client ERROR 0A000 names that begin with pgnotary_ are pgnotary's own")
+    play << "client ready I"
+
+
+def test_a_statement_is_judged_again_when_it_is_bound(play: Play) -> None:
+    play >> ClientBytes(parse("select t.tell from t", "s") + SYNC) << until("client ready I")
+    play.generation += 1
+    play.server.functions = '["tell"]'
+    play >> ClientBytes(bind("s") + execute() + SYNC) << until("client ERROR 0A000 SELECT needs an approval...")
+    play << "client ready I"
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_begun_by_the_extended_protocol_is_read_write_and_keeps_what_was_prepared(play: Play) -> None:
+    play >> ClientBytes(run("begin") + SYNC) << until("client 2") << "upstream Parse SET TRANSACTION READ WRITE"
+    play << until("client BEGIN") << "client ready T"
+    assert play.server.read_only is False
+    assert play.state.names.statements == {b"": b"begin"}
+
+
+def test_reads_inside_a_block_stay_behind_the_wall(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(run("select 1") + SYNC)
+    lines = sent(play)
+    assert [line for line in lines if line.startswith("Parse")] == [
+        *(line.removeprefix("upstream ") for line in OPENING),
+        "Parse select 1",
+        CLOSING.removeprefix("upstream "),
+    ]
+    assert "select 1" not in play.server.writable
+
+
+def test_a_begin_in_front_of_its_first_statement_is_a_piece_of_its_own(play: Play) -> None:
+    """As JDBC and psycopg's pipelines send it."""
+    play >> ClientBytes(run("begin") + run("select 1") + run("commit") + SYNC)
+    assert told(play) == ["1", "2", "BEGIN", "1", "2", "row 1", "SELECT 1", "1", "2", "COMMIT", "ready I"]
+    assert "select 1" not in play.server.writable
+
+
+def test_an_error_in_a_block_skips_the_rest_of_the_batch(play: Play) -> None:
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    play >> ClientBytes(run("begin") + run("select 1/0") + run("commit") + SYNC)
+    assert told(play) == ["1", "2", "BEGIN", "1", "2", "ERROR 22012 division by zero", "ready E"]
+    assert "commit" not in play.server.heard
+
+
+def test_the_commit_of_an_approved_statement_is_announced_whichever_protocol_sends_it(play: Play) -> None:
+    held(in_a_block(play)) >> approve() << until("client ready T")
+    (
+        play
+        >> ClientBytes(run("commit") + SYNC)
+        << "upstream Parse SELECT name, statement..."
+        << until("record ending commit")
+    )
+    play << "upstream Parse commit" << until("record outcome committed") << "client COMMIT" << "client ready I"
+
+
+# --- Flush ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_flush_behind_a_parse_is_a_sync_that_nobody_sees(play: Play) -> None:
+    """The server would hold its locks, and its statement_timeout would tick, until the Sync came."""
+    play >> ClientBytes(parse("select 1") + describe() + FLUSH) << "upstream Parse select 1" << "upstream Describe"
+    play << "upstream Sync" << "client 1" << "client t" << "client n"
+    play >> ClientBytes(bind() + execute() + SYNC) << "upstream Bind" << until("client ready I")
+
+
+def test_a_flush_behind_an_execute_keeps_the_portal(play: Play) -> None:
+    play >> ClientBytes(parse("select 1") + bind(portal="p") + execute("p", 1) + FLUSH)
+    play << "upstream Parse select 1" << "upstream Bind" << "upstream Execute" << "upstream Flush"
+    play << until("client SELECT 1")
+    play >> ClientBytes(execute("p") + SYNC) << "upstream Execute" << "upstream Sync" << until("client ready I")
+
+
+def test_what_a_flush_left_open_is_ended_before_a_simple_query(play: Play) -> None:
+    play >> ClientBytes(run("select 1") + FLUSH) << until("client SELECT 1")
+    play >> "select 2" << "upstream Sync" << "upstream select 2" << until("client ready I")
+
+
+def test_an_error_before_a_flush_is_told_at_once_and_the_sync_is_passed_on(play: Play) -> None:
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    play >> ClientBytes(run("select 1/0") + FLUSH) << until("client ERROR 22012...")
+    play >> ClientBytes(run("select 1")) >> ClientBytes(SYNC) << "upstream Sync" << "client ready I"
+    assert "select 1" not in play.server.heard
+
+
+# --- the record -----------------------------------------------------------------------------------------------------
+
+
+def test_each_execution_of_a_batch_is_noted(play: Play) -> None:
+    play >> ClientBytes(run("select 1") + run("select 2") + SYNC) << until("client ready I")
+    play >> after(1) << "note 2"
+    executions = play.ledger.body("forwarded")["executions"]
+    assert [(each["tag"], each["verdict"]) for each in executions] == [("SELECT 1", "forward")] * 2
+
+
+def test_what_is_refused_is_noted_with_its_text(play: Play) -> None:
+    play >> ClientBytes(run(DELETE) + SYNC) << HELD << "client ready I"
+    (draft,) = play.state.log.take()
+    assert draft.sealed == {"t1": DELETE.encode()}
+
+
+def test_while_the_ledger_is_down_nothing_is_forwarded(play: Play) -> None:
+    play >> ledger_is_down
+    play >> ClientBytes(run("select 1") + SYNC) << "client ERROR 58030..." << "client ready I"
+    assert play.server.heard == []
+
+
+def test_more_messages_than_a_batch_may_have_end_the_session(play: Play) -> None:
+    big = parse("select '" + "x" * 1_000_000 + "'")
+    play >> ClientBytes(big * 4)
+    play >> ClientBytes(big) << "client FATAL 54000 more than 4194304 bytes of extended messages without a Sync"
+    play << until("close")
+
+
+@pytest.mark.parametrize(("kind", "body"), [("P", b"abc"), ("B", b"a\0b"), ("E", b"\0"), ("D", b"X\0"), ("C", b"S")])
+def test_a_message_that_is_none_is_an_error_as_it_is_for_the_server(play: Play, kind: str, body: bytes) -> None:
+    play >> ClientBytes(run("select 1") + message(kind, body) + SYNC)
+    play << until("client ERROR 08P01 invalid message format...") << "client ready I"
+
+
+def test_a_cancel_reaches_a_batch_that_runs(play: Play) -> None:
+
+    worked_by_hand(play) >> ClientBytes(run("select 1") + SYNC) << until("upstream Sync")
+    play >> events.CancelRequested() << "cancel"
+    play >> server(message("1"), message("2"), error("57014", "canceling statement"), message("Z", b"I"))
+    play << until("client ERROR 57014...") << "client ready I"
