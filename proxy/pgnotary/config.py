@@ -1,13 +1,15 @@
 """The configuration: one TOML file to frozen structs; what is wrong is said with file, key, value and expectation.
 
 A path enters, a `Config` leaves, or ConfigError. A safe default for everything; unknown keys are errors; secrets are
-only named by the files that hold them. Relative paths are relative to the file. Reading files happens here and
-nowhere below.
+only named by the files that hold them. Relative paths are relative to the file. `load` answers for what the file says,
+`Config.inspect` for the files that it names. Reading files happens here and nowhere below.
 """
 
 import hashlib
 import ipaddress
+import os
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +22,9 @@ from pgnotary.judge.policy import PROFILES, Profile
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
 from pgnotary.request.roster import Roster, parse_roster
+from pgnotary.verifier import parse_verifier
 
-__all__ = ["Address", "Approval", "Config", "Ledger", "Listen", "Policy", "Role", "Upstream", "User", "load"]
+__all__ = ["Address", "Approval", "Config", "Ledger", "Listen", "Policy", "Role", "Upstream", "User", "load", "parse"]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=63)]
 
@@ -178,6 +181,24 @@ class Config(msgspec.Struct, frozen=True):
         except BadRoster as error:
             raise ConfigError(f"{self.near(self.file.approval.roster)}: {error}") from error
 
+    def inspect(self) -> None:
+        """Raise ConfigError unless the files that it names are there, and what they should be."""
+        self.roster()
+        self.key()
+        for role in self.file.role:
+            self.password(role.name)
+        try:
+            usable = stat.S_ISREG(self.ledger_file.stat().st_mode) and os.access(self.ledger_file, os.R_OK | os.W_OK)
+        except FileNotFoundError:
+            usable = self.ledger_file.parent.is_dir()
+        except OSError:
+            usable = False
+        if not usable:
+            raise ConfigError(
+                f"{self.path}: ledger.file is {self.file.ledger.file!r}: "
+                "expected a file to read and write, or the name of a new one in a folder that is there"
+            )
+
     def _read(self, name: str, key: str) -> str:
         try:
             return self.near(name).read_text()
@@ -191,6 +212,11 @@ def load(path: Path) -> Config:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; make one with `pgnotary init`") from error
+    return parse(path, raw)
+
+
+def parse(path: Path, raw: bytes) -> Config:
+    """Return the configuration that `raw` makes, or would make, in `path`; reads no file; raises ConfigError."""
     try:
         fields = tomllib.loads(raw.decode())
         file = msgspec.convert(fields, _File)
@@ -231,12 +257,17 @@ def _check(config: Config) -> None:
         if user.role not in roles:
             known = ", ".join(sorted(roles)) or "none"
             raise ConfigError(f"{path}: user {user.name!r} has role {user.role!r}: expected one of the roles ({known})")
+        try:
+            parse_verifier(user.verifier)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: user {user.name!r}: verifier: {error}") from error
 
 
 def _address(path: Path, key: str, text: str) -> Address:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) <= 65_535:
-        raise ConfigError(f"{path}: {key} is {text!r}: expected host:port, or folder:port of a Unix socket")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        or_socket = ", or folder:port of a Unix socket" if key == "upstream.address" else ""
+        raise ConfigError(f"{path}: {key} is {text!r}: expected host:port{or_socket}")
     return Address(host.strip("[]"), int(port))
 
 

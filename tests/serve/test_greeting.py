@@ -25,7 +25,8 @@ from pgnotary.errors import (
 )
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
-from pgnotary.serve.scram import DEFAULT_ITERATIONS, MECHANISM, ScramClient, make_verifier
+from pgnotary.serve.scram import DEFAULT_ITERATIONS, ScramClient, make_verifier
+from pgnotary.verifier import MECHANISM
 from pgnotary.wire.frames import FrameCutter, backend_frames, frontend_frames
 from pgnotary.wire.messages import (
     authentication,

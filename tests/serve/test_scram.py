@@ -24,14 +24,12 @@ from pgnotary.errors import (
 )
 from pgnotary.serve.scram import (
     DEFAULT_ITERATIONS,
-    MECHANISM,
     ScramClient,
     ScramServer,
-    Verifier,
     make_verifier,
     mock_verifier,
-    parse_verifier,
 )
+from pgnotary.verifier import MECHANISM, Verifier, parse_verifier
 
 SALT = bytes(range(16))
 QUICK = 4_096

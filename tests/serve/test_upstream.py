@@ -17,8 +17,9 @@ from psycopg import sql
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import ConfigError, PgnotaryError, UpstreamProtocolError, UpstreamRefused
 from pgnotary.judge.settings import PINNED
-from pgnotary.serve.scram import MECHANISM, ScramServer, make_verifier, parse_verifier
+from pgnotary.serve.scram import ScramServer, make_verifier
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, cancel, dial
+from pgnotary.verifier import MECHANISM, parse_verifier
 from pgnotary.wire.frames import Frame, backend_frames, frontend_frames
 from pgnotary.wire.messages import (
     Diagnostic,

@@ -19,7 +19,8 @@ from struct import Struct
 from pgnotary.errors import ClientProtocolError, NotAuthenticated, NotSupported, StatementError
 from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, ruling
 from pgnotary.serve.link import Link
-from pgnotary.serve.scram import MECHANISM, NONCE_BYTES, ScramServer, mock_verifier, parse_verifier
+from pgnotary.serve.scram import NONCE_BYTES, ScramServer, mock_verifier
+from pgnotary.verifier import MECHANISM, parse_verifier
 from pgnotary.wire.frames import FrameCutter, frontend_frames
 from pgnotary.wire.messages import Diagnostic, authentication, error_response
 from pgnotary.wire.startup import (

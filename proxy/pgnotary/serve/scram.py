@@ -16,7 +16,6 @@ import base64
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, field
 
 from scramp.utils import ScramException, saslprep  # type: ignore[import-untyped]  # scramp has no py.typed
 
@@ -28,30 +27,22 @@ from pgnotary.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
+from pgnotary.verifier import MAX_ITERATIONS, MECHANISM, Verifier, check_iterations
 
 __all__ = [
     "DEFAULT_ITERATIONS",
-    "MECHANISM",
     "NONCE_BYTES",
     "SALT_BYTES",
     "ScramClient",
     "ScramServer",
-    "Verifier",
     "make_verifier",
     "mock_verifier",
-    "parse_verifier",
 ]
 
-MECHANISM = "SCRAM-SHA-256"
 SALT_BYTES = 16
 NONCE_BYTES = 18
 # PostgreSQL's own 4,096 is of 2015. This costs a client about a tenth of a second per login, and us nothing.
 DEFAULT_ITERATIONS = 100_000
-
-# RFC 7677, 4: "the hash iteration-count SHOULD be such that [...] a minimum of 4096".
-_MIN_ITERATIONS = 4_096
-# A server that asks for more wants our processor, not our password: this is about a second of it.
-_MAX_ITERATIONS = 1_000_000
 
 _NONCE = rb"[!-+\--~]{1,256}"
 _BASE64 = rb"[A-Za-z0-9+/]{1,344}={0,2}"
@@ -64,23 +55,6 @@ _CLIENT_FINAL = re.compile(
 )
 _SERVER_FIRST = re.compile(rb"r=(?P<nonce>%b),s=(?P<salt>%b),i=(?P<iterations>[1-9][0-9]{0,6})" % (_NONCE, _BASE64))
 _SERVER_FINAL = re.compile(rb"v=(?P<signature>%b)" % _BASE64)
-_VERIFIER = re.compile(
-    r"SCRAM-SHA-256\$(?P<iterations>[1-9][0-9]{0,9}):(?P<salt>[^$:]+)\$(?P<stored>[^$:]+):(?P<server>[^$:]+)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Verifier:
-    """What a server keeps of a password: enough to check it, not enough to log in with it."""
-
-    iterations: int
-    salt: bytes
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
-
-    def __str__(self) -> str:
-        """Return PostgreSQL's own form, as in `pg_authid.rolpassword`."""
-        return f"{MECHANISM}${self.iterations}:{_b64(self.salt)}${_b64(self.stored_key)}:{_b64(self.server_key)}"
 
 
 def make_verifier(password: str, *, salt: bytes, iterations: int = DEFAULT_ITERATIONS) -> str:
@@ -91,26 +65,9 @@ def make_verifier(password: str, *, salt: bytes, iterations: int = DEFAULT_ITERA
     """
     if not password:
         raise ConfigError("a password must not be empty")
-    _check_iterations(iterations)
+    check_iterations(iterations)
     salted = _salted(password, salt, iterations)
     return str(Verifier(iterations, salt, _stored_key(salted), _hmac(salted, b"Server Key")))
-
-
-def parse_verifier(text: str) -> Verifier:
-    """Read PostgreSQL's form of a verifier; ConfigError, which never repeats the text, if it is none."""
-    match = _VERIFIER.fullmatch(text)
-    if match is None:
-        raise ConfigError(
-            "not a SCRAM verifier: expected SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, "
-            "as in pg_authid.rolpassword"
-        )
-    iterations = int(match["iterations"])
-    _check_iterations(iterations)
-    salt, stored, server = (_verifier_part(name, match[name]) for name in ("salt", "stored", "server"))
-    for name, key in (("StoredKey", stored), ("ServerKey", server)):
-        if len(key) != 32:
-            raise ConfigError(f"SCRAM verifier: {name} has {len(key)} bytes, expected 32")
-    return Verifier(iterations, salt, stored, server)
 
 
 def mock_verifier(user: str, secret: bytes) -> Verifier:
@@ -216,8 +173,8 @@ class ScramClient:
             raise UpstreamProtocolError("the SCRAM nonce of the server does not extend ours")
         if salt is None:
             raise UpstreamProtocolError("malformed SCRAM message: the salt is not base64")
-        if iterations > _MAX_ITERATIONS:
-            raise UpstreamProtocolError(f"the server wants {iterations} SCRAM iterations, more than {_MAX_ITERATIONS}")
+        if iterations > MAX_ITERATIONS:
+            raise UpstreamProtocolError(f"the server wants {iterations} SCRAM iterations, more than {MAX_ITERATIONS}")
         unproven = b"c=biws,r=" + nonce
         said = b",".join((self._bare, server_first, unproven))
         salted = _salted(self._password, salt, iterations)
@@ -232,18 +189,6 @@ class ScramClient:
             raise UpstreamProtocolError("malformed SCRAM message: server-final-message expected")
         if not hmac.compare_digest(_unb64(match["signature"]) or b"", self._signature):
             raise UpstreamRefused("the server does not know the verifier of our password: it is not the one we trust")
-
-
-def _check_iterations(iterations: int) -> None:
-    if not _MIN_ITERATIONS <= iterations <= _MAX_ITERATIONS:
-        raise ConfigError(f"SCRAM verifier: {iterations} iterations, expected {_MIN_ITERATIONS} to {_MAX_ITERATIONS}")
-
-
-def _verifier_part(name: str, text: str) -> bytes:
-    value = _unb64(text.encode())
-    if not value:
-        raise ConfigError(f"SCRAM verifier: the part {name!r} is not base64")
-    return value
 
 
 def _salted(password: str, salt: bytes, iterations: int) -> bytes:

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pgnotary.errors import ConfigError, UpstreamProtocolError, UpstreamRefused
 from pgnotary.judge.settings import PINNED
 from pgnotary.serve.link import Link
-from pgnotary.serve.scram import MECHANISM, NONCE_BYTES, ScramClient
+from pgnotary.serve.scram import NONCE_BYTES, ScramClient
+from pgnotary.verifier import MECHANISM
 from pgnotary.wire.frames import Frame, FrameCutter
 from pgnotary.wire.messages import (
     data_row,

@@ -35,11 +35,17 @@ def locked(path: Path) -> int:
 
 
 def create(path: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one; SQLite gives its WAL the same mode."""
+    """Make an empty file that only its owner can read, unless there is one; SQLite gives its WAL the same mode.
+
+    Raises ConfigError if what is there is no file.
+    """
     # Never opened again while SQLite has it open: closing any descriptor of a file drops the process's POSIX locks.
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
+    except FileExistsError as error:
+        # SQLite would only say that it cannot open it.
+        if not path.is_file():
+            raise ConfigError(f"{path} is no file: give the ledger a file of its own, or correct the path") from error
         return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
