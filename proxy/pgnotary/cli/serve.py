@@ -12,13 +12,17 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Never
 
 import click
 import uvloop
 
 from pgnotary import __version__
 from pgnotary.approval.api import ApprovalApi
+from pgnotary.cli.config_option import config_option
+from pgnotary.cli.exits import telling
 from pgnotary.config import Config, load
+from pgnotary.errors import PgnotaryError
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
 from pgnotary.serve.desk import Desk
@@ -33,22 +37,32 @@ __all__ = ["serve"]
 
 
 @click.command()
-@click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    default="pgnotary.toml",
-    envvar="PGNOTARY_CONFIG",
-    show_default=True,
-)
+@config_option
 @click.option("--verbose", "-v", is_flag=True, help="Log the names and sizes of messages.")
+@telling
 def serve(config: Path, *, verbose: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
-    uvloop.run(_serve(load(config)))
+    loaded = load(config)
+    loaded.inspect()
+    try:
+        uvloop.run(_serve(loaded))
+    except ExceptionGroup as group:
+        _raise_the_first(group)
+
+
+def _raise_the_first(group: ExceptionGroup[Exception]) -> Never:
+    """Raise what came first out of task groups, unless there is a fault of our own in it, which shows as it is."""
+    _, faults = group.split(PgnotaryError)
+    if faults is not None:
+        raise group
+    first: Exception = group
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    raise first from group
 
 
 async def _serve(config: Config) -> None:

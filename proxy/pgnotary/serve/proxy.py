@@ -9,12 +9,14 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
 from pgnotary.config import Address, Config, User
 from pgnotary.errors import (
+    ConfigError,
     LedgerUnavailable,
     NotAuthenticated,
     PgnotaryError,
@@ -116,7 +118,14 @@ class Proxy:
     async def _listen(self, accept: Callable[[Link], object]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         address = self._config.listen
-        return await loop.create_server(lambda: _Accepted(accept), address.host, address.port)
+        try:
+            return await loop.create_server(lambda: _Accepted(accept), address.host, address.port)
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+            raise ConfigError(
+                f"{self._config.path}: listen.address: cannot listen at {address.host} port {address.port}: {why}; "
+                "stop what listens there, or choose another port"
+            ) from error
 
     async def _tick(self) -> None:
         while True:
