@@ -7,7 +7,6 @@ first client is let in, and is the last thing to close.
 import asyncio
 import contextlib
 import itertools
-import logging
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -21,11 +20,13 @@ from pgnotary import __version__
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.exits import telling
+from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
 from pgnotary.serve.desk import Desk
+from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recover
 from pgnotary.serve.resolver import Resolver, asking
@@ -38,14 +39,11 @@ __all__ = ["serve"]
 
 @click.command()
 @config_option
-@click.option("--verbose", "-v", is_flag=True, help="Log the names and sizes of messages.")
+@click.option("--verbose", "-v", is_flag=True, help="Log connections too that end before they have logged in.")
 @telling
 def serve(config: Path, *, verbose: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-    )
+    log_to_stderr(verbose=verbose)
     loaded = load(config)
     loaded.inspect()
     try:
@@ -70,7 +68,7 @@ async def _serve(config: Config) -> None:
     async with _ledger(config, roster) as (store, appender):
         desk = Desk(appender, lambda: roster, _now)
         resolver = Resolver(store, appender, asking(config))
-        for witness in (desk.witness, resolver.witness):
+        for witness in (desk.witness, resolver.witness, log_lives):
             appender.follow(witness)
         numbers = itertools.count(await store.last_request_number() + 1)
         proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")

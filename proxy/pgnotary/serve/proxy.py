@@ -152,12 +152,19 @@ class Proxy:
             if len(self._logins) > _MAX_LOGINS:
                 raise _TooManyClients("too many connections are logging in")
             await self._serve(link, lambda: self._logins.discard(task))
-        except StatementError as error:
-            link.write(fatal(error))
+        except UpstreamRefused as error:
+            _tell(link, "PostgreSQL does not let us in", error, logging.WARNING)
         except UpstreamProtocolError as error:
-            link.write(fatal(UpstreamRefused(f"the server broke the protocol: {error}")))
+            refused = UpstreamRefused(f"the server broke the protocol: {error}")
+            _tell(link, "PostgreSQL broke the protocol", refused, logging.WARNING)
+        except StatementError as error:
+            _tell(link, "login refused", error, logging.INFO)
+        except ConnectionError as error:
+            # A health check, or psql that goes to ask for the password: nobody is there to be told.
+            log.debug("client left before it was in", extra={"client": link.peer, "why": str(error)})
         except (PgnotaryError, OSError) as error:
-            log.info("connection ended", extra={"client": link.peer, "why": str(error)})
+            log.warning("client cannot be served", extra={"client": link.peer, "why": str(error)})
+            link.write(fatal(UpstreamRefused("pgnotary cannot serve this connection; its log says why")))
         except Exception:
             # Anything else is our own fault: this connection ends, the others go on.
             log.exception("connection failed", extra={"client": link.peer})
@@ -257,6 +264,13 @@ class _Accepted(Link):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._accept(self)
+
+
+def _tell(link: Link, event: str, error: StatementError, level: int) -> None:
+    """Tell client and log why a connection ends."""
+    fields = {"client": link.peer, "sqlstate": error.sqlstate, "why": error.message, "detail": error.detail}
+    log.log(level, event, extra={name: value for name, value in fields.items() if value})
+    link.write(fatal(error))
 
 
 def _bound(server: asyncio.Server) -> Address:
