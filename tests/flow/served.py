@@ -27,7 +27,7 @@ from pgnotary.ledger.checkpoint import verify as read_checkpoint
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import read_private_key
-from pgnotary.setup import add_user, make_approver, make_folder
+from pgnotary.setup import make_folder
 
 PATIENCE_S = 30.0
 PASSWORD = "engineers-only"
@@ -64,12 +64,12 @@ class Served:
             role=postgres.superuser,
             password=postgres.password,
             name="tests.localhost/flow",
+            users={"eva": PASSWORD, "bo": PASSWORD},
+            approvers=["bo"],
         )
         with self.config.open("a") as file:
             file.write("\n[policy]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in policy.items()))
-        add_user(self.config, "eva", postgres.superuser, PASSWORD)
-        add_user(self.config, "bo", postgres.superuser, PASSWORD)
-        self.key = make_approver(folder, "bo")
+        self.key = folder / "approvers" / "bo"
         self.process: subprocess.Popen[bytes] | None = None
         self.user: int | None = None
         """The uid to run as; None: our own."""

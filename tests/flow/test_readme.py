@@ -87,7 +87,7 @@ def test_init_writes_a_configuration_that_checks_and_starts(tmp_path: Path, monk
         assert f"\n{who}" in "\n" + made.output
     checked = runner.invoke(pgnotary, ["check", "--config", "pgnotary/pgnotary.toml"])
     assert checked.exit_code == 0, checked.output
-    assert "1 users, 1 approvers" in checked.output
+    assert "1 user, 1 approver," in checked.output
     assert runner.invoke(pgnotary, _words(command)[1:]).exit_code != 0
 
 

@@ -23,14 +23,11 @@ from pgnotary.errors import PgnotaryError
 __all__ = ["main", "pgnotary"]
 
 _MODULES: Mapping[str, str] = {
-    **dict.fromkeys(("init", "user", "check"), "setup"),
     **dict.fromkeys(("requests", "show", "watch"), "looking"),
     **dict.fromkeys(("approve", "deny"), "signing"),
     **dict.fromkeys(("verify", "search", "export", "replay", "report"), "auditor"),
     "key": "approver_key",
-    "demo": "demo",
-    "serve": "serve",
-    "explain": "explain",
+    **{name: name for name in ("check", "demo", "explain", "init", "serve", "user")},
 }
 """From a command to the module of this package that has it, under the same name."""
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import click
 
 from pgnotary.cli.approver_options import DEFAULT_KEY
-from pgnotary.cli.exits import Exit, Failed
-from pgnotary.errors import BadRoster
+from pgnotary.errors import ConfigError
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
-from pgnotary.request.roster import Signer, parse_roster
+from pgnotary.request.roster import Signer
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = ["key"]
@@ -32,26 +31,19 @@ def key() -> None:
 @click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
 def key_new(out: Path | None, person: str | None) -> None:
     """Make a key, and print the line that puts it on the roster of approvers."""
-    from pgnotary.setup import write_new
+    from pgnotary.setup import NewFile, check_person, write_new
 
-    name = person or getpass.getuser()
+    name = getpass.getuser() if person is None else person
+    try:
+        check_person(name)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--person") from error
     path = out or DEFAULT_KEY.expanduser()
     public_path = path.with_name(f"{path.name}.pub")
-    for taken in (path, public_path):
-        if taken.exists():
-            raise Failed(f"{taken}: exists already, and is not overwritten", Exit.FAILED)
     made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
     public = read_private_key(made).public
     line = Signer(name, public, (DECISION_NAMESPACE,)).line
-    try:
-        parse_roster(line)
-    except BadRoster as error:
-        raise click.BadParameter(str(error).removeprefix("line 1: "), param_hint="--person") from error
-    try:
-        write_new(path, made, 0o600)
-        write_new(public_path, public_line(public, name) + "\n", 0o644)
-    except OSError as error:
-        raise Failed(f"{error.filename}: cannot be written: {error.strerror}", Exit.FAILED) from error
+    write_new(NewFile(path, made, 0o600), NewFile(public_path, public_line(public, name) + "\n", 0o644))
     click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
     click.echo("Whoever runs the proxy adds this line to its roster (approval.roster):", err=True)
     click.echo(line)

@@ -6,15 +6,15 @@ process is killed.
 """
 
 import contextlib
+import dataclasses
 import os
+import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -23,20 +23,21 @@ from psycopg import sql
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import PgnotaryError
-from pgnotary.setup import add_user, make_approver, make_folder
+from pgnotary.setup import make_folder
 
 __all__ = ["DemoFailed", "Stack", "running_stack"]
 
 _DATABASE = "shop"
 _ROLE = "shop_app"
 _START_DEADLINE_S = 30.0
+_LISTENS = re.compile(r"^pgnotary listens at \S+:([0-9]+),", re.MULTILINE)
 
 
 class DemoFailed(PgnotaryError):
     """A part of the demo did not do what it is there to show."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Stack:
     """Where everything is, and how to start each person's program."""
 
@@ -46,6 +47,7 @@ class Stack:
     psql_program: Path
     host: str
     port: int
+    """Where the proxy listens; 0 until it does, if any free port will do."""
     user: str
     password: str
     database: str
@@ -67,13 +69,11 @@ def running_stack(keep: Path | None = None, port: int = 0) -> Iterator[Stack]:
     """Start everything; `keep` is a folder that survives, else a temporary one is used."""
     with contextlib.ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgnotary-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(EmbeddedPostgres())
         password = secrets.token_urlsafe(18)
         _seed(server, password)
-        made = _configure(folder, server, password, port or _free_port())
-        stack.enter_context(_serving(made))
-        yield made
+        made = _configure(folder, server, password, port)
+        yield stack.enter_context(_serving(made))
 
 
 def _seed(server: EmbeddedPostgres, password: str) -> None:
@@ -88,6 +88,7 @@ def _seed(server: EmbeddedPostgres, password: str) -> None:
 
 def _configure(folder: Path, server: EmbeddedPostgres, password: str, port: int) -> Stack:
     host = "127.0.0.1"
+    user, user_password, approver = "eva", secrets.token_urlsafe(9), "bo"
     config = make_folder(
         folder,
         listen=f"{host}:{port}",
@@ -95,15 +96,16 @@ def _configure(folder: Path, server: EmbeddedPostgres, password: str, port: int)
         role=_ROLE,
         password=password,
         name="demo.localhost/shop",
+        users={user: user_password},
+        approvers=[approver],
     )
-    user_password = secrets.token_urlsafe(9)
-    add_user(config, "eva", _ROLE, user_password)
-    key = make_approver(folder, "bo")
-    return Stack(folder, config, key, server.psql, host, port, "eva", user_password, _DATABASE)
+    key = folder / "approvers" / approver
+    return Stack(folder, config, key, server.psql, host, port, user, user_password, _DATABASE)
 
 
 @contextlib.contextmanager
-def _serving(stack: Stack) -> Iterator[None]:
+def _serving(stack: Stack) -> Iterator[Stack]:
+    """Run the proxy, and yield the stack with the port that it listens at."""
     log = stack.folder / "serve.log"
     command = stack.pgnotary("serve", "--config", str(stack.config))
     with (
@@ -111,8 +113,7 @@ def _serving(stack: Stack) -> Iterator[None]:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as proxy,
     ):
         try:
-            _wait_until_ready(stack, proxy, log)
-            yield
+            yield dataclasses.replace(stack, port=_listens_at(proxy, log))
         finally:
             proxy.terminate()
             try:
@@ -121,16 +122,20 @@ def _serving(stack: Stack) -> Iterator[None]:
                 proxy.kill()
 
 
-def _wait_until_ready(stack: Stack, proxy: subprocess.Popen[bytes], log: Path) -> None:
+def _listens_at(proxy: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait until the proxy says that it listens, and return its port.
+
+    A connection would prove nothing: it may be somebody else who listens there.
+    """
     deadline = time.monotonic() + _START_DEADLINE_S
-    while proxy.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((stack.host, stack.port), timeout=1):
-            return
+    said = ""
+    while time.monotonic() < deadline:
+        # Asked first, so that what it said before it died is read.
+        ended = proxy.poll() is not None
+        said = log.read_text(errors="replace").strip()
+        if ended:
+            break
+        if found := _LISTENS.search(said):
+            return int(found[1])
         time.sleep(0.05)
-    raise DemoFailed(f"pgnotary serve did not start: {log.read_text(errors='replace')[-2_000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    raise DemoFailed(f"pgnotary serve did not start: {said[-2_000:]}")

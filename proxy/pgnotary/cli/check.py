@@ -1,0 +1,31 @@
+"""`pgnotary check`: a configuration and the files that it names, looked at before `serve` needs them.
+
+A configuration enters; one line leaves that says ok and what is in it, or one that says what is wrong.
+"""
+
+from pathlib import Path
+
+import click
+
+from pgnotary.cli.config_option import config_option
+from pgnotary.cli.exits import telling
+from pgnotary.config import load
+
+__all__ = ["check"]
+
+
+@click.command()
+@config_option
+@telling
+def check(config: Path) -> None:
+    """Check the configuration and the files that it names."""
+    loaded = load(config)
+    loaded.inspect()
+    users = _count(len(loaded.file.user), "user")
+    approvers = _count(len(loaded.roster().people), "approver")
+    profile, ledger = loaded.profile.name, loaded.file.ledger.name
+    click.echo(f"ok  {config}: {users}, {approvers}, profile {profile}, ledger {ledger}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
