@@ -29,7 +29,7 @@ def tell(stack: Stack, say: Say) -> None:
     _a_delete_is_held_and_approved(stack, say)
     _the_ledger_verifies(stack, say)
     _one_changed_byte_is_found(stack, say)
-    say("\nAll of it happened. Try it by hand: ./run demo")
+    say("\nAll of it happened. Try it by hand: leave out --script.")
 
 
 def _a_select_passes(stack: Stack, say: Say) -> None:
