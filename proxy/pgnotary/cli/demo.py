@@ -33,10 +33,19 @@ def demo(*, script: bool, port: int, keep: Path | None) -> None:
 
 def _by_hand(stack: Stack) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        click.echo(_lines(stack))
+        signal.pause()
+    except KeyboardInterrupt:
+        click.echo("stopping", err=True)
+
+
+def _lines(stack: Stack) -> str:
+    """Return what to paste where."""
     pgnotary, config = program(), f"--config {shlex.quote(str(stack.config))}"
     (psql, *_), _ = stack.psql()
     where = f"-h {stack.host} -p {stack.port} -U {stack.user} {stack.database}"
-    click.echo(f"""
+    return f"""
 Paste each line into a terminal of its own:
 
   engineer   PGPASSWORD={stack.password} {shlex.quote(psql)} {where}
@@ -52,8 +61,4 @@ and as the approver:
   {pgnotary} show R-1 {config}
   {pgnotary} approve R-1 -m "backup is there" {config} --key {shlex.quote(str(stack.approver_key))}
 
-Ctrl-C ends everything.""")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        click.echo("stopping", err=True)
+Ctrl-C ends everything."""
