@@ -1,4 +1,7 @@
-"""Every command in the README is run, and every claim that a command can show is looked at."""
+"""Every command in the README is run, and what it says they show is compared with what they show.
+
+Commands are taken from the text. Only what differs each time is filled in or masked: ports, times, keys, numbers.
+"""
 
 import os
 import re
@@ -6,12 +9,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import pexpect
 import pytest
 from click.testing import CliRunner
-from tests.flow.served import Served
+from tests.flow.by_hand import ByHand, demo_by_hand, say_yes
+from tests.flow.served import Served, until
 
 from pgnotary.cli import pgnotary
 
@@ -54,16 +62,158 @@ def test_explain_says_what_the_readme_says() -> None:
     assert printed.rstrip() == TEXT.split(command + "\n")[1].split("```")[0].rstrip()
 
 
-def test_the_two_commands_start_with_what_the_readme_says() -> None:
+@pytest.fixture(scope="module")
+def demo() -> Iterator[ByHand]:
+    """What `./run demo` starts."""
+    (command,) = [command for command in COMMANDS if command.startswith("./run demo")]
+    with demo_by_hand(_words(command)) as demo:
+        yield demo
+
+
+def _environment(demo: ByHand) -> dict[str, str]:
+    return {"PGNOTARY_CONFIG": str(demo.config), "PGNOTARY_KEY": str(demo.key), "TERM": "dumb", "PAGER": "cat"}
+
+
+def _pgnotary(demo: ByHand, *words: str) -> str:
+    """Run a command as ./run, which says that it is the same, and return what it printed."""
     done = subprocess.run(
-        ["./run", "demo", "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ["./run", *words], env=os.environ | _environment(demo),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
+
+
+@contextmanager
+def _psql(demo: ByHand) -> Iterator["pexpect.spawn[str]"]:
+    """Open eva's psql in a terminal, at its prompt."""
+    environment = os.environ | _environment(demo)
+    shell = pexpect.spawn(
+        "/bin/sh", ["-c", f"{demo.engineer} -X"], env=environment, encoding="utf-8", timeout=60, dimensions=(50, 200)
     )
-    assert done.returncode == 0
-    assert "--script" in done.stdout
+    try:
+        shell.expect("shop=> ")
+        yield shell
+    finally:
+        shell.close(force=True)
+
+
+@contextmanager
+def _held(demo: ByHand, statement: str) -> Iterator[str]:
+    """Let eva ask for something, and lend the request's name while it is open."""
+    before = set(_ids(demo))
+    with _psql(demo) as psql:
+        psql.sendline(statement)
+        yield until(lambda: next(iter(set(_ids(demo)) - before), ""), "a request")
+        psql.expect("shop=> ")
+
+
+def _ids(demo: ByHand) -> list[str]:
+    return re.findall(r"\bR-[0-9]+\b", _pgnotary(demo, "requests"))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a transcript, without remarks, and with what differs each time masked."""
+    for pattern, mask in (
+        (r" {2,}(--|#) .*", ""),
+        (r"[0-9]{2}:[0-9]{2}:[0-9]{2} UTC", "TIME"),
+        (r"SHA256:[A-Za-z0-9+/]+(\.\.\.)?", "KEY"),
+        (r"(ledger |\()#[0-9]+", r"\1#N"),
+        (r"\bR-[0-9]+", "R-N"),
+    ):
+        text = re.sub(pattern, mask, text)
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def test_the_session_goes_as_the_readme_shows_it(demo: ByHand) -> None:
+    engineer, approver, answer = re.findall(r"```\n(.*?)```", TEXT.split("## A session")[1].split("## ")[0], re.DOTALL)
+    read, delete = [line[len("shop=> ") :] for line in engineer.splitlines() if line.startswith("shop=> ")]
+    (approve,) = [line.partition("$ pgnotary ")[2] for line in approver.splitlines() if line.startswith("$ ")]
+    with _psql(demo) as psql:
+        shown = "shop=> "
+        for statement, end in ((read, "shop=> "), (delete, "HINT: [^\r]*\r\n")):
+            psql.sendline(statement)
+            psql.expect(end)
+            shown += str(psql.before) + str(psql.after)
+        name = max(_ids(demo))
+        signed = say_yes(f"./run {approve.replace('R-1', name)}", environment=_environment(demo))
+        psql.expect("shop=> ")
+        done = str(psql.before)
+    assert _lines(engineer) == _lines(shown)
+    assert _lines(approver)[1:] == _lines(signed)[-3:]
+    assert _lines(answer) == _lines(done)
+
+
+def test_an_engineer_connects_as_the_readme_says(demo: ByHand) -> None:
+    (line,) = re.findall(r"`(psql -h [^`]+)`", TEXT)
+    assert "-p 6432 " in line
+    password = demo.engineer.split()[0].partition("=")[2]
+    _, *words = _words(line.replace("6432", str(demo.port)))
+    program = demo.engineer.split()[1]
     done = subprocess.run(
-        ["./run", "test", "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0
+        [program, "-XAtc", "SELECT 1", *words], env=os.environ | {"PGPASSWORD": password},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "1\n", done.stderr
+
+
+def _line_of(person: str) -> list[list[str]]:
+    """Return the commands that the README names for a person, as words."""
+    (line,) = [line for line in TEXT.splitlines() if line.startswith(f"- **{person}**")]
+    return [_words(command.removeprefix("pgnotary ")) for command in re.findall(r"`([^`]+)`", line)]
+
+
+def test_approvers_can_do_what_the_readme_says(demo: ByHand) -> None:
+    words = {command[0]: command for command in _line_of("Approvers")}
+    assert set(words) == {"requests", "show", "approve", "deny", "watch"}
+    for verb, outcome in (("approve", "approved  R-N"), ("deny", "denied  R-N")):
+        with _held(demo, "UPDATE orders SET status = status WHERE id = 1;") as name:
+            assert name in _pgnotary(demo, *words["requests"])
+            assert "UPDATE orders SET status" in _pgnotary(demo, words["show"][0], name)
+            watch = pexpect.spawn("./run", words["watch"], env=os.environ | _environment(demo), encoding="utf-8")
+            try:
+                watch.expect(name, timeout=60)
+            finally:
+                watch.close(force=True)
+            line = shlex.join(["./run", verb, name, *words[verb][2:]])
+            assert any(outcome in line for line in _lines(say_yes(line, environment=_environment(demo))))
+
+
+def test_auditors_can_do_what_the_readme_says(demo: ByHand, tmp_path: Path) -> None:
+    commands = _line_of("Auditors")
+    assert [command[0] for command in commands] == ["verify", "search", "show", "replay", "report", "export"]
+    with _held(demo, "UPDATE orders SET status = status WHERE id = 2;") as name:
+        say_yes(f"./run approve {name} -m why", environment=_environment(demo))
+    for command in commands:
+        words = [name if word == "R-1" else word for word in command]
+        if words == ["export"]:
+            words.append(str(tmp_path / "audit"))
+        assert _pgnotary(demo, *words) or words[0] == "export", words
+    assert (tmp_path / "audit" / "entries.jsonl").exists()
+
+
+def test_run_test_runs_tests() -> None:
+    (command,) = [command for command in COMMANDS if command.startswith("./run test")]
+    done = subprocess.run(
+        [*_words(command), "-q", "tests/cli/test_safe_text.py"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_installing_puts_pgnotary_on_the_path_with_all_that_it_needs(tmp_path: Path) -> None:
+    assert "`pip install .` puts `pgnotary` on the PATH" in TEXT
+    # What pip asks for, without asking an index.
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (entry_points,) = [name for name in names if name.endswith("/entry_points.txt")]
+        assert "pgnotary = pgnotary.cli:main" in archive.read(entry_points).decode()
+    own = {str(path.relative_to("proxy")) for path in Path("proxy").rglob("*") if path.is_file()}
+    assert {name for name in names if ".dist-info/" not in name} == {name for name in own if "__pycache__" not in name}
 
 
 def test_the_demo_plays_its_whole_story_on_a_machine_without_psql(tmp_path: Path) -> None:
