@@ -1,10 +1,11 @@
-# The image holds what requirements.lock lists, so the very bytes that the tests run with, PostgreSQL's programs for
-# `demo` among them. Nothing is compiled and nothing is fetched that has no hash in that file.
+# The image holds what requirements-runtime.lock lists: of the bytes that the tests run with, those that pgnotary needs
+# to run, and hatchling, which builds it. Nothing is compiled and nothing is fetched that has no hash in that file.
+# `demo` is not for the image: it would need PostgreSQL's programs.
 FROM python:3.11-slim-bookworm AS build
 RUN python -m venv /opt/pgnotary
 WORKDIR /src
-COPY requirements.lock ./
-RUN /opt/pgnotary/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements-runtime.lock ./
+RUN /opt/pgnotary/bin/pip install --no-cache-dir --require-hashes -r requirements-runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy proxy
 RUN /opt/pgnotary/bin/pip install --no-cache-dir --no-deps --no-build-isolation .

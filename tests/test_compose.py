@@ -1,6 +1,9 @@
 """The container files say what they must; no container is started here, since not every machine has an engine."""
 
+import json
 import re
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ TOP = Path(__file__).resolve().parent.parent
 WORDS = {"serve", "requests", "verify"}
 PINNED = re.compile(r"[a-z0-9./-]+:[a-z0-9][a-z0-9.-]*")
 
-COMPOSE: dict[str, Any] = yaml.safe_load((TOP / "docker-compose.yml").read_text(encoding="utf-8"))
+COMMENTS = (TOP / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(COMMENTS)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"].startswith("pgnotary:")]
 INSTRUCTIONS = [
@@ -22,8 +26,91 @@ INSTRUCTIONS = [
 ]
 
 
+# The keys of the Compose specification that the file uses, and what they hold: a type, [of each element], {key: value},
+# or {"*": value} for names of our own.
+SERVICE: dict[str, Any] = {
+    "build": str,
+    "cap_drop": [str],
+    "command": [str],
+    "depends_on": {"*": {"condition": str}},
+    "environment": {"*": str},
+    "healthcheck": {"test": [str], "interval": str, "timeout": str, "retries": int},
+    "image": str,
+    "network_mode": str,
+    "profiles": [str],
+    "read_only": bool,
+    "secrets": [str],
+    "security_opt": [str],
+    "tmpfs": [str],
+    "volumes": [str],
+}
+SCHEMA: dict[str, Any] = {
+    "name": str,
+    "services": {"*": SERVICE},
+    "volumes": {"*": {}},
+    "secrets": {"*": {"file": str}},
+}
+DURATION = re.compile(r"[1-9][0-9]*s")
+
+
+def misfits(value: object, schema: Any, where: str = "") -> Iterator[str]:
+    """Yield where `value` is not what a schema says."""
+    if isinstance(schema, dict) and isinstance(value, dict):
+        for key, inner in value.items():
+            if key in schema or "*" in schema:
+                yield from misfits(inner, schema.get(key, schema.get("*")), f"{where}.{key}")
+            else:
+                yield f"{where}.{key}"
+    elif isinstance(schema, list) and isinstance(value, list):
+        for inner in value:
+            yield from misfits(inner, schema[0], f"{where}[]")
+    elif not (isinstance(schema, type) and type(value) is schema):
+        yield where
+
+
 def arguments(instruction: str) -> list[str]:
     return [rest for name, rest in INSTRUCTIONS if name == instruction]
+
+
+def test_the_file_has_only_keys_of_the_specification_with_values_of_their_kinds() -> None:
+    assert list(misfits(COMPOSE, SCHEMA)) == []
+    for name, service in SERVICES.items():
+        check = service.get("healthcheck", {})
+        assert all(DURATION.fullmatch(check[key]) for key in ("interval", "timeout") if key in check), name
+        assert not check or check["test"][0] in ("CMD", "CMD-SHELL"), name
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("services", "proxy", "depend_on"), {}),
+        (("services", "proxy", "command"), "serve"),
+        (("services", "proxy", "read_only"), "yes"),
+        (("services", "postgres", "healthcheck", "retries"), "30"),
+        (("services", "postgres", "volumes"), [{"data": "/"}]),
+        (("secret",), {}),
+        (("volumes", "data"), None),
+    ],
+)
+def test_a_slip_in_the_file_would_be_found(path: tuple[str, ...], value: object) -> None:
+    changed = deepcopy(COMPOSE)
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (where,) = misfits(changed, SCHEMA)
+    assert where.removesuffix("[]") == "".join(f".{key}" for key in path)
+
+
+def test_the_dockerfile_has_only_instructions_that_there_are() -> None:
+    assert {name for name, _ in INSTRUCTIONS} <= {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    for words in (*arguments("ENTRYPOINT"), *arguments("CMD")):
+        assert all(isinstance(word, str) for word in json.loads(words))
+
+
+def test_the_ledger_is_not_called_after_a_container_that_is_gone_tomorrow() -> None:
+    (init,) = re.findall(r"#   docker compose run --rm proxy init (.*?)\n#\n", COMMENTS, re.DOTALL)
+    assert "--name compose.localhost/shop " in init
 
 
 def test_there_is_a_database_a_proxy_and_a_profile_for_each_of_the_three_people() -> None:
@@ -110,7 +197,7 @@ def test_the_image_runs_as_a_user_of_its_own() -> None:
 def test_the_image_installs_only_what_the_lock_file_has_hashes_for() -> None:
     installs = [rest for rest in arguments("RUN") if "pip install" in rest]
     assert len(installs) == 2
-    assert "--require-hashes -r requirements.lock" in installs[0]
+    assert "--require-hashes -r requirements-runtime.lock" in installs[0]
     assert "--no-deps --no-build-isolation ." in installs[1]
 
 
@@ -119,3 +206,12 @@ def test_the_image_copies_only_files_that_exist() -> None:
         *sources, _ = copy.split()
         if not sources[0].startswith("--from="):
             assert all((TOP / source).exists() for source in sources), copy
+
+
+def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
+    lines = [line for line in (TOP / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
+    everything, *allowed, caches = lines
+    assert (everything, caches) == ("*", "**/__pycache__")
+    copied = {source for line in arguments("COPY") if not line.startswith("--from=") for source in line.split()[:-1]}
+    assert {line.removeprefix("!") for line in allowed} == copied
+    assert all(line.startswith("!") for line in allowed)
