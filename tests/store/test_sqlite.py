@@ -304,6 +304,11 @@ async def test_a_ledger_left_without_a_close_is_opened_as_it_was(path: Path, tmp
     check_ledger(copy, VKEY)
 
 
+async def test_a_folder_where_the_file_should_be_is_refused_in_our_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no file: give the ledger a file of its own"):
+        await SqliteStore.open(tmp_path, LEDGER, SEED, now=noon)
+
+
 async def test_another_key_is_refused(path: Path) -> None:
     async with opened(path) as store:
         await one(store, note())

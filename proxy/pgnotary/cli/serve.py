@@ -34,7 +34,7 @@ from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
 
-__all__ = ["serve"]
+__all__ = ["raise_the_first", "serve"]
 
 
 @click.command()
@@ -49,10 +49,10 @@ def serve(config: Path, *, verbose: bool) -> None:
     try:
         uvloop.run(_serve(loaded))
     except ExceptionGroup as group:
-        _raise_the_first(group)
+        raise_the_first(group)
 
 
-def _raise_the_first(group: ExceptionGroup[Exception]) -> Never:
+def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
     """Raise what came first out of task groups, unless there is a fault of our own in it, which shows as it is."""
     _, faults = group.split(PgnotaryError)
     if faults is not None:
@@ -68,7 +68,7 @@ async def _serve(config: Config) -> None:
     async with _ledger(config, roster) as (store, appender):
         desk = Desk(appender, lambda: roster, _now)
         resolver = Resolver(store, appender, asking(config))
-        for witness in (desk.witness, resolver.witness, log_lives):
+        for witness in (desk.witness, resolver.witness):
             appender.follow(witness)
         numbers = itertools.count(await store.last_request_number() + 1)
         proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")
@@ -92,6 +92,7 @@ async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteS
     store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now)
     try:
         async with Appender(store) as appender:
+            appender.follow(log_lives)
             await recover(store, appender)
             started = {
                 "version": __version__,
