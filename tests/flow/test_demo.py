@@ -1,5 +1,6 @@
 """`demo` by hand: the lines that it prints work where they are pasted, and nothing outlives it."""
 
+import shlex
 import socket
 import subprocess
 import sys
@@ -22,38 +23,41 @@ def pasted(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ByHand]:
-    """A demo that was started from a folder with a blank in its name, on a machine without psql."""
-    elsewhere = tmp_path_factory.mktemp("my folder")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a blank in its name, and no program in it."""
+    return tmp_path_factory.mktemp("my folder")
+
+
+@pytest.fixture(scope="module")
+def demo(elsewhere: Path) -> Iterator[ByHand]:
+    """A demo that was started from there, on a machine without psql."""
     with demo_by_hand([*DEMO, "--keep", "kept here"], cwd=elsewhere, environment={"PATH": str(elsewhere)}) as demo:
         yield demo
 
 
-def test_the_lines_can_be_pasted_in_the_order_that_they_are_printed(demo: ByHand, tmp_path: Path) -> None:
-    cwd = Path(f"/proc/{demo.process.pid}/cwd").resolve() if Path("/proc/self").exists() else tmp_path
-    held = demo.engineer
-    assert "/psql " in held
-    read = pasted(f'{held} -Atc "SELECT count(*) FROM orders"', cwd)
+def test_the_lines_can_be_pasted_in_the_order_that_they_are_printed(demo: ByHand, elsewhere: Path) -> None:
+    assert "/psql " in demo.engineer
+    read = pasted(f'{demo.engineer} -Atc "SELECT count(*) FROM orders"', elsewhere)
     assert read.stdout == "50000\n", read.stderr
     with subprocess.Popen(
-        f"{held} -X", shell=True, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        f"{demo.engineer} -X", shell=True, cwd=elsewhere, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as psql:
         try:
             assert psql.stdin is not None
             psql.stdin.write(demo.statement)
             psql.stdin.close()
-            until(lambda: pasted(demo.show, cwd).returncode == 0, "the request")
-            assert "approved  R-1" in say_yes(demo.approve, cwd)
+            until(lambda: pasted(demo.show, elsewhere).returncode == 0, "the request")
+            assert "approved  R-1" in say_yes(demo.approve, elsewhere)
             assert psql.stdout is not None
             assert psql.stdout.read().endswith("DELETE 1250\n")
         finally:
             psql.kill()
-    verified = pasted(demo.auditor, cwd)
+    verified = pasted(demo.auditor, elsewhere)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_the_program_in_the_lines_is_called_as_it_can_be_from_there(demo: ByHand) -> None:
-    assert demo.auditor.startswith(f"{RUN} verify --config 'kept here/")
+    assert demo.auditor.startswith(f"{shlex.quote(str(RUN))} verify --config 'kept here/")
 
 
 def test_where_run_stands_it_is_called_shortly() -> None:

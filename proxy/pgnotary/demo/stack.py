@@ -138,4 +138,4 @@ def _listens_at(proxy: subprocess.Popen[bytes], log: Path) -> int:
         if found := _LISTENS.search(said):
             return int(found[1])
         time.sleep(0.05)
-    raise DemoFailed(f"pgnotary serve did not start: {said[-2_000:]}")
+    raise DemoFailed(f"pgnotary serve did not start: {said.splitlines()[-1] if said else 'it said nothing'}")
