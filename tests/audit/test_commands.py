@@ -41,13 +41,14 @@ async def live(tmp_path: Path) -> Path:
     (tmp_path / "pgnotary.toml").write_text(f'[ledger]\nname = "{LEDGER}"\nfile = "live.db"\n')
     (tmp_path / "allowed_signers").write_text(roster_text("ana", "bo"))
     made = Ledger()
-    asked = made.ask("R-1")
+    connected, asked = made.open_session(), made.ask("R-1")
     ticks = iter(range(1000))
     store = await SqliteStore.open(
         tmp_path / "live.db", LEDGER, PROXY_SEED, now=lambda: START + timedelta(seconds=next(ticks))
     )
     request = Draft(EntryType.REQUEST, asked.body, asked.session, "R-1", None, {"statement": b"DELETE FROM orders"})
     await store.append([[Append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text("ana", "bo")}))]])
+    await store.append([[Append(Draft(EntryType.OPENED, connected.body, connected.session))]])
     await store.append([[Append(request, Move("R-1", None, State.HELD))]])
     await store.close()
     return tmp_path / "live.db"
@@ -65,7 +66,7 @@ def test_every_command_explains_itself(command: str) -> None:
 def test_verify_prints_what_is_good_and_exits_0(folder: Path) -> None:
     done = run("verify", folder, "--key", VKEY, "--allowed-signers", folder / "allowed_signers")
     assert done.exit_code == 0
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["ok"] * 5 + ["note"] * 2
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["ok"] * 6 + ["note"] * 2
     assert done.stdout.startswith("ok  30 entries (#0-#29) of shop.example/ledger")
     assert "note  outcome unknown: R-5\nnote  not ended yet: R-6\n" in done.stdout
 
@@ -120,7 +121,7 @@ def test_a_pinned_roster_decides(folder: Path, tmp_path: Path) -> None:
 
 def test_verify_finds_the_live_ledger_by_its_configuration(live: Path, tmp_path: Path) -> None:
     done = run("verify")
-    assert (done.exit_code, done.stdout.splitlines()[0][:14]) == (0, "ok  2 entries ")
+    assert (done.exit_code, done.stdout.splitlines()[0][:14]) == (0, "ok  3 entries ")
     assert run("verify", "--config", tmp_path / "pgnotary.toml").stdout == done.stdout
     assert run("verify", "--ledger", live, "--key", VKEY).stdout == done.stdout
     (tmp_path / "key").write_text(VKEY + "\n")
@@ -132,10 +133,10 @@ def test_verify_finds_columns_that_would_hide_an_entry_from_a_search(live: Path)
 
     with sqlite3.connect(live) as db:
         db.execute("DROP TRIGGER entry_UPDATE")
-        db.execute("UPDATE entry SET request = 'R-9' WHERE seq = 1")
+        db.execute("UPDATE entry SET request = 'R-9' WHERE seq = 2")
     db.close()
     done = run("verify")
-    assert (done.exit_code, done.stdout) == (1, "FAIL  entry 1 says something else than its columns: request\n")
+    assert (done.exit_code, done.stdout) == (1, "FAIL  entry 2 says something else than its columns: request\n")
 
 
 def test_a_command_without_a_ledger_is_wrong_usage() -> None:

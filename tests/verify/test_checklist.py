@@ -1,23 +1,21 @@
 """Whole ledgers that have no fault, what their summary says, and what is a note and no fault."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from tests.verify.builder import LEDGER, VKEY, Ledger, one_approval, roster_text
+from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, one_approval, public_of, roster_text
 
 from pgnotary.errors import BadCheckpoint, LedgerBroken
-from pgnotary.ledger.entries import Draft, EntryType, parse_entry
-from pgnotary.ledger.tree import leaf_hash, root_of
-from pgnotary.request.decision import Seen
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import parse_roster
 from pgnotary.verify.checklist import Summary, verify
-from pgnotary.verify.findings import Findings
-from pgnotary.verify.heads import Heads
-from pgnotary.verify.lives import Lives
 
 
 def verified(ledger: Ledger) -> Summary:
-    return verify(ledger.entries(), ledger.notes[-1], VKEY, checkpoints=ledger.checkpoints())
+    return verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries(), checkpoints=ledger.checkpoints())
 
 
 def open_ledger() -> Ledger:
@@ -46,9 +44,9 @@ def test_a_ledger_as_it_should_be_has_no_fault_and_is_summed_up() -> None:
 
 def test_an_empty_ledger_needs_a_signed_checkpoint_over_nothing() -> None:
     ledger = Ledger()
-    assert verify([], ledger.sign(), VKEY).entries == 0
+    assert verify([], ledger.sign(), VKEY, ahead=[]).entries == 0
     with pytest.raises(LedgerBroken):
-        verify([], one_approval().notes[-1], VKEY)
+        verify([], one_approval().notes[-1], VKEY, ahead=[])
 
 
 def test_a_checkpoint_over_nothing_may_be_kept_before_the_first_entry() -> None:
@@ -60,7 +58,7 @@ def test_a_checkpoint_over_nothing_may_be_kept_before_the_first_entry() -> None:
 def test_a_key_that_is_no_key_is_the_callers_mistake() -> None:
     ledger = one_approval()
     with pytest.raises(BadCheckpoint):
-        verify(ledger.entries(), ledger.notes[-1], "no key")
+        verify(ledger.entries(), ledger.notes[-1], "no key", ahead=ledger.entries())
 
 
 def test_withheld_values_are_counted_and_no_fault() -> None:
@@ -163,9 +161,9 @@ def test_the_roster_that_counts_is_the_one_in_force_at_the_decision() -> None:
 def test_a_pinned_roster_stands_above_those_of_the_ledger() -> None:
     ledger = one_approval()
     entries, note = list(ledger.entries()), ledger.notes[-1]
-    assert verify(entries, note, VKEY, roster=parse_roster(roster_text("ana", "bo"))).decisions == 1
+    assert verify(entries, note, VKEY, ahead=entries, roster=parse_roster(roster_text("ana", "bo"))).decisions == 1
     with pytest.raises(LedgerBroken) as broken:
-        verify(entries, note, VKEY, roster=parse_roster(roster_text("ana")))
+        verify(entries, note, VKEY, ahead=entries, roster=parse_roster(roster_text("ana")))
     assert broken.value.faults[0].startswith("#6 R-1: nobody on the roster")
 
 
@@ -193,26 +191,94 @@ def test_a_decision_after_its_time_is_noted() -> None:
     assert verified(ledger).notes == ("#5 R-1: decided 4.0 s after it should have expired",)
 
 
-def test_a_commit_without_a_row_count_under_a_ceiling_is_noted() -> None:
+def test_a_commit_without_a_row_count_is_none_of_our_business_without_a_ceiling() -> None:
     ledger = asked()
-    ledger.decide("R-1", max_rows=5)
+    ledger.decide("R-1")
     ledger.step(EntryType.INTENT, "R-1", xid="771")
     ledger.step(EntryType.EXECUTED, "R-1", tags=["TRUNCATE TABLE"], took_us=1)
     ledger.step(EntryType.OUTCOME, "R-1", result="committed")
-    assert "without a row count" in verified(ledger).notes[0]
+    assert verified(ledger).notes == ()
 
 
-def test_a_head_too_far_back_is_noted_and_not_compared() -> None:
+def test_an_empty_ledger_says_that_nothing_is_in_it() -> None:
+    assert verify([], Ledger().sign(), VKEY, ahead=[]).notes == ("#0 is still to come: nothing is in this ledger",)
+
+
+def test_every_change_of_the_roster_is_noted_with_its_fingerprints() -> None:
+    ledger = open_ledger()
+    ledger.roster("ana", "bo")
+    ledger.roster("ana", "mallory")
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text("ana", "mallory").replace("ana", "anna")}))
+    swapped = roster_text("bo").replace("bo ", "mallory ")
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": swapped}))
+    ana, bo, mallory = (fingerprint(public_of(SEEDS[each])) for each in ("ana", "bo", "mallory"))
+    assert verified(ledger).notes == (
+        f"#4 the roster changed: bo: {bo} removed",
+        f"#4 the roster changed: mallory: {mallory} added",
+        f"#5 the roster changed: ana: {ana} removed",
+        f"#5 the roster changed: anna: {ana} added",
+        f"#6 the roster changed: anna: {ana} removed",
+        f"#6 the roster changed: mallory: {mallory} replaced by {bo}",
+    )
+
+
+def test_a_key_that_may_sign_for_another_while_is_a_change_of_the_roster() -> None:
+    ledger = open_ledger()
+    text = roster_text("ana", "bo").replace('bo namespaces="', 'bo valid-before="20990101Z",namespaces="')
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": text}))
+    (note,) = verified(ledger).notes
+    assert note.startswith(f"#3 the roster changed: bo: {fingerprint(public_of(SEEDS['bo']))} may sign otherwise")
+    assert 'valid-before="20990101000000Z"' in note
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        (timedelta(hours=2), "decided at 2026-11-20 11:00:05+00:00 by bo's clock, recorded at"),
+        (timedelta(hours=-2), "decided at 2026-11-20 07:00:05+00:00 by bo's clock, recorded at"),
+        (timedelta(seconds=-10), "by bo's clock, before it was asked for"),
+    ],
+)
+def test_a_decision_by_a_clock_far_off_is_noted(off: timedelta, words: str) -> None:
     ledger = asked()
-    early = Seen(3, root_of(leaf_hash(raw) for raw in ledger.raws[:3]))
-    for _ in range(200):
-        ledger.forward("select 1")
-    ledger.decide("R-1", seen=early)
-    heads, findings = Heads(window=64), Findings()
-    lives = Lives(heads, findings, None)
-    for stored in ledger.entries():
-        lives.follow(parse_entry(stored.raw), stored.opened)
-        heads.append(leaf_hash(stored.raw))
-    assert findings.faults == ()
-    assert findings.notes == ("#205 R-1: names a head too far back to compare, over 3 entries",)
+    ledger.decide("R-1", decided_at=ledger.clock + off)
+    (note,) = verified(ledger).notes
+    assert note.startswith("#5 R-1: ")
+    assert words in note
+
+
+def test_what_was_sent_adds_up_by_how_it_ended() -> None:
+    ledger = open_ledger()
+    for n, result in enumerate(("committed", "rolled-back", "failed", "unknown", "unknown", "unknown"), 1):
+        ledger.ask(f"R-{n}")
+        ledger.preview(f"R-{n}")
+        ledger.decide(f"R-{n}")
+        ledger.step(EntryType.INTENT, f"R-{n}", xid="771")
+        if result == "committed":
+            ledger.step(EntryType.EXECUTED, f"R-{n}", rows=1, tags=["DELETE 1"], took_us=1)
+        ledger.step(EntryType.OUTCOME, f"R-{n}", result=result)
+    ledger.step(EntryType.OUTCOME, "R-4", result="resolved", fate="committed")
+    ledger.step(EntryType.OUTCOME, "R-5", result="resolved", fate="rolled-back")
+    found = verified(ledger)
+    assert (found.executions, found.committed, found.rolled_back, found.failed) == (6, 2, 2, 1)
+    assert found.unknown == ("R-6",)
+
+
+def test_refused_statements_are_not_counted_as_forwarded() -> None:
+    ledger = open_ledger()
+    executions: list[JSON] = [{"verdict": verdict} for verdict in ("forward", "refuse", "forward")]
+    ledger.append(Draft(EntryType.FORWARDED, {"executions": executions}, session="S-00000001"))
+    assert (verified(ledger).forwarded, verified(ledger).refused) == (2, 1)
+
+
+def test_a_session_that_forwarded_more_than_the_ledger_has_is_noted() -> None:
+    ledger = open_ledger()
+    ledger.close_session(forwarded=3, held=0)
+    assert verified(ledger).notes == ("#3 S-00000001 is closed with 3 forwarded, 0 of them are in the ledger",)
+
+
+def test_a_session_may_be_opened_under_an_old_name_once_the_proxy_has_started_again() -> None:
+    ledger = open_ledger()
+    ledger.start()
+    ledger.open_session(person="ivo")
     assert verified(ledger).notes == ()

@@ -1,37 +1,44 @@
+import pytest
+from tests.verify.builder import Ledger, one_approval
+
 from pgnotary.ledger.tree import leaf_hash, root_of
-from pgnotary.verify.heads import Heads
+from pgnotary.request.decision import Seen
+from pgnotary.verify.heads import Heads, named
 
 LEAVES = [leaf_hash(bytes([n % 256, n // 256])) for n in range(300)]
 
 
-def test_the_root_at_every_size_is_that_of_the_first_leaves() -> None:
-    heads = Heads()
+def grown(sizes: set[int]) -> Heads:
+    heads = Heads(sizes)
     for leaf in LEAVES:
         heads.append(leaf)
-    assert all(heads.root_at(size) == root_of(LEAVES[:size]) for size in range(len(LEAVES) + 1))
+    return heads
+
+
+def test_the_root_at_every_size_that_was_asked_for_is_that_of_the_first_leaves() -> None:
+    heads = grown(set(range(301)))
+    assert all(heads.root_at(size) == root_of(LEAVES[:size]) for size in range(301))
     assert heads.root() == root_of(LEAVES)
 
 
-def test_asking_for_a_root_changes_nothing() -> None:
-    heads = Heads()
-    for leaf in LEAVES:
-        heads.append(leaf)
-        heads.root_at(heads.size // 2)
-    assert heads.root() == root_of(LEAVES)
+@pytest.mark.parametrize("sizes", [set(), {7}, {7, 8, 299}])
+def test_only_the_roots_that_were_asked_for_are_kept(sizes: set[int]) -> None:
+    heads = grown(sizes)
+    assert {size for size in range(-1, 302) if heads.root_at(size) is not None} == sizes | {0, 300}
 
 
 def test_no_root_is_told_beyond_the_end_or_below_nothing() -> None:
-    heads = Heads()
+    heads = Heads({2, -1})
     heads.append(LEAVES[0])
     assert heads.root_at(2) is None
     assert heads.root_at(-1) is None
 
 
-def test_a_size_before_the_window_is_not_known_any_more() -> None:
-    heads = Heads(window=128)
-    for leaf in LEAVES:
-        heads.append(leaf)
-    known = [size for size in range(301) if heads.root_at(size) is not None]
-    assert known == list(range(known[0], 301))
-    assert 128 <= 301 - known[0] < 200
-    assert all(heads.root_at(size) == root_of(LEAVES[:size]) for size in known)
+def test_the_first_look_finds_every_head_that_a_decision_names() -> None:
+    ledger = one_approval()
+    ledger.ask("R-2")
+    ledger.preview("R-2")
+    ledger.decide("R-2", seen=Seen(3, bytes(32)))
+    assert named(ledger.raws) == {6, 3}
+    assert named([*ledger.raws, b"", b'"type":"decision"', b"\xff"]) == {6, 3}
+    assert named(Ledger().start().raws) == frozenset()

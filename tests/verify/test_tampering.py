@@ -16,6 +16,7 @@ from pgnotary.errors import LedgerBroken
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import b64
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request.decision import Seen
 from pgnotary.store import StoredEntry
 from pgnotary.verify.checklist import verify
@@ -26,7 +27,9 @@ REQUEST, PREVIEW, DECISION, INTENT, EXECUTED, OUTCOME = range(4, 10)
 
 def faults(ledger: Ledger, newest: str | None = None) -> tuple[str, ...]:
     with pytest.raises(LedgerBroken) as broken:
-        verify(ledger.entries(), newest or ledger.notes[-1], VKEY, checkpoints=ledger.checkpoints())
+        verify(
+            ledger.entries(), newest or ledger.notes[-1], VKEY, ahead=ledger.entries(), checkpoints=ledger.checkpoints()
+        )
     assert all(fault.startswith("#") for fault in broken.value.faults)
     return broken.value.faults
 
@@ -42,7 +45,7 @@ def ledger() -> Ledger:
 
 def asked(**changes: Any) -> Ledger:
     ledger = Ledger().start("ana", "bo")
-    ledger.open_session()
+    ledger.open_session(person=changes.get("person", "eva"))
     ledger.ask("R-1", **changes)
     ledger.preview("R-1")
     return ledger
@@ -64,7 +67,7 @@ def test_every_single_byte_that_changes_is_found_at_its_entry(place: int, every:
             changed[position] ^= flip
             stored[place] = StoredEntry(bytes(changed), opened)
             with pytest.raises(LedgerBroken) as broken:
-                verify(stored, WHOLE.notes[-1], VKEY)
+                verify(stored, WHOLE.notes[-1], VKEY, ahead=stored)
             assert place in places(broken.value.faults)
 
 
@@ -193,10 +196,12 @@ def test_a_checkpoint_of_another_ledger_under_the_same_key_is_found(ledger: Ledg
     assert places(faults(ledger, WHOLE.notes[-1])) == {11}
 
 
-def test_kept_checkpoints_out_of_order_are_compared_all_the_same(ledger: Ledger) -> None:
+def test_kept_checkpoints_out_of_order_are_found(ledger: Ledger) -> None:
     newest = ledger.notes[-1]
-    ledger.notes.reverse()
-    assert verify(ledger.entries(), newest, VKEY, checkpoints=ledger.checkpoints()).checkpoints == 12
+    ledger.notes[3], ledger.notes[7] = ledger.notes[7], ledger.notes[3]
+    assert faults(ledger, newest) == (
+        "#4 a checkpoint over 5 entries is kept behind a later one; so with 2 more checkpoints",
+    )
 
 
 @pytest.mark.parametrize("place", [REQUEST, PREVIEW])
@@ -232,10 +237,16 @@ def test_history_after_the_last_decision_is_safe_only_with_a_remembered_checkpoi
     remembered = ledger.notes[-1]
     for place in (EXECUTED, OUTCOME):
         ledger.edit(place, lambda fields: fields["body"].update(rows=1))
+    ledger.edit(EXECUTED, lambda fields: fields["body"].update(tags=["DELETE 1"]))
     ledger.relink()
-    assert verify(ledger.entries(), ledger.notes[-1], VKEY, checkpoints=ledger.checkpoints()).committed == 1
+    assert (
+        verify(
+            ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries(), checkpoints=ledger.checkpoints()
+        ).committed
+        == 1
+    )
     with pytest.raises(LedgerBroken):
-        verify(ledger.entries(), ledger.notes[-1], VKEY, checkpoints=[remembered])
+        verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries(), checkpoints=[remembered])
 
 
 @pytest.mark.parametrize(
@@ -306,19 +317,21 @@ def test_a_decision_about_another_request_is_found() -> None:
 
 def test_a_decision_before_any_roster_is_found() -> None:
     ledger = Ledger()
+    ledger.open_session()
     ledger.ask("R-1")
     ledger.preview("R-1")
     ledger.decide("R-1")
-    assert sole_fault(ledger) == "#2 R-1: no roster is in force, so nobody could have decided"
+    assert sole_fault(ledger) == "#3 R-1: no roster is in force, so nobody could have decided"
 
 
 def test_a_roster_that_comes_after_the_decision_does_not_make_it_good() -> None:
     ledger = Ledger().start("ana")
+    ledger.open_session()
     ledger.ask("R-1")
     ledger.preview("R-1")
     ledger.decide("R-1", approver="mallory")
     ledger.roster("ana", "mallory")
-    assert places(faults(ledger)) == {4}
+    assert places(faults(ledger)) == {5}
 
 
 def test_a_roster_swapped_later_breaks_the_decisions_that_it_was_swapped_for(ledger: Ledger) -> None:
@@ -332,10 +345,11 @@ def test_a_roster_swapped_later_breaks_the_decisions_that_it_was_swapped_for(led
 def test_a_roster_that_cannot_be_read_is_a_fault_and_lets_nobody_decide() -> None:
     ledger = Ledger().start()
     ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": "* ssh-rsa AAAA"}))
+    ledger.open_session()
     ledger.ask("R-1")
     ledger.preview("R-1")
     ledger.decide("R-1")
-    assert places(faults(ledger)) == {2, 5}
+    assert places(faults(ledger)) == {2, 6}
 
 
 @pytest.mark.parametrize("answer", ["approve", "deny"])
@@ -389,14 +403,134 @@ def test_fewer_rows_in_the_outcome_do_not_hide_what_was_executed() -> None:
     ledger.step(EntryType.INTENT, "R-1", xid="771")
     ledger.step(EntryType.EXECUTED, "R-1", rows=11, tags=["DELETE 11"])
     ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=10)
-    assert sole_fault(ledger).endswith("committed 11 rows, approved for at most 10")
+    assert faults(ledger) == (
+        "#8 R-1: the outcome says 10 rows, executed says 11",
+        "#8 R-1: committed 11 rows, approved for at most 10",
+    )
 
 
 def test_more_rows_than_were_signed_may_be_rolled_back() -> None:
     ledger = asked()
     ledger.decide("R-1", max_rows=1203)
     ledger.run("R-1", rows=1204, result="rolled-back")
-    assert verify(ledger.entries(), ledger.notes[-1], VKEY).committed == 0
+    assert verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries()).committed == 0
+
+
+def test_a_commit_without_a_count_under_a_signed_ceiling_is_found() -> None:
+    ledger = asked()
+    ledger.decide("R-1", max_rows=5)
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", tags=["TRUNCATE TABLE"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed")
+    assert sole_fault(ledger) == "#8 R-1: committed without a row count, approved for at most 5"
+
+
+def test_a_commit_above_the_ceiling_that_is_only_known_in_the_end_is_found() -> None:
+    ledger = asked()
+    ledger.decide("R-1", max_rows=5)
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=6, tags=["DELETE 6"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="unknown", xid="771")
+    ledger.step(EntryType.OUTCOME, "R-1", result="resolved", fate="committed", rows=6, xid="771")
+    assert sole_fault(ledger) == "#9 R-1: committed 6 rows, approved for at most 5"
+
+
+@pytest.mark.parametrize(
+    ("rows", "tags", "told"),
+    [
+        (5, ["DELETE 6"], 6),
+        (7, ["DELETE 6"], 6),
+        (7, ["DELETE 6", "SELECT 0"], 6),
+        (1, ["TRUNCATE TABLE"], 0),
+        (1, ["DELETE " + "9" * 5000], 0),
+        (1, [7], 0),
+    ],
+)
+def test_rows_that_are_not_those_of_the_command_tags_are_found(rows: int, tags: Any, told: int) -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=rows, tags=tags, took_us=1)
+    assert sole_fault(ledger) == f"#7 R-1: executed says {rows} rows, its command tags count {told}"
+
+
+def test_rows_of_harmless_parts_need_not_be_in_the_count() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=6, tags=["SELECT 2", "DELETE 6"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=6, xid="771")
+    assert verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries()).committed == 1
+
+
+def test_an_outcome_with_other_rows_than_were_executed_is_found() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=6, tags=["DELETE 6"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=5, xid="771")
+    assert sole_fault(ledger) == "#8 R-1: the outcome says 5 rows, executed says 6"
+
+
+def test_an_outcome_of_another_transaction_is_found() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.OUTCOME, "R-1", result="rolled-back", xid="772")
+    assert sole_fault(ledger) == "#7 R-1: the outcome is of transaction '772', sent was '771'"
+
+
+@pytest.mark.parametrize("name", ["user", "person", "database", "client", "upstream_pid", "system_identifier"])
+def test_a_request_by_another_than_opened_its_session_is_found(name: str) -> None:
+    ledger = Ledger().start()
+    ledger.open_session()
+    other: dict[str, Any] = {name: 666 if name == "upstream_pid" else "other"}
+    ledger.append(
+        Draft(EntryType.REQUEST, {**ledger.ask("R-2").body, **other}, "S-00000001", "R-1", None, {"statement": b""})
+    )
+    found = sole_fault(ledger)
+    assert found.startswith(f"#4 R-1: asked with {name} ")
+    assert "its session was opened with" in found
+
+
+def test_a_request_in_a_session_that_was_never_opened_is_found() -> None:
+    ledger = Ledger().start()
+    ledger.ask("R-1", session="S-0000beef")
+    assert sole_fault(ledger) == "#2 R-1: asked in S-0000beef, which is not open"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda ledger: ledger.close_session(forwarded=0, held=0),
+        lambda ledger: ledger.append(Draft(EntryType.STARTED, {})),
+    ],
+)
+def test_a_request_in_a_session_that_has_ended_is_found(end: Callable[[Ledger], object]) -> None:
+    ledger = Ledger().start()
+    ledger.open_session()
+    end(ledger)
+    ledger.ask("R-1")
+    assert sole_fault(ledger) == "#4 R-1: asked in S-00000001, which is not open"
+
+
+def test_a_session_that_is_opened_twice_is_found() -> None:
+    ledger = Ledger().start()
+    ledger.open_session()
+    ledger.open_session(person="bo")
+    assert sole_fault(ledger) == "#3 S-00000001 is opened again while it is open"
+
+
+def test_a_session_that_is_closed_and_was_never_opened_is_found() -> None:
+    ledger = Ledger().start()
+    ledger.close_session()
+    assert sole_fault(ledger) == "#2 S-00000001 is closed, but is not open"
+
+
+def test_a_held_statement_that_is_missing_from_the_ledger_is_missed_when_its_session_is_closed() -> None:
+    ledger = asked()
+    ledger.close_session(forwarded=0, held=2)
+    assert sole_fault(ledger) == "#5 S-00000001 is closed with 2 held, 1 of them are in the ledger"
 
 
 def test_one_approval_is_not_two() -> None:
@@ -407,10 +541,17 @@ def test_one_approval_is_not_two() -> None:
 
 
 def test_a_statement_sent_to_another_database_is_found() -> None:
-    ledger = asked(system_identifier="1")
+    ledger = asked()
     ledger.decide("R-1")
-    ledger.run("R-1")
-    assert sole_fault(ledger) == "#6 R-1: sent to the database '7400000000000000001', asked for '1'"
+    ledger.step(EntryType.INTENT, "R-1", xid="771", system_identifier="1", upstream_pid=4711)
+    assert sole_fault(ledger) == "#6 R-1: sent to the database '1', asked for '7400000000000000001'"
+
+
+def test_a_statement_sent_over_another_connection_is_found() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771", upstream_pid=666)
+    assert sole_fault(ledger) == "#6 R-1: sent to the server process 666, asked for 4711"
 
 
 def test_a_decision_that_names_a_head_of_the_future_is_found() -> None:
@@ -421,8 +562,39 @@ def test_a_decision_that_names_a_head_of_the_future_is_found() -> None:
 
 def test_a_decision_that_names_another_history_is_found() -> None:
     ledger = asked()
-    ledger.decide("R-1", seen=Seen(4, bytes(32)))
-    assert "bo saw head 00000000 over 4 entries" in sole_fault(ledger)
+    ledger.decide("R-1", seen=Seen(5, bytes(32)))
+    assert "bo saw head 00000000 over 5 entries" in sole_fault(ledger)
+
+
+@pytest.mark.parametrize("size", [0, 3, 4])
+def test_a_decision_whose_head_does_not_cover_what_was_shown_is_found(size: int) -> None:
+    ledger = asked()
+    ledger.decide("R-1", seen=Seen(size, root_of(leaf_hash(raw) for raw in ledger.raws[:size])))
+    assert sole_fault(ledger) == f"#5 R-1: bo saw a ledger of {size} entries, without its preview #4"
+
+
+@pytest.mark.parametrize("filler", [200, pytest.param(131_072 + 64, marks=pytest.mark.long)])
+def test_filler_between_a_signed_head_and_its_decision_does_not_silence_the_head(filler: int) -> None:
+    ledger = asked()
+    seen = Seen(5, root_of(leaf_hash(raw) for raw in ledger.raws))
+    ledger.keeps = False
+    for _ in range(filler):
+        ledger.forward("select 1")
+    ledger.decide("R-1", seen=seen)
+    assert verify(ledger.entries(), ledger.sign(), VKEY, ahead=ledger.entries()).decisions == 1
+    for place in (2, 3):
+        ledger.edit(place, lambda fields: fields["body"].update(person="mallory", user="mallory"))
+    ledger.relink(resign=False)
+    assert any("bo saw head" in fault for fault in faults(ledger, ledger.sign()))
+
+
+def test_a_decision_that_stands_only_in_the_second_reading_is_found() -> None:
+    ledger = asked()
+    seen = Seen(5, root_of(leaf_hash(raw) for raw in ledger.raws))
+    ledger.forward("select 1")
+    ledger.decide("R-1", seen=seen)
+    with pytest.raises(LedgerBroken, match="did not when the ledger was first read"):
+        verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.stored[:5])
 
 
 def test_a_step_that_does_not_name_the_one_before_it_is_found() -> None:
@@ -511,10 +683,10 @@ def test_an_entry_of_the_proxy_cannot_pretend_to_be_of_a_request() -> None:
 def test_a_second_ledger_that_extends_another_head_is_found_by_whoever_saw_that_head(ledger: Ledger) -> None:
     seen_elsewhere = ledger.sign(5)
     fork = Ledger().start("ana", "bo", "mallory")
-    for _ in range(5):
-        fork.open_session()
+    for n in range(5):
+        fork.open_session(f"S-{n}")
     with pytest.raises(LedgerBroken) as broken:
-        verify(fork.entries(), fork.notes[-1], VKEY, checkpoints=[seen_elsewhere])
+        verify(fork.entries(), fork.notes[-1], VKEY, ahead=fork.entries(), checkpoints=[seen_elsewhere])
     assert broken.value.faults[0].startswith("#4 the checkpoint over 5 entries gives root")
 
 
@@ -525,6 +697,6 @@ def test_a_storage_that_breaks_in_the_middle_still_gives_the_faults_before(ledge
 
     ledger.edit(2, lambda fields: fields["body"].update(extra="x"))
     with pytest.raises(LedgerBroken) as broken:
-        verify(torn(), ledger.notes[-1], VKEY)
+        verify(torn(), ledger.notes[-1], VKEY, ahead=torn())
     assert {2, 6} <= places(broken.value.faults)
     assert any("the file is damaged" in fault for fault in broken.value.faults)

@@ -40,7 +40,7 @@ def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, reme
     notes = heapq.merge(kept, sorted(remembered, key=claimed_size), key=claimed_size)
     faults: list[str] = []
     try:
-        summary = verify(entries, last, vkey, roster=roster, checkpoints=notes)
+        summary = verify(entries, last, vkey, ahead=reader.entries(), roster=roster, checkpoints=notes)
     except LedgerBroken as broken:
         faults += broken.faults
     if isinstance(reader, Indexed):
@@ -61,12 +61,27 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
         )
     yield f"{counted(summary.decisions, 'decision')}: document, signature, roster at that time, head that was seen"
     yield (
-        f"{counted(summary.approvals, 'approval')}: {summary.executions:,} sent, {summary.committed:,} committed, "
-        f"{len(summary.never_run):,} never run; {counted(summary.denials, 'denial')}; "
-        f"{counted(summary.forwarded, 'statement')} forwarded without"
+        f"{counted(summary.approvals, 'approval')}: {summary.executions:,} sent ({_fates(summary)}), "
+        f"{len(summary.never_run):,} not sent; {counted(summary.denials, 'denial')}"
+    )
+    yield (
+        f"{counted(summary.forwarded + summary.refused, 'statement')} without a decision: "
+        f"{summary.forwarded:,} forwarded, {summary.refused:,} refused"
     )
     yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
     yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"
+
+
+def _fates(summary: Summary) -> str:
+    """Return what became of everything that was sent; the numbers add up."""
+    ended = {
+        "committed": summary.committed,
+        "rolled back": summary.rolled_back,
+        "failed": summary.failed,
+        "unknown": len(summary.unknown),
+    }
+    ended["under way"] = summary.executions - sum(ended.values())
+    return ", ".join(f"{number:,} {fate}" for fate, number in ended.items() if number or fate == "committed")
 
 
 def newest(reader: LedgerReader) -> str:

@@ -27,7 +27,7 @@ from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import LedgerReader, StoredEntry
-from pgnotary.verify.decisions import signed
+from pgnotary.verify.signed import signed
 
 __all__ = ["COLUMNS", "Exported", "export_folder", "table"]
 

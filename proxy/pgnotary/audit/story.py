@@ -17,7 +17,8 @@ from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import read
 from pgnotary.request.life import State
 from pgnotary.store import StoredEntry
-from pgnotary.verify.decisions import Opened, signed
+from pgnotary.verify.decisions import Opened
+from pgnotary.verify.signed import signed
 
 __all__ = [
     "Decided",

@@ -14,7 +14,8 @@ from pgnotary.audit.words import clock, preview_words, quoted, row_count, who
 from pgnotary.errors import BadRoster, DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.roster import parse_roster
-from pgnotary.verify.decisions import Opened, signed
+from pgnotary.verify.decisions import Opened
+from pgnotary.verify.signed import signed
 
 __all__ = ["Told", "tell", "tell_execution"]
 

@@ -1,7 +1,8 @@
 """The checklist over a whole ledger: entries, checkpoints and keys enter; a summary leaves, or all faults.
 
-One pass, in order; memory is bounded by the requests that are open at one time (and 5 MB for recent heads). No fault
-stops the pass, so each is reported with the place of its entry, counted from 0. What is checked:
+A first look collects which heads decisions name, then one pass checks all, in order; memory is bounded by the number of
+decisions, and by the requests and sessions that are open at one time. No fault stops the pass, so each is reported with
+the place of its entry, counted from 0. What is checked:
 
     entry by entry
      1. its bytes are canonical and of a format and a type we know, and no longer than an entry may be
@@ -21,20 +22,26 @@ stops the pass, so each is reported with the place of its entry, counted from 0.
     12. it is signed by a key that the roster in force at that place gives to its approver for decisions; all it repeats
         is that of the request and its preview; the requester is another person
     13. what the entry repeats (approver, key, answer, max_rows) is what was signed
-    14. the head that the approver saw is the ledger's at that size
+    14. the head that the approver saw is the ledger's at that size, and covers the preview
     execution
-    15. nothing was sent without as many approvals as the request needs, nor to another database
-    16. no more rows were committed than were approved
+    15. nothing was sent without as many approvals as the request needs, nor to another database or server process
+    16. no more rows were committed than were approved, and not without a count if there was a ceiling
+    17. rows are those of the command tags; the outcome has the transaction of the intent and the rows of the execution
+    sessions
+    18. a request was asked in an open session, by whom and over what it was opened with; none is closed with more
+        held than are in the ledger
 
-Notes, not faults: requests that have not ended, outcomes that stayed unknown, approvals that were never used, decisions
-made late or rejected although valid by themselves, heads too far back to compare.
+Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown, approvals that were
+never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that changed, and
+sessions that forwarded other numbers than the ledger has.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and that no other
 ledger exists under the same key (compare the heads that approvers and auditors remember).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -50,7 +57,7 @@ from pgnotary.request.roster import Roster
 from pgnotary.verify.checkpoints import Checkpoints
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
-from pgnotary.verify.heads import Heads
+from pgnotary.verify.heads import Heads, named
 from pgnotary.verify.lives import Lives
 
 __all__ = ["Kept", "Summary", "verify"]
@@ -90,8 +97,14 @@ class Summary:
     denials: int
     rejected: int
     executions: int
+    """Approved statements that were sent."""
     committed: int
+    """Of these, at once or as it turned out in the end; so with the next one."""
+    rolled_back: int
+    failed: int
     forwarded: int
+    """Statements that needed no decision; those that were refused at once are not among them."""
+    refused: int
     opened: int
     withheld: int
     unknown: tuple[str, ...]
@@ -109,17 +122,19 @@ def verify(
     checkpoint: str,
     vkey: str,
     *,
+    ahead: Iterable[Kept],
     roster: Roster | None = None,
     checkpoints: Iterable[str] = (),
 ) -> Summary:
     """Return what the ledger holds, or raise LedgerBroken with every fault, each beginning with its place.
 
+    `ahead` is a reading of the same entries for the first look; it may reach further than `entries`, never less far.
     `checkpoint` is the newest, `checkpoints` are others that were kept, by ascending size; all must be signed by
     `vkey`. With a `roster` all decisions are held against it, otherwise against the rosters that the ledger records.
     Raises BadCheckpoint if `vkey` is no key.
     """
     parse_vkey(vkey)
-    reading = _Reading(vkey, roster, checkpoints)
+    reading = _Reading(vkey, named(_raws(ahead)), roster, checkpoints)
     try:
         for kept in entries:
             reading.take(kept)
@@ -132,12 +147,19 @@ def verify(
     return reading.summary()
 
 
+def _raws(ahead: Iterable[Kept]) -> Iterator[bytes]:
+    # What cannot be read here is met again, and reported, in the pass that checks.
+    with suppress(LedgerBroken):
+        for kept in ahead:
+            yield kept.raw
+
+
 class _Reading:
     """One pass over one ledger."""
 
-    def __init__(self, vkey: str, roster: Roster | None, checkpoints: Iterable[str]) -> None:
+    def __init__(self, vkey: str, sizes: frozenset[int], roster: Roster | None, checkpoints: Iterable[str]) -> None:
         self.findings = Findings()
-        self._heads = Heads()
+        self._heads = Heads(sizes)
         self._lives = Lives(self._heads, self.findings, roster)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger: str | None = None
@@ -174,6 +196,8 @@ class _Reading:
 
     def finish(self, checkpoint: str) -> None:
         """Check what can be checked only when all entries were seen."""
+        if not self._heads.size:
+            self.findings.note(0, "is still to come: nothing is in this ledger")
         self._checkpoints.finish(self._ledger or "", checkpoint)
 
     def _check_position(self, place: int, entry: Entry) -> None:
@@ -232,7 +256,10 @@ class _Reading:
             rejected=tally.rejected,
             executions=tally.executions,
             committed=tally.committed,
+            rolled_back=tally.rolled_back,
+            failed=tally.failed,
             forwarded=tally.forwarded,
+            refused=tally.refused,
             opened=self._opened,
             withheld=self._withheld,
             unknown=tuple(request for request, state in standing if state is State.UNKNOWN),

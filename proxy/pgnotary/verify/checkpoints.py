@@ -76,7 +76,7 @@ class Checkpoints:
         if ledger and checkpoint.origin != ledger:
             self._report("origin", place, f"a checkpoint of {checkpoint.origin!r} is kept in the ledger {ledger!r}")
         elif root is None:
-            self._report("order", place, f"a checkpoint over {checkpoint.size} entries comes too late to be compared")
+            self._report("order", place, f"a checkpoint over {checkpoint.size} entries is kept behind a later one")
         elif root != checkpoint.root:
             self._report("root", place, _contradiction(checkpoint, root))
         else:

@@ -9,30 +9,22 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from pgnotary.errors import DecisionRefused, NotCanonical
-from pgnotary.ledger.canonical import JSON, parse_timestamp, unb64
+from pgnotary.ledger.canonical import JSON, parse_timestamp
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.decision import Decision, check, read
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
+from pgnotary.verify.signed import signed
 
-__all__ = ["Decisions", "Opened", "is_valid", "signed"]
+__all__ = ["Decisions", "Opened", "is_valid"]
+
+# By how much an approver's clock may differ from the proxy's before it is worth a word.
+_CLOCKS_AGREE = timedelta(hours=1)
 
 Opened: TypeAlias = Mapping[str, tuple[bytes, bytes]]
 """Name -> (salt, value) of what is kept of an entry's sealed values."""
-
-
-def signed(entry: Entry) -> tuple[Decision, str]:
-    """Return the document and the signature that an entry holds; raises DecisionRefused if it holds none to read."""
-    document, signature = entry.body.get("document"), entry.body.get("signature")
-    if not isinstance(document, str) or not isinstance(signature, str):
-        raise DecisionRefused("a decision without document or signature")
-    try:
-        raw = unb64(document)
-    except NotCanonical as error:
-        raise DecisionRefused(f"the document is {error}") from error
-    return read(raw), signature
 
 
 def is_valid(opened: Opened, request: Entry, preview: Entry, roster: Roster | None, at: datetime) -> bool:
@@ -82,8 +74,8 @@ class Decisions:
         self._compare(entry, "approver", decision.approver)
         self._compare(entry, "answer", decision.answer.value)
         self._compare(entry, "max_rows", decision.max_rows)
-        self._check_head(entry, decision)
-        self._note_lateness(entry, request)
+        self._check_head(entry, preview, decision)
+        self._note_times(entry, request, decision)
         return decision
 
     def _fault(self, entry: Entry, text: str) -> None:
@@ -98,16 +90,18 @@ class Decisions:
         if recorded != said or type(recorded) is not type(said):
             self._fault(entry, f"the entry says {name} {recorded!r}, what was signed gives {said!r}")
 
-    def _check_head(self, entry: Entry, decision: Decision) -> None:
-        # (14) the head that the approver saw is the ledger's
-        seen = decision.seen
+    def _check_head(self, entry: Entry, preview: Entry, decision: Decision) -> None:
+        # (14) the head that the approver saw is the ledger's, and covers what was shown
+        seen, shown = decision.seen, preview.position.seq
         if not 0 <= seen.size <= self._heads.size:
             text = f"{decision.approver} saw a ledger of {seen.size} entries, here are {self._heads.size} before it"
             self._fault(entry, text)
             return
+        if seen.size <= shown:
+            self._fault(entry, f"{decision.approver} saw a ledger of {seen.size} entries, without its preview #{shown}")
         root = self._heads.root_at(seen.size)
         if root is None:
-            self._note(entry, f"names a head too far back to compare, over {seen.size} entries")
+            self._fault(entry, f"names a head over {seen.size} entries, and did not when the ledger was first read")
         elif root != seen.root:
             self._fault(
                 entry,
@@ -115,11 +109,16 @@ class Decisions:
                 f"{root.hex()[:8]}: the ledger before #{seen.size} was rewritten afterwards",
             )
 
-    def _note_lateness(self, entry: Entry, request: Entry) -> None:
+    def _note_times(self, entry: Entry, request: Entry, decision: Decision) -> None:
+        at, said = entry.position.time, decision.decided_at
+        if abs(at - said) > _CLOCKS_AGREE:
+            self._note(entry, f"decided at {said} by {decision.approver}'s clock, recorded at {at}")
+        elif said < request.position.time:
+            self._note(entry, f"decided at {said} by {decision.approver}'s clock, before it was asked for")
         try:
             expires_at = parse_timestamp(str(request.body.get("expires_at")))
         except NotCanonical:
             return
-        late = entry.position.time - expires_at
+        late = at - expires_at
         if late > timedelta(0):
             self._note(entry, f"decided {late.total_seconds():.1f} s after it should have expired")

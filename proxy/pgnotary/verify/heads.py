@@ -1,29 +1,43 @@
-"""The roots that a ledger had at its recent sizes: leaf hashes enter in order, the root at any size of late leaves.
+"""The roots that a ledger had at the sizes that decisions name: leaf hashes enter in order, roots leave.
 
-A decision names the head that its approver saw, some entries back. Keeping every root would cost a tree walk for each
-entry; so every 64th tree is kept whole with the leaves behind it, and a root is computed only when somebody asks.
-Memory is bounded by the window; the head itself and what is inside the window are exact.
+A decision names the head that its approver saw, and nobody says how many entries may stand between the two. So the
+sizes are collected in a first look over the entries, and in the second one exactly their roots are kept. Memory is
+bounded by the number of decisions, and no number of entries in between lets a head go unchecked.
 """
 
-from collections import deque
-from copy import deepcopy
+from collections.abc import Collection, Iterable
 
+from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.ledger.entries import EntryType, parse_entry
 from pgnotary.ledger.tree import Tree
+from pgnotary.verify.signed import signed
 
-__all__ = ["WINDOW", "Heads"]
+__all__ = ["Heads", "named"]
 
-# An approver decides within the life of a request, minutes; this many entries are hours on a busy proxy, and 5 MB.
-WINDOW = 131_072
-_BLOCK = 64
+# An entry is canonical, so one of this type has these bytes; others that have them too only cost time.
+_DECISION = f'"type":"{EntryType.DECISION}"'.encode()
+
+
+def named(entries: Iterable[bytes]) -> frozenset[int]:
+    """Return the size of every head that a decision among these entries names; what cannot be read names none."""
+    sizes = set()
+    for raw in entries:
+        if _DECISION in raw:
+            try:
+                sizes.add(signed(parse_entry(raw))[0].seen.size)
+            except (NotCanonical, DecisionRefused):
+                continue
+    return frozenset(sizes)
 
 
 class Heads:
-    """A tree that only grows and can tell its root at any of at least its last `window` sizes."""
+    """A tree that only grows and can tell its root now and at each of the sizes that it was told to keep."""
 
-    def __init__(self, window: int = WINDOW) -> None:
+    def __init__(self, sizes: Collection[int]) -> None:
+        self._sizes = sizes
         self._tree = Tree()
-        self._blocks: deque[tuple[Tree, list[bytes]]] = deque(maxlen=window // _BLOCK + 1)
-        self._blocks.append((Tree(), []))
+        # The root of nothing is always known: whose ledger it is tells only the first entry.
+        self._roots = {0: self._tree.root()}
 
     @property
     def size(self) -> int:
@@ -36,18 +50,10 @@ class Heads:
 
     def append(self, leaf: bytes) -> None:
         """Add the next leaf hash."""
-        if len(self._blocks[-1][1]) == _BLOCK:
-            self._blocks.append((deepcopy(self._tree), []))
-        self._blocks[-1][1].append(leaf)
         self._tree.append(leaf)
+        if self.size in self._sizes:
+            self._roots[self.size] = self._tree.root()
 
     def root_at(self, size: int) -> bytes | None:
-        """Return the root over the first `size` leaves, or None if that is before the window or beyond the end."""
-        oldest = self._blocks[0][0].size
-        if not oldest <= size <= self.size:
-            return None
-        before, leaves = self._blocks[max(0, size - oldest - 1) // _BLOCK]
-        tree = deepcopy(before)
-        for leaf in leaves[: size - before.size]:
-            tree.append(leaf)
-        return tree.root()
+        """Return the root over the first `size` leaves, or None if it was not kept or is beyond the end."""
+        return self._tree.root() if size == self.size else self._roots.get(size)

@@ -5,6 +5,7 @@ in `after`. Only requests that are not in a final state are kept, so memory is b
 The numbers are those of the checklist.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pgnotary.errors import BadRoster
@@ -13,27 +14,15 @@ from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verify.decisions import Decisions, Opened, is_valid
+from pgnotary.verify.execution import has_committed, number, of_executed, of_intent, of_outcome
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
+from pgnotary.verify.rosters import changes
+from pgnotary.verify.sessions import Sessions, verdicts
+from pgnotary.verify.steps import STAYS_IN, STEPS, leads_to
 
 __all__ = ["Lives", "Tally"]
-
-_MOVES_TO = {
-    EntryType.WITHDRAWN: State.WITHDRAWN,
-    EntryType.EXPIRED: State.EXPIRED,
-    EntryType.ORPHANED: State.ORPHANED,
-    EntryType.VOID: State.VOID,
-    EntryType.INTENT: State.INTENT,
-    EntryType.EXECUTED: State.EXECUTED,
-}
-_STAYS_IN = {EntryType.PREVIEW: State.HELD, EntryType.ENDING: State.EXECUTED}
-_STEPS = frozenset({*_MOVES_TO, *_STAYS_IN, EntryType.DECISION, EntryType.OUTCOME})
-_ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIED}
-_RESULTS = {
-    state.value: state for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED)
-}
-_FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
 
 
 @dataclass(slots=True)
@@ -46,7 +35,11 @@ class Tally:
     rejected: int = 0
     executions: int = 0
     committed: int = 0
+    """At once, or as it turned out in the end; so with the next one."""
+    rolled_back: int = 0
+    failed: int = 0
     forwarded: int = 0
+    refused: int = 0
     requests: int = 0
     rosters: int = 0
     never_run: list[str] = field(default_factory=list)
@@ -68,7 +61,8 @@ class _Life:
     preview: Entry | None = None
     approvals: int = 0
     max_rows: int | None = None
-    executed_rows: int | None = None
+    intent: Entry | None = None
+    executed: Entry | None = None
 
 
 class Lives:
@@ -78,6 +72,7 @@ class Lives:
         self._heads = heads
         self._findings = findings
         self._decisions = Decisions(heads, findings)
+        self._sessions = Sessions(heads, findings)
         self._pinned = pinned
         self._recorded: Roster | None = None
         self._open: dict[str, _Life] = {}
@@ -90,9 +85,10 @@ class Lives:
 
     def follow(self, entry: Entry, opened: Opened) -> None:
         """Take the next entry and what is disclosed of it; `heads` must reach up to the one before it."""
+        self._sessions.follow(entry)
         if entry.type is EntryType.REQUEST:
             self._ask(entry)
-        elif entry.type in _STEPS:
+        elif entry.type in STEPS:
             self._step(entry)
         elif entry.type is EntryType.REJECTED:
             self._beside(entry, opened)
@@ -106,18 +102,25 @@ class Lives:
 
     def _note_facts(self, entry: Entry) -> None:
         if entry.type is EntryType.ROSTER:
-            self.tally.rosters += 1
-            try:
-                self._recorded = parse_roster(str(entry.body.get("allowed_signers", "")))
-            except BadRoster as error:
-                self._recorded = None
-                self._fault(f"the roster cannot be read: {error}")
+            self._put_in_force(entry)
         elif entry.type is EntryType.FORWARDED:
-            executions = entry.body.get("executions")
-            if isinstance(executions, list):
-                self.tally.forwarded += len(executions)
-            else:
+            if not isinstance(entry.body.get("executions"), list):
                 self._fault("a forwarded entry without its list of executions")
+            forwarded, refused = verdicts(entry)
+            self.tally.forwarded += forwarded
+            self.tally.refused += refused
+
+    def _put_in_force(self, entry: Entry) -> None:
+        self.tally.rosters += 1
+        before = self._recorded
+        try:
+            self._recorded = parse_roster(str(entry.body.get("allowed_signers", "")))
+        except BadRoster as error:
+            self._recorded = None
+            self._fault(f"the roster cannot be read: {error}")
+        else:
+            for change in changes(before, self._recorded) if before else ():
+                self._findings.note(self._heads.size, f"the roster changed: {change}")
 
     def _ask(self, entry: Entry) -> None:
         # (9) a request begins its life once
@@ -132,7 +135,7 @@ class Lives:
         lacking += [] if "statement" in entry.seals else ["the sealed statement"]
         if lacking:
             self._fault(f"{request} lacks {', '.join(lacking)}")
-        needs = _number(entry, "needs")
+        needs = number(entry, "needs")
         self.tally.requests += 1
         self._open[request] = _Life(
             request=entry,
@@ -156,7 +159,7 @@ class Lives:
         if entry.session is not None and entry.session != life.request.session:
             self._fault(f"{entry.request}: in session {entry.session}, asked in {life.request.session}")
         # (10) the step is in the table
-        to = _target(entry)
+        to = leads_to(entry)
         if to is None:
             self._fault(f"{entry.request}: {entry.type} without a known answer or result")
         elif not _is_legal(life, entry.type, to):
@@ -181,9 +184,10 @@ class Lives:
             case EntryType.INTENT:
                 self._intend(entry, life)
             case EntryType.EXECUTED:
-                life.executed_rows = _number(entry, "rows")
-            case EntryType.OUTCOME if State.COMMITTED.value in (entry.body.get("result"), entry.body.get("fate")):
-                self._commit(entry, life)
+                life.executed = entry
+                self._report(entry, of_executed(entry))
+            case EntryType.OUTCOME:
+                self._end(entry, life)
             case _:
                 pass
 
@@ -204,27 +208,25 @@ class Lives:
             self.tally.denials += 1
 
     def _intend(self, entry: Entry, life: _Life) -> None:
-        # (15) nothing is sent without its approvals, nor to another database
+        # (15) nothing is sent without its approvals
         self.tally.executions += 1
+        life.intent = entry
         if life.approvals < life.needs:
             self._fault(f"{entry.request}: sent with {life.approvals} approvals, it needs {life.needs}")
-        asked, sent = (each.body.get("system_identifier") for each in (life.request, entry))
-        if asked is not None and sent is not None and asked != sent:
-            self._fault(f"{entry.request}: sent to the database {sent!r}, asked for {asked!r}")
+        self._report(entry, of_intent(entry, life.request))
 
-    def _commit(self, entry: Entry, life: _Life) -> None:
-        # (16) no more rows than were signed
-        self.tally.committed += 1
-        if life.max_rows is None:
-            return
-        counts = [rows for rows in (life.executed_rows, _number(entry, "rows")) if rows is not None]
-        if counts and max(counts) > life.max_rows:
-            self._fault(f"{entry.request}: committed {max(counts)} rows, approved for at most {life.max_rows}")
-        if not counts:
-            self._findings.note(
-                self._heads.size,
-                f"{entry.request}: committed without a row count, approved for at most {life.max_rows}",
-            )
+    def _end(self, entry: Entry, life: _Life) -> None:
+        self._report(entry, of_outcome(entry, life.intent, life.executed, life.max_rows))
+        if has_committed(entry):
+            self.tally.committed += 1
+        elif State.ROLLED_BACK.value in (entry.body.get("result"), entry.body.get("fate")):
+            self.tally.rolled_back += 1
+        elif entry.body.get("result") == State.FAILED.value:
+            self.tally.failed += 1
+
+    def _report(self, entry: Entry, faults: Iterable[str]) -> None:
+        for fault in faults:
+            self._fault(f"{entry.request}: {fault}")
 
     def _beside(self, entry: Entry, opened: Opened) -> None:
         """Check a decision that did not count; nothing continues from it."""
@@ -251,27 +253,11 @@ class Lives:
             )
 
 
-def _target(entry: Entry) -> State | None:
-    """Return the state that a step leads to, or None if its entry does not say."""
-    if entry.type is EntryType.DECISION:
-        return _ANSWERS.get(str(entry.body.get("answer")))
-    if entry.type is EntryType.OUTCOME:
-        result = _RESULTS.get(str(entry.body.get("result")))
-        # What is resolved says how; nothing else does.
-        return result if entry.body.get("fate") in (_FATES if result is State.RESOLVED else (None,)) else None
-    return _MOVES_TO.get(entry.type) or _STAYS_IN[entry.type]
-
-
 def _is_legal(life: _Life, step: EntryType, to: State) -> bool:
-    if step in _STAYS_IN:
+    if step in STAYS_IN:
         return life.state is to and not (step is EntryType.PREVIEW and life.preview is not None)
     return to in MOVES.get(life.state, frozenset())
 
 
 def _words(step: EntryType, to: State) -> str:
-    return step.value if step.value == to.value or step in _STAYS_IN else f"{step} ({to})"
-
-
-def _number(entry: Entry, name: str) -> int | None:
-    value = entry.body.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return step.value if step.value == to.value or step in STAYS_IN else f"{step} ({to})"

@@ -1,0 +1,92 @@
+"""Who connected, and whether what a session asked for agrees with that: entries enter in order, faults and notes leave.
+
+Only open sessions are kept; none survives its proxy, so a start forgets them. The number is that of the checklist.
+"""
+
+from dataclasses import dataclass
+
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.verify.execution import number
+from pgnotary.verify.findings import Findings
+from pgnotary.verify.heads import Heads
+
+__all__ = ["Sessions", "verdicts"]
+
+# What cannot change while a session lasts; role and application can.
+_SAME = ("user", "person", "database", "client", "upstream_pid", "system_identifier")
+
+
+@dataclass(slots=True)
+class _Session:
+    opened: Entry
+    held: int = 0
+    forwarded: int = 0
+    refused: int = 0
+
+
+class Sessions:
+    """Follows the open sessions through a ledger."""
+
+    def __init__(self, heads: Heads, findings: Findings) -> None:
+        self._heads = heads
+        self._findings = findings
+        self._open: dict[str, _Session] = {}
+
+    def follow(self, entry: Entry) -> None:
+        """Take the next entry; `heads` must reach up to the one before it."""
+        # (18) a request is asked in an open session, by whom and over what that session was opened with
+        name = entry.session or ""
+        session = self._open.get(name)
+        match entry.type:
+            case EntryType.STARTED:
+                self._open.clear()
+            case EntryType.OPENED:
+                if session is not None:
+                    self._fault(f"{name} is opened again while it is open")
+                self._open[name] = _Session(entry)
+            case EntryType.REQUEST:
+                self._ask(entry, session)
+            case EntryType.PREVIEW if session is not None:
+                session.held += 1
+            case EntryType.FORWARDED if session is not None:
+                forwarded, refused = verdicts(entry)
+                session.forwarded += forwarded
+                session.refused += refused
+            case EntryType.CLOSED if session is None:
+                self._fault(f"{name or 'no session'} is closed, but is not open")
+            case EntryType.CLOSED:
+                self._close(entry, self._open.pop(name))
+            case _:
+                pass
+
+    def _ask(self, request: Entry, session: _Session | None) -> None:
+        what = request.request or "a request"
+        if session is None:
+            self._fault(f"{what}: asked in {request.session or 'no session'}, which is not open")
+            return
+        for name in _SAME:
+            opened, asked = session.opened.body.get(name), request.body.get(name)
+            if opened is not None and asked is not None and opened != asked:
+                self._fault(f"{what}: asked with {name} {asked!r:.60}, its session was opened with {opened!r:.60}")
+
+    def _close(self, closed: Entry, session: _Session) -> None:
+        held = number(closed, "held")
+        if held is not None and held > session.held:
+            self._fault(f"{closed.session} is closed with {held} held, {session.held} of them are in the ledger")
+        for name, found in (("forwarded", session.forwarded), ("refused", session.refused)):
+            said = number(closed, name)
+            # No fault: what was forwarded may be lost with the proxy, for one interval.
+            if said is not None and said != found:
+                text = f"{closed.session} is closed with {said} {name}, {found} of them are in the ledger"
+                self._findings.note(self._heads.size, text)
+
+    def _fault(self, text: str) -> None:
+        self._findings.fault(self._heads.size, text)
+
+
+def verdicts(entry: Entry) -> tuple[int, int]:
+    """Return how many executions of an entry were forwarded, and how many were refused."""
+    listed = entry.body.get("executions")
+    executions = listed if isinstance(listed, list) else []
+    refused = sum(isinstance(each, dict) and each.get("verdict") == "refuse" for each in executions)
+    return len(executions) - refused, refused

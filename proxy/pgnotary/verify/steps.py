@@ -1,0 +1,42 @@
+"""What an entry makes of its request: an entry enters, the state that it leads to leaves.
+
+Which state may follow which is the table of `pgnotary.request.life`; here is only what an entry says of itself.
+"""
+
+from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.decision import Answer
+from pgnotary.request.life import State
+
+__all__ = ["STAYS_IN", "STEPS", "leads_to"]
+
+_MOVES_TO = {
+    EntryType.REQUEST: State.HELD,
+    EntryType.WITHDRAWN: State.WITHDRAWN,
+    EntryType.EXPIRED: State.EXPIRED,
+    EntryType.ORPHANED: State.ORPHANED,
+    EntryType.VOID: State.VOID,
+    EntryType.INTENT: State.INTENT,
+    EntryType.EXECUTED: State.EXECUTED,
+}
+STAYS_IN = {EntryType.PREVIEW: State.HELD, EntryType.ENDING: State.EXECUTED}
+"""Steps that leave their request in the state that it must be in already."""
+
+STEPS = frozenset({*_MOVES_TO, *STAYS_IN, EntryType.DECISION, EntryType.OUTCOME} - {EntryType.REQUEST})
+"""What may follow a request in its life; a rejected decision stands beside it."""
+
+_ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIED}
+_RESULTS = {
+    state.value: state for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED)
+}
+_FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
+
+
+def leads_to(entry: Entry) -> State | None:
+    """Return where an entry leaves its request, or None: it is no step, or one without a known answer or result."""
+    if entry.type is EntryType.DECISION:
+        return _ANSWERS.get(str(entry.body.get("answer")))
+    if entry.type is EntryType.OUTCOME:
+        result = _RESULTS.get(str(entry.body.get("result")))
+        # What is resolved says how; nothing else does.
+        return result if entry.body.get("fate") in (_FATES if result is State.RESOLVED else (None,)) else None
+    return _MOVES_TO.get(entry.type) or STAYS_IN.get(entry.type)
