@@ -78,14 +78,6 @@ def test_a_closed_ledger_reads_the_same_and_stays_the_same(closed: Path) -> None
     assert closed.read_bytes() == before
 
 
-def test_a_request_and_a_session_can_be_read_alone(store: SqliteStore, path: Path, small_pages: None) -> None:
-    with SqliteReader(path) as reader:
-        assert types(reader.entries_of_request("R-1")) == ["request", "withdrawn"]
-        assert types(reader.entries_of_session("S-1")) == ALL[:4]
-        assert types(reader.entries_of_request("R-3")) == []
-        assert next(reader.entries_of_request("R-2")).opened["statement"][1] == b"delete from t"
-
-
 def test_every_checkpoint_is_there_and_verifies(store: SqliteStore, path: Path, small_pages: None) -> None:
     reader: LedgerReader = SqliteReader(path)
     notes = list(reader.checkpoints())
@@ -165,6 +157,11 @@ def test_a_newer_schema_is_refused(closed: Path) -> None:
 
 # What was spoiled.
 
+VIEW = (
+    "ALTER TABLE entry RENAME TO hidden",
+    "CREATE VIEW entry AS SELECT seq, leaf, CASE WHEN random() % 2 THEN raw ELSE x'7b7d' END AS raw, time, type,"
+    " request, session FROM hidden",
+)
 LOOSE = (
     "CREATE TABLE copy(seq INTEGER PRIMARY KEY, leaf, raw, time, type, request, session)",
     "INSERT INTO copy SELECT * FROM entry",
@@ -176,29 +173,78 @@ LOOSE = (
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        (["DROP TABLE sealed"], "no such table"),
-        (["DROP TABLE entry"], "no such table"),
-        ([*LOOSE, "UPDATE entry SET raw = 'text' WHERE seq = 3"], "entry 3 is not made of bytes"),
-        ([*LOOSE, "UPDATE entry SET raw = 17 WHERE seq = 0"], "entry 0 is not made of bytes"),
+        (["DROP TABLE sealed"], "the file has no table sealed"),
+        (["DROP TABLE entry"], "the file has no table entry"),
+        (VIEW, "the file has a view 'entry', which no ledger has"),
+        (LOOSE, "the table entry of the file is not made as that of a ledger"),
+        (["CREATE TABLE more(x)"], "the file has a table 'more', which no ledger has"),
         (
-            [
-                "CREATE TABLE c AS SELECT leaf, name, salt, 'x' AS value FROM sealed",
-                "DROP TABLE sealed",
-                "ALTER TABLE c RENAME TO sealed",
-            ],
-            "a sealed value of entry 0 has not its types",
+            ["CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM sealed; END"],
+            "the file has a trigger 't', which no ledger has",
+        ),
+        (
+            ["DROP INDEX entry_request", "CREATE INDEX entry_request ON entry(request) WHERE request = 'R-2'"],
+            "the index entry_request of the file is not made as that of a ledger",
         ),
     ],
 )
-def test_what_cannot_be_read_is_a_fault(closed: Path, changes: list[str], fault: str) -> None:
+async def test_a_file_that_is_not_made_of_a_ledgers_tables_is_refused(
+    closed: Path, changes: list[str], fault: str
+) -> None:
     edited(closed, *changes)
+    with pytest.raises(LedgerBroken) as unread:
+        SqliteReader(closed)
+    assert fault in unread.value.faults
+    with pytest.raises(LedgerBroken) as unwritten:
+        async with opened(closed):
+            pass
+    assert fault in unwritten.value.faults
+
+
+def test_a_copy_without_guard_rails_and_with_statistics_reads_the_same_and_is_noted(closed: Path) -> None:
+    edited(closed, "ANALYZE", "DROP INDEX entry_session")
+    with SqliteReader(closed) as reader:
+        assert types(reader.entries()) == ALL
+        (note,) = reader.notes()
+    assert "the file lacks entry_session, entry_insert, checkpoint_insert, entry_UPDATE" in note
+
+
+def test_a_ledgers_own_file_has_nothing_to_note(closed: Path) -> None:
+    with SqliteReader(closed) as reader:
+        assert list(reader.notes()) == []
+
+
+def disguised(path: Path, table: str, *changes: str) -> None:
+    """Put another table in the place of ours and give it our source, as who writes the schema by hand can."""
+    with sqlite3.connect(path) as db:
+        [(sql,)] = db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
+    db.close()
+    source = sql.replace("'", "''")
+    edited(
+        path,
+        *changes,
+        "PRAGMA writable_schema=ON",
+        f"UPDATE sqlite_schema SET sql = '{source}' WHERE name = '{table}'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE entry SET raw = 'text' WHERE seq = 3", "entry 3 is not made of bytes"),
+        ("UPDATE entry SET raw = 17 WHERE seq = 0", "entry 0 is not made of bytes"),
+    ],
+)
+def test_a_value_that_has_not_its_type_is_a_fault(closed: Path, change: str, fault: str) -> None:
+    disguised(closed, "entry", *LOOSE, change)
     with SqliteReader(closed) as reader, pytest.raises(LedgerBroken, match=fault):
         list(reader.entries())
 
 
 def test_a_checkpoint_that_is_no_text_is_a_fault(closed: Path) -> None:
-    edited(
+    disguised(
         closed,
+        "checkpoint",
         "CREATE TABLE c(size INTEGER PRIMARY KEY, note)",
         "INSERT INTO c SELECT size, CAST(note AS BLOB) FROM checkpoint",
         "DROP TABLE checkpoint",
@@ -242,8 +288,63 @@ def test_a_clean_ledger_has_no_index_faults(closed: Path, small_pages: None) -> 
 def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault: str) -> None:
     edited(closed, change)
     with SqliteReader(closed) as reader:
+        found, *_ = reader.index_faults()
+    assert found.startswith(fault)
+
+
+def test_a_sealed_value_of_no_entry_is_found(closed: Path) -> None:
+    edited(closed, "INSERT INTO sealed VALUES (zeroblob(32), 'statement', x'00', x'00')")
+    with SqliteReader(closed) as reader:
+        assert list(reader.index_faults()) == ["a sealed value 'statement' belongs to no entry"]
+
+
+FINISHED = "request_state says that R-1 is 'held', its entries say withdrawn"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE request_state SET state = 'held' WHERE request = 'R-1'", FINISHED),
+        ("DELETE FROM request_state WHERE request = 'R-2'", "request_state does not know R-2, its entries say held"),
+        ("INSERT INTO request_state VALUES ('R-9', 'held', x'00')", "request_state knows 'R-9', which no entry asks"),
+        (
+            "UPDATE request_state SET leaf = x'00' WHERE request = 'R-2'",
+            "request_state names another last entry of R-2",
+        ),
+        ("UPDATE request_state SET state = 'x' WHERE request = 'R-2'", "request_state says that R-2 is 'x'"),
+    ],
+)
+async def test_a_request_that_stands_elsewhere_than_its_entries_say_is_found_and_never_built_on(
+    closed: Path, change: str, fault: str
+) -> None:
+    edited(closed, change)
+    with SqliteReader(closed) as reader:
         [found] = reader.index_faults()
     assert found.startswith(fault)
+    with pytest.raises(LedgerBroken, match="request_state") as broken:
+        async with opened(closed):
+            pass
+    assert broken.value.faults == (found,)
+    with SqliteReader(closed) as reader:
+        assert types(reader.entries()) == ALL
+
+
+async def test_hiding_a_request_from_its_column_too_does_not_let_its_number_be_given_twice(closed: Path) -> None:
+    edited(
+        closed,
+        "UPDATE entry SET request = NULL WHERE request = 'R-2'",
+        "DELETE FROM request_state WHERE request = 'R-2'",
+    )
+    with pytest.raises(LedgerBroken, match="does not know R-2"):
+        async with opened(closed):
+            pass
+
+
+async def test_a_request_whose_entry_was_changed_is_never_built_on(closed: Path) -> None:
+    edited(closed, "UPDATE entry SET raw = CAST(replace(raw, 'delete', 'remove') AS BLOB) WHERE seq = 0")
+    with pytest.raises(LedgerBroken, match="entry 0 is not what its leaf hash says"):
+        async with opened(closed):
+            pass
 
 
 # Permissions, which stop nobody who is root: a child of no privilege reads.

@@ -15,7 +15,8 @@ from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import parse_entry
 from pgnotary.store import StoredEntry
-from pgnotary.store.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
+from pgnotary.store.states import States
 
 __all__ = ["SqliteReader"]
 
@@ -27,7 +28,8 @@ _BEFORE_ALL = -(2**63)
 class SqliteReader:
     """A `LedgerReader` over the SQLite file at `path`; close it, or use it in `with`.
 
-    Raises ConfigError if there is no ledger at `path`, and LedgerBroken while reading what cannot be read.
+    Raises ConfigError if there is no ledger at `path`, LedgerBroken if it is not made of a ledger's tables, and while
+    reading what cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -51,15 +53,8 @@ class SqliteReader:
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry that is there when the first is asked for, in order."""
-        return self._stored("TRUE")
-
-    def entries_of_request(self, request: str) -> Iterator[StoredEntry]:
-        """Yield the life of one request, in order."""
-        return self._stored("request = ?", request)
-
-    def entries_of_session(self, session: str) -> Iterator[StoredEntry]:
-        """Yield what one session did, in order."""
-        return self._stored("session = ?", session)
+        for seq, leaf, raw in self._paged("entry", "seq", "leaf, raw"):
+            yield StoredEntry(_entry_bytes(seq, raw), self._opened_seals(seq, leaf))
 
     def checkpoints(self) -> Iterator[str]:
         """Yield every checkpoint that is there when the first is asked for, in order."""
@@ -69,24 +64,32 @@ class SqliteReader:
             yield note
 
     def index_faults(self) -> Iterator[str]:
-        """Yield a fault for each entry that a search would miss: its columns do not repeat what its bytes say.
+        """Yield a fault for whatever does not fit the entries: columns, sealed values, where requests stand.
 
-        The columns are not hashed, so whoever can write the file can hide an entry from a search, never from `entries`.
+        None of these is hashed: whoever can write the file can hide an entry from a search, never from `entries`.
         """
         names = ("leaf", "time", "type", "request", "session")
+        states = States()
         for seq, raw, *columns in self._paged("entry", "seq", ", ".join(("raw", *names))):
             try:
                 entry = parse_entry(_entry_bytes(seq, raw))
             except (NotCanonical, LedgerBroken) as error:
                 yield f"entry {seq} cannot be read: {error}"
                 continue
+            states.take(entry)
             said = (entry.leaf, timestamp(entry.position.time), entry.type.value, entry.request, entry.session)
             if wrong := [name for name, column, value in zip(names, columns, said, strict=True) if column != value]:
                 yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
+        yield from states.faults(self._rows("SELECT request, state, leaf FROM request_state ORDER BY rowid"))
+        strays = "SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"
+        for (name,) in self._rows(strays):
+            yield f"a sealed value {name!r:.60} belongs to no entry"
 
-    def _stored(self, where: str, *wanted: str) -> Iterator[StoredEntry]:
-        for seq, leaf, raw in self._paged("entry", "seq", "leaf, raw", where, wanted):
-            yield StoredEntry(_entry_bytes(seq, raw), self._opened_seals(seq, leaf))
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth knowing of the file and no fault."""
+        _, lacking = examined(self._rows(OBJECTS))
+        if lacking:
+            yield f"the file lacks {', '.join(lacking)}: a copy may, in the proxy's own file somebody took them away"
 
     def _opened_seals(self, seq: int, leaf: object) -> dict[str, tuple[bytes, bytes]]:
         rows = self._rows("SELECT name, salt, value FROM sealed WHERE leaf = ? ORDER BY name", (leaf,))
@@ -95,16 +98,13 @@ class SqliteReader:
                 raise LedgerBroken([f"a sealed value of entry {seq} has not its types"])
         return {name: (salt, value) for name, salt, value in rows}
 
-    def _paged(
-        self, table: str, key: str, columns: str, where: str = "TRUE", wanted: tuple[str, ...] = ()
-    ) -> Iterator[tuple[Any, ...]]:
+    def _paged(self, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
         """Yield key and columns of all rows that there are now, in order."""
         # The names are our own; every value is bound.
         [(end,)] = self._rows(f"SELECT max({key}) FROM {table}")  # noqa: S608
-        rest = f"{where} AND {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {_PAGE}"
-        page = f"SELECT {key}, {columns} FROM {table} WHERE {rest}"  # noqa: S608
+        page = f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
         last = _BEFORE_ALL
-        while rows := self._rows(page, (*wanted, last, end)):
+        while rows := self._rows(page, (last, end)):
             yield from rows
             last = rows[-1][0]
 
@@ -126,6 +126,9 @@ class SqliteReader:
             raise ConfigError(
                 f"{path} has schema version {version}, this pgnotary knows {SCHEMA_VERSION}: use a newer one"
             )
+        # Before anything else is read: a view could answer every reading otherwise.
+        if faults := examined(self._rows(OBJECTS))[0]:
+            raise LedgerBroken(faults)
 
 
 def _opened(path: Path) -> sqlite3.Connection:

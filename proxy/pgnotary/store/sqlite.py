@@ -9,11 +9,7 @@ WAL with `synchronous=FULL` (https://www.sqlite.org/wal.html): a COMMIT that ret
 keeps its promises. One connection, because SQLite before 3.51.3 can corrupt a WAL that two connections write or
 checkpoint at once; a lock on `<path>.lock` keeps a second proxy away.
 
-    entry          append-only; the columns beside `raw` repeat what is in it, for searching
-    sealed         the values that entries commit to, with their salts; redaction deletes rows
-    checkpoint     append-only; the one of size 0 binds the file to a name and a key
-    request_state  where each request stands, with the leaf of its last entry: what compare-and-set compares
-    probe          written and read back to learn whether the storage works
+The tables are in `pgnotary.store.schema`. Where each request stands is compared with its entries at each opening.
 """
 
 import asyncio
@@ -41,17 +37,17 @@ from pgnotary.request.life import FINAL, State
 from pgnotary.store import Append, Head
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.place import create, inode, locked
+from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
+from pgnotary.store.states import NAMES_REQUEST, States
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "SqliteStore"]
-
-# "pgnt": https://www.sqlite.org/fileformat2.html#application_id
-APPLICATION_ID = 0x70676E74
-SCHEMA_VERSION = 1
+__all__ = ["SqliteStore"]
 
 # How long a COMMIT waits for a foreign lock before the ledger counts as unavailable.
 _BUSY_S = 2.0
 # Leaves read at once while the tree is rebuilt: some milliseconds of hashing between two turns of the event loop.
 _PAGE = 4096
+# Entries read at once while the states are compared: at most 16 MiB.
+_ENTRIES = 256
 
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -62,35 +58,6 @@ _PRAGMAS = (
     "trusted_schema=OFF",
     "secure_delete=ON",
     "cell_size_check=ON",
-)
-
-# Triggers are guard rails against slips, not security: who can write the file can drop them. Those on INSERT also stop
-# INSERT OR REPLACE, which fires no DELETE trigger.
-_SCHEMA = (
-    f"PRAGMA application_id={APPLICATION_ID}",
-    f"PRAGMA user_version={SCHEMA_VERSION}",
-    """CREATE TABLE entry(
-        seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL CHECK (length(leaf) = 32), raw BLOB NOT NULL, time TEXT NOT NULL,
-        type TEXT NOT NULL, request TEXT, session TEXT) STRICT""",
-    "CREATE INDEX entry_request ON entry(request) WHERE request IS NOT NULL",
-    "CREATE INDEX entry_session ON entry(session) WHERE session IS NOT NULL",
-    """CREATE TABLE sealed(
-        leaf BLOB, name TEXT, salt BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (leaf, name)) STRICT""",
-    "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
-    "CREATE TABLE request_state(request TEXT PRIMARY KEY, state TEXT NOT NULL, leaf BLOB NOT NULL) STRICT",
-    "CREATE TABLE probe(id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT",
-    """CREATE TRIGGER entry_insert BEFORE INSERT ON entry
-        WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM entry)
-        BEGIN SELECT RAISE(ABORT, 'append-only: an entry goes behind the last one'); END""",
-    """CREATE TRIGGER checkpoint_insert BEFORE INSERT ON checkpoint
-        WHEN NEW.size <= (SELECT max(size) FROM checkpoint)
-        BEGIN SELECT RAISE(ABORT, 'append-only: a checkpoint goes behind the last one'); END""",
-    *(
-        f"CREATE TRIGGER {table}_{change} BEFORE {change} ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, 'append-only: no {change} of {table}'); END"
-        for table in ("entry", "checkpoint")
-        for change in ("UPDATE", "DELETE")
-    ),
 )
 
 _HINTS = {
@@ -259,7 +226,9 @@ class SqliteStore:
         try:
             await self._recognise(db)
             await _settle(db)
-            self._tail = await self._read_tail(db)
+            tail = await self._read_tail(db)
+            await _check_states(db)
+            self._tail = tail
         except BaseException:
             await _discard(db)
             raise
@@ -286,11 +255,13 @@ class SqliteStore:
             raise ConfigError(
                 f"{self._path} has schema version {version}, this pgnotary knows {SCHEMA_VERSION}: use a newer one"
             )
+        if tables and (faults := examined(await db.execute_fetchall(OBJECTS))[0]):
+            raise LedgerBroken(faults)
         for pragma in _PRAGMAS:
             await db.execute_fetchall(f"PRAGMA {pragma}")
         if not tables:
             await db.execute_fetchall("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
+            for statement in SCHEMA:
                 await db.execute_fetchall(statement)
             note = sign(Checkpoint(self._ledger, 0, Tree().root()), self._ledger, self._seed)
             await db.execute_fetchall("INSERT INTO checkpoint VALUES (0, ?)", (note,))
@@ -436,6 +407,29 @@ async def _leaves(db: aiosqlite.Connection) -> AsyncIterator[tuple[int, object]]
         for seq, leaf in rows:
             yield seq, leaf
         last = rows[-1][0]
+
+
+async def _check_states(db: aiosqlite.Connection) -> None:
+    """Compare where the requests stand with what their entries say; raises LedgerBroken.
+
+    The table is ours alone, so whatever contradicts the entries was written by somebody else: a move that is built on
+    it would break the ledger for ever.
+    """
+    states = States()
+    last = -1
+    # By the bytes: the column beside them is not hashed, and could hide an entry.
+    page = "SELECT seq, leaf, raw FROM entry WHERE seq > ? AND instr(raw, ?) ORDER BY seq LIMIT ?"
+    while rows := list(await db.execute_fetchall(page, (last, NAMES_REQUEST, _ENTRIES))):
+        for seq, leaf, raw in rows:
+            if leaf_hash(raw) != leaf:
+                raise LedgerBroken([f"entry {seq} is not what its leaf hash says"])
+            try:
+                states.take(parse_entry(raw))
+            except NotCanonical as error:
+                raise LedgerBroken([f"entry {seq} cannot be read: {error}"]) from error
+        last = rows[-1][0]
+    if faults := list(states.faults(await db.execute_fetchall("SELECT request, state, leaf FROM request_state"))):
+        raise LedgerBroken(faults)
 
 
 async def _settle(db: aiosqlite.Connection) -> None:
