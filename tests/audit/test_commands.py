@@ -3,22 +3,24 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
-from tests.verify.builder import LEDGER, PROXY_SEED, START, VKEY, Ledger, roster_text
+from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.export import export_folder
+from pgnotary.audit.folder import FolderReader
 from pgnotary.cli.auditor import COMMANDS, print_story
-from pgnotary.errors import ConfigError, LedgerBroken
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.signing_key import skey
 from pgnotary.request.life import Move, State
-from pgnotary.store import Append
+from pgnotary.request.openssh import fingerprint
+from pgnotary.store import Append, StoredEntry
 from pgnotary.store.sqlite import SqliteStore
 
 GROUP = click.Group("pgnotary", commands={command.name or "": command for command in COMMANDS})
@@ -173,7 +175,8 @@ def test_search_takes_no_outcome_of_forwarded_statements_and_no_strange_time(fol
 def test_search_over_a_damaged_ledger_says_where(folder: Path) -> None:
     (folder / "entries.jsonl").write_bytes(b"rubbish\n")
     done = run("search", "--ledger", folder)
-    assert isinstance(done.exception, LedgerBroken)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("FAIL  #0 cannot be read: ")
 
 
 def test_export_writes_a_folder_that_verifies(folder: Path, tmp_path: Path) -> None:
@@ -181,7 +184,8 @@ def test_export_writes_a_folder_that_verifies(folder: Path, tmp_path: Path) -> N
     assert (done.exit_code, done.stdout) == (0, "")
     assert "30 entries, 9 values (3 withheld) and 3 decisions" in done.stderr
     assert run("verify", tmp_path / "again").exit_code == 0
-    assert isinstance(run("export", tmp_path / "again", "--ledger", folder).exception, ConfigError)
+    again = run("export", tmp_path / "again", "--ledger", folder)
+    assert (again.exit_code, "is there already: name a new folder" in again.stderr) == (2, True)
 
 
 def test_export_of_a_live_ledger_needs_its_key_unless_it_is_a_table(live: Path, tmp_path: Path) -> None:
@@ -208,7 +212,7 @@ def test_replay_prints_a_timeline_and_refuses_unknown_names(folder: Path) -> Non
     assert done.exit_code == 0
     assert "R-1 committed: 1,204 rows" in done.stdout
     unknown = run("replay", "R-99", "--ledger", folder)
-    assert (unknown.exit_code, "the ledger has no R-99" in unknown.stderr) == (1, True)
+    assert (unknown.exit_code, "the ledger has no R-99" in unknown.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +239,11 @@ def test_nothing_that_a_client_sent_reaches_the_terminal_as_a_control_character(
 def test_report_goes_to_stdout_or_into_a_file(folder: Path, tmp_path: Path) -> None:
     printed = run("report", "--ledger", folder, "--md")
     assert printed.stdout.startswith("# Ledger report\n")
-    assert "- Whole: every check of the ledger passed (key taken from the export itself)." in printed.stdout
+    assert printed.exit_code == 0
+    lines = printed.stdout.splitlines()
+    assert "- Whole: every check of the ledger passed." in lines
+    assert "- Note: key taken from the export itself: pin it with --key" in lines
+    assert "- Note: outcome unknown: R-5" in lines
     run("report", "--ledger", folder, "--md", tmp_path / "r.md")
     assert (tmp_path / "r.md").read_text() == printed.stdout
 
@@ -244,8 +252,156 @@ def test_report_on_a_broken_ledger_says_so_first(folder: Path, live: Path, tmp_p
     (tmp_path / "pgnotary.toml").unlink()
     entries = folder / "entries.jsonl"
     entries.write_bytes(entries.read_bytes().replace(b'"exact":1204', b'"exact":1205'))
-    assert "- NOT WHOLE: " in run("report", "--ledger", folder).stdout
+    broken = run("report", "--ledger", folder)
+    assert (broken.exit_code, "- NOT WHOLE: " in broken.stdout) == (1, True)
     assert "- Not verified: no key was given." in run("report", "--ledger", live).stdout
+
+
+# What was tried at the commands, and what they said.
+
+
+def test_an_edited_export_does_not_pass_for_good(folder: Path) -> None:
+    (folder / "decisions" / "R-99.json").write_text("{}")
+    (folder / "decisions" / "R-1.json").unlink()
+    done = run("verify", folder, "--key", VKEY)
+    assert done.exit_code == 1
+    assert done.stdout == (
+        "FAIL  decisions/R-1.json is missing: entry #6 says what is in it\n"
+        "FAIL  'decisions/R-99.json' is in the folder, but no entry says so\n"
+    )
+
+
+class TwoFaced(FolderReader):
+    """An export that tells another story once it has been verified."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self.readings = 0
+
+    def entries(self) -> Iterator[StoredEntry]:
+        self.readings += 1
+        for stored in super().entries():
+            # The check looks ahead and then reads; whatever comes later is told.
+            raw = stored.raw.replace(b'"person":"eva"', b'"person":"bo"') if self.readings > 2 else stored.raw
+            yield StoredEntry(raw, stored.opened)
+
+
+def test_a_ledger_that_changes_after_it_was_verified_is_not_reported_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgnotary.cli.ledger_source.FolderReader", TwoFaced)
+    done = run("report", "--ledger", folder)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "are not the 30 entries under head" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["search"], ["search", "--json"], ["replay", "R-1"], ["export", "--csv", "-"]])
+def test_an_entry_that_was_changed_is_told_by_no_command(folder: Path, words: list[str]) -> None:
+    entries = folder / "entries.jsonl"
+    entries.write_bytes(entries.read_bytes().replace(b'"kind":"drop"', b'"kind":"nope"'))
+    done = run(*words, "--ledger", folder)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("FAIL  #29 and what is before it are not the 30 entries under head ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "{there}"], "is not an exported ledger: it has no entries.jsonl"),
+        (["verify", "--ledger", "{there}/file"], "file is not a database"),
+        (["verify", "--config", "{there}/file"], "file"),
+        (["verify", "{folder}", "--checkpoint", "{there}/binary"], "binary holds no checkpoint under this key: "),
+        (["verify", "{folder}", "--checkpoint", "{there}/file"], "file holds no checkpoint under this key: "),
+        (["verify", "{folder}", "--allowed-signers", "{there}/binary"], "binary: 'utf-8' codec"),
+        (["verify", "{folder}", "--key", "/nope"], "--key /nope: no such file, and no verifier key"),
+        (["verify", "{folder}", "--key", "a+b+c"], "--key: the verifier key of a is "),
+        (["search", "--ledger", "{folder}", "--since", "0001-01-01T00:00+23:59"], "outside of what dates can say"),
+        (["search", "--ledger", "{folder}", "--since", "1d", "--until", "2d"], "--since 1d is later than --until 2d"),
+        (["report", "--ledger", "{folder}", "--since", "1d", "--until", "2d"], "--since 1d is later than --until 2d"),
+        (["report", "--ledger", "{folder}", "--md", "{there}/no/x.md"], "x.md: No such file or directory"),
+        (["export", "--ledger", "{folder}", "--csv", "{there}/no/x.csv"], "x.csv: No such file or directory"),
+        (["export", "{there}/new", "--ledger", "{folder}", "--withhold", "nonsense"], "no sealed value is named"),
+        (["export", "--csv", "-", "--ledger", "{folder}", "--withhold", "stmt"], "no sealed value is named 'stmt'"),
+        (["replay", "R-\x1b[2J", "--ledger", "{folder}"], "the ledger has no R-\\u{1b}[2J"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_no_tampering_and_no_traceback(
+    folder: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "file").write_text("rubbish\n" * 1000)
+    (there / "binary").write_bytes(b"\xff\xfe\x00")
+    done = run(*(word.format(folder=folder, there=there) for word in words))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert isinstance(done.exception, SystemExit)
+    assert not (there / "new").exists()
+
+
+def test_verify_of_an_empty_ledger_says_that_nothing_is_in_it(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.notes.append(ledger.sign())
+    export_folder(ledger, tmp_path / "e", VKEY)
+    done = run("verify", tmp_path / "e", "--key", VKEY)
+    assert done.exit_code == 0
+    assert "note  #0 is still to come: nothing is in this ledger\n" in done.stdout
+
+
+def test_the_numbers_of_verify_add_up_and_are_those_of_the_report(tmp_path: Path) -> None:
+    ledger = Ledger().start()
+    ledger.open_session()
+    executions: list[JSON] = [{"verdict": verdict} for verdict in ("forward", "refuse", "forward")]
+    ledger.append(Draft(EntryType.FORWARDED, {"executions": executions}, session="S-00000001"))
+    for n, result in enumerate(("committed", "rolled-back", "unknown"), 1):
+        ledger.ask(f"R-{n}")
+        ledger.preview(f"R-{n}")
+        ledger.decide(f"R-{n}")
+        ledger.run(f"R-{n}", result=result)
+    export_folder(ledger, tmp_path / "e", VKEY)
+    said = run("verify", tmp_path / "e").stdout
+    assert "3 approvals: 3 sent (1 committed, 1 rolled back, 1 unknown), 0 not sent; 0 denials" in said
+    assert "3 statements without a decision: 2 forwarded, 1 refused" in said
+    reported = run("report", "--ledger", tmp_path / "e").stdout
+    assert "| Statements forwarded without a decision | 2 |\n| Statements refused at once | 1 |" in reported
+
+
+def test_a_swapped_roster_key_is_told_by_verify_replay_and_report(ledger: Ledger, tmp_path: Path) -> None:
+    swapped = roster_text("mallory").replace("mallory ", "bo ")
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text("ana") + swapped}))
+    export_folder(ledger, tmp_path / "e", VKEY)
+    bo, mallory = (fingerprint(public_of(SEEDS[each])) for each in ("bo", "mallory"))
+    change = f"the roster changed: bo: {bo} replaced by {mallory}"
+    assert f"note  #30 {change}" in run("verify", tmp_path / "e").stdout
+    assert f"        bo {mallory}" in run("replay", "#30", "--ledger", tmp_path / "e").stdout
+    reported = run("report", "--ledger", tmp_path / "e").stdout
+    assert f"- Note: \\#30 {change}" in reported
+    assert f"| bo | {mallory} |" in reported
+
+
+def test_searching_texts_that_are_withheld_says_how_many_they_are(ledger: Ledger, tmp_path: Path) -> None:
+    export_folder(ledger, tmp_path / "e", VKEY, withhold=["statement", "t*"])
+    for words, withheld in (([], 6), (["--forwarded"], 3), (["--who", "ivo"], 2)):
+        done = run("search", "--ledger", tmp_path / "e", "--text", "drop", *words)
+        assert done.exit_code == 0
+        told = f"nothing found\n{withheld} more could not be looked into: their statements are withheld\n"
+        assert done.stderr == told
+
+
+def test_forwarded_statements_take_one_short_line_each_with_their_verdict(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.open_session()
+    ledger.forward("select 1\nfrom a", "select " + "x" * 500)
+    refused: list[JSON] = [{"text": "t3", "verdict": "refuse", "sqlstate": "0A000", "kind": "copy"}]
+    sealed = {"t3": b"copy t from stdin"}
+    ledger.append(Draft(EntryType.FORWARDED, {"executions": refused}, session="S-00000001", sealed=sealed))
+    export_folder(ledger, tmp_path / "e", VKEY)
+    header, one, long, third = run("search", "--forwarded", "--ledger", tmp_path / "e").stdout.splitlines()
+    assert header.split() == ["ENTRY", "AT", "WHO", "DATABASE", "VERDICT", "RESULT", "STATEMENT"]
+    assert one.endswith("forwarded  SELECT 1  select 1 \u2026")
+    assert len(long) < 180
+    assert long.endswith("xxx \u2026")
+    assert third.endswith("refused    0A000     copy t from stdin")
 
 
 def test_print_story_tells_one_request(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.verify.builder import VKEY, Ledger
+from tests.verify.builder import SEEDS, VKEY, Ledger, roster_text
 
 from pgnotary.audit.check import check
-from pgnotary.audit.export import COLUMNS, README, export_folder, table
+from pgnotary.audit.export import README, export_folder
 from pgnotary.audit.folder import FolderReader
-from pgnotary.audit.story import stories
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.tree import leaf_hash
+from pgnotary.request import sshsig
 from pgnotary.store import StoredEntry
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
@@ -140,37 +140,80 @@ def test_a_tampered_file_of_values_is_found(folder: Path, change: Callable[[byte
     assert any(fault in each for each in broken.value.faults)
 
 
-def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"it has no entries\.jsonl"):
-        FolderReader(tmp_path)
+def found_in(folder: Path) -> tuple[str, ...]:
+    with pytest.raises(LedgerBroken) as broken:
+        check(FolderReader(folder), VKEY)
+    return broken.value.faults
 
 
-def test_the_table_has_one_row_a_request(ledger: Ledger) -> None:
-    header, *rows = table(stories(ledger.entries()))
-    assert tuple(header) == COLUMNS
-    first = dict(zip(header, rows[0], strict=True))
-    assert len(rows) == 6
-    assert (first["id"], first["exact"], first["max_rows"], first["result"], first["rows"], first["xid"]) == (
-        "R-1",
-        "1204",
-        "2000",
-        "committed",
-        "1204",
-        "771",
+def test_an_edited_export_with_a_forged_decision_and_a_foreign_roster_is_found(ledger: Ledger, folder: Path) -> None:
+    """Everything that ssh-keygen looks at says that mallory approved R-2; the entries say otherwise."""
+    document = (folder / "decisions" / "R-2.json").read_bytes()
+    forged = document.replace(b'"decision":"deny"', b'"decision":"approve"')
+    (folder / "decisions" / "R-2.json").write_bytes(forged)
+    (folder / "decisions" / "R-2.json.sig").write_text(sshsig.sign(forged, SEEDS["mallory"], "decision@pgnotary"))
+    (folder / "decisions" / "R-1.json").unlink()
+    (folder / "decisions" / "R-99.json").write_bytes(forged)
+    for name in ("allowed_signers", "rosters/1", "rosters/7"):
+        (folder / name).write_text(roster_text("ana", "bo", "mallory"))
+    assert found_in(folder) == (
+        "rosters/1 is not what entry #1 says: the file was changed",
+        "decisions/R-1.json is missing: entry #6 says what is in it",
+        "decisions/R-2.json is not what entry #14 says: the file was changed",
+        "decisions/R-2.json.sig is not what entry #14 says: the file was changed",
+        "allowed_signers is not what entry #1 says: the file was changed",
+        "'decisions/R-99.json' is in the folder, but no entry says so",
+        "'rosters/7' is in the folder, but no entry says so",
     )
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "  =1", "\uff1d1", "\u00a0=1", "-- a comment"],
-)
-def test_no_cell_of_the_table_begins_like_a_formula(statement: str) -> None:
+@pytest.mark.parametrize("name", ["allowed_signers", "rosters/1", "decisions/R-1.json", "decisions/R-1.json.sig"])
+@pytest.mark.parametrize("change", [lambda content: content + b"\n", lambda content: content[:-1], lambda _: b""])
+def test_one_byte_of_a_file_of_evidence_that_changes_is_found(
+    folder: Path, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+    (fault,) = found_in(folder)
+    assert fault.startswith(f"{name} is not what entry #")
+
+
+def test_a_file_of_evidence_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "rosters" / "1").unlink()
+    (folder / "rosters" / "1").mkdir()
+    assert found_in(folder) == ("rosters/1 cannot be read: Is a directory",)
+
+
+def test_a_roster_in_a_ledger_that_has_none_is_found(tmp_path: Path) -> None:
     ledger = Ledger()
-    ledger.ask("R-1", statement=statement, database=statement, user=statement)
-    header, row = table(stories(ledger.entries()))
-    assert [row[header.index(name)] for name in ("user", "database", "statement")] == [f"'{statement}"] * 3
+    ledger.open_session()
+    export_folder(ledger, tmp_path / "e", VKEY)
+    (tmp_path / "e" / "allowed_signers").write_text(roster_text("mallory"))
+    assert found_in(tmp_path / "e") == ("'allowed_signers' is in the folder, but no entry says so",)
 
 
-def test_a_statement_can_be_withheld_from_the_table(ledger: Ledger) -> None:
-    header, row, *_ = table(stories(ledger.entries()), ["statement"])
-    assert row[header.index("statement")] == ""
+def test_what_somebody_puts_beside_the_evidence_is_no_fault(folder: Path) -> None:
+    # The README's own first command makes this file.
+    (folder / "line").write_text("x")
+    assert check(FolderReader(folder), VKEY).entries == 30
+
+
+@pytest.mark.parametrize("name", ["nonsense", "statements", "statement,reason", "", "t", "tx", "t1x", "Statement"])
+def test_withholding_what_no_value_is_named_is_refused_and_nothing_is_written(
+    ledger: Ledger, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="no sealed value is named"):
+        export_folder(ledger, tmp_path / "e", VKEY, withhold=["statement", name])
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["statement", "prepared", "reason", "error", "document", "signature", "t12", "t*", "*"]
+)
+def test_every_name_that_a_seal_has_can_be_withheld(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    export_folder(ledger, tmp_path / "e", VKEY, withhold=[name])
+    assert check(FolderReader(tmp_path / "e"), VKEY).entries == 30
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"it has no entries\.jsonl"):
+        FolderReader(tmp_path)

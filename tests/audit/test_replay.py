@@ -1,10 +1,11 @@
 import pytest
-from tests.verify.builder import Ledger
+from tests.verify.builder import SEEDS, Ledger, public_of
 
 from pgnotary.audit.replay import UnknownName, replay
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.openssh import fingerprint
 from pgnotary.store import StoredEntry
 
 
@@ -21,7 +22,7 @@ def test_a_request_is_told_from_who_connected_to_how_it_ended(ledger: Ledger) ->
         "R-1 held: DELETE public.orders by eva",
         "  | DELETE FROM orders\n          | WHERE created_at",
         "  > PAY-2210 purge",
-        "2 statements of the session were forwarded before",
+        "the session had forwarded 2 statements before",
         "preview measured: 1,204 rows counted",
         "approved by bo with SHA256:",
         "over 6 entries",
@@ -52,6 +53,41 @@ def test_an_entry_stands_for_the_request_or_session_that_it_belongs_to(ledger: L
     assert list(replay(ledger, "#27")) == list(replay(ledger, "S-00000002"))
     assert heads(list(replay(ledger, "#1"))) == [1]
     assert "roster in force: ana, bo" in next(replay(ledger, "#1"))
+
+
+def test_a_roster_is_told_with_the_fingerprint_of_each_key(ledger: Ledger) -> None:
+    _, *lines = replay(ledger, "#1")
+    assert lines == [f"        {each} {fingerprint(public_of(SEEDS[each]))}" for each in ("ana", "bo")]
+
+
+def test_what_a_prepared_statement_runs_and_why_it_could_not_be_previewed_is_told() -> None:
+    ledger = Ledger()
+    asked = ledger.ask("R-1", statement="EXECUTE p(1)", settings={"datestyle": "German"})
+    sealed = {"statement": b"EXECUTE p(1)", "prepared": b"DELETE FROM orders\nWHERE id = $1"}
+    request = ledger.append(Draft(EntryType.REQUEST, asked.body, asked.session, "R-2", None, sealed))
+    why = {"status": "unavailable", "why": "SQLSTATE 42P01"}
+    error = {"error": b'relation "orders" does not exist'}
+    ledger.append(Draft(EntryType.PREVIEW, why, asked.session, "R-2", request.leaf, error))
+    told = "\n".join(replay(ledger, "R-2"))
+    assert "which runs\n          | DELETE FROM orders\n          | WHERE id = $1" in told
+    assert "set datestyle = German" in told
+    assert 'preview unavailable: SQLSTATE 42P01\n          | relation "orders" does not exist' in told
+    ledger.stored[-1].opened.clear()
+    assert "  | (withheld)" in "\n".join(replay(ledger, "R-2"))
+
+
+def test_a_request_without_relations_is_told_without_a_gap() -> None:
+    ledger = Ledger()
+    ledger.ask("R-1", kind="select", relations=[])
+    assert any(line.endswith("R-1 held: SELECT by eva") for line in replay(ledger, "R-1"))
+
+
+def test_why_a_statement_was_rolled_back_is_not_told_twice() -> None:
+    ledger = Ledger()
+    ledger.ask("R-1")
+    why = "R-1 rolled back: 3 rows affected, approved for at most 2"
+    ledger.step(EntryType.OUTCOME, "R-1", result="rolled-back", why=why)
+    assert any("R-1 rolled-back: 3 rows affected, approved for" in line for line in replay(ledger, "R-1"))
 
 
 def test_forwarded_statements_stand_where_they_happened_and_not_where_they_were_summed_up() -> None:

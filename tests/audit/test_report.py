@@ -1,10 +1,13 @@
 import itertools
+from datetime import datetime
 
 import pytest
 from markdown_it import MarkdownIt
-from tests.verify.builder import START, Ledger
+from tests.verify.builder import SEEDS, START, Ledger, public_of
 
 from pgnotary.audit.report import Facts, gather, report
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.openssh import fingerprint
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 
@@ -65,7 +68,7 @@ def test_the_result_of_the_verification_stands_at_the_top(lines: list[str]) -> N
 def test_the_report_is_markdown_and_every_row_has_the_columns_of_its_table(lines: list[str]) -> None:
     tokens = PARSER.parse("\n".join(lines))
     tables = sum(token.type == "table_open" for token in tokens)
-    assert tables == 8
+    assert tables == 9
     widths = [
         sum(
             each.type in ("td_open", "th_open")
@@ -88,6 +91,9 @@ def test_the_report_is_markdown_and_every_row_has_the_columns_of_its_table(lines
         "![x](y)",
         "*b* _i_ ~~s~~",
         "&lt;",
+        "$x^2$",
+        ":shipit: :100:",
+        "#12 and GH-12",
     ],
 )
 def test_text_of_clients_stays_text(text: str) -> None:
@@ -107,3 +113,32 @@ def test_a_newline_in_a_name_is_left_to_whoever_prints_the_line() -> None:
     ledger = Ledger().start()
     ledger.ask("R-1", person="eva\n# forged heading")
     assert all(not line.startswith("# forged") for line in report(facts(ledger)))
+
+
+def test_marks_that_only_github_knows_are_escaped() -> None:
+    ledger = Ledger()
+    ledger.ask("R-1", person="$a$ :shipit: :+1: :100: #12 GH-12 @eva 09:00:05")
+    lines = list(report(facts(ledger)))
+    assert any(r"\$a\$ \:shipit: \:+1: \:100: \#12 GH\-12 \@eva 09:00:05" in line for line in lines)
+
+
+def test_every_roster_of_the_period_stands_in_it_with_its_fingerprints(ledger: Ledger) -> None:
+    ledger.roster("ana", "bo")
+    before = ledger.clock
+    ledger.wait(3600).roster("ana", "mallory")
+    keys = [fingerprint(public_of(SEEDS[each])) for each in ("ana", "bo", "mallory")]
+
+    def rows(since: datetime | None, until: datetime | None) -> list[list[str]]:
+        lines = section(list(report(gather(ledger, since, until, []))), "Rosters in force")
+        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith(r"| \#")]
+
+    first = [[r"\#1", "2026-11-20 09:00:02.000Z", "ana", keys[0]], [r"\#1", "2026-11-20 09:00:02.000Z", "bo", keys[1]]]
+    assert rows(None, before) == first
+    assert [row[2:] for row in rows(ledger.clock, None)] == [["ana", keys[0]], ["mallory", keys[2]]]
+    assert len(rows(None, None)) == 4
+
+
+def test_a_roster_that_cannot_be_read_is_reported_as_such() -> None:
+    ledger = Ledger()
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": "* ssh-rsa AAAA"}))
+    assert "it cannot be read: line 1" in "\n".join(section(list(report(facts(ledger))), "Rosters in force"))

@@ -5,15 +5,16 @@ import pytest
 from tests.verify.builder import START, Ledger
 
 from pgnotary.audit.executions import executions
-from pgnotary.audit.search import Wanted, execution_fields, find, find_executions, moment, story_fields
+from pgnotary.audit.search import Search, Wanted, execution_fields, moment, story_fields
 from pgnotary.audit.story import stories
+from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import State
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def found(ledger: Ledger, wanted: Wanted) -> list[str]:
-    return [story.request for story in find(stories(ledger.entries()), wanted)]
+    return [story.request for story in Search(wanted).stories(stories(ledger.entries()))]
 
 
 @pytest.mark.parametrize(
@@ -43,12 +44,38 @@ def test_every_condition_narrows_the_search(ledger: Ledger, wanted: Wanted, requ
 def test_a_withheld_statement_is_not_found_by_its_text(ledger: Ledger) -> None:
     for stored in ledger.stored:
         stored.opened.clear()
-    assert found(ledger, Wanted(text="drop")) == []
+    looking = Search(Wanted(text="drop", who="ivo"))
+    assert list(looking.stories(stories(ledger.entries()))) == []
+    # those of others would not have been found whatever they say.
+    assert looking.withheld == 2
     assert found(ledger, Wanted(kind="drop")) == ["R-2"]
 
 
+def test_a_withheld_text_of_a_forwarded_statement_is_counted(ledger: Ledger) -> None:
+    for stored in ledger.stored:
+        stored.opened.clear()
+    looking = Search(Wanted(relation="orders", text="count"))
+    assert list(looking.executions(executions(ledger.entries()))) == []
+    assert looking.withheld == 3
+
+
+def test_a_request_is_found_by_the_kind_and_the_relation_of_each_of_its_parts() -> None:
+    ledger = Ledger()
+    parts: list[JSON] = [
+        {"kind": "select", "start": 0, "end": 1, "harmless": True, "relations": ["public.customers"]},
+        {"kind": "delete", "start": 1, "end": 2, "harmless": False, "relations": ["public.orders"]},
+        {"kind": "drop", "start": 2, "end": 3, "harmless": False, "relations": ["items"]},
+    ]
+    ledger.ask("R-1", parts=parts, kind="delete", relations=["public.orders"])
+    for wanted in (Wanted(kind="DROP"), Wanted(kind="select"), Wanted(relation="items"), Wanted(relation="customers")):
+        assert found(ledger, wanted) == ["R-1"]
+    assert found(ledger, Wanted(kind="update")) == []
+    (story,) = stories(ledger.entries())
+    assert story.what == "DELETE public.orders; DROP items"
+
+
 def test_forwarded_statements_are_found_with_who_ran_them(ledger: Ledger) -> None:
-    ran = list(find_executions(executions(ledger.entries()), Wanted(who="ivo")))
+    ran = list(Search(Wanted(who="ivo")).executions(executions(ledger.entries())))
     assert [(each.person, each.statement, each.tag) for each in ran] == [("ivo@corp", "select 2", "SELECT 1")]
     assert len(list(executions(ledger.entries()))) == 3
 
@@ -92,7 +119,21 @@ def test_a_moment_is_a_date_a_time_or_a_while_ago(said: str, at: datetime) -> No
     assert moment(said, NOW) == at
 
 
-@pytest.mark.parametrize("said", ["", "yesterday", "7", "d", "-7d", "999999d", "999999w", "2026-13-01"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "yesterday",
+        "7",
+        "d",
+        "-7d",
+        "999999d",
+        "999999w",
+        "2026-13-01",
+        "0001-01-01T00:00+23:59",
+        "9999-12-31T23:59-23:59",
+    ],
+)
 def test_what_is_no_moment_is_refused(said: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         moment(said, NOW)
@@ -101,9 +142,9 @@ def test_what_is_no_moment_is_refused(said: str) -> None:
 def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
     story = story_fields(next(stories(ledger.entries())))
     assert " ".join(story) == (
-        "request session entry asked_at user person role database application client kind relations rule why "
-        "statement reason estimate exact state answer approver decided_at decision_reason max_rows ended_at fate "
-        "rows sqlstate xid"
+        "request session entry asked_at user person role database application client kind what relations rule why "
+        "statement prepared reason estimate exact state answer approver decided_at decision_reason max_rows ended_at "
+        "fate rows executed_rows sqlstate xid"
     )
     execution = execution_fields(next(executions(ledger.entries())))
     assert " ".join(execution) == (

@@ -83,3 +83,35 @@ def test_a_body_with_other_types_than_ours_is_told_without_them(name: str) -> No
     ledger.ask("R-1", **changes)
     (story,) = stories(ledger.entries())
     assert story.request == "R-1"
+
+
+@pytest.mark.parametrize(
+    ("result", "fate", "rows"),
+    [
+        ("committed", None, 1204),
+        ("resolved", "committed", 1204),
+        ("resolved", "rolled-back", 0),
+        ("rolled-back", None, 0),
+        ("failed", None, 0),
+        ("unknown", None, None),
+    ],
+)
+def test_rows_are_what_was_changed_for_good_and_none_if_nobody_knows(
+    result: str, fate: str | None, rows: int | None
+) -> None:
+    ledger = Ledger()
+    ledger.ask("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=1204, tags=["DELETE 1204"])
+    counted = {"rows": 1204} if "committed" in (result, fate) else {}
+    ledger.step(EntryType.OUTCOME, "R-1", result=result, **({"fate": fate} if fate else {}), **counted)
+    (story,) = stories(ledger.entries())
+    assert (story.rows, story.executed_rows) == (rows, 1204)
+
+
+def test_each_part_that_is_not_harmless_is_named_and_older_requests_by_their_kind() -> None:
+    ledger = Ledger()
+    ledger.ask("R-1")
+    ledger.ask("R-2", parts=[{"kind": "set", "harmless": True}, {"kind": "truncate", "harmless": False}])
+    ledger.ask("R-3", parts=[{"kind": "select", "harmless": True}], kind="select", relations=[])
+    assert [story.what for story in stories(ledger.entries())] == ["DELETE public.orders", "TRUNCATE", "SELECT"]

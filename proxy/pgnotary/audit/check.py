@@ -8,6 +8,7 @@ only if no newer checkpoint came to cover them.
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
@@ -17,7 +18,7 @@ from pgnotary.request.roster import Roster
 from pgnotary.store import LedgerReader, StoredEntry
 from pgnotary.verify.checklist import Summary, verify
 
-__all__ = ["Indexed", "check", "claimed_size", "newest", "settled", "vouched"]
+__all__ = ["Indexed", "check", "claimed_size", "newest", "noted", "settled", "vouched"]
 
 
 @runtime_checkable
@@ -26,6 +27,10 @@ class Indexed(Protocol):
 
     def index_faults(self) -> Iterator[str]:
         """Yield each fault."""
+        ...
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth knowing and no fault."""
         ...
 
 
@@ -47,7 +52,7 @@ def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, reme
         faults += reader.index_faults()
     if faults:
         raise LedgerBroken(faults)
-    return summary
+    return replace(summary, notes=(*summary.notes, *reader.notes())) if isinstance(reader, Indexed) else summary
 
 
 def vouched(summary: Summary, vkey: str) -> Iterator[str]:
@@ -70,6 +75,20 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
     )
     yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
     yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"
+
+
+def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterator[str]:
+    """Yield what the reader of a verified ledger should know beside it, a line each."""
+    if not pinned_key:
+        yield "key taken from the export itself: pin it with --key"
+    if summary.decisions and not pinned_roster:
+        rosters = counted(summary.rosters, "roster")
+        yield f"decisions held against {rosters} of the ledger itself: pin one with --allowed-signers"
+    if summary.unknown:
+        yield f"outcome unknown: {', '.join(summary.unknown)}"
+    if summary.open:
+        yield f"not ended yet: {', '.join(summary.open)}"
+    yield from summary.notes
 
 
 def _fates(summary: Summary) -> str:

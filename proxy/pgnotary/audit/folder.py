@@ -1,8 +1,9 @@
 """An exported folder as a ledger: the files that `pgnotary.audit.export` writes enter, entries and a checkpoint leave.
 
 Nothing is believed: bytes are handed on as they stand, for the verifier to judge. A value in `opened.jsonl` belongs to
-the entry whose leaf hash it names; one that names no entry, or cannot be read, is a fault of the folder. Only the
-places of the values are kept in memory.
+the entry whose leaf hash it names; one that names no entry, or cannot be read, is a fault of the folder. So is each
+file of evidence that is not what the entries say, or that no entry answers for. Only the places of the values are kept
+in memory, and the names of the files.
 """
 
 import io
@@ -12,15 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from pgnotary.audit.evidence import DECISIONS, ROSTER, ROSTERS, Evidence, File
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import MAX_ENTRY_BYTES, b64, decode, encode, unb64
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import StoredEntry
 
-__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "ROSTER", "FolderReader", "opened_line"]
+__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "FolderReader", "opened_line"]
 
 ENTRIES, OPENED, CHECKPOINT = "entries.jsonl", "opened.jsonl", "checkpoint.txt"
-KEY, ROSTER = "proxy.vkey", "allowed_signers"
+KEY = "proxy.vkey"
 
 # The longest message of the wire protocol is 1 GiB; a statement of more than this in base64 is not ours.
 _MAX_OPENED_LINE = 64 * 1024 * 1024
@@ -59,14 +61,52 @@ class FolderReader:
         return _text(self._path / KEY).removesuffix("\n")
 
     def index_faults(self) -> Iterator[str]:
-        """Yield a fault for each line of `opened.jsonl` that no entry can answer for."""
+        """Yield a fault for each file of evidence, and each line of `opened.jsonl`, that no entry answers for."""
         where, faults = self._places()
+        evidence = Evidence()
+        expected: set[str] = set()
         with (self._path / ENTRIES).open("rb") as file:
             while line := file.readline(MAX_ENTRY_BYTES + 2):
-                where.pop(leaf_hash(line.removesuffix(b"\n")), None)
+                raw = line.removesuffix(b"\n")
+                where.pop(leaf_hash(raw), None)
+                for each in evidence.take(raw):
+                    expected.add(each.name)
+                    yield from self._compared(each)
+        for each in evidence.last():
+            expected.add(each.name)
+            yield from self._compared(each)
+        for name in self._names():
+            if name not in expected:
+                yield f"{name!r:.80} is in the folder, but no entry says so"
         yield from faults
         for leaf in where:
             yield f"{OPENED} has a value for an entry with leaf {leaf.hex()[:8]}, which is not in {ENTRIES}"
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth knowing of the folder and no fault: nothing."""
+        return iter(())
+
+    def _compared(self, expected: File) -> Iterator[str]:
+        try:
+            with (self._path / expected.name).open("rb") as file:
+                # One byte more than it may have tells as much as all of them.
+                found = file.read(len(expected.content) + 1)
+        except FileNotFoundError:
+            yield f"{expected.name} is missing: entry #{expected.place} says what is in it"
+        except OSError as error:
+            yield f"{expected.name} cannot be read: {error.strerror}"
+        else:
+            if found != expected.content:
+                yield f"{expected.name} is not what entry #{expected.place} says: the file was changed"
+
+    def _names(self) -> Iterator[str]:
+        """Yield the names of all files that stand where evidence does."""
+        if (self._path / ROSTER).exists():
+            yield ROSTER
+        for folder in (DECISIONS, ROSTERS):
+            for path in sorted((self._path / folder).rglob("*")):
+                if not path.is_dir() or path.is_symlink():
+                    yield path.relative_to(self._path).as_posix()
 
     def _places(self) -> tuple[dict[bytes, list[int]], list[str]]:
         """Return where in `opened.jsonl` each leaf's values begin, and a fault for each line that has no place."""
@@ -121,5 +161,5 @@ def _opened_file(path: Path) -> BinaryIO:
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise LedgerBroken([f"{path.name} cannot be read: {error}"]) from error

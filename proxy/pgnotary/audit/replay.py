@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pgnotary.audit.executions import Execution, Sessions
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.timeline import Told, tell, tell_execution
+from pgnotary.audit.words import counted
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.store import LedgerReader
 
@@ -79,7 +80,7 @@ def _request(reader: LedgerReader, subject: _Subject) -> list[Told]:
     asked = next((at for at, each in enumerate(told) if each.type is EntryType.REQUEST), 0)
     before = sum(each.at < told[asked].at for each in ran)
     if before:
-        note = f"{before:,} statements of the session were forwarded before; replay {subject.session} tells them"
+        note = f"the session had forwarded {counted(before, 'statement')} before; replay {subject.session} tells them"
         told[asked] = replace(told[asked], detail=(*told[asked].detail, note))
     return told
 

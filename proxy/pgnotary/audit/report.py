@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgnotary.audit.executions import executions
-from pgnotary.audit.search import Wanted, find, find_executions
+from pgnotary.audit.rosters import InForce, rosters
+from pgnotary.audit.search import Search, Wanted
 from pgnotary.audit.story import Story, stories
 from pgnotary.audit.words import clock, decision_words, duration, outcome_words, preview_words, who
 from pgnotary.request.life import State
@@ -26,8 +27,12 @@ FAST = timedelta(seconds=5)
 # How the judge names sqlglot in the reason of a verdict.
 _SECOND_READER = "second reader"
 
-# Also what would become a link by itself (GitHub's "autolinks"), or begin a heading or a list.
-_MARKS = re.compile(r"[\\`*_\[\]<>|~&@]|^[#+-]|:(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.", re.IGNORECASE)
+# Also what GitHub would make a link, a formula or a picture of, and what would begin a heading or a list.
+_MARKS = re.compile(
+    r"[\\`*_\[\]<>|~&@$]|^[+-]|#(?=\d)|^#|(?<=GH)-(?=\d)"
+    r"|:(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.|:(?=(?:[\w+-]*[a-z_+-][\w+-]*|100|1234):)",
+    re.IGNORECASE,
+)
 
 _COLUMNS = ("Request", "Asked", "Who", "What", "Preview", "Decision", "Time to decide", "Outcome")
 
@@ -41,6 +46,8 @@ class Facts:
     stories: Sequence[Story]
     forwarded: int
     refused: int
+    rosters: Sequence[InForce]
+    """Those in force at any time of the period, oldest first."""
     verification: Sequence[str]
     """What verifying the whole ledger said, a line each."""
 
@@ -48,15 +55,28 @@ class Facts:
 def gather(reader: LedgerReader, since: datetime | None, until: datetime | None, verification: Sequence[str]) -> Facts:
     """Return the facts of a period, taken from a ledger that was verified with the given result."""
     wanted = Wanted(since=since, until=until)
-    verdicts = Counter(each.verdict for each in find_executions(executions(reader.entries()), wanted))
+    verdicts = Counter(each.verdict for each in Search(wanted).executions(executions(reader.entries())))
     return Facts(
         since=since,
         until=until,
-        stories=list(find(stories(reader.entries()), wanted)),
+        stories=list(Search(wanted).stories(stories(reader.entries()))),
         forwarded=verdicts["forward"],
         refused=verdicts["refuse"],
+        rosters=_in_force(rosters(reader.entries()), since, until),
         verification=verification,
     )
+
+
+def _in_force(told: Iterable[InForce], since: datetime | None, until: datetime | None) -> list[InForce]:
+    found: list[InForce] = []
+    for each in told:
+        if until is not None and each.at >= until:
+            break
+        if since is not None and each.at <= since:
+            # Replaced before the period began.
+            found.clear()
+        found.append(each)
+    return found
 
 
 def report(facts: Facts) -> Iterator[str]:
@@ -73,6 +93,7 @@ def report(facts: Facts) -> Iterator[str]:
     for title, chosen in _concerns(facts.stories):
         yield from _section(title, _stories(chosen))
     yield from _section("Decisions that did not count", _rejections(facts.stories))
+    yield from _section("Rosters in force", _rosters(facts.rosters))
 
 
 def _period(facts: Facts) -> str:
@@ -84,7 +105,7 @@ def _period(facts: Facts) -> str:
 def _counts(facts: Facts) -> list[tuple[str, str]]:
     states = Counter(story.state for story in facts.stories)
     approved = sum(story.decision is not None and story.decision.answer == "approve" for story in facts.stories)
-    committed = [story.rows for story in facts.stories if story.state is State.COMMITTED]
+    committed = [story.rows for story in facts.stories if story.fate is State.COMMITTED]
     rows = sum(each for each in committed if each is not None)
     counts = [
         ("Statements forwarded without a decision", facts.forwarded),
@@ -143,6 +164,11 @@ def _rejections(told: Sequence[Story]) -> list[str]:
         for each in story.rejected
     ]
     return _table(("Request", "When", "Claims to be by", "Why not"), rows)
+
+
+def _rosters(told: Sequence[InForce]) -> list[str]:
+    rows = [(f"#{each.seq}", clock(each.at), person, key) for each in told for person, key in each.signers]
+    return _table(("Entry", "In force from", "Person", "Key"), rows)
 
 
 def _section(title: str, body: Sequence[str]) -> list[str]:

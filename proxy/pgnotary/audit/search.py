@@ -14,7 +14,7 @@ from pgnotary.audit.story import Story
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.request.life import State
 
-__all__ = ["Wanted", "execution_fields", "find", "find_executions", "moment", "story_fields"]
+__all__ = ["Search", "Wanted", "execution_fields", "moment", "story_fields"]
 
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -49,25 +49,43 @@ def moment(said: str, now: datetime) -> datetime:
         at = datetime.fromisoformat(said)
     except ValueError as error:
         raise ValueError(f"{said!r} is neither a date like 2026-01-31 nor a time ago like 7d or 24h") from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{said} is outside of what dates can say in UTC") from error
 
 
-def find(told: Iterable[Story], wanted: Wanted) -> Iterator[Story]:
-    """Yield the stories that match."""
-    return (story for story in told if _matches(story, wanted))
+class Search:
+    """Finds what is wanted, and counts what might be but is withheld."""
 
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self.withheld = 0
+        """Statements that fit in all else, and whose text could not be looked into."""
 
-def find_executions(told: Iterable[Execution], wanted: Wanted) -> Iterator[Execution]:
-    """Yield the executions that match; their relations are not recorded, so their text must name one that is wanted."""
-    return (
-        each
-        for each in told
-        if _is_one_of(wanted.who, (each.user, each.person))
-        and _within(each.at, wanted)
-        and _is_one_of(wanted.kind, (each.kind,))
-        and _contains(each.statement, wanted.text)
-        and _contains(each.statement, wanted.relation)
-    )
+    def stories(self, told: Iterable[Story]) -> Iterator[Story]:
+        """Yield the stories that match."""
+        return (story for story in told if _matches(story, self._wanted) and self._reads(story, self._wanted.text))
+
+    def executions(self, told: Iterable[Execution]) -> Iterator[Execution]:
+        """Yield the executions that match; a relation that is wanted must stand in the text, none is recorded."""
+        wanted = self._wanted
+        return (
+            each
+            for each in told
+            if _is_one_of(wanted.who, (each.user, each.person))
+            and _within(each.at, wanted)
+            and _is_one_of(wanted.kind, (each.kind,))
+            and self._reads(each, wanted.text, wanted.relation)
+        )
+
+    def _reads(self, found: Story | Execution, *words: str | None) -> bool:
+        parts = [each.casefold() for each in words if each is not None]
+        if parts and found.statement is None:
+            self.withheld += 1
+            return False
+        statement = (found.statement or "").casefold()
+        return all(part in statement for part in parts)
 
 
 def story_fields(story: Story) -> dict[str, JSON | None]:
@@ -85,10 +103,12 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "application": story.application,
         "client": story.client,
         "kind": story.kind,
+        "what": story.what,
         "relations": list(story.relations),
         "rule": story.rule,
         "why": story.why,
         "statement": story.statement,
+        "prepared": story.prepared,
         "reason": story.reason,
         "estimate": preview.estimate if preview else None,
         "exact": preview.exact if preview else None,
@@ -101,6 +121,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "ended_at": timestamp(story.ended_at) if story.ended_at else None,
         "fate": (outcome.fate or None) if outcome else None,
         "rows": story.rows,
+        "executed_rows": story.executed_rows,
         "sqlstate": (outcome.sqlstate or None) if outcome else None,
         "xid": story.xid or None,
     }
@@ -130,11 +151,10 @@ def _matches(story: Story, wanted: Wanted) -> bool:
     approver = story.decision.approver if story.decision else ""
     return (
         _is_one_of(wanted.who, (story.user, story.person, approver))
-        and _names(wanted.relation, story.relations)
+        and _names(wanted.relation, story.touched)
         and _within(story.asked_at, wanted)
         and wanted.outcome in (None, story.state)
-        and _is_one_of(wanted.kind, (story.kind,))
-        and _contains(story.statement, wanted.text)
+        and _is_one_of(wanted.kind, story.kinds)
     )
 
 
@@ -159,7 +179,3 @@ def _names(relation: str | None, among: Iterable[str]) -> bool:
 
 def _within(at: datetime, wanted: Wanted) -> bool:
     return (wanted.since is None or at >= wanted.since) and (wanted.until is None or at < wanted.until)
-
-
-def _contains(statement: str | None, part: str | None) -> bool:
-    return part is None or (statement is not None and part.casefold() in statement.casefold())

@@ -6,13 +6,14 @@ statement is a few kilobytes, and each request was looked at by a person: those 
 is what `stories` needs. Forwarded statements are in `pgnotary.audit.executions`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.parsed import parsed
 from pgnotary.errors import DecisionRefused
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import read
 from pgnotary.request.life import State
@@ -23,6 +24,7 @@ from pgnotary.verify.signed import signed
 __all__ = [
     "Decided",
     "Outcome",
+    "Part",
     "Preview",
     "Rejected",
     "Step",
@@ -31,8 +33,12 @@ __all__ = [
     "claimed_approver",
     "continued",
     "disclosed",
+    "preview_of",
     "stories",
 ]
+
+
+_FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,8 @@ class Preview:
     why: str
     estimate: int | None
     exact: int | None
-    relation_rows: int | None
+    error: str | None = None
+    """What PostgreSQL said when it could not be measured; None if it is withheld or there was no error."""
 
     @property
     def rows(self) -> int | None:
@@ -103,6 +110,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One statement of the string that was held."""
+
+    kind: str
+    relations: tuple[str, ...]
+    harmless: bool
+
+    @property
+    def what(self) -> str:
+        """The kind and the relations, in a few words."""
+        return " ".join(filter(None, (self.kind.upper(), ", ".join(self.relations))))
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """One request, from the hold to its end."""
 
@@ -117,12 +138,18 @@ class Story:
     client: str
     kind: str
     relations: tuple[str, ...]
+    parts: tuple[Part, ...]
+    """All statements in it; empty if the entry does not say which of them are harmless."""
+    settings: tuple[str, ...]
+    """What the session had set that changes the statement's meaning, as `name = value`."""
     profile: str
     rule: str
     why: str
     """Why it was held."""
     statement: str | None
     """None if it is withheld."""
+    prepared: str | None
+    """What EXECUTE or FETCH runs, if it does and it is not withheld."""
     reason: str | None
     """The engineer's words, if there were any and they are not withheld."""
     state: State
@@ -135,16 +162,39 @@ class Story:
     """Why it was withdrawn, orphaned or void."""
     xid: str = ""
     executed_rows: int | None = None
+    """What PostgreSQL counted before anything was committed."""
     outcome: Outcome | None = None
 
     @property
     def what(self) -> str:
-        """The kind and the relations, in a few words."""
-        return " ".join(filter(None, (self.kind.upper(), ", ".join(self.relations))))
+        """Each part that is not harmless, in a few words."""
+        parts = [each.what for each in self.parts if not each.harmless]
+        return "; ".join(parts) or Part(self.kind, self.relations, harmless=False).what
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of all parts, harmless ones too."""
+        return frozenset({self.kind, *(each.kind for each in self.parts)})
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The relations of all parts."""
+        return (*self.relations, *(name for each in self.parts for name in each.relations))
+
+    @property
+    def fate(self) -> State:
+        """Where it stands, and if it was resolved, how."""
+        if self.state is State.RESOLVED and self.outcome and self.outcome.fate in _FATES:
+            return State(self.outcome.fate)
+        return self.state
 
     @property
     def rows(self) -> int | None:
-        """How many rows it changed, as far as the ledger knows."""
+        """How many rows it changed for good, or None if the ledger does not know."""
+        if self.fate in (State.ROLLED_BACK, State.FAILED):
+            return 0
+        if self.fate is not State.COMMITTED:
+            return None
         return self.outcome.rows if self.outcome and self.outcome.rows is not None else self.executed_rows
 
     @property
@@ -185,10 +235,13 @@ def begin(entry: Entry, opened: Opened) -> Story:
         client=text(body, "client"),
         kind=text(body, "kind"),
         relations=texts(body, "relations"),
+        parts=tuple(_parts(body)),
+        settings=tuple(_settings(body)),
         profile=text(body, "profile"),
         rule=text(body, "rule"),
         why=text(body, "why"),
         statement=disclosed(opened, "statement"),
+        prepared=disclosed(opened, "prepared"),
         reason=disclosed(opened, "reason"),
         state=State.HELD,
         steps=(_step(entry),),
@@ -201,7 +254,7 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
     body, at = entry.body, entry.position.time
     match entry.type:
         case EntryType.PREVIEW:
-            return replace(story, preview=_preview(entry))
+            return replace(story, preview=preview_of(entry, opened))
         case EntryType.DECISION:
             return _decided(story, entry)
         case EntryType.REJECTED:
@@ -226,6 +279,18 @@ def disclosed(opened: Opened, name: str) -> str | None:
     return opened[name][1].decode(errors="replace") if name in opened else None
 
 
+def preview_of(entry: Entry, opened: Opened) -> Preview:
+    """Return what a `preview` entry says."""
+    body = entry.body
+    return Preview(
+        status=text(body, "status"),
+        why=text(body, "why"),
+        estimate=number(body, "estimate"),
+        exact=number(body, "exact"),
+        error=disclosed(opened, "error"),
+    )
+
+
 def claimed_approver(opened: Opened) -> str:
     """Return the approver that a rejected document names, or "" if there is none to read."""
     try:
@@ -238,15 +303,18 @@ def _step(entry: Entry) -> Step:
     return Step(entry.position.seq, entry.position.time, entry.type, entry.leaf)
 
 
-def _preview(entry: Entry) -> Preview:
-    body = entry.body
-    return Preview(
-        status=text(body, "status"),
-        why=text(body, "why"),
-        estimate=number(body, "estimate"),
-        exact=number(body, "exact"),
-        relation_rows=number(body, "relation_rows"),
-    )
+def _parts(body: Mapping[str, JSON]) -> Iterator[Part]:
+    listed = body.get("parts")
+    for each in listed if isinstance(listed, list) else ():
+        # Without this field nobody can tell which of them were held.
+        if isinstance(each, Mapping) and isinstance(harmless := each.get("harmless"), bool):
+            yield Part(text(each, "kind"), texts(each, "relations"), harmless)
+
+
+def _settings(body: Mapping[str, JSON]) -> Iterator[str]:
+    settings = body.get("settings")
+    for name, value in settings.items() if isinstance(settings, Mapping) else ():
+        yield f"{name} = {value}"
 
 
 def _decided(story: Story, entry: Entry) -> Story:

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.executions import Execution
-from pgnotary.audit.story import Preview, claimed_approver, disclosed
-from pgnotary.audit.words import clock, preview_words, quoted, row_count, who
-from pgnotary.errors import BadRoster, DecisionRefused
+from pgnotary.audit.rosters import signers_of
+from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
+from pgnotary.audit.words import clock, counted, preview_words, quoted, reasons, row_count, who
+from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
-from pgnotary.request.roster import parse_roster
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.signed import signed
 
@@ -64,22 +64,22 @@ def _sentences(entry: Entry, opened: Opened) -> list[str]:
         case EntryType.OPENED | EntryType.CLOSED | EntryType.FORWARDED:
             return [_of_session(entry)]
         case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER:
-            return [_of_proxy(entry)]
+            return _of_proxy(entry)
+        case EntryType.PREVIEW:
+            return _previewed(entry, opened)
         case _:
             return [f"{entry.request or 'no request'} {_step(entry, opened)}"]
 
 
-def _of_proxy(entry: Entry) -> str:
+def _of_proxy(entry: Entry) -> list[str]:
     body = entry.body
     if entry.type is EntryType.STARTED:
-        return f"proxy {text(body, 'version')} started, profile {text(body, 'profile')}"
+        return [f"proxy {text(body, 'version')} started, profile {text(body, 'profile')}"]
     if entry.type is EntryType.STOPPED:
-        return f"proxy stopped: {text(body, 'why')}"
-    try:
-        people = ", ".join(parse_roster(text(body, "allowed_signers")).people)
-    except BadRoster as error:
-        people = f"it cannot be read: {error}"
-    return f"roster in force: {people or 'nobody'}"
+        return [f"proxy stopped: {text(body, 'why')}"]
+    signers = signers_of(entry)
+    people = ", ".join(sorted({person for person, _ in signers}))
+    return [f"roster in force: {people or 'nobody'}", *(f"{person} {key}" for person, key in signers)]
 
 
 def _of_session(entry: Entry) -> str:
@@ -92,7 +92,7 @@ def _of_session(entry: Entry) -> str:
         counts = ", ".join(f"{number(body, name) or 0:,} {name}" for name in ("forwarded", "held", "refused"))
         return f"{session} closed: {text(body, 'why')}; {counts}"
     listed = body.get("executions")
-    return f"{session} sums up {len(listed) if isinstance(listed, list) else 0} executions"
+    return f"{session} sums up {counted(len(listed) if isinstance(listed, list) else 0, 'execution')}"
 
 
 def _asked(entry: Entry, opened: Opened) -> list[str]:
@@ -100,17 +100,29 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
     person = who(text(body, "person"), text(body, "user"))
     before = number(body, "statements_before") or 0
     block = (
-        f"its transaction is open, {before:,} statements before" if text(body, "block") == "open" else "no transaction"
+        f"its transaction is open, {counted(before, 'statement')} before"
+        if text(body, "block") == "open"
+        else "no transaction"
     )
+    story = begin(entry, opened)
     lines = [
-        f"{entry.request} held: {text(body, 'kind').upper()} {', '.join(texts(body, 'relations'))} by {person}",
+        f"{entry.request} held: {story.what} by {person}",
         f"on {text(body, 'database')} as role {text(body, 'role')}, search_path {text(body, 'search_path')}; {block}",
+        *(f"set {each}" for each in story.settings),
         f"because {text(body, 'why')} (rule {text(body, 'rule')}); expires {text(body, 'expires_at')}",
-        *quoted(disclosed(opened, "statement")),
+        *quoted(story.statement),
     ]
+    if "prepared" in entry.seals:
+        lines += ["which runs", *quoted(story.prepared)]
     if "reason" in entry.seals:
-        lines += ["in the engineer's words:", *quoted(disclosed(opened, "reason"), "  > ")]
+        lines += ["in the engineer's words:", *quoted(story.reason, "  > ")]
     return lines
+
+
+def _previewed(entry: Entry, opened: Opened) -> list[str]:
+    preview = preview_of(entry, opened)
+    lines = [f"{entry.request} preview {preview_words(preview)}"]
+    return [*lines, *quoted(preview.error)] if "error" in entry.seals else lines
 
 
 def _decided(entry: Entry) -> list[str]:
@@ -134,7 +146,7 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
         text(body, "fate"),
         "" if rows is None else row_count(rows),
         f"SQLSTATE {text(body, 'sqlstate')}" if text(body, "sqlstate") else "",
-        text(body, "why"),
+        reasons(entry.request or "", text(body, "why")),
         f"transaction {text(body, 'xid')}" if text(body, "xid") else "",
     ]
     told = ", ".join(filter(None, parts))
@@ -145,9 +157,6 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
 def _step(entry: Entry, opened: Opened) -> str:
     body = entry.body
     match entry.type:
-        case EntryType.PREVIEW:
-            numbers = (number(body, name) for name in ("estimate", "exact", "relation_rows"))
-            return f"preview {preview_words(Preview(text(body, 'status'), text(body, 'why'), *numbers))}"
         case EntryType.REJECTED:
             claimed = claimed_approver(opened)
             return f"a decision did not count{f' (it says it is by {claimed})' if claimed else ''}: {text(body, 'why')}"

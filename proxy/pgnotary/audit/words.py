@@ -17,17 +17,22 @@ __all__ = [
     "decision_words",
     "duration",
     "execution_row",
+    "first_line",
     "outcome_words",
     "preview_words",
     "quoted",
+    "reasons",
     "row_count",
     "story_lines",
     "story_row",
     "who",
 ]
 
+# Of a statement in a table; whoever wants all of it asks for the story or for JSON.
+_LINE = 100
+
 STORY_COLUMNS = ("REQUEST", "ASKED", "WHO", "DATABASE", "WHAT", "DECISION", "OUTCOME")
-EXECUTION_COLUMNS = ("ENTRY", "AT", "WHO", "DATABASE", "RESULT", "STATEMENT")
+EXECUTION_COLUMNS = ("ENTRY", "AT", "WHO", "DATABASE", "VERDICT", "RESULT", "STATEMENT")
 
 
 def clock(at: datetime) -> str:
@@ -74,8 +79,6 @@ def preview_words(preview: Preview | None) -> str:
         parts.append(f"{row_count(preview.exact)} counted")
     if preview.estimate is not None:
         parts.append(f"{row_count(preview.estimate)} estimated")
-    if preview.relation_rows is not None:
-        parts.append(f"of {preview.relation_rows:,}")
     if preview.why:
         parts.append(preview.why)
     return f"{preview.status or 'unavailable'}: {', '.join(parts) or 'nothing is known'}"
@@ -96,8 +99,10 @@ def outcome_words(story: Story) -> str:
     """Return where the request stands, with rows and reasons."""
     outcome = story.outcome
     match story.state:
-        case State.COMMITTED | State.EXECUTED:
-            return f"{story.state}, {row_count(story.rows)}"
+        case State.COMMITTED:
+            return f"committed, {row_count(story.rows)}"
+        case State.EXECUTED:
+            return f"executed, {row_count(story.executed_rows)}; nothing is committed yet"
         case State.HELD:
             return "held, waiting for a decision"
         case State.APPROVED:
@@ -105,13 +110,26 @@ def outcome_words(story: Story) -> str:
         case State.INTENT:
             return "sent, no answer yet"
         case State.RESOLVED if outcome:
-            rows = f", {row_count(story.rows)}" if outcome.fate == State.COMMITTED else ""
+            rows = f", {row_count(story.rows)}" if story.fate is State.COMMITTED else ""
             return f"{outcome.fate}{rows} (resolved: {outcome.why})"
         case State.FAILED | State.ROLLED_BACK | State.UNKNOWN | State.RESOLVED:
-            reasons = [each for each in (outcome.sqlstate, outcome.why) if each] if outcome else []
-            return f"{story.state}{': ' * bool(reasons)}{', '.join(reasons)}"
+            why = reasons(story.request, outcome.sqlstate, outcome.why) if outcome else ""
+            return f"{story.state}{f': {why}' if why else ''}"
         case _:
             return f"{story.state}{f' ({story.end_why})' if story.end_why else ''}"
+
+
+def reasons(request: str, *why: str) -> str:
+    """Return why a request ended as it did, without repeating that it is this request and that it was rolled back."""
+    return ", ".join(filter(None, (each.removeprefix(f"{request} rolled back: ") for each in why)))
+
+
+def first_line(text: str | None) -> str:
+    """Return the beginning of a statement, on one line of a table."""
+    if text is None:
+        return "(withheld)"
+    line, *more = text.strip().split("\n", 1)
+    return f"{line[: _LINE - 2].rstrip()} \u2026" if more or len(line) > _LINE else line
 
 
 def quoted(text: str | None, mark: str = "  | ") -> list[str]:
@@ -126,7 +144,7 @@ def story_row(story: Story) -> tuple[str, ...]:
         clock(story.asked_at),
         who(story.person, story.user),
         story.database,
-        story.what,
+        first_line(story.what),
         decision_words(story),
         outcome_words(story),
     )
@@ -139,8 +157,9 @@ def execution_row(execution: Execution) -> tuple[str, ...]:
         clock(execution.at),
         who(execution.person, execution.user),
         execution.database,
+        "refused" if execution.verdict == "refuse" else "forwarded",
         execution.sqlstate or execution.tag or execution.kind,
-        "(withheld)" if execution.statement is None else execution.statement,
+        first_line(execution.statement),
     )
 
 
@@ -155,7 +174,13 @@ def story_lines(story: Story) -> list[str]:
     ]
     if story.reason is not None:
         lines += ["reason", *quoted(story.reason, "  > ")]
-    lines += ["", *quoted(story.statement), "", f"preview  {preview_words(story.preview)}"]
+    lines += [f"set {each}" for each in story.settings]
+    lines += ["", *quoted(story.statement), ""]
+    if story.prepared is not None:
+        lines += ["which runs", *quoted(story.prepared), ""]
+    lines.append(f"preview  {preview_words(story.preview)}")
+    if story.preview is not None and story.preview.error is not None:
+        lines += quoted(story.preview.error)
     lines.append(f"decision {decision_words(story)}")
     if story.decision is not None:
         took = story.time_to_decision

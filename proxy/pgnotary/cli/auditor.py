@@ -1,27 +1,30 @@
 """The auditors' commands: verify, search, export, replay and report.
 
-Arguments enter, lines on stdout leave; talk goes to stderr. Exit status: 0, 1 if verification failed, 2 for wrong
-usage. Every line with text from the ledger is escaped before it reaches a terminal; JSON is pure ASCII.
+Arguments enter, lines on stdout leave; talk goes to stderr. Exit status: 0 if all is good, 1 if the ledger is not
+whole, 2 for wrong usage and for what cannot be looked at. Only `verify` and `report` verify; the others tell nothing
+but what the newest checkpoint covers.
 """
 
 import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from pgnotary.cli.auditor_output import ending, print_faults, print_json, print_table, show
 from pgnotary.cli.ledger_source import Source, open_ledger, source_options
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import BadCheckpoint, BadRoster, LedgerBroken
-from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster, parse_roster
-from pgnotary.store import LedgerReader
-from pgnotary.verify.checklist import Summary
+from pgnotary.store import Head, LedgerReader
 
 __all__ = ["COMMANDS", "export", "print_story", "replay", "report", "search", "verify"]
+
+if TYPE_CHECKING:
+    from pgnotary.audit.search import Search
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -35,6 +38,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--verbose", "-v", is_flag=True, help="List approvals that never ran.")
 @click.pass_context
+@ending
 def verify(
     context: click.Context,
     folder: Path | None,
@@ -51,20 +55,23 @@ def verify(
     pgnotary verify
     pgnotary verify evidence/ --key proxy.vkey --allowed-signers allowed_signers
     """
-    from pgnotary.audit.check import check
+    from pgnotary.audit.check import check, noted, vouched
 
     roster = _roster(allowed_signers)
     try:
         with open_ledger(config, folder or ledger, key) as source:
-            notes = [path.read_text() for path in remembered]
             vkey = _vkey(source)
+            notes = [_checkpoint(path, vkey) for path in remembered]
             summary = check(source.reader, vkey, roster=roster, remembered=notes)
-            for line in _good(summary, source, vkey, pinned_roster=roster is not None, verbose=verbose):
-                _show(line)
     except LedgerBroken as broken:
-        for fault in broken.faults:
-            _show(f"FAIL  {fault}")
+        print_faults(broken)
         context.exit(1)
+    for line in vouched(summary, vkey):
+        show(f"ok  {line}")
+    for line in noted(summary, pinned_key=source.pinned, pinned_roster=roster is not None):
+        show(f"note  {line}")
+    if verbose and summary.never_run:
+        show(f"note  approved and not sent: {', '.join(summary.never_run)}")
 
 
 @click.command()
@@ -78,19 +85,14 @@ def verify(
 @click.option("--text", help="A part of the statement.")
 @click.option("--forwarded", is_flag=True, help="Search what was forwarded without a decision.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
+@ending
 def search(
     config: Path | None,
     ledger: Path | None,
     key: str | None,
-    who: str | None,
-    relation: str | None,
-    since: str | None,
-    until: str | None,
-    outcome: str | None,
-    kind: str | None,
-    text: str | None,
     forwarded: bool,  # noqa: FBT001 - click passes options by name
     as_json: bool,  # noqa: FBT001
+    **conditions: str | None,
 ) -> None:
     """Find requests, or forwarded statements. Does not verify: see `verify`.
 
@@ -98,36 +100,16 @@ def search(
     pgnotary search --relation orders --since 7d
     pgnotary search --who eva --outcome denied --json
     """
-    from pgnotary.audit import search as searching
-    from pgnotary.audit.executions import executions
-    from pgnotary.audit.story import stories
-    from pgnotary.audit.words import EXECUTION_COLUMNS, STORY_COLUMNS, execution_row, story_row
+    from pgnotary.audit.witness import covered
 
-    if forwarded and outcome:
+    if forwarded and conditions["outcome"]:
         raise click.UsageError("--outcome is about requests; forwarded statements have none")
-    wanted = searching.Wanted(
-        who=who,
-        relation=relation,
-        since=_moment(since),
-        until=_moment(until),
-        outcome=State(outcome) if outcome else None,
-        kind=kind,
-        text=text,
-    )
+    looking = _search(**conditions)
     with open_ledger(config, ledger, key) as source:
-        entries = source.reader.entries()
-        if forwarded:
-            ran = searching.find_executions(executions(entries), wanted)
-            if as_json:
-                _print_json(map(searching.execution_fields, ran))
-            else:
-                _print_table(EXECUTION_COLUMNS, map(execution_row, ran))
-            return
-        asked = searching.find(stories(entries), wanted)
-        if as_json:
-            _print_json(map(searching.story_fields, asked))
-        else:
-            _print_table(STORY_COLUMNS, map(story_row, asked))
+        reader = covered(source.reader, source.vkey)
+        (_find_forwarded if forwarded else _find_requests)(looking, reader, as_json=as_json)
+    if looking.withheld:
+        show(f"{looking.withheld:,} more could not be looked into: their statements are withheld", err=True)
 
 
 @click.command()
@@ -135,8 +117,13 @@ def search(
 @source_options
 @click.option("--csv", "table_path", type=click.Path(allow_dash=True), help="A table of all requests; - for stdout.")
 @click.option(
-    "--withhold", multiple=True, metavar="NAME", help="Leave sealed values out: statement, reason, error, t*."
+    "--withhold",
+    multiple=True,
+    metavar="NAME",
+    help="Leave sealed values out: statement, prepared, reason, error, document, signature, t*, or *. A table has "
+    "statements only.",
 )
+@ending
 def export(
     folder: Path | None,
     config: Path | None,
@@ -151,18 +138,22 @@ def export(
     pgnotary export evidence/ --withhold statement --withhold 't*'
     pgnotary export --csv requests.csv
     """
+    from pgnotary.audit.withheld import check_patterns
+
     if folder is None and table_path is None:
         raise click.UsageError("name a folder, or a table with --csv")
+    check_patterns(withhold)
     with open_ledger(config, ledger, key) as source:
         if folder is not None:
             _export_folder(source, folder, withhold)
         if table_path is not None:
-            _export_table(source.reader, table_path, withhold)
+            _export_table(source, table_path, withhold)
 
 
 @click.command()
 @click.argument("what")
 @source_options
+@ending
 def replay(what: str, config: Path | None, ledger: Path | None, key: str | None) -> None:
     """Tell a session (S-...), a request (R-...) or what an entry (#12) belongs to, as it happened.
 
@@ -170,15 +161,12 @@ def replay(what: str, config: Path | None, ledger: Path | None, key: str | None)
     pgnotary replay R-17
     pgnotary replay '#812'
     """
-    from pgnotary.audit.replay import UnknownName
     from pgnotary.audit.replay import replay as retell
+    from pgnotary.audit.witness import covered
 
     with open_ledger(config, ledger, key) as source:
-        try:
-            for line in retell(source.reader, what):
-                _show(line)
-        except UnknownName as error:
-            raise click.ClickException(str(error)) from error
+        for line in retell(covered(source.reader, source.vkey), what):
+            show(line)
 
 
 @click.command()
@@ -194,6 +182,7 @@ def replay(what: str, config: Path | None, ledger: Path | None, key: str | None)
     default="-",
     help="Write Markdown to a file; without one, or with -, to stdout.",
 )
+@ending
 def report(
     config: Path | None, ledger: Path | None, key: str | None, since: str | None, until: str | None, path: str
 ) -> None:
@@ -205,10 +194,14 @@ def report(
     from pgnotary.audit.report import gather
     from pgnotary.audit.report import report as written
 
+    period = _period(since, until)
     with open_ledger(config, ledger, key) as source:
-        facts = gather(source.reader, _moment(since), _moment(until), _verification(source))
+        reader, verification, is_broken = _verified(source)
+        facts = gather(reader, *period, verification)
         with click.open_file(path, "w", encoding="utf-8") as file:
             file.writelines(f"{visible(line)}\n" for line in written(facts))
+    if is_broken:
+        raise click.exceptions.Exit(1)
 
 
 COMMANDS: Sequence[click.Command] = (verify, search, export, replay, report)
@@ -218,37 +211,64 @@ def print_story(reader: LedgerReader, request_id: str) -> None:
     """Print all that a ledger tells about one request: what was asked, shown, decided, and how it ended."""
     from pgnotary.audit.replay import replay as retell
     from pgnotary.audit.story import stories
+    from pgnotary.audit.witness import covered
     from pgnotary.audit.words import story_lines
 
+    reader = covered(reader, None)
     story = next((story for story in stories(reader.entries()) if story.request == request_id), None)
     if story is None:
         raise click.ClickException(f"the ledger has no request {visible(request_id)}")
-    for line in story_lines(story):
-        _show(line)
-    _show("")
-    for line in retell(reader, request_id):
-        _show(line)
+    for line in (*story_lines(story), "", *retell(reader, request_id)):
+        show(line)
 
 
-def _show(line: str) -> None:
-    click.echo(visible(line))
+def _search(
+    *,
+    who: str | None,
+    relation: str | None,
+    since: str | None,
+    until: str | None,
+    outcome: str | None,
+    kind: str | None,
+    text: str | None,
+) -> "Search":
+    """Return the search that the options ask for."""
+    from pgnotary.audit.search import Search, Wanted
+
+    begin, end = _period(since, until)
+    state = State(outcome) if outcome else None
+    return Search(Wanted(who=who, relation=relation, since=begin, until=end, outcome=state, kind=kind, text=text))
 
 
-def _print_json(found: Iterable[Mapping[str, JSON | None]]) -> None:
-    for each in found:
-        click.echo(json.dumps(each))
+def _find_requests(looking: "Search", reader: LedgerReader, *, as_json: bool) -> None:
+    from pgnotary.audit.search import story_fields
+    from pgnotary.audit.story import stories
+    from pgnotary.audit.words import STORY_COLUMNS, story_row
+
+    found = looking.stories(stories(reader.entries()))
+    if as_json:
+        print_json(map(story_fields, found))
+    else:
+        print_table(STORY_COLUMNS, map(story_row, found))
 
 
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    shown = [columns, *([visible(cell) for cell in row] for row in rows)]
-    if len(shown) == 1:
-        click.echo("nothing found", err=True)
-        return
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        # The last column may be as long as it likes.
-        *cells, last = row
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), last]))
+def _find_forwarded(looking: "Search", reader: LedgerReader, *, as_json: bool) -> None:
+    from pgnotary.audit.executions import executions
+    from pgnotary.audit.search import execution_fields
+    from pgnotary.audit.words import EXECUTION_COLUMNS, execution_row
+
+    found = looking.executions(executions(reader.entries()))
+    if as_json:
+        print_json(map(execution_fields, found))
+    else:
+        print_table(EXECUTION_COLUMNS, map(execution_row, found))
+
+
+def _period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    begin, end = _moment(since), _moment(until)
+    if begin is not None and end is not None and begin > end:
+        raise click.UsageError(f"--since {since} is later than --until {until}")
+    return begin, end
 
 
 def _moment(said: str | None) -> datetime | None:
@@ -269,6 +289,18 @@ def _roster(path: Path | None) -> Roster | None:
         raise click.UsageError(f"{path}: {error}") from error
 
 
+def _checkpoint(path: Path, vkey: str) -> str:
+    """Return a checkpoint that somebody remembers; a file that holds none is the caller's mistake."""
+    from pgnotary.ledger.checkpoint import verify as opened
+
+    try:
+        note = path.read_text()
+        opened(note, vkey)
+    except (BadCheckpoint, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} holds no checkpoint under this key: {error}") from error
+    return note
+
+
 def _vkey(source: Source) -> str:
     """Return the key to verify with; a bad key is a fault of the ledger only if it came with it."""
     from pgnotary.ledger.checkpoint import parse_vkey
@@ -283,58 +315,44 @@ def _vkey(source: Source) -> str:
     return vkey
 
 
-def _good(summary: Summary, source: Source, vkey: str, *, pinned_roster: bool, verbose: bool) -> Iterable[str]:
-    """Yield what verification can vouch for, and what the reader should know beside it."""
-    from pgnotary.audit.check import vouched
-    from pgnotary.audit.words import counted
-
-    yield from (f"ok  {line}" for line in vouched(summary, vkey))
-    if not source.pinned:
-        yield "note  key taken from the export itself: pin it with --key"
-    if summary.decisions and not pinned_roster:
-        rosters = counted(summary.rosters, "roster")
-        yield f"note  decisions held against {rosters} of the ledger itself: pin one with --allowed-signers"
-    if summary.unknown:
-        yield f"note  outcome unknown: {', '.join(summary.unknown)}"
-    if summary.open:
-        yield f"note  not ended yet: {', '.join(summary.open)}"
-    if verbose and summary.never_run:
-        yield f"note  approved and never run: {', '.join(summary.never_run)}"
-    yield from (f"note  {note}" for note in summary.notes)
-
-
-def _verification(source: Source) -> list[str]:
-    """Return what verification says, as a report quotes it."""
-    from pgnotary.audit.check import check, vouched
+def _verified(source: Source) -> tuple[LedgerReader, list[str], bool]:
+    """Return what a report reads, what verification says of it, and whether it found faults."""
+    from pgnotary.audit.check import check, noted, vouched
+    from pgnotary.audit.witness import Witnessed
 
     if source.vkey is None:
-        return ["Not verified: no key was given."]
+        return source.reader, ["Not verified: no key was given."], False
     try:
         vkey = _vkey(source)
         summary = check(source.reader, vkey)
     except LedgerBroken as broken:
-        return [f"NOT WHOLE: {len(broken.faults)} faults. Nothing below can be relied upon.", *broken.faults]
-    pin = "" if source.pinned else " (key taken from the export itself)"
-    return [f"Whole: every check of the ledger passed{pin}.", *vouched(summary, vkey)]
+        faults = f"{len(broken.faults)} fault{'s' * (len(broken.faults) != 1)}"
+        return source.reader, [f"NOT WHOLE: {faults}. Nothing below can be relied upon.", *broken.faults], True
+    notes = noted(summary, pinned_key=source.pinned, pinned_roster=False)
+    lines = ["Whole: every check of the ledger passed.", *vouched(summary, vkey), *(f"Note: {note}" for note in notes)]
+    return Witnessed(source.reader, Head(summary.entries, summary.head)), lines, False
 
 
 def _export_folder(source: Source, folder: Path, withhold: Sequence[str]) -> None:
     from pgnotary.audit.export import export_folder
+    from pgnotary.audit.words import counted
 
     done = export_folder(source.reader, folder, source.required_vkey(), withhold)
-    click.echo(
-        f"wrote {done.entries:,} entries, {done.opened:,} values ({done.withheld:,} withheld) "
-        f"and {done.decisions:,} decisions to {folder}; see README.txt there",
+    show(
+        f"wrote {counted(done.entries, 'entry', 'entries')}, {counted(done.opened, 'value')} "
+        f"({done.withheld:,} withheld) and {counted(done.decisions, 'decision')} to {folder}; see README.txt there",
         err=True,
     )
 
 
-def _export_table(reader: LedgerReader, path: str, withhold: Sequence[str]) -> None:
-    from pgnotary.audit.export import table
+def _export_table(source: Source, path: str, withhold: Sequence[str]) -> None:
     from pgnotary.audit.story import stories
+    from pgnotary.audit.table import table
+    from pgnotary.audit.witness import covered
 
+    rows = list(table(stories(covered(source.reader, source.vkey).entries()), withhold))
     with click.open_file(path, "w", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        for row in table(stories(reader.entries()), withhold):
+        for row in rows:
             # Tabs stay: this is data first.
             writer.writerow("\t".join(visible(part, lines=True) for part in cell.split("\t")) for cell in row)

@@ -83,6 +83,10 @@ def _key(said: str) -> str:
     """Return a verifier key that was given as text or as the name of a file."""
     path = Path(said)
     try:
-        return path.read_text().strip() if path.is_file() else said
+        if path.is_file():
+            return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"--key {said}: {error}") from error
+    if said.count("+") < 2:
+        raise click.UsageError(f"--key {said}: no such file, and no verifier key (NAME+ID+BASE64)")
+    return said

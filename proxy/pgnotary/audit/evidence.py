@@ -1,0 +1,77 @@
+"""The files of an export that follow from its entries: entries enter in order, names and exact contents leave.
+
+They are there for people with ssh-keygen, who look at nothing else. So the export writes them from here, and whoever
+verifies a folder compares them with what comes from here, byte for byte.
+
+    allowed_signers    the roster in force at the end; rosters/N is the one that entry #N put in force
+    decisions/R-17.json, decisions/R-17.json.sig
+"""
+
+import re
+from dataclasses import dataclass
+
+from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.ledger.entries import Entry, EntryType, parse_entry
+from pgnotary.verify.signed import signed
+
+__all__ = ["DECISIONS", "ROSTER", "ROSTERS", "Evidence", "File"]
+
+DECISIONS, ROSTERS, ROSTER = "decisions", "rosters", "allowed_signers"
+
+# The ids that a proxy gives: nothing that could lead out of the folder.
+_REQUEST = re.compile(r"R-[0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the folder."""
+
+    name: str
+    """Its path in the folder."""
+    content: bytes
+    place: int
+    """The number of the entry that it is taken from."""
+
+
+class Evidence:
+    """Takes the bytes of all entries in order and gives the files that follow from each."""
+
+    def __init__(self) -> None:
+        self.entries = self.decisions = 0
+        self._decided: set[str] = set()
+        self._roster: File | None = None
+
+    def take(self, raw: bytes) -> list[File]:
+        """Return the files that the next entry gives."""
+        place = self.entries
+        self.entries += 1
+        try:
+            entry = parse_entry(raw)
+        except NotCanonical:
+            # The checklist names it.
+            return []
+        if entry.type is EntryType.DECISION:
+            return self._decision(entry, place)
+        if entry.type is EntryType.ROSTER:
+            text = str(entry.body.get("allowed_signers", "")).encode()
+            self._roster = File(ROSTER, text, place)
+            return [File(f"{ROSTERS}/{place}", text, place)]
+        return []
+
+    def last(self) -> list[File]:
+        """Return what only the end tells: the roster in force."""
+        return [self._roster] if self._roster else []
+
+    def _decision(self, entry: Entry, place: int) -> list[File]:
+        name = entry.request or ""
+        try:
+            document, signature = signed(entry)
+        except DecisionRefused:
+            return []
+        # A second decision of the same request is a fault; the first one's evidence stays.
+        if not _REQUEST.fullmatch(name) or name in self._decided:
+            return []
+        self._decided.add(name)
+        self.decisions += 1
+        path = f"{DECISIONS}/{name}.json"
+        return [File(path, document.raw, place), File(f"{path}.sig", signature.encode(), place)]

@@ -1,0 +1,58 @@
+"""The requests of a ledger as rows for a spreadsheet: stories enter, cells leave, none of which is a formula.
+
+Cells hold text of clients and approvers. A spreadsheet takes what begins with =, +, - or @ for a formula (OWASP, "CSV
+Injection"), and where it separates by semicolons or tabs it also finds such beginnings inside a text; each gets an
+apostrophe before it. The exact text is in the ledger and in its export.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from pgnotary.audit.story import Story
+from pgnotary.audit.withheld import is_withheld
+from pgnotary.ledger.canonical import timestamp
+
+__all__ = ["COLUMNS", "table"]
+
+COLUMNS = (
+    "id", "time", "user", "database", "kind", "relations", "statement", "estimate", "exact", "decision", "approver",
+    "decided_at", "max_rows", "result", "rows", "xid",
+)  # fmt: skip
+
+# Also behind spaces, which are dropped, and in the wide forms that are read like the narrow ones.
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[^\S\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
+
+
+def table(told: Iterable[Story], withhold: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Yield COLUMNS and then one row a request, without what matches `withhold`: of sealed values only statements."""
+    yield list(COLUMNS)
+    for story in told:
+        shown = replace(story, statement=None) if is_withheld("statement", withhold) else story
+        yield [_cell(value) for value in _values(shown)]
+
+
+def _values(story: Story) -> list[str | int | None]:
+    preview, decision = story.preview, story.decision
+    return [
+        story.request,
+        timestamp(story.asked_at),
+        story.user,
+        story.database,
+        story.kind,
+        ", ".join(story.relations),
+        story.statement,
+        preview.estimate if preview else None,
+        preview.exact if preview else None,
+        decision.answer if decision else None,
+        decision.approver if decision else None,
+        timestamp(decision.at) if decision else None,
+        decision.max_rows if decision else None,
+        story.state.value,
+        story.rows,
+        story.xid,
+    ]
+
+
+def _cell(value: str | int | None) -> str:
+    return _FORMULA.sub("'", value) if isinstance(value, str) else "" if value is None else str(value)

@@ -1,0 +1,77 @@
+"""How the auditors' commands print, and how they end: 0, 1 if the ledger is not whole, 2 if it could not be looked at.
+
+Lines, rows, objects and errors enter; what reaches the terminal holds no character that it would not show. JSON is pure
+ASCII. Data goes to stdout, talk to stderr.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
+
+import click
+
+from pgnotary.audit.replay import UnknownName
+from pgnotary.cli.safe_text import visible
+from pgnotary.errors import LedgerBroken, PgnotaryError
+from pgnotary.ledger.canonical import JSON
+
+__all__ = ["ending", "print_faults", "print_json", "print_table", "show"]
+
+_TAMPERED, _UNUSABLE = 1, 2
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let a command end with the status and the lines of the error that it raised."""
+
+    @functools.wraps(command)
+    def told(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return command(*args, **kwargs)
+        except BrokenPipeError:
+            # Whoever read has seen enough; click ends quietly.
+            raise
+        except LedgerBroken as broken:
+            print_faults(broken, err=True)
+            raise click.exceptions.Exit(_TAMPERED) from broken
+        except OSError as error:
+            show(f"pgnotary: {error.filename or 'the ledger'}: {error.strerror or error}", err=True)
+            raise click.exceptions.Exit(_UNUSABLE) from error
+        except (PgnotaryError, UnknownName) as error:
+            show(f"pgnotary: {error}", err=True)
+            raise click.exceptions.Exit(_UNUSABLE) from error
+
+    return told
+
+
+def show(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever characters it holds."""
+    click.echo(visible(line), err=err)
+
+
+def print_faults(broken: LedgerBroken, *, err: bool = False) -> None:
+    """Print every fault on a line."""
+    for fault in broken.faults:
+        show(f"FAIL  {fault}", err=err)
+
+
+def print_json(found: Iterable[Mapping[str, JSON | None]]) -> None:
+    """Print one object a line."""
+    for each in found:
+        click.echo(json.dumps(each))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their columns, or say that there are none."""
+    shown = [columns, *([visible(cell) for cell in row] for row in rows)]
+    if len(shown) == 1:
+        click.echo("nothing found", err=True)
+        return
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
+        # The last column may be as long as it likes.
+        *cells, last = row
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), last]))
