@@ -222,6 +222,8 @@ class SqliteStore:
 
     async def _connect(self) -> None:
         """Open the file, make its tables if it is empty, and read its tail: at the start and after every error."""
+        # A missing file fails here: aiosqlite does not wait for the thread of a connection that cannot be opened.
+        there = inode(self._path)
         db = await aiosqlite.connect(self._path.as_uri() + "?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_S)
         try:
             await self._recognise(db)
@@ -233,7 +235,7 @@ class SqliteStore:
             await _discard(db)
             raise
         self._db = db
-        self._inode = inode(self._path)
+        self._inode = there
 
     async def _disconnect(self) -> None:
         db, self._db = self._db, None
