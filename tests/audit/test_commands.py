@@ -339,6 +339,14 @@ def test_what_cannot_be_looked_at_is_no_tampering_and_no_traceback(
     assert not (there / "new").exists()
 
 
+@pytest.mark.parametrize("option", ["--key", "--checkpoint", "--allowed-signers"])
+def test_no_file_that_an_auditor_names_can_write_to_the_terminal(folder: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "nasty").write_text("\u202ex+\u202e+AQ==\n\u202e ssh-rsa\n\n\u2014 \u202ex AQ==\n")
+    done = run("verify", folder, option, tmp_path / "nasty")
+    assert done.exit_code == 2
+    assert "\u202e" not in done.output
+
+
 def test_verify_of_an_empty_ledger_says_that_nothing_is_in_it(tmp_path: Path) -> None:
     ledger = Ledger()
     ledger.notes.append(ledger.sign())

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.verify.builder import SEEDS, VKEY, Ledger, roster_text
+from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.check import check
 from pgnotary.audit.export import README, export_folder
 from pgnotary.audit.folder import FolderReader
 from pgnotary.errors import ConfigError, LedgerBroken
+from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request import sshsig
 from pgnotary.store import StoredEntry
@@ -175,6 +176,13 @@ def test_one_byte_of_a_file_of_evidence_that_changes_is_found(
     (folder / name).write_bytes(change((folder / name).read_bytes()))
     (fault,) = found_in(folder)
     assert fault.startswith(f"{name} is not what entry #")
+
+
+def test_a_foreign_key_put_into_the_export_is_found_by_who_knows_the_right_one(folder: Path) -> None:
+    (folder / "proxy.vkey").write_text(vkey(LEDGER, public_of(SEEDS["mallory"])) + "\n")
+    assert found_in(folder) == ("proxy.vkey holds another key than the one that this is verified with",)
+    (folder / "proxy.vkey").unlink()
+    assert found_in(folder) == ("proxy.vkey is missing: it holds the key that this is verified with",)
 
 
 def test_a_file_of_evidence_that_cannot_be_read_is_named(folder: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
+from pgnotary.audit.folder import FolderReader
 from pgnotary.audit.words import counted
 from pgnotary.errors import LedgerBroken
 from pgnotary.request.roster import Roster
@@ -50,6 +51,8 @@ def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, reme
         faults += broken.faults
     if isinstance(reader, Indexed):
         faults += reader.index_faults()
+    if isinstance(reader, FolderReader):
+        faults += reader.key_faults(vkey)
     if faults:
         raise LedgerBroken(faults)
     return replace(summary, notes=(*summary.notes, *reader.notes())) if isinstance(reader, Indexed) else summary

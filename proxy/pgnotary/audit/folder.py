@@ -60,6 +60,14 @@ class FolderReader:
         """Return the proxy's key that came with the export: as good as who handed it over."""
         return _text(self._path / KEY).removesuffix("\n")
 
+    def key_faults(self, vkey: str) -> Iterator[str]:
+        """Yield a fault if the key that came with the export is not the one that it is verified with."""
+        try:
+            if self.vkey() != vkey:
+                yield f"{KEY} holds another key than the one that this is verified with"
+        except FileNotFoundError:
+            yield f"{KEY} is missing: it holds the key that this is verified with"
+
     def index_faults(self) -> Iterator[str]:
         """Yield a fault for each file of evidence, and each line of `opened.jsonl`, that no entry answers for."""
         where, faults = self._places()
