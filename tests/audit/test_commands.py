@@ -14,6 +14,7 @@ from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger,
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
+from pgnotary.cli import pgnotary
 from pgnotary.cli.auditor import COMMANDS, print_story
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
@@ -342,7 +343,7 @@ def test_what_cannot_be_looked_at_is_no_tampering_and_no_traceback(
 @pytest.mark.parametrize("option", ["--key", "--checkpoint", "--allowed-signers"])
 def test_no_file_that_an_auditor_names_can_write_to_the_terminal(folder: Path, tmp_path: Path, option: str) -> None:
     (tmp_path / "nasty").write_text("\u202ex+\u202e+AQ==\n\u202e ssh-rsa\n\n\u2014 \u202ex AQ==\n")
-    done = run("verify", folder, option, tmp_path / "nasty")
+    done = CliRunner().invoke(pgnotary, ["verify", str(folder), option, str(tmp_path / "nasty")])
     assert done.exit_code == 2
     assert "\u202e" not in done.output
 

@@ -16,7 +16,8 @@ from tests.approval.office import (
 )
 from tests.cli.office import Desk, office, ran, spawn
 
-from pgnotary.ledger.entries import Draft, parse_entry
+from pgnotary.audit.story import stories
+from pgnotary.ledger.entries import Draft
 from pgnotary.request.life import Move, State
 from pgnotary.store import Append
 from pgnotary.store.reader import SqliteReader
@@ -160,7 +161,7 @@ async def test_show_of_an_ended_request_tells_its_story_from_the_ledger() -> Non
         assert (wrong.exit_code, wrong.stdout) == (6, "")
         assert "look again at what it asks" in wrong.stderr
         with SqliteReader(path) as reader:
-            leaf = parse_entry(next(reader.entries_of_request("R-1")).raw).leaf.hex()
+            leaf = next(stories(reader.entries())).steps[0].leaf.hex()
         assert (await desk.run("show", f"R-1@{leaf[:12]}", "--ledger", path)).exit_code == 0
         assert (await desk.run("show", "R-1", "--ledger", desk.folder / "none.db")).exit_code == 2
 

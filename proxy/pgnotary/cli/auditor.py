@@ -217,7 +217,7 @@ def print_story(reader: LedgerReader, request_id: str) -> None:
     reader = covered(reader, None)
     story = next((story for story in stories(reader.entries()) if story.request == request_id), None)
     if story is None:
-        raise click.ClickException(f"the ledger has no request {visible(request_id)}")
+        raise click.ClickException(f"the ledger has no request {request_id}")
     for line in (*story_lines(story), "", *retell(reader, request_id)):
         show(line)
 
@@ -286,7 +286,7 @@ def _roster(path: Path | None) -> Roster | None:
     try:
         return parse_roster(path.read_text())
     except (BadRoster, UnicodeDecodeError) as error:
-        raise click.UsageError(visible(f"{path}: {error}")) from error
+        raise click.UsageError(f"{path}: {error}") from error
 
 
 def _checkpoint(path: Path, vkey: str) -> str:
@@ -297,7 +297,7 @@ def _checkpoint(path: Path, vkey: str) -> str:
         note = path.read_text()
         opened(note, vkey)
     except (BadCheckpoint, UnicodeDecodeError) as error:
-        raise click.UsageError(visible(f"{path} holds no checkpoint under this key: {error}")) from error
+        raise click.UsageError(f"{path} holds no checkpoint under this key: {error}") from error
     return note
 
 
@@ -310,7 +310,7 @@ def _vkey(source: Source) -> str:
         parse_vkey(vkey)
     except BadCheckpoint as error:
         if source.pinned:
-            raise click.UsageError(visible(f"--key: {error}")) from error
+            raise click.UsageError(f"--key: {error}") from error
         raise LedgerBroken([f"the key in the export: {error}"]) from error
     return vkey
 

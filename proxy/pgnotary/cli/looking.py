@@ -123,11 +123,13 @@ def _print_open(paper: Paper, *, as_json: bool) -> None:
 def _print_ended(ledger: Path, target: Target, *, as_json: bool) -> None:
     """Print the story of a request that its ledger tells, if it is the one that is meant."""
     from pgnotary.audit.search import story_fields
+    from pgnotary.audit.witness import covered
     from pgnotary.cli.auditor import print_story
     from pgnotary.store.reader import SqliteReader
 
     with SqliteReader(ledger) as reader:
-        story: Story | None = next(stories(reader.entries_of_request(target.id)), None)
+        told = stories(covered(reader, None).entries())
+        story: Story | None = next((each for each in told if each.request == target.id), None)
         if story is None:
             raise Failed(f"the ledger {ledger} has no request {target.id}", Exit.FAILED)
         check_digest(target, story.steps[0].leaf)
