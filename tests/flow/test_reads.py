@@ -2,7 +2,6 @@
 
 import subprocess
 
-import psycopg
 import pytest
 from tests.flow.served import Served
 
@@ -125,10 +124,3 @@ def test_what_was_forwarded_is_in_the_ledger_within_a_second_or_two(served: Serv
     ]
     assert any(execution.get("tag") == "SELECT 1" and execution["verdict"] == "forward" for execution in executions)
     assert "a needle in the ledger" in served.pgnotary("search", "--forwarded", "--text", "a needle in the ledger")
-
-
-def test_the_extended_protocol_is_refused_with_a_clear_text(served: Served, database: str) -> None:
-    with served.connect(database, cursor_factory=psycopg.Cursor) as connection:
-        with pytest.raises(psycopg.errors.FeatureNotSupported, match="extended query protocol"):
-            connection.execute("SELECT %s::int", [1])
-        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -19,6 +19,12 @@ def _objection(sql: str, expected: type[exp.Expression] | None = None) -> str:
     return objection(sql.encode(), gate.tokens_of(sql.encode()), expected=expected)
 
 
+def test_the_brackets_of_array_types_are_left_out_and_no_others() -> None:
+    text = b"SELECT $1::oid[], a::int[][], ARRAY[]::text[], b[1], ARRAY [] , '[]', c::x[/**/]"
+    expected = "SELECT $1 :: oid , a :: int , ARRAY [ ] :: text , b [ 1 ] , ARRAY [ ] , '[]' , c :: x ;"
+    assert relex(text, gate.tokens_of(text)) == expected
+
+
 def test_a_text_is_given_as_its_tokens_with_single_spaces() -> None:
     text = b"SELECT/* a */$1,$2 -- b\n FROM\tt\r\nWHERE a='x  y'"
     assert relex(text, gate.tokens_of(text)) == "SELECT $1 , $2 FROM t WHERE a = 'x  y' ;"

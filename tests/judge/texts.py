@@ -57,6 +57,7 @@ FORWARDED = [
     "SELECT sum(a) OVER w, count(*) FILTER (WHERE a > 1) FROM t GROUP BY a WINDOW w AS (PARTITION BY a ORDER BY a)",
     "SELECT * FROM json_to_record('{}') AS x (a int, b text)", "SELECT * FROM t TABLESAMPLE system (1)",
     "SELECT * FROM t, LATERAL (SELECT t.a) x", "SELECT DISTINCT ON (a) a FROM t ORDER BY a DESC NULLS LAST LIMIT 1",
+    "SELECT set_config('jit', 'off', false), pg_catalog.set_config('JIT', $1, true)",
     "SELECT a[1], (ARRAY[1, 2])[1:2] FROM (SELECT ARRAY[1] AS a) x", "SELECT EXTRACT(year FROM now()), CURRENT_DATE",
 ]  # fmt: skip
 """What is harmless for both readers."""

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from pgnotary.cli.config_option import config_option
-from pgnotary.cli.exits import telling
 from pgnotary.config import load
 
 __all__ = ["check"]
@@ -16,7 +15,6 @@ __all__ = ["check"]
 
 @click.command()
 @config_option
-@telling
 def check(config: Path) -> None:
     """Check the configuration and the files that it names."""
     loaded = load(config)

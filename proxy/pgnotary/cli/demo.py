@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from pgnotary.cli.exits import telling
 from pgnotary.cli.program import program
 from pgnotary.demo.stack import Stack, running_stack
 from pgnotary.demo.story import DELETE, tell
@@ -20,7 +19,6 @@ __all__ = ["demo"]
     "--port", type=click.IntRange(0, 65_535), default=0, help="Where the proxy listens.  [default: any free port]"
 )
 @click.option("--keep", type=click.Path(path_type=Path), help="A new folder for ledger and keys, which stays.")
-@telling
 def demo(*, script: bool, port: int, keep: Path | None) -> None:
     """Run PostgreSQL, a proxy, a ledger and an approver on this machine."""
     click.echo("starting PostgreSQL and pgnotary ...", err=True)

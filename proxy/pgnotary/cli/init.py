@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 import click
 
-from pgnotary.cli.exits import telling
 from pgnotary.cli.program import program
 from pgnotary.config import load
 from pgnotary.errors import ConfigError
@@ -67,7 +66,6 @@ def _read_dsn(_ctx: click.Context, _param: click.Parameter, value: str) -> _Upst
 @click.option("--approver", default="bo", show_default=True, help="The first approver.")
 @click.option("--listen", default="127.0.0.1:6432", show_default=True, help="Where engineers connect.")
 @click.option("--name", help="The ledger's name, for ever.  [default: this machine's name / the database's]")
-@telling
 def init(upstream: _Upstream, folder: Path, user: str, approver: str, listen: str, name: str | None) -> None:
     """Write a configuration, a signing key, a first user and a first approver for your own database."""
     if user.lower() == approver.lower():

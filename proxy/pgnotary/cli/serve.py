@@ -19,7 +19,6 @@ import uvloop
 from pgnotary import __version__
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.cli.config_option import config_option
-from pgnotary.cli.exits import telling
 from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
@@ -40,7 +39,6 @@ __all__ = ["raise_the_first", "serve"]
 @click.command()
 @config_option
 @click.option("--verbose", "-v", is_flag=True, help="Log connections too that end before they have logged in.")
-@telling
 def serve(config: Path, *, verbose: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT."""
     log_to_stderr(verbose=verbose)
@@ -68,8 +66,7 @@ async def _serve(config: Config) -> None:
     async with _ledger(config, roster) as (store, appender):
         desk = Desk(appender, lambda: roster, _now)
         resolver = Resolver(store, appender, asking(config))
-        for witness in (desk.witness, resolver.witness):
-            appender.follow(witness)
+        appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
         proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")
         stop = _stop_signal()

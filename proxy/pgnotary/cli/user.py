@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from pgnotary.cli.config_option import config_option
-from pgnotary.cli.exits import telling
 from pgnotary.config import load
 from pgnotary.errors import ConfigError
 from pgnotary.setup import add_user
@@ -27,7 +26,6 @@ def user() -> None:
 @click.argument("name")
 @config_option
 @click.option("--role", help="The database role; needed if there are several.")
-@telling
 def user_add(name: str, config: Path, role: str | None) -> None:
     """Add NAME to the configuration; only a verifier of the password is kept."""
     loaded = load(config)

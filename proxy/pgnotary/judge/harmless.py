@@ -13,6 +13,7 @@ from typing import Any
 from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.harmless_functions import HARMLESS
+from pgnotary.judge.settings import FREE_BY_FUNCTION
 
 __all__ = ["DML_MESSAGES", "QUERY_MESSAGES", "attributes", "doubt_of", "function_name", "identifier", "relation_name"]
 
@@ -98,12 +99,23 @@ def _strings(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _function_doubt(fields: Mapping[str, Any], catalog: Catalog) -> str:
     match _strings(fields.get("funcname", ())):
-        case [name] if name in HARMLESS and catalog.is_ambiguous(name):
+        case [name] if name in HARMLESS | {"set_config"} and catalog.is_ambiguous(name):
             return f"calls {name}, and the database has a function of that name outside pg_catalog too"
         case [name] | ["pg_catalog", name] if name in HARMLESS:
             return ""
+        case ["set_config"] | ["pg_catalog", "set_config"] if _sets_what_is_free(fields):
+            return ""
         case names:
             return f"calls {'.'.join(names)}, which is not on the list of harmless built-in functions"
+
+
+def _sets_what_is_free(fields: Mapping[str, Any]) -> bool:
+    """Say whether set_config() names, in so many words, a setting that it may give any value."""
+    match fields.get("args"):
+        case [{"A_Const": {"sval": {"sval": str(name)}}}, _, _]:
+            return name.lower() in FREE_BY_FUNCTION
+        case _:
+            return False
 
 
 def _is_built_in_sampling(fields: Mapping[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """The second reader: sqlglot, on a text re-lexed from PostgreSQL's own tokens.
 
 Tokens of one statement enter; an objection leaves, or nothing. sqlglot never sees the raw text: its own lexer can be
-made to take code for a string. Comments are dropped, tokens are joined by single spaces, ` ;` ends the text (a `$` as
-the last character would shift its tokens). It is a reader, never the gate: it can only add a doubt.
+made to take code for a string. Comments and the `[]` of array types are dropped, tokens are joined by single spaces,
+` ;` ends the text (a `$` as the last character would shift its tokens). It is a reader, never the gate: it can only
+add a doubt.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ MAX_DEPTH = 8
 # A unit of effort (`_brackets`) is 10 to 30 us of its time; no query of psql's own has more than 150.
 MAX_EFFORT = 10_000
 
+_EMPTIED = "the opening bracket of an empty pair"
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
 _OPENING = frozenset({"ASCII_40", "ASCII_91"})
 _CLOSING = frozenset({"ASCII_41", "ASCII_93"})
@@ -39,8 +41,19 @@ _WRITES = (
 
 
 def relex(text: bytes, tokens: Sequence[Token]) -> str:
-    """Return the statement that `tokens` spell, without comments, with single spaces, ended by ` ;`."""
-    words = [text[token.start : token.end] for token in tokens if token.name not in _COMMENTS]
+    """Return the statement that `tokens` spell, without comments, with single spaces, ended by ` ;`.
+
+    The empty brackets of an array type are left out: behind a type that sqlglot does not know (`oid[]`) it takes them
+    for a subscript. PostgreSQL's grammar has them nowhere else but in `ARRAY[]`.
+    """
+    plain = [token for token in tokens if token.name not in _COMMENTS]
+    words, before = [], ""
+    following = [token.name for token in plain[1:]] + [""]
+    for token, after in zip(plain, following, strict=True):
+        empties = token.name == "ASCII_91" and after == "ASCII_93" and before != "ARRAY"
+        if not empties and before != _EMPTIED:
+            words.append(text[token.start : token.end])
+        before = _EMPTIED if empties else token.name
     return b" ".join([*words, b";"]).decode()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["PINNED", "REASON", "Ruling", "SettingChange", "read_change", "ruling"]
+__all__ = ["FREE_BY_FUNCTION", "PINNED", "REASON", "Ruling", "SettingChange", "read_change", "ruling"]
 
 REASON = "pgnotary.reason"
 """The setting in which an engineer says why: `SET pgnotary.reason = '...'`."""
@@ -42,6 +42,10 @@ _FREE = frozenset(
     transaction_timeout work_mem xmlbinary xmloption
     """.split()
 )
+
+
+FREE_BY_FUNCTION = frozenset({"jit"})
+"""What a SELECT may change with set_config(): asyncpg does so before it asks for types. All else is said with SET."""
 
 
 class Ruling(Enum):
@@ -100,11 +104,9 @@ def ruling(change: SettingChange) -> Ruling:
         return Ruling.FREE if same else Ruling.REFUSE
     if change.name == "search_path":
         return Ruling.FREE if _keeps_builtins_first(change.values) else Ruling.HOLD
-    if (
-        change.name in _FREE
-        or (change.name.startswith("enable_") and "." not in change.name)
-        or change.name in ("", REASON)
-    ):
+    # With a dot it is a setting of somebody's own, which functions of theirs may read.
+    is_of_the_planner = change.name.startswith("enable_") and "." not in change.name
+    if change.name in _FREE or is_of_the_planner or change.name in ("", REASON):
         return Ruling.FREE
     return Ruling.HOLD
 

@@ -7,7 +7,7 @@ more, whatever a signature says.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from pgnotary.session.events import Decided
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
 
-__all__ = ["Desk", "Ended", "OpenRequest"]
+__all__ = ["Desk", "OpenRequest"]
 
 # Heads that approvers were shown and may name in a decision; one is made with every batch of entries.
 _HEADS_REMEMBERED = 10_000
@@ -46,21 +46,6 @@ class OpenRequest:
         return self.request.entry.request or ""
 
 
-_ENDED_REMEMBERED = 1_000
-_ENDS = frozenset(
-    {EntryType.WITHDRAWN, EntryType.EXPIRED, EntryType.ORPHANED, EntryType.VOID, EntryType.OUTCOME, EntryType.EXECUTED}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How far a request has come that is no longer open, for approvers who wait for it."""
-
-    state: str
-    rows: int | None
-    seq: int
-
-
 class Desk:
     """All open requests of one proxy."""
 
@@ -70,7 +55,6 @@ class Desk:
         self._now = now
         self._open: OrderedDict[str, OpenRequest] = OrderedDict()
         self._heads: OrderedDict[int, bytes] = OrderedDict()
-        self._ended: OrderedDict[str, Ended] = OrderedDict()
         self._changed = asyncio.Event()
 
     def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None]) -> None:
@@ -91,25 +75,6 @@ class Desk:
     def find(self, request: str) -> OpenRequest | None:
         """Return an open request."""
         return self._open.get(request)
-
-    def witness(self, receipts: Sequence[Receipt]) -> None:
-        """Learn from entries how requests went on after their decision."""
-        for receipt in receipts:
-            entry = receipt.entry
-            if entry.request is not None and entry.type in _ENDS:
-                rows = entry.body.get("rows")
-                state = str(entry.body.get("result", entry.type.value))
-                self._remember(entry.request, Ended(state, rows if isinstance(rows, int) else None, entry.position.seq))
-
-    async def ended(self, request: str) -> Ended | None:
-        """Return how a request ended, if that is remembered."""
-        return self._ended.get(request)
-
-    def _remember(self, request: str, ended: Ended) -> None:
-        self._ended[request] = ended
-        self._ended.move_to_end(request)
-        while len(self._ended) > _ENDED_REMEMBERED:
-            self._ended.popitem(last=False)
 
     async def changed(self) -> None:
         """Return at the next change of what is open."""
@@ -155,6 +120,8 @@ class Desk:
         signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
         if self._heads.get(decision.seen.size) != decision.seen.root:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
+        if decision.seen.size <= opened.preview.entry.position.seq:
+            raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
         return signer
 
     async def _record(self, decision: Decision, signature: str, opened: OpenRequest, signer: Signer) -> Decided:
@@ -177,7 +144,6 @@ class Desk:
             await self._reject(decision.raw, signature, opened, why)
             raise DecisionRefused(why) from moved
         decided = Decided(opened.id, decision.answer, signer.person, decision.reason, decision.max_rows, receipt)
-        self._remember(opened.id, Ended(to.value, None, receipt.entry.position.seq))
         opened.deliver(decided)
         return decided
 
