@@ -145,7 +145,7 @@ def test_kill_9_orphans_what_was_held_at_the_next_start(own_proxy: Served, datab
 def test_kill_9_while_an_approved_statement_runs_changes_nothing_and_is_resolved(
     own_proxy: Served, database: str
 ) -> None:
-    with own_proxy.open_psql(database, "-c", "DELETE FROM orders WHERE pg_sleep(0.2) IS NOT NULL") as psql:
+    with own_proxy.open_psql(database, "-c", "DELETE FROM orders WHERE id <= 15 AND pg_sleep(0.2) IS NOT NULL") as psql:
         paper = own_proxy.approve()
         until(lambda: any(entry["type"] == "intent" for entry in own_proxy.life(paper.id)), "the intent")
         own_proxy.stop(signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_the_backend_terminated_while_an_approved_statement_runs_is_unknown_and_
     served: Served, database: str
 ) -> None:
     with served.open_psql(
-        database, "-v", "VERBOSITY=verbose", "-c", "DELETE FROM orders WHERE pg_sleep(0.2) IS NOT NULL"
+        database, "-v", "VERBOSITY=verbose", "-c", "DELETE FROM orders WHERE id <= 15 AND pg_sleep(0.2) IS NOT NULL"
     ) as psql:
         paper = served.approve()
         until(lambda: any(entry["type"] == "intent" for entry in served.life(paper.id)), "the intent")

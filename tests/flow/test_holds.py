@@ -21,7 +21,7 @@ WRITES = {
     "DO": "DO $$ BEGIN DELETE FROM orders; END $$",
     "CALL": "CALL wipe_all()",
     "PREPARE": "PREPARE p AS DELETE FROM orders",
-    "COPY FROM PROGRAM": "COPY items FROM PROGRAM 'echo 1'",
+    "COPY FROM PROGRAM": "COPY items FROM PROGRAM 'echo 1,7' (FORMAT csv)",
     "SELECT INTO": "SELECT * INTO copied FROM orders",
     "FOR UPDATE": "SELECT * FROM orders FOR UPDATE",
     "a function of one's own": "SELECT wipe()",
@@ -32,13 +32,16 @@ WRITES = {
 }
 
 
+CHANGES_NOTHING = {"PREPARE", "FOR UPDATE"}
+
+
 def _snapshot(served: Served, database: str) -> list[object]:
     with served.behind(database) as connection:
-        orders = connection.execute("SELECT * FROM orders ORDER BY id").fetchall()
         tables = connection.execute(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 2200 ORDER BY 1"
         ).fetchall()
-        return [orders, tables]
+        contents = [connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2".encode()).fetchall() for (name,) in tables]
+        return [tables, contents, connection.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone()]
 
 
 @pytest.mark.parametrize("statement", WRITES.values(), ids=WRITES)
@@ -53,6 +56,18 @@ def test_a_write_leaves_everything_untouched_until_it_is_denied(served: Served, 
     assert f"{paper.id} denied by bo: not today" in printed
     assert _snapshot(served, database) == before
     assert [entry["type"] for entry in served.life(paper.id)] == ["request", "preview", "decision"]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_happens_once_it_is_approved(served: Served, database: str, name: str) -> None:
+    before = _snapshot(served, database)
+    with served.open_psql(database, "-c", WRITES[name]) as psql:
+        paper = served.approve()
+        printed, _ = psql.communicate(timeout=30)
+    assert f"{paper.id} approved by bo" in printed
+    assert psql.returncode == 0, printed
+    assert (_snapshot(served, database) == before) == (name in CHANGES_NOTHING)
+    assert served.outcome(paper.id)["result"] == "committed"
 
 
 def test_h1_white_space_that_only_one_reader_sees_is_refused(served: Served, database: str) -> None:

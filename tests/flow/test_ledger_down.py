@@ -111,5 +111,5 @@ def test_a_ledger_that_cannot_be_opened_keeps_the_proxy_from_starting(
     with pytest.raises(AssertionError, match="ledger"):
         served.start()
     assert served.process is not None
-    assert served.process.wait(10) == 1
+    assert served.process.wait(10) == 2
     served.process = None
