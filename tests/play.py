@@ -292,6 +292,8 @@ class ScriptedServer:
                 del self.changed[self.savepoints[-1].changed :]
                 self.status = "T"
                 return command("ROLLBACK")
+            case "SAVEPOINT" if self.status == "I":
+                return self._fail("25P01", "SAVEPOINT can only be used in transaction blocks")
             case "SAVEPOINT":
                 self.savepoints.append(_Savepoint(name, self.read_only, len(self.changed)))
                 return command("SAVEPOINT")
