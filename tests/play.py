@@ -38,6 +38,7 @@ from pgnotary.session.actions import Action
 from pgnotary.session.core import Session
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.places import Places
 from pgnotary.session.state import Identity, Rules, SessionState
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, FrameCutter, backend_frames, frontend_frames
@@ -49,6 +50,7 @@ __all__ = [
     "SERVER_GONE",
     "SESSION",
     "Call",
+    "Happening",
     "Ledger",
     "Play",
     "ScriptedServer",
@@ -505,6 +507,7 @@ class Play:
             self.now,
             ForwardLog(SESSION),
             lambda: self.generation,
+            Places(1, 1),
             catalog_at=self.clock,
             catalog_generation=0,
         )

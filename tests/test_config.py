@@ -35,6 +35,8 @@ def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
         ("[policy]\nhold_s = 'long'", ["policy.hold_s", "'long'", "float"]),
         ("[policy]\nhold_s = 0", ["policy.hold_s", "0", ">= 1"]),
         ("[policy]\nholds = 1", ["policy", "holds"]),
+        ("[policy]\nmax_held_per_person = 0", ["policy.max_held_per_person", "0", ">= 1"]),
+        ("[policy]\nmax_held = 1001", ["policy.max_held", "1001", "<= 1000"]),
         ("[polices]\nhold_s = 1", ["polices"]),
         ("[policy]\nprofile = 'lax'", ["policy.profile", "'lax'", "default, strict"]),
         ("[listen]\naddress = '0.0.0.0:6432'", ["listen.address", "'0.0.0.0'", "loopback"]),

@@ -91,6 +91,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reminder_s: Annotated[float, Meta(ge=1)] = 30.0
     preview_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
     queue_bytes: Annotated[int, Meta(ge=1_024, le=1 << 28)] = 1 << 20
+    max_held_per_person: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    max_held: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -37,6 +37,7 @@ from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import events
 from pgnotary.session.core import Session
 from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.places import Places
 from pgnotary.session.state import Identity, Rules, SessionState
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
@@ -84,6 +85,7 @@ class Proxy:
             queue_bytes=policy.queue_bytes,
             approvers=lambda: roster().people,
         )
+        self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)
         self._verdicts = Verdicts(config.profile)
         self._generation = 0
@@ -227,7 +229,9 @@ class Proxy:
         )
         await self._appender.append(Append(_opened(who, user, upstream)))
         log = ForwardLog(who.session)
-        state = SessionState(who, self._rules, self._verdicts.judge, self._mint, now(), log, lambda: self._generation)
+        state = SessionState(
+            who, self._rules, self._verdicts.judge, self._mint, now(), log, lambda: self._generation, self._places
+        )
         conversation = Conversation(Session(state), link, upstream, self._desk, self._appender)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(4))
@@ -240,6 +244,8 @@ class Proxy:
             link.write(_welcome(upstream, key[1]))
             await conversation.run()
         finally:
+            # A session that was aborted never came to the end of its hold.
+            self._places.leave(who.session)
             del self._running[key]
             self._left.set()
 

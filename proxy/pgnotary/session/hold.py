@@ -30,6 +30,7 @@ from pgnotary.session.actions import Announce, Retire
 from pgnotary.session.events import Decided
 from pgnotary.session.examine import Examination, NotExaminable, close, examine, measure
 from pgnotary.session.execute import execute, void
+from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Ending, Flow, Step, UpstreamLost, await_decision, write
@@ -55,40 +56,57 @@ class _SessionEnds(StatementError):
 
 def hold(state: SessionState, statement: Statement, verdict: Verdict, frame: Frame) -> Flow:
     """Hold a statement until it is decided, then run it or say no."""
+    who, places = state.who, state.places
+    try:
+        places.enter(who.session, who.person)
+    except TooManyHeld as full:
+        state.note_refusal(statement.text, verdict.kind, full.sqlstate)
+        yield from refuse(state, full)
+        return
+    try:
+        decided = yield from _decide(state, statement, verdict)
+    finally:
+        places.leave(who.session)
+    if decided is not None:
+        yield from execute(state, statement, frame, decided)
+
+
+def _decide(state: SessionState, statement: Statement, verdict: Verdict) -> Generator[Step, Any, Decided | None]:
+    """Return the approval, or None once the client has been told that there is none."""
     try:
         examination = yield from examine(state, statement)
         if examination.several:
             state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)
             yield from close(state)
             yield from refuse(state, _unreadable(verdict))
-            return
+            return None
         if examination.rejection is not None:
             state.note_refusal(statement.text, verdict.kind, examination.rejection.sqlstate)
             yield from close(state)
             yield from fail_block(state)
             state.tell(examination.rejection.raw)
             state.ready()
-            return
+            return None
         held = yield from _ask_for_approval(state, statement, verdict, examination)
     except (LedgerUnavailable, NotExaminable, TooLarge) as error:
         yield from refuse(state, error)
-        return
+        return None
     try:
         decided = yield from _wait(state, held)
     except _Ended as ended:
         yield from refuse(state, ended, held.request, sqlstate=ended.sqlstate)
-        return
+        return None
     except _SessionEnds:
-        return
+        return None
     said = f"by {decided.approver}: {decided.reason or '(no reason given)'}"
     place = decided.receipt.entry.position.seq
     if decided.answer is Answer.DENY:
         detail = f"Not sent to the database. Ledger #{place}."
         denied = _Ended(f"{held.request} denied {said}", detail=detail)
         yield from refuse(state, denied, held.request, sqlstate="42501")
-        return
+        return None
     state.notice(f"{held.request} approved {said} (ledger #{place})")
-    yield from execute(state, statement, frame, decided)
+    return decided
 
 
 def _unreadable(verdict: Verdict) -> NotSupported:

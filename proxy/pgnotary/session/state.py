@@ -16,6 +16,7 @@ from pgnotary.session.block import Block
 from pgnotary.session.events import Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.names import Names
+from pgnotary.session.places import Places
 from pgnotary.wire import messages
 from pgnotary.wire.messages import Diagnostic
 
@@ -71,6 +72,8 @@ class SessionState:
     log: ForwardLog
     generation: Callable[[], int]
     """Grows whenever something that was signed may have changed the catalog of a database."""
+    places: Places
+    """For holds, shared with all other sessions."""
     catalog: Catalog = BUILT_IN
     catalog_at: float = float("-inf")
     """When `catalog` was asked for, in monotonic seconds."""

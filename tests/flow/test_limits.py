@@ -1,0 +1,139 @@
+"""Bounds: how many statements may wait, of one person and in all, and how much may wait behind one of them."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.pq import DiagnosticField
+from tests.flow.served import Served, until
+
+from pgnotary.approval.papers import read_paper
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.request.decision import Answer
+from pgnotary.wire.messages import query
+
+DELETE = "DELETE FROM orders"
+
+
+@pytest.fixture
+def narrow(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
+    """A proxy where two statements of one person may wait, and three in all."""
+    with Served(
+        postgres, tmp_path / "pgnotary", hold_s=60, queue_bytes=1024, max_held_per_person=2, max_held=3
+    ) as proxy:
+        yield proxy
+        proxy.entries()
+
+
+def _waiting(served: Served, count: int) -> list[str]:
+    """Wait until so many requests are open and return their ids, oldest first."""
+
+    def found() -> list[str]:
+        ids = [body.id for body in served.api.requests()]
+        return ids if len(ids) == count else []
+
+    return until(found, f"{count} requests")
+
+
+def _refusals(served: Served) -> list[str]:
+    """The SQLSTATEs of what was refused, as the ledger has them."""
+    found = [each for entry in served.entries() if entry["type"] == "forwarded" for each in entry["body"]["executions"]]
+    return [str(each["sqlstate"]) for each in found if each["verdict"] == "refuse"]
+
+
+def test_one_statement_too_many_is_refused_and_psql_stays_usable(narrow: Served, database: str) -> None:
+    with narrow.open_psql(database, "-c", DELETE), narrow.open_psql(database, "-c", DELETE):
+        _waiting(narrow, 2)
+        done = narrow.run_psql(database, "-v", "VERBOSITY=verbose", "-c", DELETE, "-c", "SELECT 'usable'")
+        assert (
+            "ERROR:  53300: 2 statements of eva wait for approval already, at most 2 may (policy.max_held_per_person)"
+        ) in done.stderr
+        assert "HINT:  Wait until one of them is decided, or withdraw one with Ctrl-C" in done.stderr
+        assert "usable" in done.stdout
+        assert len(_waiting(narrow, 2)) == 2
+        until(lambda: _refusals(narrow) == ["53300"], "the record of the refusal")
+
+
+def test_one_too_many_inside_a_block_fails_the_block(narrow: Served, database: str) -> None:
+    script = f"BEGIN;\n{DELETE};\nSELECT 'ignored';\nROLLBACK;\nSELECT 'usable';\n"
+    with narrow.open_psql(database, "-c", DELETE), narrow.open_psql(database, "-c", DELETE):
+        _waiting(narrow, 2)
+        done = narrow.run_psql(database, "-At", "-f", "-", stdin=script)
+    assert "2 statements of eva wait" in done.stderr
+    assert "current transaction is aborted" in done.stderr
+    assert done.stdout.splitlines() == ["BEGIN", "ROLLBACK", "usable"]
+
+
+def test_another_person_may_still_ask_until_all_places_are_taken(narrow: Served, database: str) -> None:
+    with ExitStack() as open_now:
+        for count in (1, 2):
+            open_now.enter_context(narrow.open_psql(database, "-c", DELETE))
+            _waiting(narrow, count)
+        bo = [open_now.enter_context(narrow.connect(database, user="bo")) for _ in range(2)]
+        asking = threading.Thread(target=_execute, args=(bo[0],))
+        asking.start()
+        ids = _waiting(narrow, 3)
+        with pytest.raises(psycopg.errors.TooManyConnections, match=r"3 statements wait .* \(policy.max_held\)"):
+            bo[1].execute(DELETE)
+        assert bo[1].execute("SELECT 1").fetchone() == (1,)
+        bo[0].cancel()
+        asking.join()
+        assert _waiting(narrow, 2) == ids[:2]
+
+
+def _execute(connection: psycopg.Connection[object]) -> None:
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute(DELETE)
+
+
+def test_each_session_of_a_person_has_a_hold_of_its_own(narrow: Served, database: str) -> None:
+    first = narrow.open_psql(database, "-c", "DELETE FROM orders WHERE id = 1")
+    second = narrow.open_psql(database, "-c", "DELETE FROM orders WHERE id = 2")
+    with first as one, second as two:
+        _waiting(narrow, 2)
+        found = (read_paper(body, body.id) for body in narrow.api.requests())
+        papers = {paper.statement[-1]: paper for paper in found}
+        narrow.decide(papers["2"], Answer.DENY, "not that one")
+        assert "denied by bo: not that one" in two.communicate(timeout=30)[0]
+        assert _waiting(narrow, 1) == [papers["1"].id]
+        assert one.poll() is None
+        narrow.decide(papers["1"], Answer.APPROVE)
+        assert one.communicate(timeout=30)[0].rstrip().endswith("DELETE 1")
+    with narrow.behind(database) as connection:
+        assert connection.execute("SELECT min(id) FROM orders").fetchone() == (2,)
+
+
+def test_a_place_is_free_again_after_each_end(narrow: Served, database: str) -> None:
+    for _ in range(3):
+        with narrow.open_psql(database, "-c", DELETE) as psql:
+            narrow.deny()
+            psql.communicate(timeout=30)
+        with narrow.open_psql(database, "-c", DELETE) as psql:
+            narrow.held()
+            psql.kill()
+            psql.wait(30)
+            until(lambda: not narrow.api.requests(), "the withdrawal")
+
+
+def test_more_than_may_wait_behind_a_hold_ends_the_session_and_withdraws(narrow: Served, database: str) -> None:
+    with closing(narrow.connect(database)) as connection:
+        plug = connection.pgconn
+        plug.send_query(DELETE.encode())
+        plug.flush()
+        paper = narrow.held()
+        # Sent behind libpq's back, which would wait for the answer first.
+        for _ in range(3):
+            os.write(plug.socket, query(b"SELECT '" + b"x" * 500 + b"'"))
+        ended = plug.get_result()
+        assert ended is not None
+        assert ended.error_field(DiagnosticField.SQLSTATE) == b"54000"
+        assert b"more than 1024 bytes of messages wait behind a statement" in ended.error_message
+    life = narrow.life(paper.id)
+    assert [entry["type"] for entry in life] == ["request", "preview", "withdrawn"]
+    assert life[-1]["body"] == {"by": "parting"}
+    with narrow.behind(database) as behind:
+        assert behind.execute("SELECT count(*) FROM orders").fetchone() == (100,)
