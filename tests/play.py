@@ -33,6 +33,7 @@ from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Positio
 from pgnotary.ledger.seals import commitment
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
+from pgnotary.request.roster import Roster, Signer
 from pgnotary.session import actions, events
 from pgnotary.session.actions import Action
 from pgnotary.session.core import Session
@@ -46,6 +47,7 @@ from pgnotary.wire.messages import Diagnostic
 
 __all__ = [
     "CLIENT_GONE",
+    "KEYS",
     "LEDGER",
     "SERVER_GONE",
     "SESSION",
@@ -75,6 +77,8 @@ __all__ = [
 LEDGER = "shop.example/ledger"
 SESSION = "S-00000001"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+KEYS = {"bo": bytes([3]) * 32, "eva": bytes([4]) * 32}
+"""The public keys on the roster."""
 CLIENT_GONE = events.ClientGone()
 SERVER_GONE = events.UpstreamGone()
 DOWN = LedgerUnavailable("the ledger cannot be written: disk full", hint="make room")
@@ -411,7 +415,7 @@ class Ledger:
             body["max_rows"] = max_rows
         receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
         self.states[request] = move.to
-        return Decided(request, answer, "bo", reason, max_rows, receipt)
+        return Decided(request, answer, "bo", reason, max_rows, receipt, KEYS["bo"])
 
     def life(self, request: str) -> list[str]:
         """What the ledger tells about a request, in the words of a play."""
@@ -466,6 +470,7 @@ class Play:
         self.server = ScriptedServer(by_hand=by_hand)
         self.ledger = Ledger(by_hand=by_hand)
         self.clock = 1_000.0
+        self.roster = Roster(tuple(Signer(person, key) for person, key in KEYS.items()))
         self.said: list[Action] = []
         self.recorded: list[actions.Record] = []
         """Outstanding groups, when the ledger is worked by hand."""
@@ -495,7 +500,7 @@ class Play:
             reminder_s=reminder_s,
             preview_timeout_ms=2_000,
             queue_bytes=queue_bytes,
-            approvers=lambda: ("bo", "eva"),
+            roster=lambda: self.roster,
         )
         self.generation = 0
         """Of the catalog; a session asks for it again when this grows."""

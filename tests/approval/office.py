@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.approval.client import ApprovalClient
-from pgnotary.errors import DecisionRefused, LedgerUnavailable, RequestMoved
+from pgnotary.errors import DecisionRefused, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
@@ -163,7 +163,10 @@ class MemoryLedger:
             state = self.states[move.request][0] if move.request in self.states else None
             if state is not move.of:
                 return RequestMoved(move.request, state)
-        receipts = [self.put(each.draft) for each in group]
+        try:
+            receipts = [self.put(each.draft) for each in group]
+        except NotCanonical as error:
+            return error
         for each, receipt in zip(group, receipts, strict=True):
             if each.move:
                 self.states[each.move.request] = (each.move.to, receipt.leaf)
@@ -259,7 +262,7 @@ class FakeDesk:
             self.ledger.move(decision.request, state, **body)
         self.leave(decision.request)
         return Decided(
-            decision.request, decision.answer, decision.approver, decision.reason, decision.max_rows, receipt
+            decision.request, decision.answer, decision.approver, decision.reason, decision.max_rows, receipt, bytes(32)
         )
 
 
@@ -301,7 +304,7 @@ async def running_office(
         desk = FakeDesk(ledger)
         path = folder / "approvals.sock"
         async with ApprovalApi(
-            desk, ledger, approvers, path, keepalive_s=keepalive_s, farewell_s=farewell_s, monotonic=monotonic
+            desk, ledger, lambda: approvers, path, keepalive_s=keepalive_s, farewell_s=farewell_s, monotonic=monotonic
         ) as api:
             (folder / "proxy.vkey").write_text(VKEY + "\n")
             yield Office(folder, ledger, desk, api, path)

@@ -125,7 +125,9 @@ def _someone_decides(play: Play) -> list[events.Event]:
     """The decision that is waited for, or else one that comes too late."""
     if play.ledger.states.get("R-1") is State.HELD:
         return list(approve().do(play))
-    return [events.Decided("R-99", Answer.APPROVE, "bo", "late", None, play.ledger.append(Draft(EntryType.STOPPED)))]
+    return [
+        events.Decided("R-99", Answer.APPROVE, "bo", "late", None, play.ledger.append(Draft(EntryType.STOPPED)), b"")
+    ]
 
 
 HAPPENINGS: Mapping[str, Happening] = {

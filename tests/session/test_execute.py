@@ -3,6 +3,7 @@
 import pytest
 from tests.play import (
     CLIENT_GONE,
+    KEYS,
     SERVER_GONE,
     Play,
     after,
@@ -31,6 +32,8 @@ from tests.session.stories import (
 )
 
 from pgnotary.request.life import State
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.roster import Roster, Signer, common
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
@@ -310,6 +313,55 @@ def test_a_statement_that_is_taken_back_before_it_is_sent_does_not_run(play: Pla
     play >> durable << "upstream ROLLBACK" << "record outcome rolled-back"
     play >> durable << "client ERROR 57014 canceling statement due to user request" << "client ready I"
     assert DELETE not in play.server.heard
+
+
+VOID_FOR_ITS_KEY = "client ERROR 55000 R-1 does not run: the approval by bo does not count any more"
+
+
+def test_a_key_that_left_the_roster_before_the_intent_makes_the_approval_void(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play.roster = common(play.roster, Roster(()))
+    runs_by_itself(play) >> answers() << "record void" << "upstream ROLLBACK" << VOID_FOR_ITS_KEY << "client ready I"
+    assert play.ledger.body("void")["why"] == f"nobody on the roster has the key {fingerprint(KEYS['bo'])}"
+    assert DELETE not in play.server.heard
+    play >> "select 1" << until("client ready I")
+
+
+def test_a_key_that_left_the_roster_fails_the_block(play: Play) -> None:
+    worked_by_hand(held(in_a_block(play)), ledger=False) >> approve() << APPROVED << f"upstream {XID}"
+    play.roster = Roster(())
+    runs_by_itself(play) >> answers() << "record void" << "upstream Bind" << "upstream Sync" << VOID_FOR_ITS_KEY
+    play << "client ready E"
+    assert DELETE not in play.server.heard
+
+
+def test_a_key_that_expired_before_the_intent_makes_the_approval_void(play: Play) -> None:
+    play.roster = Roster((Signer("bo", KEYS["bo"], valid_before=play.now.wall),))
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play >> after(1)
+    runs_by_itself(play) >> answers() << "record void" << "upstream ROLLBACK" << VOID_FOR_ITS_KEY << "client ready I"
+    assert "was valid until" in play.ledger.body("void")["why"]
+
+
+def test_a_key_that_became_somebody_elses_makes_the_approval_void(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play.roster = Roster((Signer("ana", KEYS["bo"]),))
+    runs_by_itself(play) >> answers() << "record void" << "upstream ROLLBACK" << VOID_FOR_ITS_KEY << "client ready I"
+    assert play.ledger.body("void")["why"].endswith("is ana's now")
+
+
+def test_a_server_lost_while_a_void_approval_is_undone_leaves_the_void(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play.roster = Roster(())
+    play >> answers() << "record void" << "upstream ROLLBACK"
+    play >> SERVER_GONE << "client FATAL 08006..." << until("close")
+    assert play.ledger.life("R-1")[-1] == "void"
+
+
+def test_a_roster_that_changes_otherwise_changes_nothing(play: Play) -> None:
+    worked_by_hand(held(play), ledger=False) >> approve() << APPROVED << BEGIN
+    play.roster = Roster((Signer("bo", KEYS["bo"]),))
+    runs_by_itself(play) >> answers() << until("client DELETE 5") << "client ready I"
 
 
 def test_a_cancel_of_one_statement_is_none_of_the_next_one(play: Play) -> None:

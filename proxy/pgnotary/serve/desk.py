@@ -143,7 +143,9 @@ class Desk:
             why = f"{opened.id} is {moved.state} already"
             await self._reject(decision.raw, signature, opened, why)
             raise DecisionRefused(why) from moved
-        decided = Decided(opened.id, decision.answer, signer.person, decision.reason, decision.max_rows, receipt)
+        decided = Decided(
+            opened.id, decision.answer, signer.person, decision.reason, decision.max_rows, receipt, signer.public
+        )
         opened.deliver(decided)
         return decided
 

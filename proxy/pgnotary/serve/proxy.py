@@ -83,7 +83,7 @@ class Proxy:
             reminder_s=policy.reminder_s,
             preview_timeout_ms=policy.preview_timeout_ms,
             queue_bytes=policy.queue_bytes,
-            approvers=lambda: roster().people,
+            roster=roster,
         )
         self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)

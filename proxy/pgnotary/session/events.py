@@ -94,6 +94,8 @@ class Decided:
     reason: str
     max_rows: int | None
     receipt: Receipt
+    public: bytes
+    """The key that signed, which may leave the roster before the statement runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
+from pgnotary.errors import (
+    BadSignature,
+    LedgerUnavailable,
+    RequestMoved,
+    StatementError,
+    TooLarge,
+    UpstreamProtocolError,
+)
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
+from pgnotary.request.openssh import fingerprint
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
@@ -81,6 +89,11 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         yield from void(state, decided, "cancelled before it was sent")
         yield from refuse(state, _cancelled(decided), decided.request)
         return
+    if (objection := _objection(state, decided)) is not None:
+        yield from void(state, decided, objection.detail)
+        yield from _undo(state, wrapped=wrapped)
+        yield from refuse(state, objection, decided.request)
+        return
     try:
         leaf = yield from _intend(state, decided, transaction, wrapped=wrapped)
     except LedgerUnavailable as error:
@@ -123,6 +136,19 @@ def _cancelled(decided: Decided) -> StatementError:
     # Drivers know a cancelled statement by exactly these words.
     detail = f"{decided.request} was approved, and taken back before it was sent."
     return _Cancelled("canceling statement due to user request", detail=detail)
+
+
+def _objection(state: SessionState, decided: Decided) -> _NotRun | None:
+    """Say why the approval does not count any more, if the roster that is in force now gives its key to nobody."""
+    try:
+        signer = state.rules.roster().find(decided.public, state.now.wall)
+        if signer.person == decided.approver:
+            return None
+        why = f"the key {fingerprint(decided.public)} is {signer.person}'s now"
+    except BadSignature as error:
+        why = str(error)
+    message = f"{decided.request} does not run: the approval by {decided.approver} does not count any more"
+    return _NotRun(message, detail=why, hint="Run it again, for somebody whose key is on the roster now to decide.")
 
 
 def void(state: SessionState, decided: Decided, why: str) -> Flow:

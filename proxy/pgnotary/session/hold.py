@@ -145,7 +145,7 @@ def _ask_for_approval(
     state.held += 1
     in_block = examination.server.in_block
     held = Held(request, asked, previewed, verdict, deadline, hold_s, expires_at, in_block=in_block)
-    state.notice(*held_notice(held, state.rules.approvers(), who.person), request=request)
+    state.notice(*held_notice(held, state.rules.roster().people, who.person), request=request)
     state.actions.append(Announce(asked, previewed))
     return held
 

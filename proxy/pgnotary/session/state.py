@@ -11,6 +11,7 @@ from pgnotary.errors import LedgerUnavailable, StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.policy import Profile, Verdict
 from pgnotary.judge.statement import Statement
+from pgnotary.request.roster import Roster
 from pgnotary.session.actions import Action, ToClient
 from pgnotary.session.block import Block
 from pgnotary.session.events import Now
@@ -55,8 +56,8 @@ class Rules:
     preview_timeout_ms: int
     queue_bytes: int
     """How much of the client's later messages may wait behind a hold."""
-    approvers: Callable[[], tuple[str, ...]]
-    """The people on the roster now."""
+    roster: Callable[[], Roster]
+    """Who may decide now."""
 
 
 @dataclass(slots=True)
