@@ -275,7 +275,7 @@ async def test_a_key_that_is_no_longer_valid_has_nobody() -> None:
         line = next(signer.line for signer in roster("bo").signers)
         expired = parse_roster(line.replace('namespaces="', 'valid-before="20200101Z",namespaces="'))
         path = office.folder / "other.sock"
-        async with ApprovalApi(office.desk, office.ledger, expired, path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: expired, path):
             status, answer = await _call(
                 path, "GET", f"/v1/whois?key={fingerprint(public_of(SEEDS['bo']))}".replace("+", "%2B")
             )
@@ -426,14 +426,14 @@ async def test_the_socket_of_a_dead_process_is_replaced() -> None:
         path = office.folder / "stale.sock"
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
-        async with ApprovalApi(office.desk, office.ledger, roster("bo"), path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path):
             assert (await _call(path, "GET", "/v1/requests"))[0] == 200
 
 
 async def test_a_socket_that_somebody_listens_at_is_left_alone() -> None:
     async with running_office() as office:
         with pytest.raises(ConfigError, match="another process listens"):
-            async with ApprovalApi(office.desk, office.ledger, roster("bo"), office.socket):
+            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.socket):
                 pass
         assert (await _call(office.socket, "GET", "/v1/requests"))[0] == 200
 
@@ -444,7 +444,7 @@ async def test_a_file_that_is_no_socket_is_left_alone() -> None:
         path.write_text("data")
         for taken in (path, office.folder):
             with pytest.raises(ConfigError, match="is not a socket"):
-                async with ApprovalApi(office.desk, office.ledger, roster("bo"), taken):
+                async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), taken):
                     pass
         assert path.read_text() == "data"
 
@@ -452,7 +452,7 @@ async def test_a_file_that_is_no_socket_is_left_alone() -> None:
 async def test_a_socket_that_replaced_ours_is_not_removed() -> None:
     async with running_office() as office:
         path = office.folder / "other.sock"
-        async with ApprovalApi(office.desk, office.ledger, roster("bo"), path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path):
             path.unlink()
             path.write_text("somebody else's")
         assert path.read_text() == "somebody else's"
@@ -462,7 +462,7 @@ async def test_a_socket_that_replaced_ours_is_not_removed() -> None:
 async def test_a_path_that_cannot_be_used_is_a_configuration_error(name: str) -> None:
     async with running_office() as office:
         with pytest.raises(ConfigError, match=r"approval\.socket"):
-            async with ApprovalApi(office.desk, office.ledger, roster("bo"), office.folder / name):
+            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.folder / name):
                 pass
 
 
@@ -489,7 +489,7 @@ async def test_a_ledger_that_is_down_has_no_head() -> None:
 
     async with running_office() as office:
         path = office.folder / "other.sock"
-        async with ApprovalApi(FakeDesk(office.ledger), Down(), roster("bo"), path):
+        async with ApprovalApi(FakeDesk(office.ledger), Down(), lambda: roster("bo"), path):
             status, answer = await _call(path, "GET", "/v1/head")
         assert (status, answer) == (503, {"error": "the file is gone"})
 
@@ -533,7 +533,7 @@ async def test_a_ledger_that_cannot_be_read_for_a_while_does_not_end_the_stream(
         ledger = Down()
         desk = FakeDesk(ledger)
         path = office.folder / "other.sock"
-        async with ApprovalApi(desk, ledger, roster("bo"), path, keepalive_s=0.01):
+        async with ApprovalApi(desk, ledger, lambda: roster("bo"), path, keepalive_s=0.01):
             desk.announce(*ledger.hold())
             events = ApprovalClient(path).events()
             assert await _next(events) == ["R-1"]

@@ -53,14 +53,15 @@ def until(found: Callable[[], _T], what: str, patience_s: float = PATIENCE_S) ->
 class Served:
     """One proxy with its folder; starts with the context and stops with it."""
 
-    def __init__(self, postgres: EmbeddedPostgres, folder: Path, **policy: object) -> None:
+    def __init__(self, postgres: EmbeddedPostgres, folder: Path, *, upstream: str = "", **policy: object) -> None:
+        """`upstream` is what stands between the proxy and the server, if something does."""
         self.postgres = postgres
         self.folder = folder
         self.port = _free_port()
         self.config = make_folder(
             folder,
             listen=f"127.0.0.1:{self.port}",
-            upstream=f"{postgres.host}:{postgres.port}",
+            upstream=upstream or f"{postgres.host}:{postgres.port}",
             role=postgres.superuser,
             password=postgres.password,
             name="tests.localhost/flow",
@@ -69,7 +70,8 @@ class Served:
         )
         with self.config.open("a") as file:
             file.write("\n[policy]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in policy.items()))
-        self.key = folder / "approvers" / "bo"
+        self.approver = "bo"
+        self.key = folder / "approvers" / self.approver
         self.process: subprocess.Popen[bytes] | None = None
         self.user: int | None = None
         """The uid to run as; None: our own."""
@@ -185,20 +187,20 @@ class Served:
         return paper
 
     def decide(self, paper: Paper, answer: Answer, reason: str = "it is right", max_rows: int | None = None) -> None:
-        """Sign a decision as bo and hand it in."""
+        """Sign a decision as the approver and hand it in."""
         raw, signature = self.signed(paper, answer, reason, max_rows)
         self.api.decide(paper.id, raw, signature)
 
     def signed(
         self, paper: Paper, answer: Answer, reason: str = "it is right", max_rows: int | None = None
     ) -> tuple[bytes, str]:
-        """Return a decision's document and signature by bo."""
+        """Return a decision's document and signature by the approver."""
         note = read_checkpoint(self.api.head(), (self.folder / "proxy.vkey").read_text().strip())
         raw = document(
             paper.request,
             paper.preview,
             answer,
-            approver="bo",
+            approver=self.approver,
             reason=reason,
             max_rows=max_rows,
             seen=Seen(note.size, note.root),

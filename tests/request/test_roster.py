@@ -13,7 +13,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.errors import BadRoster, BadSignature
 from pgnotary.request.openssh import fingerprint, public_line
-from pgnotary.request.roster import Roster, Signer, parse_roster
+from pgnotary.request.roster import Roster, Signer, common, parse_roster
 from pgnotary.request.sshsig import DECISION_NAMESPACE, sign, verify
 
 ANA, BO, CY = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -213,3 +213,37 @@ def test_ssh_keygen_and_the_roster_agree_about_every_option(ssh_keygen_accepts: 
     assert ssh_keygen_accepts(roster.text, "ana@corp", ANA, NOW) == ours
     assert not ssh_keygen_accepts(text, "bo@corp", ANA, NOW)
     assert not ssh_keygen_accepts(text, "ana@corp", CY, NOW)
+
+
+# --- what two rosters agree upon --------------------------------------------------------------------------------------
+
+
+def test_only_keys_that_both_give_to_the_same_person_are_common() -> None:
+    one = parse_roster(f"ana {key(ANA)}\nbo {key(BO)}\ncy {key(CY)}")
+    other = parse_roster(f"cy {key(CY)}\nana {key(BO)}\nana {key(ANA)}")
+    assert common(one, other) == parse_roster(f"ana {key(ANA)}\ncy {key(CY)}")
+    assert common(one, Roster(())) == Roster(())
+    assert common(one, one) == one
+
+
+_TIMES = st.none() | st.integers(0, 3).map(lambda hours: NOW + timedelta(hours=hours))
+_SPACES = st.none() | st.lists(st.sampled_from(["a@x", DECISION_NAMESPACE]), unique=True).map(tuple)
+_ROSTERS = st.lists(st.builds(Signer, st.sampled_from(["ana", "bo"]), st.just(public(ANA)), _SPACES, _TIMES, _TIMES),
+                    max_size=1).map(lambda signers: Roster(tuple(signers)))  # fmt: skip
+
+
+def _signer(roster: Roster, at: datetime) -> str | None:
+    try:
+        return roster.find(public(ANA), at).person
+    except BadSignature:
+        return None
+
+
+@given(_ROSTERS, _ROSTERS, _ROSTERS, st.integers(-1, 4))
+def test_a_key_counts_in_common_exactly_when_it_counts_in_each(
+    one: Roster, two: Roster, three: Roster, hours: int
+) -> None:
+    at = NOW + timedelta(hours=hours)
+    people = {_signer(roster, at) for roster in (one, two, three)}
+    expected = people.pop() if len(people) == 1 else None
+    assert _signer(common(common(one, two), three), at) == expected

@@ -96,7 +96,7 @@ class ApprovalApi:
         self,
         desk: Desk,
         ledger: Ledger,
-        roster: Roster,
+        roster: Callable[[], Roster],
         path: Path,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -185,7 +185,7 @@ class ApprovalApi:
         try:
             decision = decisions.read(signed.document)
             asked, shown = opened.request.entry, opened.preview.entry
-            decisions.check(decision, signed.signature, asked, shown, self._roster, self._now())
+            decisions.check(decision, signed.signature, asked, shown, self._roster(), self._now())
         except DecisionRefused:
             return False
         return True
@@ -215,13 +215,14 @@ class ApprovalApi:
         name = request.query.get("key", "")
         if not _FINGERPRINT.fullmatch(name):
             return _answer(400, Problem(error="expected ?key=SHA256: and 43 characters of base64"))
-        if not self._roster.signers:
+        roster = self._roster()
+        if not roster.signers:
             return _answer(404, Problem(error="the roster of approvers is empty: nobody can decide"))
-        signer = next((each for each in self._roster.signers if fingerprint(each.public) == name), None)
+        signer = next((each for each in roster.signers if fingerprint(each.public) == name), None)
         if signer is None:
             return _answer(404, Problem(error=f"nobody on the roster has the key {name}"))
         try:
-            self._roster.find(signer.public, self._now())
+            roster.find(signer.public, self._now())
         except BadSignature as error:
             return _answer(404, Problem(error=str(error)))
         return _answer(200, KeyOwner(person=signer.person))

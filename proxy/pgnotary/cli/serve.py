@@ -1,7 +1,7 @@
 """`pgnotary serve`: everything that one proxy runs, put together and taken apart in order.
 
-A configuration enters; the proxy runs until SIGTERM or SIGINT. The ledger is opened, settled and written to before the
-first client is let in, and is the last thing to close.
+A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads the roster of approvers. The ledger
+is opened, settled and written to before the first client is let in, and is the last thing to close.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recover
 from pgnotary.serve.resolver import Resolver, asking
+from pgnotary.serve.rosters import RosterInForce
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
@@ -40,7 +41,10 @@ __all__ = ["raise_the_first", "serve"]
 @config_option
 @click.option("--verbose", "-v", is_flag=True, help="Log connections too that end before they have logged in.")
 def serve(config: Path, *, verbose: bool) -> None:
-    """Run the proxy until SIGTERM or SIGINT."""
+    """Run the proxy until SIGTERM or SIGINT.
+
+    SIGHUP reads the roster of approvers again, and nothing else of the configuration.
+    """
     log_to_stderr(verbose=verbose)
     loaded = load(config)
     loaded.inspect()
@@ -64,21 +68,26 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
 async def _serve(config: Config) -> None:
     roster = config.roster()
     async with _ledger(config, roster) as (store, appender):
-        desk = Desk(appender, lambda: roster, _now)
+        in_force = RosterInForce(roster, config.roster, appender)
+        desk = Desk(appender, in_force, _now)
         resolver = Resolver(store, appender, asking(config))
         appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
-        proxy = Proxy(config, appender, desk, lambda: roster, lambda: f"R-{next(numbers)}")
+        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}")
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
+            reloading = tasks.create_task(in_force.run(), name="roster")
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, in_force.reload)
             try:
-                async with ApprovalApi(desk, store, roster, config.socket), proxy.listening() as address:
+                async with ApprovalApi(desk, store, in_force, config.socket), proxy.listening() as address:
                     where = f"{address.host}:{address.port}"
                     click.echo(f"pgnotary listens at {where}, approvals at {config.socket}", err=True)
                     await stop.wait()
                     click.echo("pgnotary stops", err=True)
             finally:
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+                reloading.cancel()
                 resolver.stop()
 
 

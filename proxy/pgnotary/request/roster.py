@@ -15,7 +15,7 @@ from pgnotary.errors import BadKey, BadRoster, BadSignature
 from pgnotary.request.openssh import fingerprint, public_line, read_public_line
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
-__all__ = ["Roster", "Signer", "parse_roster"]
+__all__ = ["Roster", "Signer", "common", "parse_roster"]
 
 # No white space, quotes or commas, none of OpenSSH's pattern characters (* ? !), nothing outside ASCII: two
 # names that look the same are the same.
@@ -88,6 +88,28 @@ class Roster:
         if signer.valid_before is not None and at > signer.valid_before:
             raise BadSignature(f"{whose} was valid until {signer.valid_before}, no longer at {at}")
         return signer
+
+
+def common(one: Roster, other: Roster) -> Roster:
+    """What two rosters agree upon: the keys that both give to the same person, where and when both let them count."""
+    return Roster(
+        tuple(
+            _narrowed(mine, theirs)
+            for mine in one.signers
+            for theirs in other.signers
+            if mine.public == theirs.public and mine.person == theirs.person
+        )
+    )
+
+
+def _narrowed(one: Signer, other: Signer) -> Signer:
+    """One key of one person, within the limits of both."""
+    namespaces = other.namespaces if one.namespaces is None else one.namespaces
+    if namespaces is not None and other.namespaces is not None:
+        namespaces = tuple(name for name in namespaces if name in other.namespaces)
+    after = [each for each in (one.valid_after, other.valid_after) if each is not None]
+    before = [each for each in (one.valid_before, other.valid_before) if each is not None]
+    return Signer(one.person, one.public, namespaces, max(after, default=None), min(before, default=None))
 
 
 def parse_roster(text: str) -> Roster:

@@ -1,0 +1,81 @@
+"""The roster in force: read again when the operator asks for it, recorded before it counts.
+
+A reader of the roster's file enters, and asks for a reload; the roster that decisions are checked against leaves. A
+file that cannot be honoured changes nothing. From the moment a changed roster is on its way into the ledger until it is
+durable, nobody can say under which of the two the next decision will stand: meanwhile only those keys count that both
+allow. So `verify`, which holds each decision against the roster before it, finds none that should not have counted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from pgnotary.errors import LedgerUnavailable, PgnotaryError
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.roster import Roster, common
+from pgnotary.store import Append
+from pgnotary.store.appender import Appender
+
+__all__ = ["RosterInForce"]
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+
+
+class RosterInForce:
+    """The roster of one proxy; called, it says who may decide now."""
+
+    def __init__(
+        self, recorded: Roster, read: Callable[[], Roster], appender: Appender, *, retry_s: float = _RETRY_S
+    ) -> None:
+        self._recorded: Roster | None = recorded
+        """As the newest roster entry says; None while nobody can tell whether that has been written."""
+        self._counting = recorded
+        self._read = read
+        self._appender = appender
+        self._retry_s = retry_s
+        self._asked = asyncio.Event()
+
+    def __call__(self) -> Roster:
+        """Return who may decide now."""
+        return self._counting
+
+    def reload(self) -> None:
+        """Ask for the file to be read again; `run` does it."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Reload as often as asked, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self._reload()
+            except LedgerUnavailable as error:
+                log.warning("the roster waits for the ledger: %s", error)
+                await asyncio.sleep(self._retry_s)
+                self._asked.set()
+            except PgnotaryError as error:
+                log.warning("the roster was not reloaded, the one before stays in force: %s", error)
+
+    async def _reload(self) -> None:
+        """Bring the file's roster into force; raises ConfigError, or NotCanonical if it is too long to be recorded.
+
+        After LedgerUnavailable it may have been recorded or not: nothing is in force then that it does not allow.
+        """
+        roster = self._read()
+        if roster == self._recorded:
+            log.info("the roster has not changed")
+            return
+        before = self._recorded, self._counting
+        self._recorded, self._counting = None, common(self._counting, roster)
+        try:
+            await self._appender.append(Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})))
+        except LedgerUnavailable:
+            raise
+        except PgnotaryError:
+            self._recorded, self._counting = before
+            raise
+        self._recorded = self._counting = roster
+        log.info("the roster was reloaded: %d keys of %s", len(roster.signers), ", ".join(roster.people) or "nobody")

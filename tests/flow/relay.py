@@ -1,0 +1,83 @@
+"""A wire between the proxy and its server that a test can stop: nothing but bytes, both ways.
+
+Everything passes; inside `stopped_before` a write that holds certain bytes waits, and what follows it.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from tests.flow.served import PATIENCE_S
+
+__all__ = ["Relay"]
+
+
+class Relay:
+    """Listens at `address`, inside `with`, and connects each that comes to the server."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self._words = b""
+        self._stopped = threading.Event()
+        self._passing = threading.Event()
+        self._passing.set()
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return "{}:{}".format(*self._listener.getsockname())
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._passing.set()
+        for plug in self._sockets:
+            with contextlib.suppress(OSError):
+                plug.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+        for plug in self._sockets:
+            plug.close()
+
+    @contextlib.contextmanager
+    def stopped_before(self, words: bytes) -> Iterator[threading.Event]:
+        """Let nothing pass to the server from the first write on that holds `words`; yields what is set by then."""
+        self._stopped.clear()
+        self._passing.clear()
+        self._words = words
+        try:
+            yield self._stopped
+        finally:
+            self._words = b""
+            self._passing.set()
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                self._start(self._carry, client, server)
+                self._start(self._carry, server, client)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if self._words and self._words in data:
+                    self._stopped.set()
+                    self._passing.wait(PATIENCE_S)
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
