@@ -213,6 +213,7 @@ class FakeDesk:
     deciding: bool = False
     """A decision has come in."""
     taken: list[tuple[bytes, str]] = field(default_factory=list)
+    rejected: list[tuple[bytes, str, str, str]] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     outcome: list[tuple[State, dict[str, JSON]]] = field(default_factory=list)
     """How an approved request goes on at once."""
@@ -264,6 +265,11 @@ class FakeDesk:
         return Decided(
             decision.request, decision.answer, decision.approver, decision.reason, decision.max_rows, receipt, bytes(32)
         )
+
+    async def reject(self, document: bytes, signature: str, request: str, why: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.rejected.append((document, signature, request, why))
 
 
 @dataclass

@@ -184,12 +184,23 @@ async def test_a_bug_in_the_desk_fails_one_call_and_not_the_api() -> None:
         assert (await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))).answer == "approve"
 
 
-async def test_a_decision_about_another_request_never_reaches_the_desk() -> None:
+async def test_a_decision_about_another_request_is_kept_as_evidence_and_decides_nothing() -> None:
     async with running_office() as office:
         office.hold("R-1")
         office.hold("R-2")
-        assert await _status(office, *_sign(office), name="R-2") == (400, "the document is about R-1, not R-2")
+        document, signature = _sign(office)
+        why = "the document is about R-1, not R-2"
+        assert await _status(office, document, signature, name="R-2") == (403, why)
         assert office.desk.taken == []
+        assert office.desk.rejected == [(document, signature, "R-2", why)]
+
+
+async def test_a_decision_about_another_request_that_cannot_be_kept_makes_the_service_unavailable() -> None:
+    async with running_office() as office:
+        office.hold("R-1")
+        office.hold("R-2")
+        office.desk.refusal = LedgerUnavailable("the disk is full")
+        assert (await _status(office, *_sign(office), name="R-2"))[0] == 503
 
 
 async def test_a_document_that_cannot_be_read_reaches_the_desk_as_evidence() -> None:

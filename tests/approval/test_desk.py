@@ -116,6 +116,27 @@ async def test_a_head_that_was_never_shown_is_refused() -> None:
         assert "not one of this ledger" in await office.refused(*office.signed())
 
 
+@pytest.mark.parametrize("years", [-1, 1])
+async def test_a_decision_of_another_time_is_refused(years: int) -> None:
+    async with real_desk() as office:
+        fields = json.loads(office.signed()[0])
+        year, rest = fields["decided_at"].split("-", 1)
+        document = encode(fields | {"decided_at": f"{int(year) + years}-{rest}"})
+        signature = sshsig.sign(document, SEEDS["bo"], sshsig.DECISION_NAMESPACE)
+        assert "set the clock" in await office.refused(document, signature)
+
+
+async def test_what_is_about_another_request_is_kept_beside_the_one_it_was_handed_in_for() -> None:
+    async with real_desk() as office:
+        asked, shown = office.ledger.hold("R-2")
+        office.desk.announce(asked, shown, office.delivered.append)
+        document, signature = office.signed()
+        await office.desk.reject(document, signature, "R-2", "about R-1")
+        assert office.rejected[0].entry.request == "R-2"
+        assert office.rejected[0].entry.body["why"] == "about R-1"
+        assert not office.delivered
+
+
 async def test_bytes_that_are_no_document_are_kept_as_evidence() -> None:
     async with real_desk() as office:
         assert "cannot be read" in await office.refused(b"\xff{}", "x")

@@ -82,6 +82,11 @@ class Served:
         return self.folder / "ledger.db"
 
     @property
+    def roster(self) -> Path:
+        """The file of those who may decide."""
+        return self.folder / "allowed_signers"
+
+    @property
     def log(self) -> str:
         """What the proxy has said."""
         return (self.folder / "serve.log").read_text()
@@ -114,6 +119,18 @@ class Served:
             self.process.send_signal(how)
             self.process.wait(PATIENCE_S)
             self.process = None
+
+    def reload(self, roster: str) -> None:
+        """Write another roster and let the proxy read it."""
+        assert self.process is not None
+        known = self.rosters()
+        self.roster.write_text(roster)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: len(self.rosters()) > len(known), "the new roster in the ledger")
+
+    def rosters(self) -> list[str]:
+        """Return the rosters in the ledger, oldest first."""
+        return [entry["body"]["allowed_signers"] for entry in self.entries() if entry["type"] == "roster"]
 
     def limit_files(self, size: int | None) -> None:
         """Let the proxy write files up to `size` bytes only: a full disk; None lifts it."""
@@ -192,7 +209,13 @@ class Served:
         self.api.decide(paper.id, raw, signature)
 
     def signed(
-        self, paper: Paper, answer: Answer, reason: str = "it is right", max_rows: int | None = None
+        self,
+        paper: Paper,
+        answer: Answer,
+        reason: str = "it is right",
+        max_rows: int | None = None,
+        *,
+        approver: str = "",
     ) -> tuple[bytes, str]:
         """Return a decision's document and signature by the approver."""
         note = read_checkpoint(self.api.head(), (self.folder / "proxy.vkey").read_text().strip())
@@ -200,7 +223,7 @@ class Served:
             paper.request,
             paper.preview,
             answer,
-            approver=self.approver,
+            approver=approver or self.approver,
             reason=reason,
             max_rows=max_rows,
             seen=Seen(note.size, note.root),

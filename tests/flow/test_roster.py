@@ -16,19 +16,10 @@ from pgnotary.setup import make_approver
 DELETE = "DELETE FROM orders WHERE id <= 10"
 
 
-def _reload(served: Served, text: str) -> None:
-    """Write another roster and tell the proxy."""
+def _ask_to_read(served: Served, roster: str) -> None:
     assert served.process is not None
-    (served.folder / "allowed_signers").write_text(text)
+    served.roster.write_text(roster)
     served.process.send_signal(signal.SIGHUP)
-
-
-def _roster(served: Served) -> str:
-    return (served.folder / "allowed_signers").read_text()
-
-
-def _rosters(served: Served) -> list[str]:
-    return [entry["body"]["allowed_signers"] for entry in served.entries() if entry["type"] == "roster"]
 
 
 def _public(served: Served) -> bytes:
@@ -38,13 +29,12 @@ def _public(served: Served) -> bytes:
 def test_a_held_statement_is_decided_by_somebody_who_came_onto_the_roster_meanwhile(
     own_proxy: Served, database: str
 ) -> None:
-    bo = _roster(own_proxy)
+    bo = own_proxy.roster.read_text()
     with own_proxy.open_psql(database, "-c", DELETE) as psql:
         paper = own_proxy.held()
         make_approver(own_proxy.folder, "cy")
-        cy = _roster(own_proxy).removeprefix(bo)
-        _reload(own_proxy, cy)
-        until(lambda: len(_rosters(own_proxy)) == 2, "the new roster in the ledger")
+        cy = own_proxy.roster.read_text().removeprefix(bo)
+        own_proxy.reload(cy)
         assert [body.id for body in own_proxy.api.requests()] == [paper.id]
         with pytest.raises(ApiError, match="nobody on the roster has the key"):
             own_proxy.decide(paper, Answer.APPROVE)
@@ -65,10 +55,10 @@ def test_a_held_statement_is_decided_by_somebody_who_came_onto_the_roster_meanwh
 def test_a_wrong_roster_is_refused_with_a_line_in_the_log_and_the_old_one_stays(
     own_proxy: Served, database: str
 ) -> None:
-    _reload(own_proxy, _roster(own_proxy) + "mallory ssh-rsa AAAA\n")
+    _ask_to_read(own_proxy, own_proxy.roster.read_text() + "mallory ssh-rsa AAAA\n")
     until(lambda: "the roster was not reloaded, the one before stays in force" in own_proxy.log, "the line")
     assert "allowed_signers: line " in own_proxy.log
-    assert len(_rosters(own_proxy)) == 1
+    assert len(own_proxy.rosters()) == 1
     with own_proxy.open_psql(database, "-c", DELETE) as psql:
         own_proxy.approve()
         psql.communicate(timeout=30)
@@ -76,9 +66,9 @@ def test_a_wrong_roster_is_refused_with_a_line_in_the_log_and_the_old_one_stays(
 
 
 def test_a_roster_that_says_the_same_is_not_recorded_again(own_proxy: Served) -> None:
-    _reload(own_proxy, "# a comment\n" + _roster(own_proxy))
+    _ask_to_read(own_proxy, "# a comment\n" + own_proxy.roster.read_text())
     until(lambda: "the roster has not changed" in own_proxy.log, "the line")
-    assert len(_rosters(own_proxy)) == 1
+    assert len(own_proxy.rosters()) == 1
 
 
 @pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
@@ -97,8 +87,7 @@ def test_a_key_revoked_between_decision_and_execution_makes_the_approval_void(
             with relay.stopped_before(b"pg_current_xact_id()") as stopped:
                 served.decide(paper, Answer.APPROVE)
                 assert stopped.wait(30)
-                _reload(served, "")
-                until(lambda: len(_rosters(served)) == 2, "the new roster in the ledger")
+                served.reload("")
             printed, _ = psql.communicate(timeout=30)
         name = fingerprint(_public(served))
         assert f"ERROR:  55000: {paper.id} does not run: the approval by bo does not count any more" in printed

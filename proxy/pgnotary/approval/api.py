@@ -171,8 +171,6 @@ class ApprovalApi:
             return _answer(400, Problem(error=f"not a decision: {error}"))
         if await self._standing(name) is None:
             return _unknown(request)
-        if (named := _named_in(signed.document)) not in (None, name):
-            return _answer(400, Problem(error=f"the document is about {named}, not {name}"))
         if not self._fits(name, signed) and not self._refusals.take():
             return _answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
         return await asyncio.shield(self._decisions.create_task(self._decide(name, signed), name=f"decide {name}"))
@@ -195,6 +193,10 @@ class ApprovalApi:
         opened = self._desk.find(name)
         was_open = opened is not None and not opened.deciding
         try:
+            if (named := _named_in(signed.document)) not in (None, name):
+                why = f"the document is about {named}, not {name}"
+                await self._desk.reject(signed.document, signed.signature, name, why)
+                return _answer(403, Problem(error=why))
             decided = await self._desk.decide(signed.document, signed.signature)
         except DecisionRefused as refused:
             late = not was_open or isinstance(refused.__cause__, RequestMoved)

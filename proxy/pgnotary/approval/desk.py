@@ -60,6 +60,10 @@ class Desk(Protocol):
         """
         ...
 
+    async def reject(self, document: bytes, signature: str, request: str, why: str) -> None:
+        """Keep as evidence what was handed in over a request and is about another one. Raises LedgerUnavailable."""
+        ...
+
 
 class Ledger(Protocol):
     """What a store says of the ledger; `pgnotary.store.Store` keeps it."""

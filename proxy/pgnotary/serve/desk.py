@@ -9,10 +9,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
-from pgnotary.ledger.canonical import JSON, b64, parse_timestamp
+from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request import decision as decisions
 from pgnotary.request.decision import Answer, Decision
@@ -27,6 +27,10 @@ __all__ = ["Desk", "OpenRequest"]
 
 # Heads that approvers were shown and may name in a decision; one is made with every batch of entries.
 _HEADS_REMEMBERED = 10_000
+
+
+# How far an approver's clock may be from ours; Kerberos allows the same (RFC 4120, 8.2).
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
@@ -112,12 +116,22 @@ class Desk:
             opened.deciding = False
             raise
 
+    async def reject(self, document: bytes, signature: str, request: str, why: str) -> None:
+        """Keep as evidence what somebody handed in over a request and what cannot be a decision over it."""
+        await self._reject(document, signature, self._open.get(request), why)
+
     def _check(self, decision: Decision, signature: str, opened: OpenRequest) -> Signer:
         at = self._now()
         # Not left to `check`: between here and the entry's own time it may expire, and that is no fault of anybody's.
         if at > parse_timestamp(expires_at := str(opened.request.entry.body["expires_at"])):
             raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
         signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
+        asked_at = opened.request.entry.position.time
+        if not asked_at - _CLOCKS_DIFFER <= decision.decided_at <= at + _CLOCKS_DIFFER:
+            said = timestamp(decision.decided_at)
+            raise DecisionRefused(
+                f"decided at {said}, asked at {timestamp(asked_at)}, now {timestamp(at)}: set the clock"
+            )
         if self._heads.get(decision.seen.size) != decision.seen.root:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
         if decision.seen.size <= opened.preview.entry.position.seq:
