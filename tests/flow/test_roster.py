@@ -1,17 +1,18 @@
 """SIGHUP: the roster is read again while the proxy runs, and holds go on under the new one."""
 
+import secrets
 import signal
 from pathlib import Path
 
 import pytest
+from nacl.signing import SigningKey
 from tests.flow.relay import Relay
 from tests.flow.served import Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import ApiError
 from pgnotary.request.decision import Answer
-from pgnotary.request.openssh import fingerprint, read_private_key
-from pgnotary.setup import make_approver
+from pgnotary.request.openssh import fingerprint, private_key_file, public_line, read_private_key
 
 DELETE = "DELETE FROM orders WHERE id <= 10"
 
@@ -27,19 +28,17 @@ def _public(served: Served) -> bytes:
 
 
 def test_a_held_statement_is_decided_by_somebody_who_came_onto_the_roster_meanwhile(
-    own_proxy: Served, database: str
+    own_proxy: Served, database: str, tmp_path: Path
 ) -> None:
-    bo = own_proxy.roster.read_text()
     with own_proxy.open_psql(database, "-c", DELETE) as psql:
         paper = own_proxy.held()
-        make_approver(own_proxy.folder, "cy")
-        cy = own_proxy.roster.read_text().removeprefix(bo)
-        own_proxy.reload(cy)
+        seed = secrets.token_bytes(32)
+        own_proxy.reload(f"cy {public_line(bytes(SigningKey(seed).verify_key))}\n")
         assert [body.id for body in own_proxy.api.requests()] == [paper.id]
         with pytest.raises(ApiError, match="nobody on the roster has the key"):
             own_proxy.decide(paper, Answer.APPROVE)
-        own_proxy.key = own_proxy.folder / "approvers" / "cy"
-        own_proxy.approver = "cy"
+        own_proxy.approver, own_proxy.key = "cy", tmp_path / "cy"
+        own_proxy.key.write_text(private_key_file(seed, "cy", 7))
         own_proxy.decide(paper, Answer.APPROVE)
         printed, _ = psql.communicate(timeout=30)
     assert printed.rstrip().endswith("DELETE 10")
