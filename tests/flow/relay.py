@@ -1,4 +1,4 @@
-"""A wire between the proxy and its server that a test can stop: nothing but bytes, both ways.
+"""A wire between the proxy and its server that a test can stop, or that forgets what a session is opened with.
 
 Everything passes; inside `stopped_before` a write that holds certain bytes waits, and what follows it.
 """
@@ -11,17 +11,22 @@ from typing import Self
 
 from tests.flow.served import PATIENCE_S
 
+from pgnotary.wire.startup import StartupMessage, encode_startup, parse_packet, startup_length
+
 __all__ = ["Relay"]
 
 
 class Relay:
     """Listens at `address`, inside `with`, and connects each that comes to the server."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, forgets: str = "") -> None:
+        """`forgets` names a start-up parameter that is dropped without a word, as poolers do."""
         self._server = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._address = "{}:{}".format(*self._listener.getsockname())
         self._sockets = [self._listener]
         self._threads: list[threading.Thread] = []
+        self._forgets = forgets
         self._words = b""
         self._stopped = threading.Event()
         self._passing = threading.Event()
@@ -30,7 +35,7 @@ class Relay:
     @property
     def address(self) -> str:
         """host:port."""
-        return "{}:{}".format(*self._listener.getsockname())
+        return self._address
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -69,6 +74,8 @@ class Relay:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._server)
                 self._sockets += [client, server]
+                if self._forgets:
+                    server.sendall(_without(self._forgets, client))
                 self._start(self._carry, client, server)
                 self._start(self._carry, server, client)
 
@@ -81,3 +88,13 @@ class Relay:
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+
+
+def _without(forgotten: str, client: socket.socket) -> bytes:
+    """Read a start-up packet and return it without a parameter."""
+    with client.makefile("rb", buffering=0) as stream:
+        word = stream.read(4)
+        packet = parse_packet(word + stream.read(startup_length(word) - 4))
+    assert isinstance(packet, StartupMessage)
+    assert forgotten in packet.parameters
+    return encode_startup({name: value for name, value in packet.parameters.items() if name != forgotten})

@@ -155,19 +155,19 @@ def test_more_rows_than_were_approved_fail_the_block(play: Play) -> None:
 def test_a_transaction_that_cannot_be_opened_makes_the_approval_void(play: Play) -> None:
     play.server.on(GIVES_XID, error("25006", "cannot assign TransactionIds"))
     held(play) >> approve() << APPROVED << BEGIN << "upstream ROLLBACK" << "record void"
-    play << "client ERROR 55000 no read-write transaction could be opened..." << "client ready I"
+    play << "client ERROR 25006 no read-write transaction could be opened..." << "client ready I"
     assert play.ledger.life("R-1")[-1] == "void"
 
 
 def test_a_transaction_that_cannot_be_opened_at_all_makes_the_approval_void(play: Play) -> None:
     play.server.on("BEGIN", error("53200", "out of memory"))
-    held(play) >> approve() << APPROVED << BEGIN << "record void" << "client ERROR 55000..." << "client ready I"
+    held(play) >> approve() << APPROVED << BEGIN << "record void" << "client ERROR 53200..." << "client ready I"
 
 
 def test_a_block_that_cannot_go_on_makes_the_approval_void(play: Play) -> None:
     play.server.on(GIVES_XID, error("25006", "cannot assign TransactionIds"))
     held(in_a_block(play)) >> approve() << APPROVED << f"upstream {XID}" << "record void"
-    play << "client ERROR 55000..." << "client ready E"
+    play << "client ERROR 25006..." << "client ready E"
 
 
 def test_what_was_approved_for_a_read_only_user_runs_read_only() -> None:

@@ -58,7 +58,7 @@ class _Transaction:
 
 
 class _NotRun(StatementError):
-    """An approved statement that did not run, or did not stay."""
+    """An approved statement that did not run, or did not stay; `sqlstate` is the server's own if it says why."""
 
     sqlstate = "55000"
 
@@ -175,7 +175,12 @@ def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Genera
             return _Transaction(xid, timeline)
     if wrapped and state.status != IDLE:
         yield from ask(query(b"ROLLBACK"))
-    raise _NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
+    error = _NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
+    if answer.error is not None:
+        error.sqlstate = (
+            answer.error.sqlstate or error.sqlstate
+        )  # Its own: 25006 tells a driver that this is a standby.
+    raise error
 
 
 def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
