@@ -72,6 +72,7 @@ __all__ = [
     "row",
     "server",
     "until",
+    "wall_clock_set",
 ]
 
 LEDGER = "shop.example/ledger"
@@ -470,6 +471,7 @@ class Play:
         self.server = ScriptedServer(by_hand=by_hand)
         self.ledger = Ledger(by_hand=by_hand)
         self.clock = 1_000.0
+        self.wall_ahead_s = 0.0
         self.roster = Roster(tuple(Signer(person, key) for person, key in KEYS.items()))
         self.said: list[Action] = []
         self.recorded: list[actions.Record] = []
@@ -520,8 +522,8 @@ class Play:
 
     @property
     def now(self) -> Now:
-        """The two clocks, which only `after` moves."""
-        return Now(self.clock, START + timedelta(seconds=self.clock))
+        """The two clocks, which only `after` moves; `wall_clock_set` moves one of them alone."""
+        return Now(self.clock, START + timedelta(seconds=self.clock + self.wall_ahead_s))
 
     # What happens.
 
@@ -666,6 +668,16 @@ def after(seconds: float) -> Call:
         return [events.Tick()]
 
     return Call(f"after {seconds} s", tick)
+
+
+def wall_clock_set(seconds: float) -> Call:
+    """Somebody sets the wall clock forward, or back; the monotonic one does not care."""
+
+    def tick(play: Play) -> list[Event]:
+        play.wall_ahead_s += seconds
+        return [events.Tick()]
+
+    return Call(f"the wall clock set by {seconds} s", tick)
 
 
 def server(*frames: bytes) -> Call:

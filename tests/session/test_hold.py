@@ -22,6 +22,7 @@ from tests.play import (
     row,
     server,
     until,
+    wall_clock_set,
 )
 from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, worked_by_hand
 
@@ -151,6 +152,24 @@ def test_a_hold_expires(play: Play) -> None:
     held(play) >> after(899) << "client NOTICE 00000 R-1 still waiting for approval, 1 s left"
     play >> after(1) << "record expired" << "retire R-1"
     play << "client ERROR 57014 R-1 expired: no decision in 15 min" << "client ready I"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_hold_ends_at_its_monotonic_deadline_whatever_the_wall_clock_says(play: Play, hours: int) -> None:
+    held(play)
+    said = play.ledger.body("request")["expires_at"]
+    play >> wall_clock_set(hours * 3_600)
+    play >> after(899) << "client NOTICE 00000 R-1 still waiting for approval, 1 s left"
+    play >> wall_clock_set(-hours * 7_200)
+    play >> after(1) << "record expired" << "retire R-1"
+    play << "client ERROR 57014 R-1 expired: no decision in 15 min" << "client ready I"
+    assert play.ledger.body("request")["expires_at"] == said
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_decision_counts_for_the_session_whatever_the_wall_clock_says(play: Play, hours: int) -> None:
+    held(play) >> wall_clock_set(hours * 3_600)
+    play >> approve() << until("client DELETE 5") << "client ready I"
 
 
 def test_a_hold_that_expires_inside_a_block_leaves_it_failed(play: Play) -> None:

@@ -7,9 +7,9 @@ more, whatever a signature says.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
@@ -57,9 +57,15 @@ class Desk:
         self._appender = appender
         self._roster = roster
         self._now = now
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        """The time of the newest entry: ours would be of that time, too, if the clock was set back since."""
+        appender.follow(self._witness)
         self._open: OrderedDict[str, OpenRequest] = OrderedDict()
         self._heads: OrderedDict[int, bytes] = OrderedDict()
         self._changed = asyncio.Event()
+
+    def _witness(self, receipts: Sequence[Receipt]) -> None:
+        self._newest = max([self._newest, *(receipt.entry.position.time for receipt in receipts)])
 
     def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None]) -> None:
         """Put a request on the desk."""
@@ -121,16 +127,18 @@ class Desk:
         await self._reject(document, signature, self._open.get(request), why)
 
     def _check(self, decision: Decision, signature: str, opened: OpenRequest) -> Signer:
-        at = self._now()
+        now = self._now()
+        at = max(now, self._newest)
         # Not left to `check`: between here and the entry's own time it may expire, and that is no fault of anybody's.
         if at > parse_timestamp(expires_at := str(opened.request.entry.body["expires_at"])):
             raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
         signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
         asked_at = opened.request.entry.position.time
-        if not asked_at - _CLOCKS_DIFFER <= decision.decided_at <= at + _CLOCKS_DIFFER:
+        # A clock that was set back since the request is nobody's fault either.
+        if not min(asked_at, now) - _CLOCKS_DIFFER <= decision.decided_at <= at + _CLOCKS_DIFFER:
             said = timestamp(decision.decided_at)
             raise DecisionRefused(
-                f"decided at {said}, asked at {timestamp(asked_at)}, now {timestamp(at)}: set the clock"
+                f"decided at {said}, asked at {timestamp(asked_at)}, now {timestamp(now)}: set the clock"
             )
         if self._heads.get(decision.seen.size) != decision.seen.root:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
