@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.flow.fragile import Nursery, open_nursery
 from tests.flow.served import Served
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -51,3 +52,10 @@ def own_proxy(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
     """A proxy of a test's own, for tests that hurt it."""
     with Served(postgres, tmp_path / "pgnotary", hold_s=60) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where proxies are born that tests kill again and again."""
+    with open_nursery() as found:
+        yield found
