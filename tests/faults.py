@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -218,7 +218,7 @@ class Wire:
                 self._start(self._to_proxy, server, proxy, waits)
 
     def _to_server(self, proxy: socket.socket, server: socket.socket, waits: threading.Event) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _ending(server):
             while data := proxy.recv(65_536):
                 if _COMMIT in data and self._keep is not None:
                     keep, self._keep = self._keep, None
@@ -227,17 +227,15 @@ class Wire:
                     elif not self._passes(proxy, server):
                         return
                 server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
 
     def _to_proxy(self, server: socket.socket, proxy: socket.socket, waits: threading.Event) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _ending(proxy):
             while data := server.recv(65_536):
                 if waits.is_set():
                     waits.clear()
                     if not self._passes(proxy, server):
                         return
                 proxy.sendall(data)
-            proxy.shutdown(socket.SHUT_WR)
 
     def _passes(self, proxy: socket.socket, server: socket.socket) -> bool:
         """Hold back until told what to do; False if it is lost, and the connection with it."""
@@ -247,6 +245,15 @@ class Wire:
             _shut(proxy)
             _shut(server)
         return not self._lost
+
+
+@contextlib.contextmanager
+def _ending(plug: socket.socket) -> Iterator[None]:
+    """Tell the other side of the end, whether this side closed or was reset."""
+    try:
+        yield
+    finally:
+        plug.shutdown(socket.SHUT_WR)
 
 
 def _shut(plug: socket.socket) -> None:

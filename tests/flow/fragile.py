@@ -179,6 +179,14 @@ class Fragile(Served):
         """Return the requests that are not in a final state."""
         return {request for request, state in self.states().items() if state not in FINAL}
 
+    def sealed(self, name: str) -> list[tuple[int, bytes]]:
+        """Return all kept values of a name, each with the place of its entry."""
+        return self._select(f"SELECT seq, value FROM sealed JOIN entry USING (leaf) WHERE name = '{name}'")
+
+    def checkpoints(self) -> list[str]:
+        """Return all kept checkpoints, oldest first."""
+        return [note for (note,) in self._select("SELECT note FROM checkpoint ORDER BY size")]
+
     def _select(self, question: str) -> list[Any]:
         with contextlib.closing(sqlite3.connect(f"{self.ledger.as_uri()}?mode=ro", uri=True)) as db:
             return db.execute(question).fetchall()
