@@ -92,7 +92,7 @@ class Fragile(Served):
     """A proxy that can be stopped at any moment of a request's life."""
 
     def __init__(
-        self, nursery: Nursery, postgres: EmbeddedPostgres, folder: Path, *, tick_s: float = 0.1, **policy: object
+        self, nursery: Nursery, postgres: EmbeddedPostgres, folder: Path, *, tick_s: float = 0.1, **policy: Any
     ) -> None:
         super().__init__(postgres, folder, **policy)
         self._nursery = nursery

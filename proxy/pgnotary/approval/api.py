@@ -23,8 +23,9 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
@@ -46,7 +47,7 @@ from pgnotary.approval.bucket import Bucket
 from pgnotary.approval.desk import Desk, Ledger, OpenRequest
 from pgnotary.approval.standing import standing_of
 from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
-from pgnotary.ledger.entries import Receipt
+from pgnotary.ledger.entries import Entry, EntryType, Receipt
 from pgnotary.request import decision as decisions
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import fingerprint
@@ -85,6 +86,9 @@ MAX_LISTED_BYTES = 16_384
 # For answers that are on their way when the proxy stops; what the desk is recording is waited for beyond that.
 FAREWELL_S = 2.0
 
+_TRIED_REMEMBERED = 10_000
+_JUST_ENDED = timedelta(seconds=60)
+
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _ONE = "/v1/requests/{id:R-[1-9][0-9]{0,17}}"
 
@@ -111,6 +115,8 @@ class ApprovalApi:
         self._now = now
         self._keepalive_s = keepalive_s
         self._refusals = Bucket(REFUSED_AT_ONCE, REFUSED_PER_S, monotonic)
+        self._tried: dict[bytes, None] = {}
+        """SHA-256 of good decisions that were handed in, oldest first: each is good once."""
         self._watchers: set[asyncio.Task[object]] = set()
         self._decisions = asyncio.TaskGroup()
         self._runner = web.AppRunner(
@@ -169,23 +175,34 @@ class ApprovalApi:
             signed = msgspec.json.decode(await request.read(), type=SignedDecision)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _answer(400, Problem(error=f"not a decision: {error}"))
-        if await self._standing(name) is None:
+        entries = await self._ledger.entries_of(name)
+        if not entries:
             return _unknown(request)
-        if not self._fits(name, signed) and not self._refusals.take():
+        if not self._fits(entries, signed) and not self._refusals.take():
             return _answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
         return await asyncio.shield(self._decisions.create_task(self._decide(name, signed), name=f"decide {name}"))
 
-    def _fits(self, name: str, signed: SignedDecision) -> bool:
-        """Say whether a decision is a good one over an open request: no flood of others may keep it out."""
-        opened = self._desk.find(name)
-        if opened is None or opened.deciding:
+    def _fits(self, entries: Sequence[Entry], signed: SignedDecision) -> bool:
+        """Say whether a decision is good by itself and new: no flood of others may keep it out.
+
+        Over a request that has only just ended, too: it is the evidence of who was slower.
+        """
+        now, digest = self._now(), sha256(signed.document).digest()
+        if digest in self._tried:
+            return False
+        asked = next((entry for entry in entries if entry.type is EntryType.REQUEST), None)
+        shown = next((entry for entry in entries if entry.type is EntryType.PREVIEW), None)
+        if asked is None or shown is None:
+            return False
+        if self._desk.find(str(asked.request)) is None and now - entries[-1].position.time > _JUST_ENDED:
             return False
         try:
-            decision = decisions.read(signed.document)
-            asked, shown = opened.request.entry, opened.preview.entry
-            decisions.check(decision, signed.signature, asked, shown, self._roster(), self._now())
+            decisions.check(decisions.read(signed.document), signed.signature, asked, shown, self._roster(), now)
         except DecisionRefused:
             return False
+        self._tried[digest] = None
+        if len(self._tried) > _TRIED_REMEMBERED:
+            del self._tried[next(iter(self._tried))]
         return True
 
     async def _decide(self, name: str, signed: SignedDecision) -> web.Response:
