@@ -153,7 +153,7 @@ class ScriptedServer:
     heard: list[str] = field(default_factory=list)
     """The text of every Query, in order."""
     writable: list[str] = field(default_factory=list)
-    """Those Queries that could have written: they came while the transaction was READ WRITE."""
+    """Those Queries that could have written: they came while the transaction was READ WRITE and had not failed."""
     changed: list[str] = field(default_factory=list)
     committed: list[str] = field(default_factory=list)
     scripted: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
@@ -225,11 +225,15 @@ class ScriptedServer:
                 if portal not in self.portals:
                     return self._fail("34000", "portal does not exist")
                 self.heard.append(self.portals[portal])
-                if not self.read_only:
-                    self.writable.append(self.portals[portal])
+                self._note_writable(self.portals[portal])
                 return self._run(self.portals[portal]).removeprefix(_COLUMNS)
             case _:
                 return b""
+
+    def _note_writable(self, text: str) -> None:
+        """In a failed block nothing runs any more: 25P02."""
+        if not self.read_only and self.status != "E":
+            self.writable.append(text)
 
     def _scripted_error(self, text: str) -> bytes:
         frames = self.scripted.get(f"PARSE {text}", ())
@@ -240,8 +244,7 @@ class ScriptedServer:
     def _query(self, text: str) -> bytes:
         """Answer a whole string: in one implicit transaction, up to the first error."""
         self.heard.append(text)
-        if not self.read_only:
-            self.writable.append(text)
+        self._note_writable(text)
         if self.cancelled:
             self.cancelled = False
             self.interrupted.append(text)
