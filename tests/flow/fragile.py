@@ -94,15 +94,12 @@ class Fragile(Served):
     def __init__(
         self, nursery: Nursery, postgres: EmbeddedPostgres, folder: Path, *, tick_s: float = 0.1, **policy: Any
     ) -> None:
-        super().__init__(postgres, folder, **policy)
+        self.wire = Wire(postgres.host, postgres.port)
+        super().__init__(postgres, folder, upstream=self.wire.address, **policy)
         self._nursery = nursery
         self._tick_s = tick_s
         self._pid = 0
         self._listened = 0
-        self.wire = Wire(postgres.host, postgres.port)
-        direct, text = f'address = "{postgres.host}:{postgres.port}"', self.config.read_text()
-        assert text.count(direct) == 1, text
-        self.config.write_text(text.replace(direct, f'address = "{self.wire.address}"'))
         self.stand = Stand(folder / "stand")
 
     @property

@@ -89,7 +89,7 @@ STOPPED = "FATAL:  57P01: .*pgnotary is stopping"
 TERMINATED = "FATAL:  57P01: .*administrator command"
 
 RUN = "approve intent executed committed"
-KNOWN_UNDONE = "approve intent rolled-back"
+UNSENT = "approve intent rolled-back:unsent"
 STOPPED_RUNNING = "approve intent failed"
 UNDONE = "approve intent unknown resolved:rolled-back"
 UNDONE_LATE = "approve intent executed unknown resolved:rolled-back"
@@ -129,8 +129,8 @@ LEAVES = (
     gone("withdrawn:client-gone"),
     gone("withdrawn:client-gone"),
     gone("approve void"),
-    gone(KNOWN_UNDONE),
-    gone(KNOWN_UNDONE),
+    gone(UNSENT),
+    gone(UNSENT),
     gone(STOPPED_RUNNING),
     gone(RUN),
     gone(RUN),
@@ -146,8 +146,8 @@ ENDINGS: Mapping[Happening, Sequence[Ending]] = {
         cancelled("withdrawn:cancel"),
         cancelled("withdrawn:cancel"),
         cancelled("approve void"),
-        cancelled(KNOWN_UNDONE),
-        cancelled(KNOWN_UNDONE),
+        cancelled(UNSENT),
+        cancelled(UNSENT),
         cancelled(STOPPED_RUNNING),
         RUNS,
         RUNS,
@@ -385,7 +385,10 @@ def _word(entry: Mapping[str, Any]) -> str:
         case "withdrawn":
             return f"withdrawn:{body['by']}"
         case "outcome":
-            return f"resolved:{body['fate']}" if body["result"] == "resolved" else str(body["result"])
+            if body["result"] == "resolved":
+                return f"resolved:{body['fate']}"
+            never_sent = str(body.get("why", "")).endswith("before it was sent")
+            return f"{body['result']}:unsent" if never_sent else str(body["result"])
         case other:
             return str(other)
 

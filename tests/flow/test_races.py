@@ -181,7 +181,7 @@ def _judge(proxy: Fragile, database: str, racers: list[Racer]) -> Counter[str]:
     winners: Counter[str] = Counter()
     for racer in racers:
         life = [entry for entry in lives[racer.request] if entry["type"] != "decision-rejected"]
-        told = f"{racer}: {[entry['type'] for entry in life]}"
+        told = f"{racer.request}: {racer.told}, {racer.approval}: {[entry['type'] for entry in life]}"
         words = " ".join(_word(entry) for entry in life[2:])
         assert words in ENDINGS, told
         winner, answer = ENDINGS[words]
