@@ -50,6 +50,8 @@ def _run() -> None:
                 line = sys.stdin.readline()
                 if not line:
                     return
+                if child:
+                    raise RuntimeError(f"{child} lives: stop it before you ask for another one")
                 child = os.fork()
                 if child == 0:
                     _be_born(json.loads(line))
