@@ -169,6 +169,7 @@ class ScriptedServer:
     portals: dict[bytes, str] = field(default_factory=dict)
     timers: tuple[str, str, str] = ("0", "0", "0")
     """idle_in_transaction_session_timeout, idle_session_timeout and transaction_timeout, in seconds."""
+    isolation: str = "read committed"
     functions: str = "[]"
     """The names of the database's functions, as JSON."""
     _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
@@ -346,7 +347,7 @@ class ScriptedServer:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(name.decode(), text) for name, text in named.items()) + command("SELECT 1")
         if "pg_catalog.pg_proc" in text:
-            return _COLUMNS + row(self.functions, "[]") + command("SELECT 1")
+            return _COLUMNS + row(self.functions, "[]", self.isolation) + command("SELECT 1")
         if word == "EXPLAIN":
             return _COLUMNS + row(_PLAN) + command("EXPLAIN")
         if word == "SELECT" and "count(*)" in text:

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
-from tests.flow.served import Served, until
+from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.errors import ApiError
 from pgnotary.request.decision import Answer
@@ -219,3 +220,44 @@ def test_what_was_not_let_through_is_recorded(served: Served, database: str, sta
     served.run_psql(database, "-c", statement, "-c", f"SELECT 'after {statement[:4]}'")
     found = served.pgnotary("search", "--forwarded", "--text", statement[-12:])
     assert found.strip()
+
+
+HOLDING = """
+CREATE FUNCTION leave() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN EXECUTE 'DECLARE left_behind CURSOR WITH HOLD FOR SELECT wipe()'; RETURN 1; END $$;
+CREATE VIEW holding AS SELECT leave() AS n;
+"""
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["BEGIN", "SELECT n FROM holding", "COMMIT"],
+        ["BEGIN", "DELETE FROM items WHERE line = 0", "SELECT n FROM holding", "COMMIT"],
+        ["BEGIN", "SELECT 1; SELECT n FROM holding", "COMMIT AND CHAIN", "COMMIT"],
+        ["BEGIN; SELECT n FROM holding; COMMIT"],
+    ],
+)
+def test_a_cursor_that_a_read_leaves_behind_does_not_write_at_commit(
+    served: Served, database: str, behind: psycopg.Connection[Any], statements: list[str]
+) -> None:
+    behind.execute(HOLDING.encode())
+    _approving(served, statements, database)
+    assert _orders(behind) == 100
+
+
+async def test_a_drivers_cursor_lives_on_and_what_its_read_left_behind_does_not(
+    served: Served, database: str, behind: psycopg.Connection[Any]
+) -> None:
+    behind.execute(HOLDING.encode())
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=served.port, user="eva", password=PASSWORD, database=database
+    )
+    try:
+        await connection.execute("BEGIN")
+        cursor = await connection.cursor("SELECT n FROM holding UNION ALL SELECT 2")
+        assert [row["n"] for row in [*await cursor.fetch(1), *await cursor.fetch(1)]] == [1, 2]
+        await connection.execute("COMMIT")
+    finally:
+        await connection.close()
+    assert _orders(behind) == 100

@@ -29,7 +29,7 @@ def catalog(postgres: EmbeddedPostgres, database: str) -> Catalog:
         connection.execute(OF_ONES_OWN)
         connection.execute("SET search_path = app")
         # As text, as a session gets it.
-        row = connection.execute(f"SELECT one::text, other::text FROM ({QUESTION}) AS q (one, other)").fetchone()
+        row = connection.execute(f"SELECT one::text, other::text FROM ({QUESTION}) AS q (one, other, level)").fetchone()
     assert row is not None
     return read_catalog(*row)
 

@@ -11,7 +11,7 @@ from pgnotary.wire.messages import FLUSH, SYNC
 
 HELD = "client ERROR 0A000 DELETE needs an approval: it is DELETE"
 OPENING = ["upstream Parse SAVEPOINT pgnotary_read", "upstream Parse SET LOCAL transaction_read_only = on"]
-CLOSING = "upstream Parse RELEASE SAVEPOINT pgnotary_read"
+CLOSING = ["upstream Parse ROLLBACK TO SAVEPOINT pgnotary_read", "upstream Parse RELEASE SAVEPOINT pgnotary_read"]
 
 
 def parse(text: str, name: str = "") -> bytes:
@@ -141,9 +141,76 @@ def test_a_portal_does_not_outlive_its_transaction(play: Play) -> None:
 
 def test_inside_a_block_a_portal_lives_on(play: Play) -> None:
     in_a_block(play) >> ClientBytes(parse("select 1") + bind(portal="p") + SYNC) << until("client ready T")
-    play >> ClientBytes(execute("p") + SYNC) << until(CLOSING) << until("client ready T")
+    play >> ClientBytes(execute("p") + SYNC) << until(CLOSING[0]) << until("client ready T")
     assert "select 1" in play.server.heard
     assert "select 1" not in play.server.writable
+
+
+def test_where_a_portal_lived_on_the_commit_itself_is_read_only(play: Play) -> None:
+    """A cursor WITH HOLD or a deferred trigger that the read has left behind runs at COMMIT."""
+    in_a_block(play) >> ClientBytes(parse("select 1") + bind(portal="p") + SYNC) << until("client ready T")
+    play >> "commit" << "upstream SET LOCAL transaction_read_only = on" << "upstream commit" << until("client ready I")
+
+
+def test_what_was_bound_behind_a_wall_that_was_undone_is_gone(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(parse("select 1") + bind(portal="p") + execute("p") + SYNC)
+    play << until("client ready T")
+    play >> ClientBytes(execute("p") + SYNC)
+    play << until('client ERROR 34000 portal "p" does not exist') << until("client ready E")
+
+
+def test_read_write_cannot_be_asked_for_by_a_flush_and_used_behind_it(play: Play) -> None:
+    """It would make the implicit transaction of a read writable, were both in one."""
+    play >> ClientBytes(run("set transaction read write") + FLUSH)
+    assert sent(play)[-2:] == ["Execute", "Sync"]
+
+
+@pytest.mark.parametrize("end", [SYNC, FLUSH + SYNC])
+def test_what_is_parsed_or_bound_beside_transaction_control_is_walled_all_the_same(play: Play, end: bytes) -> None:
+    """A Bind plans, and a plan may run an immutable function; it must not do so in the COMMIT's piece."""
+    in_a_block(play)
+    play >> ClientBytes(parse("select 1", "s") + bind("s", "p") + run("commit") + end)
+    lines = [line for line in sent(play) if line.startswith(("Parse", "Sync"))]
+    assert lines.index("Parse select 1") > lines.index("Parse SET LOCAL transaction_read_only = on")
+    assert "Sync" in lines[lines.index("Parse select 1") : lines.index("Parse commit")]
+
+
+def test_a_setting_in_a_block_outlasts_the_walls_around_it(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(run("select 1") + run("set statement_timeout = 1") + run("select 2") + SYNC)
+    lines = [line.removeprefix("Parse ") for line in sent(play) if line.startswith("Parse")]
+    undo = lines.index("RELEASE SAVEPOINT pgnotary_read")
+    assert lines[undo + 1 : undo + 3] == ["set statement_timeout = 1", "SAVEPOINT pgnotary_read"]
+
+
+def test_a_control_whose_name_a_read_may_have_given_to_another_is_compared_first(play: Play) -> None:
+    """A function behind a view can DEALLOCATE, and PREPARE a DELETE under the name of our SAVEPOINT."""
+    in_a_block(play) >> ClientBytes(parse("savepoint a", "s") + SYNC) << until("client ready T")
+    play >> "select 1" << until("client ready T")
+    play.server.prepared[b"s"] = "delete from t"
+    play >> ClientBytes(bind("s") + execute() + SYNC) << until("client ERROR 26000...") << until("client ready E")
+    assert "delete from t" not in play.server.heard
+
+
+def test_a_portal_of_a_control_that_was_bound_before_is_not_executed(play: Play) -> None:
+    """A function behind a view can CLOSE it, and OPEN another under its name."""
+    in_a_block(play) >> ClientBytes(parse("savepoint a", "s") + bind("s", "p") + SYNC) << until("client ready T")
+    play >> "select 1" << until("client ready T")
+    play >> ClientBytes(execute("p") + SYNC) << until("client ERROR 0A000 what is no read must be bound...")
+    play << until("client ready E")
+
+
+def test_a_control_that_was_bound_just_before_is_executed(play: Play) -> None:
+    """As pg8000 sends COMMIT: Bind, Flush, Execute, Flush, Sync."""
+    in_a_block(play) >> ClientBytes(parse("commit") + SYNC) << until("client ready T")
+    play >> ClientBytes(bind() + FLUSH) << until("client 2")
+    play >> ClientBytes(execute() + FLUSH) << until("client COMMIT")
+    play >> ClientBytes(SYNC) << until("client ready I")
+
+
+def test_a_control_of_before_cannot_hide_behind_a_read_of_the_same_batch(play: Play) -> None:
+    in_a_block(play) >> ClientBytes(parse("savepoint a", "s") + SYNC) << until("client ready T")
+    play >> ClientBytes(run("select 1") + bind("s") + execute() + SYNC)
+    play << until("client ERROR 0A000 transaction control that was prepared before...") << until("client ready E")
 
 
 def test_a_simple_query_destroys_the_unnamed_statement_for_us_too(play: Play) -> None:
@@ -199,7 +266,7 @@ def test_reads_inside_a_block_stay_behind_the_wall(play: Play) -> None:
     assert [line for line in lines if line.startswith("Parse")] == [
         *(line.removeprefix("upstream ") for line in OPENING),
         "Parse select 1",
-        CLOSING.removeprefix("upstream "),
+        *(line.removeprefix("upstream ") for line in CLOSING),
     ]
     assert "select 1" not in play.server.writable
 
@@ -299,3 +366,9 @@ def test_a_cancel_reaches_a_batch_that_runs(play: Play) -> None:
     play >> events.CancelRequested() << "cancel"
     play >> server(message("1"), message("2"), error("57014", "canceling statement"), message("Z", b"I"))
     play << until("client ERROR 57014...") << "client ready I"
+
+
+def test_a_fatal_error_behind_a_flush_is_the_last_that_the_client_hears(play: Play) -> None:
+    worked_by_hand(play, ledger=False) >> ClientBytes(run("select 1") + FLUSH) << until("upstream Flush")
+    play >> server(error("57P01", "terminating connection", "FATAL")) << "client FATAL 57P01..."
+    play >> ClientBytes(SYNC) >> events.UpstreamGone() << "record session-closed" << "close"

@@ -175,7 +175,7 @@ def test_a_cancel_that_is_on_its_way_cannot_hit_our_own_questions(play: Play) ->
     play >> answers() << "upstream select 1"
     play >> events.CancelRequested() << "cancel"
     play >> answers() << until("client SELECT 1")
-    play >> events.CancelDelivered() << "upstream RELEASE SAVEPOINT pgnotary_read"
+    play >> events.CancelDelivered() << "upstream ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
     play >> answers() << "client ready T"
 
 
@@ -360,7 +360,7 @@ def test_what_is_no_answer_to_our_own_question_ends_the_session(play: Play, raw:
 def test_an_answer_to_our_own_question_that_has_no_end_ends_the_session(play: Play) -> None:
     worked_by_hand(play, ledger=False) >> DELETE << "upstream BEGIN READ ONLY..."
     megabyte = row("x" * (1 << 20))
-    play >> server(*[megabyte] * 4) << "client FATAL 08006..." << "record session-closed" << "close"
+    play >> server(*[megabyte] * 16) << "client FATAL 08006..." << "record session-closed" << "close"
 
 
 def test_nothing_of_the_server_is_heard_after_it_broke_the_protocol(play: Play) -> None:

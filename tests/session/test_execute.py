@@ -41,6 +41,7 @@ from pgnotary.wire import messages
 BEGIN = f"upstream BEGIN; SET TRANSACTION READ WRITE; {XID}"
 NOTICE = "client NOTICE 00000 R-1 approved by bo: fine (ledger #2)"
 APPROVED = ["retire R-1", NOTICE]
+UNWALL = "upstream ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 WALL = "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 LEFT = ["record session-closed", "upstream Terminate", "close"]
 UNKNOWN = "client FATAL 08007 the outcome is not known"
@@ -183,7 +184,7 @@ def test_what_was_approved_for_a_read_only_user_runs_read_only() -> None:
 def test_a_held_string_runs_slice_by_slice_its_reads_behind_the_wall(play: Play) -> None:
     text = "select 1; delete from t; delete from u"
     held(play, text) >> approve() << until("record intent")
-    play << WALL << "upstream select 1" << "upstream RELEASE SAVEPOINT pgnotary_read"
+    (play << WALL << "upstream select 1" << UNWALL)
     play << "upstream delete from t" << "upstream delete from u"
     play << "record executed" << "upstream COMMIT" << "record outcome committed"
     play << "client columns" << "client row 1" << "client SELECT 1"
@@ -202,7 +203,7 @@ def test_a_held_bracket_runs_slice_by_slice_and_is_answered_in_order(play: Play)
     held(play, "begin; select 1; delete from t; commit") >> approve() << APPROVED
     play << f"upstream begin; SET TRANSACTION READ WRITE; {XID}" << "record intent"
     play << "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on" << "upstream select 1"
-    play << "upstream RELEASE SAVEPOINT pgnotary_read" << "upstream delete from t"
+    play << UNWALL << "upstream delete from t"
     play << "record executed" << "upstream commit" << "record outcome committed"
     play << "client BEGIN" << "client columns" << "client row 1" << "client SELECT 1" << "client DELETE 5"
     play << "client COMMIT" << "client ready I"
@@ -236,7 +237,7 @@ def test_more_results_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
     play >> answers() << WALL >> answers() << "upstream select 1"
     megabyte = row("x" * (1 << 20))
     play >> server(message("T", b"\0\0"), *[megabyte] * 9)
-    play >> server(megabyte, command("SELECT 10"), ready("T")) << "upstream RELEASE SAVEPOINT pgnotary_read"
+    (play >> server(megabyte, command("SELECT 10"), ready("T")) << UNWALL)
     play >> server(command("RELEASE"), ready("T")) << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 54000 R-1 rolled back: more results follow..." << "client ready I"

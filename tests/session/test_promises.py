@@ -86,6 +86,7 @@ LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
 LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
+UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 RUNS_CODE = re.compile("select|explain|copy")
 LIMIT = "SET LOCAL statement_timeout = 5000"
 OURS = {
@@ -95,7 +96,8 @@ OURS = {
     *LOOKS,
     *LOOKS_END,
     WALL,
-    "RELEASE SAVEPOINT pgnotary_read",
+    UNDOING,
+    "SET LOCAL transaction_read_only = on",
     "SET TRANSACTION READ WRITE",
     f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
     XID,
@@ -105,7 +107,8 @@ OURS = {
 
 INJECTED = {
     *WALL.split("; "),
-    "RELEASE SAVEPOINT pgnotary_read",
+    *UNDOING.split("; "),
+    "SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_holdable",
     "SET TRANSACTION READ WRITE",
     "SELECT name, statement FROM pg_catalog.pg_prepared_statements",
     "BEGIN READ ONLY",

@@ -48,7 +48,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
             "client columns",
             "client row 1",
             "client SELECT 1",
-            "upstream RELEASE SAVEPOINT pgnotary_read",
+            "upstream ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read",
             "client ready T",
         ],
         ("Terminate", "client gone"): [*END],

@@ -23,7 +23,8 @@ __all__ = ["BUILT_IN", "QUESTION", "Catalog", "read_catalog"]
 QUESTION = """
 SELECT pg_catalog.json_agg(DISTINCT p.proname) FILTER (
          WHERE p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1),
-       pg_catalog.json_agg(DISTINCT p.proname) FILTER (WHERE p.pronamespace <> 11::pg_catalog.oid)
+       pg_catalog.json_agg(DISTINCT p.proname) FILTER (WHERE p.pronamespace <> 11::pg_catalog.oid),
+       pg_catalog.current_setting('transaction_isolation')
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 WHERE p.pronamespace = 11::pg_catalog.oid OR p.provolatile = 'v' OR l.lanname <> ALL ('{internal,c}'::pg_catalog.name[])
 """

@@ -57,6 +57,7 @@ def _tokens_within(tokens: Sequence[Token], raw: RawStatement) -> list[Token]:
 def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], catalog: Catalog) -> Part:
     tree = list(grammar.messages(raw.node, raw.fields))
     kind = kind_of(raw.node, raw.fields, tree)
+    planning_doubt = doubt_of(tree, DML_MESSAGES, catalog) if raw.node in _DML_ROOTS else ""
     plain = Part(
         kind=kind,
         node=raw.node,
@@ -64,8 +65,8 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], catalog: Cata
         end=raw.end,
         written=_written(tree),
         functions=_functions(tree),
-        countable=_is_countable(raw, tree),
-        planning_doubt=doubt_of(tree, DML_MESSAGES, catalog) if raw.node in _DML_ROOTS else "",
+        countable=_is_countable(raw, tree) and not planning_doubt,
+        planning_doubt=planning_doubt,
         prepared=tuple(_prepared(tree)),
         outside_block_only=runs_only_outside_a_block(raw.node, raw.fields),
         wants_copy_data=_wants_copy_data(raw),

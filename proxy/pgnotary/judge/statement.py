@@ -78,7 +78,10 @@ class Part:
     functions: tuple[str, ...] = ()
     """What it calls, or may call by selecting an attribute, as spelled."""
     countable: bool = False
-    """Its command tag counts the rows that it changes, beside those of triggers, rules and cascades."""
+    """Its command tag counts the rows that it changes, beside those of triggers, rules and cascades.
+
+    Not if it calls what nobody has read, which may change any number.
+    """
     planning_doubt: str = ""
     """Of an INSERT, UPDATE, DELETE or MERGE: why not even planning it is known to be harmless."""
     control: Control | None = None

@@ -29,6 +29,10 @@ class Block:
     statements: int = 0
     """How many statements of the client have run in it."""
     pending: list[Pending] = field(default_factory=list)
+    loose: bool = False
+    """A portal of a read lives on in it, and whatever else that read left behind does, too."""
+    unrecorded: bool = False
+    """What ran in it could not be recorded: it can only be ended."""
     lost: bool = False
     """What became of it is not known: the server ended it by itself."""
     _savepoints: list[tuple[str, int]] = field(default_factory=list)

@@ -7,15 +7,18 @@ last is reason enough: a question would fix the snapshot before the client could
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.catalog import QUESTION, read_catalog
+from pgnotary.judge.statement import Statement, StatementClass
 from pgnotary.session.inject import inject
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow, ask
 from pgnotary.wire.messages import query
 
-__all__ = ["MAX_AGE_S", "renew_catalog"]
+__all__ = ["MAX_AGE_S", "needs_catalog", "renew_catalog"]
 
 # How long a function that somebody made without us may be taken for a column.
 MAX_AGE_S = 60.0
+
+_WITHOUT_CODE = frozenset({StatementClass.SHOW, StatementClass.SESSION, StatementClass.EMPTY})
 
 _LIMIT = b"SET LOCAL statement_timeout = 5000"
 _QUESTION = QUESTION.encode()
@@ -33,6 +36,11 @@ class _CatalogUnread(StatementError):
     """Without the catalog nothing can be judged: what a name calls is not known."""
 
     sqlstate = "55000"
+
+
+def needs_catalog(statement: Statement) -> bool:
+    """Say whether a judgement may depend on the catalog: not that of transaction control, SET or SHOW."""
+    return not all(part.control or part.kind in _WITHOUT_CODE for part in statement.parts)
 
 
 def renew_catalog(state: SessionState, *, extended: bool = False) -> Flow:
@@ -53,7 +61,12 @@ def renew_catalog(state: SessionState, *, extended: bool = False) -> Flow:
     if answer.error is not None:
         raise _CatalogUnread(f"the names of the database's functions could not be read: {answer.error}")
     try:
-        ((one_argument, elsewhere),) = answer.rows
+        ((one_argument, elsewhere, isolation),) = answer.rows
+        if not idle and isolation != "read committed":
+            raise _CatalogUnread(
+                "something signed has run since this transaction took its snapshot, which shows no new functions",
+                hint="End the transaction and begin it anew.",
+            )
         state.catalog = read_catalog(one_argument, elsewhere)
     except ValueError as error:
         raise UpstreamProtocolError(f"the answer about the catalog cannot be read: {error}") from error

@@ -25,6 +25,7 @@ from pgnotary.wire.messages import query
 __all__ = ["OutcomeUnknown", "control", "run_control", "settle"]
 
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
+_MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
 
 
 class OutcomeUnknown(StatementError):
@@ -50,11 +51,15 @@ def run_control(
 
     `extended`: what the client has prepared must outlive our own statements.
     """
+    if part.control is Control.ROLLBACK_TO and state.block and state.block.unrecorded:
+        raise LedgerUnavailable(
+            "a statement of this block could not be recorded: only ROLLBACK can end it", hint="roll the block back"
+        )
     match part.control:
         case Control.BEGIN if state.status == IDLE:
             return (yield from _begin(state, part, message, extended=extended))
         case Control.COMMIT | Control.ROLLBACK:
-            return (yield from _end(state, part, message))
+            return (yield from _end(state, part, message, extended=extended))
         case Control.ROLLBACK_TO:
             return (yield from _undo(state, part, message))
     answer = yield from relay(message, unstoppable=True)
@@ -79,8 +84,14 @@ def _begin(state: SessionState, part: Part, message: bytes, *, extended: bool) -
     return answer
 
 
-def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+def _end(state: SessionState, part: Part, message: bytes, *, extended: bool) -> Generator[Step, Any, Answer]:
     pending = list(state.block.pending) if state.block else []
+    # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
+    walled = part.control is Control.COMMIT and state.status == IN_BLOCK and not pending
+    if walled and state.block and state.block.loose:
+        made = yield from ask(inject(_MAKE_READ_ONLY) if extended else query(_MAKE_READ_ONLY))
+        if made.error is not None:
+            raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
     try:
         yield from _announce(state, part, pending)
     except LedgerUnavailable:
@@ -100,9 +111,19 @@ def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any
         # It never began (cancelled, say), so the block is still there, and a savepoint may save it.
         state.tell(answer.kept)
         return answer
+    if answer.error is None and answer.tags not in (["COMMIT"], ["ROLLBACK"]):
+        if state.block:
+            state.block.lost = True
+        raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
     fate = State.COMMITTED if answer.tags == ["COMMIT"] and answer.error is None else State.ROLLED_BACK
     _forget(state)
-    state.block = Block() if state.status == IN_BLOCK else None
+    chained = state.status == IN_BLOCK
+    if chained and state.block and state.block.loose and not state.who.read_only:
+        made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
+        if made.error is not None:
+            raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
+    state.block = Block() if chained else None
+    state.names.end_transaction()
     yield from settle(state, pending, fate, answer)
     state.tell(answer.kept)
     return answer
@@ -115,6 +136,7 @@ def _undo(state: SessionState, part: Part, message: bytes) -> Generator[Step, An
     if answer.error is None and state.block:
         _require_known(state.block, part)
         state.block.rolled_back_to(part.savepoint)
+        state.names.end_transaction()  # Those that were bound since are gone; we do not know which they are.
         yield from settle(state, undone, State.ROLLED_BACK, why=f"rolled back to savepoint {part.savepoint}")
     state.tell(answer.kept)
     return answer

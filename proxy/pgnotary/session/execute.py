@@ -25,11 +25,11 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
-from pgnotary.session.forward import relay_walled
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
+from pgnotary.session.wall import relay_walled
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic, query, rows_of
 
@@ -98,6 +98,7 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         leaf = yield from _intend(state, decided, transaction, wrapped=wrapped)
     except LedgerUnavailable as error:
         yield from _undo(state, wrapped=wrapped)
+        _leave_unrecorded(state)
         yield from refuse(state, error, decided.request)
         return
     xid = transaction.xid
@@ -120,6 +121,12 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         )
         hint = f"SELECT pg_xact_status('{xid}') tells whether it committed."
         raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
+
+
+def _leave_unrecorded(state: SessionState) -> None:
+    """Let no savepoint save the block: its transaction's fate would be taken for that of what did not stay."""
+    if state.block:
+        state.block.unrecorded = True
 
 
 def _has_left(state: SessionState) -> bool:
@@ -230,7 +237,7 @@ def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[S
             continue  # BEGIN and COMMIT are ours to send.
         message = query(statement.slice(part))
         if part.harmless:
-            answer = yield from relay_walled(state, (part,), message, keep=Keep.ALL)
+            answer = yield from relay_walled(state, part, message, keep=Keep.ALL)
         else:
             answer = yield from relay(message, keep=Keep.ALL)
         whole.keep(answer.kept)
@@ -278,6 +285,7 @@ class _Run:
             yield from self._executed(answer.tags)
         except LedgerUnavailable as error:
             yield from _undo(self._state, wrapped=self._wrapped)
+            _leave_unrecorded(self._state)
             yield from refuse(self._state, error, self._decided.request)
             return
         if self._wrapped:

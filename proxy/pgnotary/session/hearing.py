@@ -15,7 +15,9 @@ from pgnotary.wire.frames import Frame
 __all__ = ["Hearing"]
 
 # An answer to one of our own questions: an EXPLAIN, the names of all functions, or a few values.
-_MAX_ASKED_BYTES = 4 << 20
+_MAX_ASKED_BYTES = 16 << 20
+
+_LAST = frozenset({"FATAL", "PANIC"})
 
 # COMPLETION_TAG_BUFSIZE in src/include/tcop/cmdtag.h.
 _MAX_TAG_BYTES = 64
@@ -73,8 +75,8 @@ class Hearing:
                 answer.tags.append(_tag(frame))
             case b"E":
                 answer.error, answer.raw_error = messages.diagnostic(frame.body), frame.raw
-                # In the extended protocol nothing more comes before a Sync.
-                self.complete = step.expects > 0
+                # In the extended protocol nothing more comes before a Sync; behind a FATAL error nothing ever does.
+                self.complete = step.expects > 0 and answer.error.severity not in _LAST
             case b"G":
                 # Only an unread text can get here; policy refuses COPY FROM STDIN.
                 self.copy_refused = True

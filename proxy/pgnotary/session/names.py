@@ -27,12 +27,14 @@ class Names:
     """Name -> text."""
     portals: dict[bytes, bytes] = field(default_factory=dict)
     """Name -> text of the statement at the time of the Bind."""
+    fresh: set[bytes] = field(default_factory=set)
+    """Portals that were bound since code of the database last ran: nothing can have taken their names."""
     doubtful: bool = False
     """Something that was signed has run since: it may have prepared another statement under one of the names."""
 
     def copy(self) -> "Names":
         """Return the same names, to try on them what messages would do."""
-        return Names(dict(self.statements), dict(self.portals), self.doubtful)
+        return Names(dict(self.statements), dict(self.portals), set(self.fresh), self.doubtful)
 
     def follow(self, frame: Frame) -> None:
         """Do what a message does that the server has carried out."""
@@ -43,6 +45,7 @@ class Names:
             case b"B":
                 portal, statement = bind_fields(frame.body)
                 self.portals[portal] = self.statements[statement]
+                self.fresh.add(portal)
             case b"C":
                 kind, name = described(frame.body)
                 (self.statements if kind == b"S" else self.portals).pop(name, None)
@@ -55,14 +58,18 @@ class Names:
     def end_transaction(self) -> None:
         """Forget the portals."""
         self.portals.clear()
+        self.fresh.clear()
 
     def run_simple_query(self) -> None:
         """Forget what a simple query destroys."""
+        self.fresh.clear()
         self.statements.pop(UNNAMED, None)
         self.portals.pop(UNNAMED, None)
 
     def compare(self, found: Iterable[tuple[str | None, ...]]) -> None:
         """Keep the named statements that the server has under the same text: name and text of each enter."""
         theirs: Mapping[bytes, bytes] = {(name or "").encode(): (text or "").encode() for name, text in found}
+        # No SQL can give the unnamed statement to another text.
+        theirs = {**theirs, UNNAMED: self.statements.get(UNNAMED, b"")}
         self.statements = {name: text for name, text in self.statements.items() if theirs.get(name) == text}
         self.doubtful = False

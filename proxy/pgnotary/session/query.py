@@ -9,7 +9,7 @@ from contextlib import suppress
 from pgnotary.errors import InvalidText, LedgerUnavailable, NotSupported, StatementError
 from pgnotary.judge.policy import Action
 from pgnotary.judge.statement import Control, Statement, StatementClass
-from pgnotary.session.catalog import renew_catalog
+from pgnotary.session.catalog import needs_catalog, renew_catalog
 from pgnotary.session.control import control
 from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
@@ -35,8 +35,10 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
     state.names.run_simple_query()
     yield from await_record(state)
     try:
-        yield from renew_catalog(state)
         statement, verdict = state.judge(text, state.catalog)
+        if state.status == IDLE or needs_catalog(statement):  # Nothing may keep a client from ending its block.
+            yield from renew_catalog(state)
+            statement, verdict = state.judge(text, state.catalog)
     except InvalidText as error:
         state.note_refusal(text, StatementClass.UNKNOWN, error.sqlstate)
         yield from refuse(state, error)

@@ -31,6 +31,7 @@ __all__ = [
     "diagnostic",
     "error_response",
     "execute",
+    "execute_limit",
     "execute_portal",
     "notice_response",
     "parameter_status",
@@ -146,6 +147,12 @@ def execute_portal(body: bytes) -> bytes:
     return name
 
 
+def execute_limit(body: bytes) -> int:
+    """Return how many rows an Execute asks for at most; 0 for all."""
+    limit: int = _INT32.unpack(body[-4:])[0]
+    return limit
+
+
 def described(body: bytes) -> tuple[bytes, bytes]:
     """Return kind (b"S" or b"P") and name in a Describe or a Close."""
     if body[:1] not in (b"S", b"P") or body.find(b"\0") != len(body) - 1:
@@ -227,12 +234,14 @@ def notice_response(diagnostic: Diagnostic) -> bytes:
 
 
 def diagnostic(body: bytes) -> Diagnostic:
-    """Read an ErrorResponse or NoticeResponse; unknown fields are passed over, missing ones are empty."""
+    """Read an ErrorResponse or NoticeResponse, its severity in English; unknown fields are passed over."""
     found: dict[str, str] = {}
     for field in body.split(b"\0"):
         name = _NAMES.get(field[0]) if field else None
-        if name and name != "severity_nonlocalized":
+        if name:
             found[name] = field[1:].decode(errors="replace")
+    # Which every server since 9.6 sends behind the one in its own language.
+    found["severity"] = found.pop("severity_nonlocalized", found.get("severity", ""))
     return Diagnostic(**found)
 
 

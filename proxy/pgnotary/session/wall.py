@@ -1,0 +1,71 @@
+"""The wall inside the client's read-write block: each read runs in a savepoint that is read only, and is then undone.
+
+Outside a block the session's own default_transaction_read_only is the wall. A harmless message enters; its answer
+leaves. A view or an operator which reaches a writing function fails with 25006. The savepoint is undone, not only
+released: a cursor WITH HOLD or a deferred trigger that a function left behind would run at COMMIT, without a wall.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import UpstreamProtocolError
+from pgnotary.judge.statement import Part, StatementClass
+from pgnotary.session.inject import inject
+from pgnotary.session.state import IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Keep, Step, ask, relay
+from pgnotary.wire.messages import query
+
+__all__ = ["RUNS_CODE", "relay_batch_walled", "relay_walled"]
+
+# They run code of the database: functions, operators, casts, views. SHOW and SET do not.
+RUNS_CODE = frozenset({StatementClass.SELECT, StatementClass.EXPLAIN, StatementClass.COPY_OUT})
+
+_OPENING = (b"SAVEPOINT pgnotary_read", b"SET LOCAL transaction_read_only = on")
+_RELEASE = b"RELEASE SAVEPOINT pgnotary_read"
+_UNDOING = (b"ROLLBACK TO SAVEPOINT pgnotary_read", _RELEASE)
+_HOLDABLE = b"SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_holdable"
+
+
+def relay_walled(
+    state: SessionState, part: Part, message: bytes, *, keep: Keep = Keep.NOTHING
+) -> Generator[Step, Any, Answer]:
+    """Relay one harmless statement; inside a block behind the wall if it runs code."""
+    walled = state.status == IN_BLOCK and part.kind in RUNS_CODE
+    if walled:
+        yield from _ours(query(b"; ".join(_OPENING)), "set")
+    answer = yield from relay(message, keep=keep)
+    if walled and answer.error is None:
+        yield from _ours(query(b"; ".join(_UNDOING)), "undone")
+    return answer
+
+
+def relay_batch_walled(
+    state: SessionState, message: bytes, *, outlives: bool
+) -> Generator[Step, Any, tuple[Answer, bool]]:
+    """Relay harmless extended messages up to a Sync; inside a block behind the wall, since a Bind may run code, too.
+
+    Returns the answer, and whether the portals that they bound were undone with the wall. If one `outlives` them, the
+    wall is only released, and COMMIT must be read only; unless there is a new cursor WITH HOLD, since COMMIT would run
+    its query.
+    """
+    if state.status != IN_BLOCK:
+        return (yield from relay(message)), False
+    before = yield from _ours(inject(*_OPENING, *[_HOLDABLE] * outlives), "set")
+    answer = yield from relay(message)
+    if answer.error is not None:
+        return answer, False
+    if outlives:
+        after = yield from _ours(inject(_HOLDABLE), "asked about")
+        if after.rows == before.rows and state.block:
+            yield from _ours(inject(_RELEASE), "released")
+            state.block.loose = True
+            return answer, False
+    yield from _ours(inject(*_UNDOING), "undone")
+    return answer, True
+
+
+def _ours(message: bytes, done: str) -> Generator[Step, Any, Answer]:
+    answer = yield from ask(message)
+    if answer.error is not None:
+        raise UpstreamProtocolError(f"the read-only savepoint could not be {done}: {answer.error}")
+    return answer
