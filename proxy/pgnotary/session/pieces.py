@@ -28,6 +28,7 @@ from pgnotary.wire.frames import Frame
 __all__ = ["Nature", "Piece", "Plan", "plan"]
 
 _PREPARED = b"SELECT name, statement FROM pg_catalog.pg_prepared_statements"
+_RUN_NO_CODE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.ROLLBACK_TO, Control.SET})
 _HINT = (
     "What needs an approval must come as a simple query for now: psql as it is, psycopg.ClientCursor, pgx's "
     "QueryExecModeSimpleProtocol, JDBC's preferQueryMode=simple."
@@ -92,9 +93,7 @@ def plan(state: SessionState, frames: Sequence[Frame]) -> Generator[Step, Any, P
         if frames:
             yield from await_record(state)
             yield from _renew_catalog(state, known)
-            if any(frame.type == b"B" and _nature(state, text, walls=True) is not Nature.CODE for frame, text in known):
-                state.names.doubtful = True
-            yield from _verify_names(state)
+            yield from _make_sure(state, [(frame, text) for frame, text in known if frame.type == b"B"])
     except StatementError as error:
         return Plan([], error)
     cutter = _Cutter(state, state.names.copy())
@@ -134,9 +133,32 @@ def _renew_catalog(state: SessionState, known: Sequence[tuple[Frame, bytes]]) ->
         yield from renew_catalog(state, extended=True)
 
 
+def _make_sure(state: SessionState, bound: Sequence[tuple[Frame, bytes]]) -> Flow:
+    """Make sure that the names which are bound, and were prepared before this batch, still stand for these texts.
+
+    In a failed block the server runs nothing but the end of it. What runs no code is prepared anew: a question would
+    take the transaction's snapshot, too early for a SET TRANSACTION.
+    """
+    if state.status == FAILED:
+        return
+    plain = {
+        messages.bind_fields(frame.body)[1]: text
+        for frame, text in bound
+        if _nature(state, text, walls=True) is not Nature.CODE
+    }
+    if plain:
+        yield from sync(state)
+        again = [messages.close_statement(name) + messages.parse(name, text) for name, text in plain.items()]
+        answer = yield from ask(b"".join(again) + messages.SYNC)
+        if answer.error is not None:
+            raise NotSupported(f"what was prepared could not be prepared again: {answer.error}")
+    if len(plain) < len({messages.bind_fields(frame.body)[1] for frame, _ in bound}):
+        yield from _verify_names(state)
+
+
 def _verify_names(state: SessionState) -> Flow:
-    """Compare the names with the server's, if something may have given them to other statements."""
-    if state.names.doubtful and state.status != FAILED:
+    """Compare the names with the server's, if something signed may have given them to other statements."""
+    if state.names.doubtful:
         answer = yield from ask(inject(_PREPARED))
         if answer.error is not None:
             raise NotSupported(f"the names of prepared statements could not be read: {answer.error}")
@@ -168,16 +190,25 @@ class _Cutter:
 
     def take(self, frame: Frame) -> None:
         text, part = self._examine(frame)
-        nature = _nature(self._state, text, walls=self._walls) if text else None
+        nature = self._nature(frame, text)
         piece = self._piece(nature)
         if nature in (Nature.CONTROL, Nature.SETTING):
             self._require_sure(frame)
         self._follow(frame)
         piece.frames.append(frame)
-        piece.texts.append(text)
+        piece.texts.append(text or b"")
         if part is not None and nature is Nature.CONTROL:
             piece.control = part
             self._walls = True
+
+    def _nature(self, frame: Frame, text: bytes | None) -> Nature | None:
+        if text is not None:
+            return _nature(self._state, text, walls=self._walls)
+        if frame.type == b"D":
+            kind, name = messages.described(frame.body)
+            # To describe a statement may analyse it anew, which may run code; and it may be another one by now.
+            return Nature.CODE if kind == b"S" and name not in self._prepared else None
+        return None
 
     def _piece(self, nature: Nature | None) -> Piece:
         """Return the piece that the next message belongs to."""
@@ -196,7 +227,8 @@ class _Cutter:
         """Let nothing go without a wall under a name that may stand for something else by now."""
         if frame.type == b"E" and messages.execute_portal(frame.body) not in self._bound:
             raise NotSupported("what is no read must be bound and executed in one go", hint=_HINT)
-        if frame.type == b"B" and len(self.pieces) > 1 and messages.bind_fields(frame.body)[1] not in self._prepared:
+        code_ran = not all(piece.control and piece.control.control in _RUN_NO_CODE for piece in self.pieces[:-1])
+        if frame.type == b"B" and code_ran and messages.bind_fields(frame.body)[1] not in self._prepared:
             raise NotSupported(
                 "transaction control that was prepared before must come first behind a Sync",
                 hint="Send a Sync before it, or prepare it anew.",
@@ -209,9 +241,9 @@ class _Cutter:
         elif frame.type == b"B":
             self._bound.add(messages.bind_fields(frame.body)[0])
 
-    def _examine(self, frame: Frame) -> tuple[bytes, Part | None]:
-        """Return the text that a message is about, and what it runs if it runs something."""
-        text, part = b"", None
+    def _examine(self, frame: Frame) -> tuple[bytes | None, Part | None]:
+        """Return the text that a message prepares, binds or runs, and what it runs if it runs something."""
+        text, part = None, None
         match frame.type:
             case b"P":
                 name, text = messages.parse_fields(frame.body)
@@ -226,9 +258,7 @@ class _Cutter:
                 text = _known(self._names.portals, messages.execute_portal(frame.body), "34000", "portal")
                 part = _judge(self._state, text)
             case _:
-                kind, name = messages.described(frame.body)
-                if frame.type == b"D":
-                    text = (self._names.statements if kind == b"S" else self._names.portals).get(name, b"")
+                messages.described(frame.body)
         return text, part
 
 

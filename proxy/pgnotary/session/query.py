@@ -28,6 +28,18 @@ class _BlockFailed(StatementError):
     sqlstate = "25P02"
 
 
+class _CursorOpen(StatementError):
+    """COMMIT must be read only for what a read has left behind, and must write for what is signed."""
+
+    sqlstate = "55000"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a portal of the driver's has outlived its read in this transaction, which can only be committed read only",
+            hint="Make the change in a transaction of its own, or before anything is fetched in portions.",
+        )
+
+
 def on_query(state: SessionState, frame: Frame) -> Flow:
     """Answer one Query message."""
     text = query_text(frame.body)
@@ -65,6 +77,9 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
             state,
             NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block"),
         )
+    elif verdict.action is Action.HOLD and state.block and state.block.loose:
+        state.note_refusal(text, verdict.kind, _CursorOpen.sqlstate)
+        yield from refuse(state, _CursorOpen())
     elif verdict.action is Action.HOLD:
         yield from hold(state, statement, verdict, frame)
     elif len(statement.parts) > 1 and statement.parts[0].control:

@@ -45,18 +45,19 @@ def relay_batch_walled(
     """Relay harmless extended messages up to a Sync; inside a block behind the wall, since a Bind may run code, too.
 
     Returns the answer, and whether the portals that they bound were undone with the wall. If one `outlives` them, the
-    wall is only released, and COMMIT must be read only; unless there is a new cursor WITH HOLD, since COMMIT would run
-    its query.
+    wall is only released, and COMMIT must be read only; unless something signed is in the block, which COMMIT must
+    write, or there is a new cursor WITH HOLD, since COMMIT would run its query.
     """
-    if state.status != IN_BLOCK:
+    if state.status != IN_BLOCK or state.block is None:
         return (yield from relay(message)), False
+    outlives = outlives and not state.block.pending
     before = yield from _ours(inject(*_OPENING, *[_HOLDABLE] * outlives), "set")
     answer = yield from relay(message)
     if answer.error is not None:
         return answer, False
     if outlives:
         after = yield from _ours(inject(_HOLDABLE), "asked about")
-        if after.rows == before.rows and state.block:
+        if after.rows == before.rows:
             yield from _ours(inject(_RELEASE), "released")
             state.block.loose = True
             return answer, False
