@@ -1,5 +1,7 @@
 """The second reader: it can only add a doubt, it never sees the raw text, and it is never given what would hang it."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -118,3 +120,14 @@ def test_the_bounds_let_ordinary_queries_through() -> None:
 def test_a_comment_between_subscripts_hides_none() -> None:
     with pytest.raises(Unreadable, match="subscripts"):
         _objection("SELECT a" + "[1]/**/" * 30 + "[1]" * 150)
+
+
+def test_nothing_of_the_reader_is_loaded_when_the_first_text_comes() -> None:
+    """Where its files cannot be read any more by then, everything would be held."""
+    script = (
+        "import sys; from pgnotary.judge.reading import read; from pgnotary.judge.catalog import BUILT_IN; "
+        "before = set(sys.modules); "
+        "read(b'SELECT count(*) FROM t WHERE a IN (SELECT 1)', BUILT_IN); print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
 
 from pgnotary.judge.grammar import Token, Unreadable
 
@@ -21,6 +22,9 @@ MAX_DEPTH = 8
 # Below that depth, too, 16 KB of such nests side by side took it 5 s, and of subscripts in a row (a[1][1]...) minutes.
 # A unit of effort (`_brackets`) is 10 to 30 us of its time; no query of psql's own has more than 150.
 MAX_EFFORT = 10_000
+
+# sqlglot would load its parser at the first text: where the files cannot be read any more, each text would be held.
+sqlglot.parse("SELECT 1", read=Postgres)
 
 _EMPTIED = "the opening bracket of an empty pair"
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
@@ -69,7 +73,7 @@ def objection(text: bytes, tokens: Sequence[Token], *, expected: type[exp.Expres
     if effort > MAX_EFFORT:
         raise Unreadable("has more nested brackets or subscripts than the second reader may spend its time on")
     try:
-        found = [root for root in sqlglot.parse(relex(text, tokens), read="postgres") if root is not None]
+        found = [root for root in sqlglot.parse(relex(text, tokens), read=Postgres) if root is not None]
     # A foreign parser over hostile text: whatever it stumbles over, it has not read the text.
     except Exception as error:
         raise Unreadable("cannot be read by the second reader") from error
