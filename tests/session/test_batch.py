@@ -191,6 +191,18 @@ def test_a_control_whose_name_a_read_may_have_given_to_another_is_compared_first
     assert "delete from t" not in play.server.heard
 
 
+def test_a_failed_block_that_a_batch_saves_does_not_believe_a_name_of_before(play: Play) -> None:
+    """While the block is failed no name can be made sure of; behind the ROLLBACK TO it would run."""
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    in_a_block(play) >> ClientBytes(parse("savepoint b", "s") + SYNC) << until("client ready T")
+    play >> "savepoint a" << until("client ready T")
+    play >> "select 1/0" << until("client ready E")
+    play.server.prepared[b"s"] = "delete from t"
+    play >> ClientBytes(run("rollback to a") + bind("s") + execute() + SYNC)
+    play << until("client ERROR 0A000 transaction control that was prepared before...") << until("client ready E")
+    assert "delete from t" not in play.server.heard
+
+
 def test_the_empty_text_is_a_name_that_may_stand_for_something_else_too(play: Play) -> None:
     in_a_block(play) >> ClientBytes(parse("", "s") + SYNC) << until("client ready T")
     play >> ClientBytes(run("select 1") + run("savepoint a") + bind("s") + execute() + SYNC)

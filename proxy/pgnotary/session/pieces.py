@@ -185,6 +185,7 @@ class _Cutter:
         self._state = state
         self._names = names
         self._walls = state.status == IN_BLOCK
+        self._failed = state.status == FAILED
         self._prepared: set[bytes] = set()
         self._bound = set(names.fresh)
 
@@ -227,8 +228,12 @@ class _Cutter:
         """Let nothing go without a wall under a name that may stand for something else by now."""
         if frame.type == b"E" and messages.execute_portal(frame.body) not in self._bound:
             raise NotSupported("what is no read must be bound and executed in one go", hint=_HINT)
-        code_ran = not all(piece.control and piece.control.control in _RUN_NO_CODE for piece in self.pieces[:-1])
-        if frame.type == b"B" and code_ran and messages.bind_fields(frame.body)[1] not in self._prepared:
+        before = self.pieces[:-1]
+        # In a failed block nothing was made sure of; what comes behind a ROLLBACK TO runs all the same.
+        sure = not before or (
+            not self._failed and all(piece.control and piece.control.control in _RUN_NO_CODE for piece in before)
+        )
+        if frame.type == b"B" and not sure and messages.bind_fields(frame.body)[1] not in self._prepared:
             raise NotSupported(
                 "transaction control that was prepared before must come first behind a Sync",
                 hint="Send a Sync before it, or prepare it anew.",
