@@ -2,9 +2,11 @@
 
 import pytest
 
-from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.grammar import Message, Unreadable, messages, parse, scan
-from pgnotary.judge.harmless import DML_MESSAGES, QUERY_MESSAGES, doubt_of
+from pgnotary.judge.harmless import COPY_MESSAGES, DML_MESSAGES, QUERY_MESSAGES, TABLE_MESSAGES, structural
+from pgnotary.judge.meaning import weigh
+from pgnotary.judge.naming import names_of
+from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
 
 def test_every_message_of_a_tree_is_met_with_its_type() -> None:
@@ -28,29 +30,35 @@ def test_a_field_that_the_schema_lacks_makes_the_tree_unreadable(fields: dict[st
 
 
 def test_a_node_that_nobody_has_read_about_is_held() -> None:
-    assert doubt_of([Message("SomethingNewExpr", {})], QUERY_MESSAGES, BUILT_IN) == "has SomethingNewExpr"
-    assert doubt_of([Message("SelectStmt", {}), Message("SomethingNewExpr", {})], DML_MESSAGES, BUILT_IN)
+    unread = [Finding(Qualifier.UNREAD, "has SomethingNewExpr")]
+    tree = [Message("SelectStmt", {}), Message("SomethingNewExpr", {})]
+    for allowed in (QUERY_MESSAGES, DML_MESSAGES, COPY_MESSAGES, TABLE_MESSAGES):
+        assert list(structural(tree, allowed)) == unread
 
 
 def test_what_a_plain_query_may_be_made_of_leaves_out_what_writes() -> None:
-    writing = {
-        "InsertStmt",
-        "UpdateStmt",
-        "DeleteStmt",
-        "MergeStmt",
-        "IntoClause",
-        "LockingClause",
-        "CreateTableAsStmt",
-    }
-    assert not QUERY_MESSAGES & writing
-    assert not DML_MESSAGES & {"IntoClause", "LockingClause", "CreateTableAsStmt", "CallStmt", "DoStmt"}
+    changing = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
+    making = {"IntoClause", "CreateStmt", "CreateTableAsStmt"}
+    never = {"LockingClause", "CallStmt", "DoStmt", "InhRelation", "TableLikeClause"}
+    assert not QUERY_MESSAGES & (changing | making | never)
+    assert not COPY_MESSAGES & (changing | making | never)
+    assert not DML_MESSAGES & (making | never)
+    assert not TABLE_MESSAGES & (changing | never)
+
+
+@pytest.mark.parametrize("node", ["IntoClause", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"])
+def test_a_change_inside_a_query_is_a_write(node: str) -> None:
+    (found,) = structural([Message("SelectStmt", {}), Message(node, {})], QUERY_MESSAGES)
+    assert found.qualifier is Qualifier.WRITE
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"funcname": []}, {"funcname": [{"String": {}}]}, {"funcname": [{"A_Star": {}}]}]
 )
 def test_a_call_without_a_name_is_held(fields: dict[str, object]) -> None:
-    assert doubt_of([Message("FuncCall", fields)], QUERY_MESSAGES, BUILT_IN)
+    part = Part(StatementClass.SELECT, "SelectStmt", 0, 0, names=names_of([Message("FuncCall", fields)]))
+    (weighed,) = weigh(Statement(b"", (part,))).parts
+    assert weighed.qualifiers == {Qualifier.FUNCTION}
 
 
 def test_offsets_are_bytes() -> None:

@@ -1,27 +1,37 @@
 """Settings: which may be changed freely, which wait for a signature, which would break a promise."""
 
 import pytest
+from tests.judge.texts import action, judged
 
 from pgnotary.judge.grammar import parse
-from pgnotary.judge.policy import PROFILES, Action, verdict
 from pgnotary.judge.reading import read
-from pgnotary.judge.settings import PINNED, Ruling, SettingChange, read_change, ruling
+from pgnotary.judge.rules import Action
+from pgnotary.judge.settings import (
+    PINNED,
+    Ruling,
+    SettingChange,
+    parse_boolean,
+    read_change,
+    ruling,
+    ruling_by_function,
+)
 
-FREE, HOLD, REFUSE = Ruling.FREE, Ruling.HOLD, Ruling.REFUSE
+FREE, HOLD, REFUSE, VIRTUAL = Ruling.FREE, Ruling.HOLD, Ruling.REFUSE, Ruling.VIRTUAL
+READ_ONLY = "default_transaction_read_only"
 
 
 @pytest.mark.parametrize(
     ("sql", "change", "answer"),
     [
         ("SET work_mem = '8MB'", SettingChange("work_mem", ("8MB",)), FREE),
-        ("SET LOCAL WORK_MEM TO 65536", SettingChange("work_mem", ("65536",)), FREE),
+        ("SET LOCAL WORK_MEM TO 65536", SettingChange("work_mem", ("65536",), local=True), FREE),
         ("SET SESSION work_mem = DEFAULT", SettingChange("work_mem", None), FREE),
         ("RESET work_mem", SettingChange("work_mem", None), FREE),
         ("RESET ALL", SettingChange("", None), FREE),
         ("SET cursor_tuple_fraction = 0.5", SettingChange("cursor_tuple_fraction", ("0.5",)), FREE),
         ("SET jit = off", SettingChange("jit", ("off",)), FREE),
         ("SET enable_sort = false", SettingChange("enable_sort", ("false",)), FREE),
-        ("SET application_name = ''", SettingChange("application_name", ("",)), HOLD),
+        ("SET application_name = ''", SettingChange("application_name", ("",)), FREE),
         ("SET TIME ZONE 'UTC'", SettingChange("timezone", ("UTC",)), FREE),
         ("SET TIME ZONE -7", SettingChange("timezone", ("-7",)), FREE),
         ("SET TIME ZONE INTERVAL '1' HOUR", SettingChange("timezone", ("1",)), FREE),
@@ -38,7 +48,9 @@ FREE, HOLD, REFUSE = Ruling.FREE, Ruling.HOLD, Ruling.REFUSE
         ("SET ROLE NONE", SettingChange("role", ("none",)), HOLD),
         ("RESET ROLE", SettingChange("role", None), HOLD),
         ("SET SESSION AUTHORIZATION x", SettingChange("session_authorization", ("x",)), HOLD),
-        ("SET transaction_isolation = 'serializable'", SettingChange("transaction_isolation", ("serializable",)), HOLD),
+        ("SET transaction_isolation = 'serializable'", SettingChange("transaction_isolation", ("serializable",)), FREE),
+        ("SET session_replication_role = replica", SettingChange("session_replication_role", ("replica",)), HOLD),
+        ("SET enable_x.y = on", SettingChange("enable_x.y", ("on",)), HOLD),
         ("SET NAMES 'UTF-8'", SettingChange("client_encoding", ("UTF-8",)), FREE),
         ("SET NAMES", SettingChange("client_encoding", None), FREE),
         ("SET client_encoding = Unicode", SettingChange("client_encoding", ("unicode",)), FREE),
@@ -48,8 +60,12 @@ FREE, HOLD, REFUSE = Ruling.FREE, Ruling.HOLD, Ruling.REFUSE
         ("SET standard_conforming_strings = off", SettingChange("standard_conforming_strings", ("off",)), REFUSE),
         ("SET backslash_quote = 'safe_encoding'", SettingChange("backslash_quote", ("safe_encoding",)), FREE),
         ("SET backslash_quote = on", SettingChange("backslash_quote", ("on",)), REFUSE),
-        ("SET default_transaction_read_only = on", SettingChange("default_transaction_read_only", ("on",)), REFUSE),
-        ("RESET default_transaction_read_only", SettingChange("default_transaction_read_only", None), REFUSE),
+        ("SET default_transaction_read_only = off", SettingChange(READ_ONLY, ("off",)), VIRTUAL),
+        ("SET LOCAL default_transaction_read_only = on", SettingChange(READ_ONLY, ("on",), local=True), VIRTUAL),
+        ("SET default_transaction_read_only TO DEFAULT", SettingChange(READ_ONLY, None), VIRTUAL),
+        ("RESET default_transaction_read_only", SettingChange(READ_ONLY, None), VIRTUAL),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", SettingChange(READ_ONLY, ("0",)), VIRTUAL),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", SettingChange(READ_ONLY, ("1",)), VIRTUAL),
         ('SET "Transaction_Read_Only" = off', SettingChange("transaction_read_only", ("off",)), REFUSE),
     ],
 )
@@ -57,15 +73,17 @@ def test_a_change_is_read_and_ruled_on(sql: str, change: SettingChange, answer: 
     (statement,) = parse(sql.encode())
     assert read_change(statement.fields) == change
     assert ruling(change) is answer
-    actions = {FREE: Action.FORWARD, HOLD: Action.HOLD, REFUSE: Action.REFUSE}
-    assert verdict(read(sql.encode()), PROFILES["default"]).action is actions[answer]
+    of_a_role = change.name in ("role", "session_authorization")
+    actions = {FREE: Action.FORWARD, VIRTUAL: Action.FORWARD, HOLD: Action.HOLD, REFUSE: Action.REFUSE}
+    assert action(sql, "strict") is actions[answer]
+    assert action(sql) is (Action.FORWARD if of_a_role else actions[answer])
 
 
 @pytest.mark.parametrize(
     "sql",
     [
         "SET x FROM CURRENT",
-        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE",
         "SET TRANSACTION SNAPSHOT '1'",
         "SET ROLE $1",
     ],
@@ -73,13 +91,86 @@ def test_a_change_is_read_and_ruled_on(sql: str, change: SettingChange, answer: 
 def test_what_is_no_plain_set_or_reset_is_refused(sql: str) -> None:
     (statement,) = parse(sql.encode())
     assert read_change(statement.fields) is None
-    found = verdict(read(sql.encode()), PROFILES["default"])
+    found = judged(sql)
     assert (found.action, found.reason[:11]) == (Action.REFUSE, "it changes ")
 
 
 def test_every_pinned_setting_may_be_set_to_nothing_but_what_it_is() -> None:
     for name, value in PINNED.items():
+        if name == READ_ONLY:
+            continue
         assert ruling(SettingChange(name, ("something else",))) is REFUSE
         assert ruling(SettingChange(name, (value, "something else"))) is REFUSE
-        expected = REFUSE if name == "default_transaction_read_only" else FREE
-        assert ruling(SettingChange(name, (value,))) is expected
+        assert ruling(SettingChange(name, (value,))) is FREE
+
+
+@pytest.mark.parametrize("values", [("on",), ("off",), ("maybe",), ("on", "off"), None])
+def test_read_only_by_default_is_the_clients_own_virtual_setting(values: tuple[str, ...] | None) -> None:
+    assert ruling(SettingChange(READ_ONLY, values)) is VIRTUAL
+
+
+def test_session_characteristics_without_read_only_are_free() -> None:
+    sql = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, DEFERRABLE"
+    (statement,) = parse(sql.encode())
+    assert read_change(statement.fields) == SettingChange("default_transaction_isolation", ())
+    assert action(sql) is Action.FORWARD
+
+
+@pytest.mark.parametrize("other", ["SELECT 1", "DELETE FROM t", "SET work_mem = '8MB'"])
+def test_the_virtual_setting_is_changed_in_a_message_of_its_own(other: str) -> None:
+    for sql in (f"SET {READ_ONLY} = off; {other}", f"{other}; SET {READ_ONLY} = off"):
+        found = judged(sql, "forward-all")
+        assert (found.action, found.rule) == (Action.REFUSE, "refuse/setting-mix")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "answer"),
+    [
+        ("work_mem", "8MB", FREE),
+        ("work_mem", None, FREE),
+        ("search_path", "a, b", FREE),
+        ("search_path", ' "pg_catalog" , a', FREE),
+        ("search_path", "a, pg_catalog", HOLD),
+        ("search_path", 'a,\n\t"pg_catalog"', HOLD),
+        ("search_path", "a, PG_CATALOG", HOLD),
+        ("search_path", None, HOLD),
+        ("role", "x", HOLD),
+        ("session_replication_role", "replica", HOLD),
+        (READ_ONLY, "on", REFUSE),
+        (READ_ONLY, None, REFUSE),
+        ("transaction_read_only", "off", REFUSE),
+        ("transaction_read_only", None, REFUSE),
+        ("client_encoding", "UTF8", FREE),
+        ("client_encoding", "SJIS", REFUSE),
+        ("client_encoding", None, REFUSE),
+        ("standard_conforming_strings", "off", REFUSE),
+        ("pgnotary.reason", "because", FREE),
+        ("pgnotary.default_transaction_read_only", "off", REFUSE),
+        ("pgnotary.default_transaction_read_only", None, REFUSE),
+    ],
+)
+def test_set_config_is_ruled_on_like_set_and_never_changes_the_virtual_one(
+    name: str, value: str | None, answer: Ruling
+) -> None:
+    assert ruling_by_function(SettingChange(name, (value,) if value is not None else None)) is answer
+    written = f"'{value}'" if value is not None else "$1"
+    actions = {FREE: Action.FORWARD, HOLD: Action.HOLD, REFUSE: Action.REFUSE}
+    assert action(f"SELECT set_config('{name.upper()}', {written}, false)") is actions[answer]
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"),
+    [
+        *((word, True) for word in ("on", "t", "tr", "TRUE", "y", "yes", " Yes ", "1")),
+        *((word, False) for word in ("off", "of", "f", "FALSE", "n", "no", "0")),
+        *((word, None) for word in ("", "o", "2", "maybe", "truee", "onn")),
+    ],
+)
+def test_a_boolean_is_what_postgresql_takes_for_one(value: str, meaning: bool | None) -> None:
+    assert parse_boolean(value) is meaning
+
+
+def test_what_is_read_of_a_change_of_role_is_where_names_stand_for_something_else() -> None:
+    rescoping = ["SET ROLE x", "RESET ROLE", "SET SESSION AUTHORIZATION x", "RESET ALL", "SET search_path = a"]
+    assert all(read(sql.encode()).parts[0].rescopes for sql in [*rescoping, "SET SCHEMA 'a'", "DISCARD ALL"])
+    assert not read(b"SET work_mem = 1").parts[0].rescopes

@@ -1,21 +1,19 @@
-"""The allow-list over PostgreSQL's parse tree: which trees change nothing.
+"""The allow-list over PostgreSQL's parse tree: which trees change nothing by what they are.
 
-A tree enters; the first doubt leaves, or "". Every message of the tree must be of a listed type, so a construct that a
-later grammar adds is held until somebody has read what it does. Functions must be built-in ones from the list of
-harmless names, also where an attribute is selected, which may be a call. What a text cannot show (a view, an operator
-or a cast that reaches a writing function) is left to the server's read-only wall.
+A tree enters; what it may do beyond a plain read leaves, as findings. Every message of the tree must be of a listed
+type, so a construct that a later grammar adds is held until somebody has read what it does. What the names in a tree
+mean (functions, operators, casts, views) is no question of structure: `naming` collects them, `meaning` asks a catalog.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.grammar import Message
-from pgnotary.judge.harmless_functions import HARMLESS
-from pgnotary.judge.settings import FREE_BY_FUNCTION
+from pgnotary.judge.naming import strings
+from pgnotary.judge.settings import Ruling, SettingChange, ruling_by_function
+from pgnotary.judge.statement import Finding, Qualifier
 
-__all__ = ["DML_MESSAGES", "QUERY_MESSAGES", "attributes", "doubt_of", "function_name", "identifier", "relation_name"]
+__all__ = ["COPY_MESSAGES", "DML_MESSAGES", "QUERY_MESSAGES", "TABLE_MESSAGES", "structural"]
 
 QUERY_MESSAGES = frozenset(
     """
@@ -42,12 +40,18 @@ DML_MESSAGES = QUERY_MESSAGES | frozenset(
 )
 """What a data-changing statement may consist of for an EXPLAIN or a preview to plan it."""
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+COPY_MESSAGES = QUERY_MESSAGES | {"CopyStmt", "DefElem"}
+"""What a COPY ... TO STDOUT may consist of."""
+
+TABLE_MESSAGES = QUERY_MESSAGES | {"CreateStmt", "CreateTableAsStmt", "IntoClause", "Constraint", "DefElem"}
+"""What the making of a temporary table may consist of; no LIKE and no INHERITS, which bring others' defaults."""
+
+# asyncpg switches it off before it asks for types.
+_OF_NO_CONSEQUENCE = frozenset({"jit"})
 _SAMPLING = frozenset({"bernoulli", "system"})
 
-_NAMED = {
+_WRITES = {
     "IntoClause": "INTO, which makes a table",
-    "LockingClause": "row locks (FOR UPDATE or SHARE)",
     "InsertStmt": "an INSERT inside it",
     "UpdateStmt": "an UPDATE inside it",
     "DeleteStmt": "a DELETE inside it",
@@ -55,71 +59,75 @@ _NAMED = {
 }
 
 
-def doubt_of(tree: Iterable[Message], allowed: frozenset[str], catalog: Catalog) -> str:
-    """Return why the tree is not known to be harmless in a database with that catalog, or ""."""
+def structural(tree: Iterable[Message], allowed: frozenset[str]) -> Iterator[Finding]:
+    """Yield what the tree may do beyond a plain read by its structure, whatever the names in it mean."""
+    fixed: dict[int, str] = {}
     for message in tree:
-        if message.type not in allowed:
-            return f"has {_NAMED.get(message.type, message.type)}"
-        if message.type == "FuncCall" and (doubt := _function_doubt(message.fields, catalog)):
-            return doubt
-        if called := next(filter(catalog.may_call, attributes(message)), ""):
-            return f"selects the attribute {called}, which may be a call of a function of that name"
-        if message.type == "RangeTableSample" and not _is_built_in_sampling(message.fields):
-            return "has a TABLESAMPLE method that is not built in"
-    return ""
+        match message.type:
+            case "LockingClause":
+                yield Finding(Qualifier.LOCKING, "has row locks (FOR UPDATE or SHARE)")
+            case "SelectStmt" if (name := _fixed_name(message.fields)) is not None:
+                fixed.update(dict.fromkeys(_selected_calls(message.fields), name))
+            case kind if kind not in allowed and kind in _WRITES:
+                yield Finding(Qualifier.WRITE, f"has {_WRITES[kind]}")
+            case kind if kind not in allowed and kind not in DML_MESSAGES:
+                yield Finding(Qualifier.UNREAD, f"has {kind}")
+            case "RangeTableSample" if not _is_built_in_sampling(message.fields):
+                yield Finding(Qualifier.FUNCTION, "has a TABLESAMPLE method that is not built in")
+            case "FuncCall" if strings(message.fields.get("funcname", ()))[-1:] == ["set_config"]:
+                yield from _set_config(message.fields, fixed.get(id(message.fields)))
 
 
-def function_name(fields: Mapping[str, Any]) -> str:
-    """Return the name of a FuncCall as spelled, e.g. pg_catalog.now."""
-    return ".".join(_strings(fields.get("funcname", ())))
-
-
-def relation_name(fields: Mapping[str, Any]) -> str:
-    """Return the name of a RangeVar as one would write it, e.g. public.orders or public."Orders"."""
-    parts = (fields.get(key, "") for key in ("catalogname", "schemaname", "relname"))
-    return ".".join(identifier(part) for part in parts if part)
-
-
-def identifier(name: str) -> str:
-    """Return a name in quotes unless it is plain: it must not pass for several names, or for words of ours."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
-
-
-def attributes(message: Message) -> Iterator[str]:
-    """Yield what follows a dot in `(x).f` and `t.f`: columns, or else functions of x and t."""
-    if message.type == "A_Indirection":
-        yield from filter(None, _strings(message.fields.get("indirection", ())))
-    elif message.type == "ColumnRef" and len(fields := message.fields.get("fields", ())) > 1:
-        yield from filter(None, _strings(fields[-1:]))
-
-
-def _strings(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [str(node.get("String", {}).get("sval", "")) for node in nodes]
-
-
-def _function_doubt(fields: Mapping[str, Any], catalog: Catalog) -> str:
-    match _strings(fields.get("funcname", ())):
-        case [name] if name in HARMLESS | {"set_config"} and catalog.is_ambiguous(name):
-            return f"calls {name}, and the database has a function of that name outside pg_catalog too"
-        case [name] | ["pg_catalog", name] if name in HARMLESS:
-            return ""
-        case ["set_config"] | ["pg_catalog", "set_config"] if _sets_what_is_free(fields):
-            return ""
-        case names:
-            return f"calls {'.'.join(names)}, which is not on the list of harmless built-in functions"
-
-
-def _sets_what_is_free(fields: Mapping[str, Any]) -> bool:
-    """Say whether set_config() names, in so many words, a setting that it may give any value."""
-    match fields.get("args"):
-        case [{"A_Const": {"sval": {"sval": str(name)}}}, _, _]:
-            return name.lower() in FREE_BY_FUNCTION
+def _fixed_name(fields: Mapping[str, Any]) -> str | None:
+    """Return x of `SELECT ... FROM pg_settings WHERE name = 'x'`, which is how pg_dump sets what may not be there."""
+    match fields.get("fromClause"), fields.get("whereClause"):
+        case [{"RangeVar": {"relname": "pg_settings"}}], {
+            "A_Expr": {
+                "kind": "AEXPR_OP",
+                "name": [{"String": {"sval": "="}}],
+                "lexpr": {"ColumnRef": {"fields": [{"String": {"sval": "name"}}]}},
+                "rexpr": {"A_Const": {"sval": {"sval": str(name)}}},
+            }
+        }:
+            return name
         case _:
-            return False
+            return None
+
+
+def _selected_calls(fields: Mapping[str, Any]) -> Iterator[int]:
+    """Yield which calls a query selects as they are: there `name` is its own column, and no other query's."""
+    for target in fields.get("targetList", ()):
+        match target:
+            case {"ResTarget": {"val": {"FuncCall": {**_call}}}}:
+                yield id(target["ResTarget"]["val"]["FuncCall"])
+
+
+def _set_config(fields: Mapping[str, Any], name: str | None = None) -> Iterator[Finding]:
+    """Judge set_config() like SET, if it names in so many words what it sets; `name` is what the column name holds."""
+    match fields.get("args"):
+        case [{"ColumnRef": {"fields": [{"String": {"sval": "name"}}]}}, *others] if name is not None:
+            yield from _set_config({"args": [{"A_Const": {"sval": {"sval": name}}}, *others]})
+        case [{"A_Const": {"sval": {"sval": str(name)}}}, _, _] if name.lower() in _OF_NO_CONSEQUENCE:
+            return
+        case [{"A_Const": {"sval": {"sval": str(name)}}}, value, _]:
+            match value:
+                case {"A_Const": {"sval": {**constant}}}:
+                    change = SettingChange(name.lower(), (str(constant.get("sval", "")),))
+                case _:
+                    change = SettingChange(name.lower(), None)
+            match ruling_by_function(change):
+                case Ruling.FREE:
+                    yield Finding(Qualifier.SESSION, f"changes {change.name} by set_config()")
+                case Ruling.REFUSE:
+                    yield Finding(Qualifier.PINNED, f"changes {change.name}, which pgnotary keeps")
+                case _:
+                    yield Finding(Qualifier.SETTING, f"changes {change.name} by set_config(), which is not free")
+        case _:
+            yield Finding(Qualifier.SETTING, "changes by set_config() what it does not name in so many words")
 
 
 def _is_built_in_sampling(fields: Mapping[str, Any]) -> bool:
-    match _strings(fields.get("method", ())):
+    match strings(fields.get("method", ())):
         case [name] | ["pg_catalog", name]:
             return name in _SAMPLING
         case _:

@@ -15,7 +15,8 @@ HARMLESS_THOUGH_VOLATILE = frozenset(
     pg_collation_actual_version pg_conf_load_time pg_control_checkpoint pg_control_init pg_control_recovery
     pg_control_system pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn
     pg_database_collation_actual_version pg_database_size pg_get_aios pg_get_backend_memory_contexts
-    pg_get_multixact_members pg_get_shmem_allocations pg_get_wait_events pg_get_wal_replay_pause_state
+    pg_get_multixact_members pg_get_sequence_data pg_get_shmem_allocations pg_get_wait_events
+    pg_get_wal_replay_pause_state
     pg_get_wal_resource_managers pg_get_wal_summarizer_state pg_indexes_size pg_is_in_recovery
     pg_is_wal_replay_paused pg_isolation_test_session_is_blocked pg_jit_available pg_last_committed_xact
     pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_lock_status

@@ -1,7 +1,7 @@
 """Every kind of statement in PostgreSQL's grammar, by the class that policy knows it under.
 
-The type of a tree's root and its messages enter, a `StatementClass` leaves. What is not named here is `unknown`, which
-no profile forwards.
+The type of a tree's root and its messages enter, a `StatementClass` leaves; of several changes in one statement the
+heaviest counts. What is not named here is `unknown`, which no profile forwards.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.statement import Control, StatementClass
 
-__all__ = ["CONTROLS", "explain_analyzes", "kind_of", "runs_only_outside_a_block"]
+__all__ = ["CONTROLS", "classes_within", "explain_analyzes", "kind_of", "runs_only_outside_a_block"]
 
 CONTROLS: Mapping[str, Control] = {
     "TRANS_STMT_BEGIN": Control.BEGIN,
@@ -26,63 +26,75 @@ _FALSE = frozenset({"false", "off", "0"})
 
 _C = StatementClass
 _DML = {"InsertStmt": _C.INSERT, "UpdateStmt": _C.UPDATE, "DeleteStmt": _C.DELETE, "MergeStmt": _C.MERGE}
-_KINDS: Mapping[str, StatementClass] = _DML | {
-    "SelectStmt": _C.SELECT,
-    "VariableShowStmt": _C.SHOW,
-    "ExplainStmt": _C.EXPLAIN,
-    "TransactionStmt": _C.TRANSACTION,
-    "VariableSetStmt": _C.SESSION,
-    "DiscardStmt": _C.SESSION,
-    "ConstraintsSetStmt": _C.SESSION,
-    "TruncateStmt": _C.TRUNCATE,
-    "CallStmt": _C.CALL,
-    "DoStmt": _C.DO,
-    "LockStmt": _C.LOCK,
-    "PrepareStmt": _C.PREPARE,
-    "DeallocateStmt": _C.PREPARE,
-    "ExecuteStmt": _C.EXECUTE,
-    "DeclareCursorStmt": _C.CURSOR,
-    "FetchStmt": _C.CURSOR,
-    "ClosePortalStmt": _C.CURSOR,
-    "ListenStmt": _C.LISTEN,
-    "UnlistenStmt": _C.LISTEN,
-    "NotifyStmt": _C.LISTEN,
-    "GrantStmt": _C.GRANT,
-    "GrantRoleStmt": _C.GRANT,
-    "AlterDefaultPrivilegesStmt": _C.GRANT,
-    "ReassignOwnedStmt": _C.GRANT,
-    "VacuumStmt": _C.MAINTENANCE,
-    "ClusterStmt": _C.MAINTENANCE,
-    "ReindexStmt": _C.MAINTENANCE,
-    "CheckPointStmt": _C.MAINTENANCE,
-    "RefreshMatViewStmt": _C.MAINTENANCE,
-    "LoadStmt": _C.MAINTENANCE,
-    "RenameStmt": _C.ALTER,
-    "CommentStmt": _C.ALTER,
-    "SecLabelStmt": _C.ALTER,
-    "DefineStmt": _C.CREATE,
-    "IndexStmt": _C.CREATE,
-    "ViewStmt": _C.CREATE,
-    "RuleStmt": _C.CREATE,
-    "CompositeTypeStmt": _C.CREATE,
-    "ImportForeignSchemaStmt": _C.CREATE,
+_OF_MERGE = {"CMD_UPDATE": _C.UPDATE, "CMD_DELETE": _C.DELETE, "CMD_INSERT": _C.INSERT}
+_HEAVIEST = (_C.DELETE, _C.MERGE, _C.UPDATE, _C.INSERT)
+_NODES: Mapping[StatementClass, str] = {
+    _C.INSERT: "InsertStmt",
+    _C.UPDATE: "UpdateStmt",
+    _C.DELETE: "DeleteStmt",
+    _C.MERGE: "MergeStmt",
+    _C.SELECT: "SelectStmt",
+    _C.SHOW: "VariableShowStmt",
+    _C.EXPLAIN: "ExplainStmt",
+    _C.TRANSACTION: "TransactionStmt",
+    _C.SESSION: "VariableSetStmt DiscardStmt ConstraintsSetStmt",
+    _C.TRUNCATE: "TruncateStmt",
+    _C.CALL: "CallStmt",
+    _C.DO: "DoStmt",
+    _C.LOCK: "LockStmt",
+    _C.PREPARE: "PrepareStmt DeallocateStmt",
+    _C.EXECUTE: "ExecuteStmt",
+    _C.CURSOR: "DeclareCursorStmt FetchStmt ClosePortalStmt",
+    _C.LISTEN: "ListenStmt UnlistenStmt NotifyStmt",
+    _C.SEQUENCE: "AlterSeqStmt",
+    _C.GRANT: "GrantStmt GrantRoleStmt AlterDefaultPrivilegesStmt ReassignOwnedStmt",
+    _C.MAINTENANCE: "VacuumStmt ClusterStmt ReindexStmt CheckPointStmt RefreshMatViewStmt LoadStmt",
+    _C.DROP: """
+        DropStmt DropOwnedStmt DropRoleStmt DropSubscriptionStmt DropTableSpaceStmt DropUserMappingStmt DropdbStmt
+    """,
+    _C.CREATE: """
+        CompositeTypeStmt CreateAmStmt CreateCastStmt CreateConversionStmt CreateDomainStmt CreateEnumStmt
+        CreateEventTrigStmt CreateExtensionStmt CreateFdwStmt CreateForeignServerStmt CreateForeignTableStmt
+        CreateFunctionStmt CreateOpClassStmt CreateOpFamilyStmt CreatePLangStmt CreatePolicyStmt CreatePublicationStmt
+        CreateRangeStmt CreateRoleStmt CreateSchemaStmt CreateSeqStmt CreateStatsStmt CreateStmt CreateSubscriptionStmt
+        CreateTableAsStmt CreateTableSpaceStmt CreateTransformStmt CreateTrigStmt CreateUserMappingStmt CreatedbStmt
+        DefineStmt ImportForeignSchemaStmt IndexStmt RuleStmt ViewStmt
+    """,
+    _C.ALTER: """
+        AlterCollationStmt AlterDatabaseRefreshCollStmt AlterDatabaseSetStmt AlterDatabaseStmt AlterDomainStmt
+        AlterEnumStmt AlterEventTrigStmt AlterExtensionContentsStmt AlterExtensionStmt AlterFdwStmt
+        AlterForeignServerStmt AlterFunctionStmt AlterObjectDependsStmt AlterObjectSchemaStmt AlterOpFamilyStmt
+        AlterOperatorStmt AlterOwnerStmt AlterPolicyStmt AlterPublicationStmt AlterRoleSetStmt AlterRoleStmt
+        AlterStatsStmt AlterSubscriptionStmt AlterSystemStmt AlterTSConfigurationStmt AlterTSDictionaryStmt
+        AlterTableMoveAllStmt AlterTableSpaceOptionsStmt AlterTableStmt AlterTypeStmt AlterUserMappingStmt CommentStmt
+        RenameStmt ReplicaIdentityStmt SecLabelStmt
+    """,
 }
+_KINDS: Mapping[str, StatementClass] = {node: kind for kind, nodes in _NODES.items() for node in nodes.split()}
 
 
 def kind_of(node: str, fields: Mapping[str, Any], tree: Sequence[Message]) -> StatementClass:
     """Return the class of a statement; a write inside a query or behind EXPLAIN ANALYZE gives its own class."""
     if node == "CopyStmt":
         return _C.COPY_IN if fields.get("is_from") else _C.COPY_OUT
-    if node == "InsertStmt" and fields.get("onConflictClause", {}).get("action") == "ONCONFLICT_UPDATE":
-        return _C.UPDATE
-    if node == "SelectStmt" or (node == "ExplainStmt" and explain_analyzes(fields)):
-        return next((_DML[message.type] for message in tree if message.type in _DML), _KINDS[node])
-    if node in _KINDS:
-        return _KINDS[node]
-    for prefix, kind in (("Drop", _C.DROP), ("Alter", _C.ALTER), ("Create", _C.CREATE)):
-        if node.startswith(prefix):
-            return kind
-    return _C.UNKNOWN
+    if node in _DML or node == "SelectStmt" or (node == "ExplainStmt" and explain_analyzes(fields)):
+        inside = {_of_change(each.type, each.fields) for each in tree if each.type in _DML}
+        return next((kind for kind in _HEAVIEST if kind in inside), _KINDS[node])
+    return _KINDS.get(node, _C.UNKNOWN)
+
+
+def classes_within(tree: Sequence[Message]) -> frozenset[StatementClass]:
+    """Return the classes of all changes of rows in a statement, MERGE's own among them."""
+    found = {_of_change(each.type, each.fields) for each in tree if each.type in _DML}
+    for each in tree:
+        if each.type == "MergeWhenClause":
+            found.add(_OF_MERGE.get(each.fields.get("commandType", ""), _C.MERGE))
+    return frozenset(found)
+
+
+def _of_change(node: str, fields: Mapping[str, Any]) -> StatementClass:
+    overwrites = fields.get("onConflictClause", {}).get("action") == "ONCONFLICT_UPDATE"
+    return _C.UPDATE if overwrites else _DML[node]
 
 
 def explain_analyzes(fields: Mapping[str, Any]) -> bool:

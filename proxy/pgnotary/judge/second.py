@@ -6,30 +6,45 @@ made to take code for a string. Comments and the `[]` of array types are dropped
 add a doubt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
+from pgnotary.judge.brackets import effort
 from pgnotary.judge.grammar import Token, Unreadable
 
-__all__ = ["MAX_DEPTH", "MAX_EFFORT", "objection", "relex"]
+__all__ = ["ON_THE_LOOP", "TIMED", "UNTIMED", "Bounds", "bounds", "objection", "relex"]
 
-# sqlglot doubles its time with each level of ARRAY[ARRAY[...: 14 ms at 8 levels, 7.5 s at 20.
-MAX_DEPTH = 8
 
-# Below that depth, too, 16 KB of such nests side by side took it 5 s, and of subscripts in a row (a[1][1]...) minutes.
-# A unit of effort (`_brackets`) is 10 to 30 us of its time; no query of psql's own has more than 150.
-MAX_EFFORT = 10_000
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What sqlglot is given to read: of more it would make seconds, hours or a broken stack."""
+
+    depth: int
+    effort: int
+
+
+ON_THE_LOOP = Bounds(depth=8, effort=512)
+"""Where clients wait: some milliseconds."""
+
+UNTIMED = Bounds(depth=8, effort=10_000)
+"""Where nobody else waits, and nothing ends a reading: some hundred milliseconds."""
+
+TIMED = Bounds(depth=64, effort=1 << 30)
+"""Where a reading that takes too long is ended from outside."""
+
+bounds: ContextVar[Bounds] = ContextVar("bounds", default=UNTIMED)
 
 # sqlglot would load its parser at the first text: where the files cannot be read any more, each text would be held.
 sqlglot.parse("SELECT 1", read=Postgres)
 
 _EMPTIED = "the opening bracket of an empty pair"
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
-_OPENING = frozenset({"ASCII_40", "ASCII_91"})
-_CLOSING = frozenset({"ASCII_41", "ASCII_93"})
+_BRACKETS = {f"ASCII_{code}": code for code in b"()[]"}
 
 _WRITES = (
     exp.DML,
@@ -61,16 +76,16 @@ def relex(text: bytes, tokens: Sequence[Token]) -> str:
     return b" ".join([*words, b";"]).decode()
 
 
-def objection(text: bytes, tokens: Sequence[Token], *, expected: type[exp.Expression] | None = None) -> str:
-    """Return why sqlglot takes the statement for more than a read, or "" if it does not.
+def objection(text: bytes, tokens: Sequence[Token], seen: Collection[type[exp.Expression]]) -> str:
+    """Return what sqlglot sees in the statement that PostgreSQL's grammar does not, or "" if nothing.
 
-    `expected` is a kind of write that may stand at the root (the statement of an EXPLAIN). Raises Unreadable if
-    sqlglot cannot read the text.
+    `seen` are the kinds of change that the grammar sees. Raises Unreadable if sqlglot cannot read the text.
     """
-    depth, effort = _brackets(tokens)
-    if depth > MAX_DEPTH:
-        raise Unreadable(f"is nested {depth} brackets deep; the second reader stops at {MAX_DEPTH}")
-    if effort > MAX_EFFORT:
+    allowed = bounds.get()
+    depth, total = effort(_BRACKETS.get(token.name, 0) for token in tokens if token.name not in _COMMENTS)
+    if depth > allowed.depth:
+        raise Unreadable(f"is nested {depth} brackets deep; the second reader stops at {allowed.depth}")
+    if total > allowed.effort:
         raise Unreadable("has more nested brackets or subscripts than the second reader may spend its time on")
     try:
         found = [root for root in sqlglot.parse(relex(text, tokens), read=Postgres) if root is not None]
@@ -79,25 +94,11 @@ def objection(text: bytes, tokens: Sequence[Token], *, expected: type[exp.Expres
         raise Unreadable("cannot be read by the second reader") from error
     if len(found) != 1:
         return f"the second reader sees {len(found)} statements where PostgreSQL's grammar sees one"
+    if isinstance(found[0], exp.Command) and exp.Create in seen:
+        raise Unreadable("cannot be read by the second reader")
     for node in found[0].walk():
-        if isinstance(node, _WRITES) and not (node is found[0] and expected and isinstance(node, expected)):
+        if isinstance(node, _WRITES) and type(node) not in seen:
             return f"the second reader sees {type(node).__name__.upper()}"
-    if not isinstance(found[0], exp.Query | exp.Values) and not (expected and isinstance(found[0], expected)):
+    if not isinstance(found[0], exp.Query | exp.Values) and type(found[0]) not in seen:
         return f"the second reader sees {type(found[0]).__name__.upper()}"
     return ""
-
-
-def _brackets(tokens: Sequence[Token]) -> tuple[int, int]:
-    """Return how deep brackets are nested, and what reading them may cost the second reader."""
-    depth = deepest = effort = subscripts = 0
-    before = ""
-    for name in (token.name for token in tokens if token.name not in _COMMENTS):
-        if name in _OPENING:
-            depth += 1
-            deepest = max(deepest, depth)
-            subscripts += name == "ASCII_91" and before == "ASCII_93"
-            effort += (1 << min(depth, MAX_DEPTH)) + subscripts
-        elif name in _CLOSING:
-            depth -= 1
-        before = name
-    return deepest, effort

@@ -5,21 +5,34 @@ A SET, RESET or start-up parameter enters as a `SettingChange`; a `Ruling` leave
 packet, where RESET ALL cannot take them down, and never change afterwards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["FREE_BY_FUNCTION", "PINNED", "REASON", "Ruling", "SettingChange", "read_change", "ruling"]
+__all__ = [
+    "PINNED",
+    "READ_ONLY_BY_DEFAULT",
+    "REASON",
+    "RESCOPING",
+    "Ruling",
+    "SettingChange",
+    "parse_boolean",
+    "read_change",
+    "ruling",
+    "ruling_by_function",
+]
 
 REASON = "pgnotary.reason"
 """The setting in which an engineer says why: `SET pgnotary.reason = '...'`."""
+
+READ_ONLY_BY_DEFAULT = "default_transaction_read_only"
 
 PINNED: Mapping[str, str] = {
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
     "backslash_quote": "safe_encoding",
-    "default_transaction_read_only": "on",
+    READ_ONLY_BY_DEFAULT: "on",
 }
 """What every upstream session is opened with and must keep."""
 
@@ -29,23 +42,31 @@ _SPELLINGS: Mapping[str, frozenset[str]] = {
     "backslash_quote": frozenset({"safe_encoding"}),
 }
 
-_NEVER = frozenset({"default_transaction_read_only", "transaction_read_only"})
+_NEVER = frozenset({"transaction_read_only"})
+_OURS = "pgnotary."
 
-# They change how answers look, how long things may take or how plans are made; never what a text means or may do.
+# They change how answers look, how long things may take or how plans are made, or they forbid more than before; never
+# what a text means or may do.
 _FREE = frozenset(
     """
-    bytea_output client_min_messages constraint_exclusion cpu_index_tuple_cost cpu_operator_cost cpu_tuple_cost
-    cursor_tuple_fraction datestyle effective_cache_size extra_float_digits from_collapse_limit geqo geqo_threshold
-    hash_mem_multiplier idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit join_collapse_limit
-    lc_messages lc_monetary lc_numeric lc_time lock_timeout max_parallel_workers_per_gather parallel_setup_cost
-    parallel_tuple_cost plan_cache_mode random_page_cost seq_page_cost statement_timeout timezone
-    transaction_timeout work_mem xmlbinary xmloption
+    application_name array_nulls backend_flush_after bytea_output client_connection_check_interval client_min_messages
+    constraint_exclusion cpu_index_tuple_cost cpu_operator_cost cpu_tuple_cost cursor_tuple_fraction datestyle
+    default_transaction_deferrable default_transaction_isolation effective_cache_size effective_io_concurrency
+    escape_string_warning extra_float_digits from_collapse_limit geqo geqo_effort geqo_generations geqo_pool_size
+    geqo_seed geqo_selection_bias geqo_threshold gin_fuzzy_search_limit hash_mem_multiplier
+    idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit jit_above_cost jit_inline_above_cost
+    jit_optimize_above_cost join_collapse_limit lc_messages lc_monetary lc_numeric lc_time lock_timeout
+    maintenance_work_mem max_parallel_maintenance_workers max_parallel_workers max_parallel_workers_per_gather
+    min_parallel_index_scan_size min_parallel_table_scan_size parallel_leader_participation parallel_setup_cost
+    parallel_tuple_cost plan_cache_mode quote_all_identifiers random_page_cost recursive_worktable_factor
+    restrict_nonsystem_relation_kind row_security seq_page_cost statement_timeout synchronize_seqscans
+    tcp_keepalives_count tcp_keepalives_idle tcp_keepalives_interval tcp_user_timeout temp_buffers timezone
+    transaction_deferrable transaction_isolation transaction_timeout work_mem xmlbinary xmloption
     """.split()
 )
 
-
-FREE_BY_FUNCTION = frozenset({"jit"})
-"""What a SELECT may change with set_config(): asyncpg does so before it asks for types. All else is said with SET."""
+RESCOPING = frozenset({"", "search_path", "role", "session_authorization"})
+"""What decides which relation a name stands for; "" is RESET ALL."""
 
 
 class Ruling(Enum):
@@ -54,6 +75,8 @@ class Ruling(Enum):
     FREE = "free"
     HOLD = "hold"
     REFUSE = "refuse"
+    VIRTUAL = "virtual"
+    """The client has one of its own, which we keep for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +87,39 @@ class SettingChange:
     """Lower case; "" for RESET ALL."""
     values: tuple[str, ...] | None
     """None for RESET and DEFAULT."""
+    local: bool = False
+    """SET LOCAL: until the end of the transaction."""
 
 
 def read_change(fields: Mapping[str, Any]) -> SettingChange | None:
-    """Return what a VariableSetStmt changes, or None for a form that is not a plain SET or RESET."""
+    """Return what a VariableSetStmt changes, or None for a form that is not a plain SET or RESET.
+
+    SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY is SET default_transaction_read_only.
+    """
     kind = fields.get("kind")
     name = str(fields.get("name", "")).lower()
     if kind == "VAR_RESET_ALL":
         return SettingChange("", None)
     if kind in ("VAR_SET_DEFAULT", "VAR_RESET"):
         return SettingChange(name, None)
+    if kind == "VAR_SET_MULTI" and name == "session characteristics":
+        return _of_characteristics([item["DefElem"] for item in fields.get("args", ())])
     if kind != "VAR_SET_VALUE":
         return None
     values = tuple(_constant(argument) for argument in fields.get("args", ()))
-    return SettingChange(name, values) if None not in values else None  # type: ignore[arg-type]  # just checked
+    local = bool(fields.get("is_local"))
+    return SettingChange(name, values, local) if None not in values else None  # type: ignore[arg-type]  # just checked
+
+
+def _of_characteristics(modes: Sequence[Mapping[str, Any]]) -> SettingChange | None:
+    match modes:
+        case [{"defname": "transaction_read_only", "arg": argument}]:
+            value = _constant(argument)
+            return SettingChange(READ_ONLY_BY_DEFAULT, (value,)) if value is not None else None
+        case _ if all(mode["defname"] != "transaction_read_only" for mode in modes):
+            return SettingChange("default_transaction_isolation", ())
+        case _:
+            return None
 
 
 def _constant(argument: Mapping[str, Any]) -> str | None:
@@ -97,8 +139,10 @@ def _constant(argument: Mapping[str, Any]) -> str | None:
 
 def ruling(change: SettingChange) -> Ruling:
     """Say whether a change may pass, waits for a signature, or would break a promise."""
-    if change.name in _NEVER:
+    if change.name in _NEVER or _is_kept(change.name):
         return Ruling.REFUSE
+    if change.name == READ_ONLY_BY_DEFAULT:
+        return Ruling.VIRTUAL
     if change.name in _SPELLINGS:
         same = all(value.lower() in _SPELLINGS[change.name] for value in change.values or ())
         return Ruling.FREE if same else Ruling.REFUSE
@@ -109,6 +153,34 @@ def ruling(change: SettingChange) -> Ruling:
     if change.name in _FREE or is_of_the_planner or change.name in ("", REASON):
         return Ruling.FREE
     return Ruling.HOLD
+
+
+def ruling_by_function(change: SettingChange) -> Ruling:
+    """Say the same of set_config(), whose value is one text; None if the text does not show it."""
+    if change.values is None:
+        if change.name in _NEVER or change.name in PINNED or _is_kept(change.name):
+            return Ruling.REFUSE
+        return Ruling.FREE if change.name in _FREE else Ruling.HOLD
+    if change.name == "search_path":
+        (listed,) = change.values
+        change = SettingChange(change.name, tuple(name.strip(' \t\n\r\f\v"').lower() for name in listed.split(",")))
+    found = ruling(change)
+    return Ruling.REFUSE if found is Ruling.VIRTUAL else found
+
+
+def _is_kept(name: str) -> bool:
+    """Say whether it is a setting of our own that is no client's to change."""
+    return name.startswith(_OURS) and name != REASON
+
+
+def parse_boolean(value: str) -> bool | None:
+    """Return what PostgreSQL takes a value for (parse_bool in bool.c), or None for an error."""
+    word = value.strip().lower()
+    if word in ("on", "1") or (word and ("true".startswith(word) or "yes".startswith(word))):
+        return True
+    if word in ("of", "off", "0") or (word and ("false".startswith(word) or "no".startswith(word))):
+        return False
+    return None
 
 
 def _keeps_builtins_first(schemas: tuple[str, ...] | None) -> bool:

@@ -1,0 +1,114 @@
+"""What is refused under every policy: what would break a promise, or what pgnotary does not carry.
+
+A `Statement` enters; the first objection leaves, with the name of its rule, or None. No rule of anybody's can lift one.
+"""
+
+from dataclasses import dataclass
+
+from pgnotary.judge.gate import UNSEEN, first_word
+from pgnotary.judge.settings import Ruling, ruling
+from pgnotary.judge.statement import Control, Finding, Part, Qualifier, Statement, StatementClass
+
+__all__ = ["Refusal", "moves_savepoints", "refusal", "sentence", "setting_beside"]
+
+# What may change the session or the transaction behind our back if nobody can read the rest of it.
+_UNREAD_REFUSED = frozenset(
+    """
+    abort begin close commit deallocate declare discard end execute fetch move prepare release reset rollback savepoint
+    set start
+    """.split()
+) | {UNSEEN}
+
+
+_SAVEPOINTS = frozenset({Control.SAVEPOINT, Control.RELEASE, Control.ROLLBACK_TO})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a text goes nowhere."""
+
+    part: Part
+    rule: str
+    reason: str
+
+
+def refusal(statement: Statement) -> Refusal | None:
+    """Return why a text is refused, or None."""
+    if statement.unreadable and (word := first_word(statement.text)) in _UNREAD_REFUSED:
+        reason = f"it begins with {word.upper()}, whose effect must be known, and {statement.parts[0].doubt}"
+        return _refuse(statement.parts[0], "unreadable-control", reason)
+    for part in statement.parts:
+        if part.control is Control.TWO_PHASE:
+            return _refuse(part, "two-phase", "two-phase commit is not carried yet")
+        if pinned := [
+            finding for finding in part.findings if finding.qualifier is Qualifier.PINNED and not part.setting
+        ]:
+            return _refuse(part, "pinned-setting", sentence(statement, part, pinned[0]))
+        if part.savepoint.startswith("pgnotary_"):
+            reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
+            return _refuse(part, "savepoint-name", reason)
+        if part.setting and ruling(part.setting) is Ruling.REFUSE:
+            return _refuse(
+                part,
+                "pinned-setting",
+                f"{part.setting.name} decides what a signature means; pgnotary keeps it as it is",
+            )
+        if len(statement.parts) > 1 and part.setting and ruling(part.setting) is Ruling.VIRTUAL:
+            return _refuse(part, "setting-mix", f"{part.setting.name} is changed in a message of its own")
+        if part.node == "VariableSetStmt" and part.kind is StatementClass.SESSION and part.setting is None:
+            return _refuse(part, "session-characteristics", sentence(statement, part, part.findings[0]))
+        if part.wants_copy_data:
+            return _refuse(part, "copy-from-stdin", "COPY FROM STDIN is not carried yet")
+        if part.outside_block_only and len(statement.parts) > 1:
+            return _refuse(
+                part, "outside-block", f"{part.kind.value.upper()} runs alone, outside any transaction block"
+            )
+    if (
+        len(statement.parts) > 1
+        and any(part.control for part in statement.parts)
+        and not (_is_bracketed(statement) or moves_savepoints(statement))
+    ):
+        part = next(part for part in statement.parts if part.control)
+        return _refuse(
+            part,
+            "transaction-mix",
+            "transaction control may share a message with other statements only as BEGIN; ...; COMMIT",
+        )
+    return None
+
+
+def sentence(statement: Statement, part: Part, finding: Finding) -> str:
+    """Return a finding as a sentence that names the part; some findings are about the text or a reader."""
+    whole = finding.reason.startswith("the ")
+    if len(statement.parts) == 1:
+        return finding.reason if whole else f"it {finding.reason}"
+    place = f"statement {statement.parts.index(part) + 1} of {len(statement.parts)}"
+    return f"in {place}, {finding.reason}" if whole else f"{place} {finding.reason}"
+
+
+def _refuse(part: Part, rule: str, reason: str) -> Refusal:
+    return Refusal(part, f"refuse/{rule}", reason)
+
+
+def setting_beside(statement: Statement) -> Refusal | None:
+    """Return why a text is refused that would be held: a setting in it changes what the rest of it means."""
+    settings = [part for part in statement.parts if part.node == "VariableSetStmt" and not part.control]
+    if len(statement.parts) == 1 or not settings:
+        return None
+    reason = "a setting changes what is held in the same message: send it before, in a message of its own"
+    return _refuse(settings[0], "setting-mix", reason)
+
+
+def moves_savepoints(statement: Statement) -> bool:
+    """Say whether a text is nothing but SAVEPOINT, ROLLBACK TO and RELEASE."""
+    return all(part.control in _SAVEPOINTS for part in statement.parts)
+
+
+def _is_bracketed(statement: Statement) -> bool:
+    first, *inner, last = statement.parts
+    return (
+        first.control is Control.BEGIN
+        and last.control in (Control.COMMIT, Control.ROLLBACK)
+        and not last.chained
+        and not any(part.control for part in inner)
+    )
