@@ -1,33 +1,20 @@
-"""What of a database's catalog a text cannot show: names that call code without looking like a call to it.
+"""The catalog of one database: which of its names run code that nobody has read, though no text shows a call.
 
-The names of a database's functions enter, a `Catalog` leaves; a name in a text then enters, and whether it may call
-what nobody has read leaves. `(x).f` and `t.f` are calls of f for PostgreSQL where x and t have no such column, whatever
-their type, and `f(x)` is a call of a function outside pg_catalog where its arguments fit that better. What lies behind
-operators, casts and views is left to the server's read-only wall, for now.
+A name enters, what it reaches leaves. PostgreSQL has many calls that no text shows: `t.f` is f(t), an operator and a
+cast are functions, a view and a policy run what somebody else wrote. A `Catalog` never changes; `asked` makes one.
 
 Source: PostgreSQL 18, "Using Composite Types in Queries", "Function Type Resolution".
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from pgnotary.judge.harmless_functions import HARMLESS
+from pgnotary.judge.statement import Name
 
-__all__ = ["BUILT_IN", "QUESTION", "Catalog", "read_catalog"]
+__all__ = ["BUILT_IN", "Catalog", "Relation"]
 
-# Every function that one argument is enough for, and is neither in pg_catalog (11) nor known by its language and
-# volatility to change nothing; whoever made one in C was a superuser. Operators are those of pg_catalog whatever the
-# search_path, since they fit exactly.
-QUESTION = """
-SELECT pg_catalog.json_agg(DISTINCT p.proname) FILTER (
-         WHERE p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1),
-       pg_catalog.json_agg(DISTINCT p.proname) FILTER (WHERE p.pronamespace <> 11::pg_catalog.oid),
-       pg_catalog.current_setting('transaction_isolation')
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-WHERE p.pronamespace = 11::pg_catalog.oid OR p.provolatile = 'v' OR l.lanname <> ALL ('{internal,c}'::pg_catalog.name[])
-"""
+_SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 # Of PostgreSQL 15 and 18, and by their prefixes those of all versions: what one argument is enough for.
 _PREFIXES = ("pg_", "lo_", "binary_upgrade_", "dblink")
@@ -41,13 +28,42 @@ _UNREAD = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
-    """What is known of a database's functions; without any knowledge, those that every database has."""
+class Relation:
+    """What is known of a relation."""
 
+    kind: str
+    """pg_class.relkind: r table, p partitioned table, v view, m materialized view, f foreign table, S sequence..."""
+    reading_calls: bool = False
+    """Reading it runs what nobody has read."""
+    writing_calls: bool = False
+    """Writing to it runs a trigger, a rule or something that nobody has read."""
+    spreads: bool = False
+    """A change of its rows goes on to other tables: over foreign keys that cascade, or to children."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalog:
+    """What is known of a database; without any knowledge, what holds for every one."""
+
+    known: bool = False
     callable: frozenset[str] = frozenset()
-    """Names of functions that one argument is enough for, and that nobody has read."""
+    """Names that `(x).name` may call: of functions that one argument is enough for, and of types; all unproven."""
     elsewhere: frozenset[str] = frozenset()
-    """Names of functions outside pg_catalog that nobody has read."""
+    """Names of functions of the database's own that are unproven."""
+    proven: frozenset[str] = frozenset()
+    """Names of functions of the database's own all of which are proven."""
+    operators: frozenset[str] = frozenset()
+    """Names of operators that reach what is unproven."""
+    types: frozenset[str] = frozenset()
+    """Names of types whose values cannot be made without it."""
+    unread: frozenset[str] = frozenset()
+    """Names of PostgreSQL's own functions that are not known to be harmless."""
+    relations: Mapping[str, Mapping[str, Relation]] = field(default_factory=dict)
+    """Name -> schema -> relation."""
+    anything_casts: bool = False
+    """A cast between two of PostgreSQL's own types is unproven, so any expression may run it."""
+    event_triggers: bool = False
+    """Making or dropping any relation runs code."""
 
     def may_call(self, attribute: str) -> bool:
         """Say whether `(x).attribute` may be a call of something that is not known to be harmless."""
@@ -55,27 +71,34 @@ class Catalog:
             return True
         return attribute not in HARMLESS and attribute.startswith(_PREFIXES)
 
-    def is_ambiguous(self, function: str) -> bool:
-        """Say whether `function(...)`, a harmless built-in name, may be one outside pg_catalog as well."""
-        return function in self.elsewhere
+    def is_unread_built_in(self, function: str) -> bool:
+        """Say whether PostgreSQL itself has a function of that name that is not known to be harmless."""
+        return function in self.unread
+
+    def find(self, name: Name, path: Collection[str] | None) -> tuple[Name, Relation] | None:
+        """Return the relation that a name stands for, with its whole name, or None if there is none.
+
+        `path` are the schemas that are searched, in order; None if that is not known: then the relation that would be
+        worst to read is returned.
+        """
+        *schema, only = name
+        if schema:
+            found = {schema[-1]: each} if (each := self.relations.get(only, {}).get(schema[-1])) else {}
+        else:
+            found = dict(self.relations.get(only, {}))
+        if not found:
+            return (name, Relation("r")) if schema and schema[-1] in _SYSTEM_SCHEMAS else None
+        if not schema and path is not None:
+            found = {each: found[each] for each in path if each in found}
+        if not found:
+            return None
+        worst = next(iter(found)) if path is not None or schema else max(found, key=lambda each: _badness(found[each]))
+        return (worst, only), found[worst]
+
+
+def _badness(relation: Relation) -> tuple[bool, bool]:
+    return relation.reading_calls, relation.writing_calls
 
 
 BUILT_IN = Catalog()
 """What holds for every database, and all that is known without one."""
-
-
-@lru_cache(maxsize=256)
-def read_catalog(one_argument: str | None, elsewhere: str | None) -> Catalog:
-    """Return the catalog that the answer to QUESTION tells; the same answer gives the same object.
-
-    Raises ValueError if it is not two JSON lists of names.
-    """
-    outside = _names(elsewhere)
-    return Catalog(frozenset(_names(one_argument) - (HARMLESS - outside)), frozenset(outside))
-
-
-def _names(text: str | None) -> frozenset[str]:
-    names: Sequence[object] = json.loads(text or "[]")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("the catalog's answer is not a list of names")
-    return frozenset(map(str, names))

@@ -1,0 +1,286 @@
+"""What the names in a text mean, in one database and one session.
+
+A read `Statement`, a `Catalog` and a `Scope` enter; the same statement with more findings leaves. A finding is added,
+never taken away, but for two: a change of nothing but the session's own temporary tables is `temp` instead of `write`,
+and what EXECUTE or FETCH runs is known once its text is. A function is known by its name wherever a function of that
+name is, so no search_path changes what a call means here; a relation is looked up as PostgreSQL does, by the schemas
+that are searched.
+"""
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pgnotary.judge.catalog import BUILT_IN, Catalog
+from pgnotary.judge.functions import (
+    built_in,
+    is_built_in_type,
+    is_harmless_built_in,
+    is_of_information_schema,
+    qualifier_of,
+)
+from pgnotary.judge.naming import identifier
+from pgnotary.judge.statement import ONLY_A_NAME, Finding, Name, Names, Part, Qualifier, Statement, StatementClass
+
+__all__ = ["UNSCOPED", "Scope", "weigh", "weigh_run"]
+
+_TEMP = "pg_temp"
+# Ways to change a relation that leave nothing else changed, if it is one of the session's own temporary tables.
+_ON_TEMPORARY = frozenset(
+    {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "DropStmt", "IndexStmt", "SelectStmt"}
+)
+_CHANGES = frozenset({Qualifier.WRITE, Qualifier.UNCONDITIONAL})
+_SPREADING = frozenset({StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
+_OWN_KINDS = frozenset({"r", "p"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a session stands: what decides which relation a name stands for."""
+
+    path: tuple[str, ...] | None = None
+    """The schemas that are searched, in order, with those that are searched unsaid; None if that is not known."""
+    role: str = ""
+    temporary: frozenset[str] = frozenset()
+    """The session's own temporary tables that run no code of anybody's."""
+    busy_temporary: frozenset[str] = frozenset()
+    """Its temporary tables that run code when they are written to."""
+    odd_temporary: frozenset[str] = frozenset()
+    """Its other temporary relations, which may run code when they are read: tables with types of one's own."""
+    temporary_views: frozenset[tuple[str, Names]] = frozenset()
+    """Its temporary views, with what they are of."""
+
+
+UNSCOPED = Scope()
+"""Nothing is known of the session."""
+
+
+def weigh(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Statement:
+    """Return the statement with what its names add to it in that database and session."""
+    return replace(statement, parts=tuple(_weigh(part, catalog, scope) for part in statement.parts))
+
+
+def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
+    if part.control is not None or part.kind is StatementClass.UNKNOWN:
+        return part
+    names = _with_temporary_views(part.names, scope)
+    calls = tuple(_calls(replace(part, names=names), catalog))
+    reads = tuple(_reads(names, catalog, scope))
+    changes = tuple(_changes(part, catalog, scope))
+    own = part.findings
+    if _only_temporary(part, catalog, scope):
+        own = (
+            *(each for each in own if each.qualifier not in _CHANGES),
+            Finding(Qualifier.TEMP, "changes a temporary table"),
+        )
+    found = dict.fromkeys((*own, *calls, *reads, *changes))
+    if Qualifier.TEMP in part.qualifiers and catalog.event_triggers:
+        found[_seen(Qualifier.CODE, "makes a relation, which fires an event trigger")] = None
+    part = replace(
+        part, findings=tuple(found), planning=(*part.planning, *calls, *reads), resolved=_resolved(part, catalog, scope)
+    )
+    if part.with_hold and (found or not catalog.known):
+        part = replace(
+            part, findings=(*part.findings, Finding(Qualifier.WITH_HOLD, "is WITH HOLD over what is not proven"))
+        )
+    # A rule or a trigger may change any number of rows beside those that the tag counts.
+    if part.countable and (part.planning or (catalog.known and Qualifier.CODE in part.qualifiers)):
+        part = replace(part, countable=False)
+    return part
+
+
+def _with_temporary_views(names: Names, scope: Scope) -> Names:
+    """Return the names with those that the temporary views among them stand for."""
+    views, waiting = dict(scope.temporary_views), list(names.relations)
+    while waiting:
+        name = waiting.pop()
+        view = views.pop(name[-1], None) if _own_temporary(name, scope) == "view" else None
+        if view is not None:
+            waiting += view.relations
+            names = replace(
+                names,
+                relations=names.relations | view.relations,
+                functions=names.functions | view.functions,
+                operators=names.operators | view.operators,
+                types=names.types | view.types,
+            )
+    return names
+
+
+def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
+    """Return EXECUTE or FETCH with the findings of what its names stand for, instead of the doubt about them.
+
+    `texts` are weighed statements, one for each of the part's names that the server knows.
+    """
+    found = [each for each in part.findings if each != ONLY_A_NAME]
+    runs = None
+    for key in part.prepared:
+        statement = texts.get(key)
+        inner = _named(statement, key[0]) if statement is not None else None
+        if inner is None:
+            return part
+        runs = runs or inner.runs or inner.kind
+        found += [Finding(each.qualifier, f"runs {identifier(key[0])}, which {each.reason}") for each in inner.findings]
+    return replace(part, findings=tuple(dict.fromkeys(found)), runs=runs)
+
+
+def _named(statement: Statement, name: str) -> Part | None:
+    """Return the part behind a name: PREPARE and DECLARE keep the whole text of their message."""
+    if len(statement.parts) == 1:
+        return statement.parts[0]
+    found = [part for part in statement.parts if part.defines == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _seen(qualifier: Qualifier, reason: str) -> Finding:
+    return Finding(qualifier, reason, "catalog")
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def _calls(part: Part, catalog: Catalog) -> Iterator[Finding]:
+    """Yield what the part calls that nobody has read, or that policy has a word for."""
+    names = part.names
+    for name in sorted(names.functions):
+        if (found := _call(name, catalog)) is not None:
+            yield found
+    for construct in sorted(names.constructs & catalog.elsewhere):
+        yield _seen(Qualifier.FUNCTION, f"has {construct}(), and the database has a function of that name")
+    for attribute in sorted(names.attributes):
+        if catalog.may_call(attribute):
+            yield _seen(
+                Qualifier.FUNCTION, f"selects the attribute {attribute}, which may be a call of a function of that name"
+            )
+    for name in sorted(names.operators):
+        if name and name[-1] in catalog.operators:
+            yield _seen(Qualifier.FUNCTION, f"uses the operator {name[-1]}, which calls what nobody has read")
+    for name in sorted(names.types):
+        if name and name[-1] in catalog.types:
+            yield _seen(
+                Qualifier.FUNCTION,
+                f"makes a value of the type {identifier(name[-1])}, which calls what nobody has read",
+            )
+    if names.typed_by_text and catalog.types:
+        yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
+    # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
+    for name in sorted(names.relations) if names.unifies else ():
+        if name[-1] in catalog.types:
+            yield _seen(
+                Qualifier.FUNCTION,
+                f"may make values of a type that {identifier(name[-1])} has, which calls what nobody has read",
+            )
+    if catalog.anything_casts and part.kind not in (StatementClass.SHOW, StatementClass.SESSION, StatementClass.EMPTY):
+        yield _seen(Qualifier.FUNCTION, "may run a cast between built-in types that calls what nobody has read")
+
+
+def _call(name: Name, catalog: Catalog) -> Finding | None:
+    spelled = ".".join(name)
+    if name and name[-1] in catalog.types:
+        return _seen(Qualifier.FUNCTION, f"calls {spelled}, which may be a cast to a type of that name")
+    if is_of_information_schema(name) and name[-1] not in catalog.elsewhere:
+        return None
+    only = built_in(name)
+    if only is not None:
+        if only in catalog.elsewhere:
+            if is_harmless_built_in(only) or qualifier_of(only):
+                where = "outside pg_catalog too" if len(name) == 1 else "that is not PostgreSQL's own too"
+                return _seen(
+                    Qualifier.FUNCTION, f"calls {spelled}, and the database has a function of that name {where}"
+                )
+        elif is_harmless_built_in(only) or is_built_in_type(only):
+            return None
+        elif (qualifier := qualifier_of(only)) is not None:
+            return Finding(qualifier, f"calls {spelled}")
+    if name and name[-1] in catalog.proven and not (only and catalog.is_unread_built_in(only)):
+        return None
+    return _seen(Qualifier.FUNCTION, f"calls {spelled}, which is not on the list of harmless built-in functions")
+
+
+# --- relations --------------------------------------------------------------------------------------------------------
+
+
+def _resolved(part: Part, catalog: Catalog, scope: Scope) -> tuple[Name, ...]:
+    names = dict.fromkeys((*part.targets, *part.others, *sorted(part.names.relations)))
+    found = ((name, catalog.find(name, scope.path)) for name in names if not _own_temporary(name, scope))
+    return tuple(dict.fromkeys(known[0] if known else name for name, known in found))
+
+
+def _reads(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
+    for name in sorted(names.relations):
+        spelled = ".".join(map(identifier, name))
+        own = _own_temporary(name, scope)
+        if own == "odd":
+            yield _seen(Qualifier.FUNCTION, f"reads {spelled}, a temporary relation that may call what nobody has read")
+        found = catalog.find(name, scope.path)
+        if found is None:
+            is_query = len(name) == 1 and name[0] in names.queries
+            if catalog.known and not own and not is_query:
+                yield _seen(Qualifier.UNKNOWN_NAME, f"names {spelled}, which the catalog does not know")
+            continue
+        _, relation = found
+        if relation.kind == "f":
+            yield _seen(Qualifier.FOREIGN, f"reads {spelled}, which is on another server")
+        elif relation.reading_calls:
+            yield _seen(Qualifier.FUNCTION, f"reads {spelled}, which calls what nobody has read")
+
+
+def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
+    """Yield why a relation that the part changes is more than a plain table."""
+    if not part.targets or Qualifier.WRITE not in part.qualifiers:
+        return
+    for name in part.targets:
+        spelled = ".".join(map(identifier, name))
+        own = _own_temporary(name, scope)
+        found = catalog.find(name, scope.path)
+        relation = found[1] if found else None
+        if own == "plain" and relation is None:
+            continue
+        if not catalog.known:
+            yield _seen(Qualifier.CODE, f"changes {spelled}, and no catalog says whether that is a plain table")
+        elif relation is None or relation.kind not in _OWN_KINDS or not _is_ones_own(found[0] if found else name):
+            yield _seen(Qualifier.CODE, f"changes {spelled}, which is no plain table")
+        elif relation.spreads and part.classes & _SPREADING:
+            yield _seen(Qualifier.CASCADE, f"changes {spelled}, from where it goes on to other tables")
+        if relation is not None and relation.writing_calls:
+            yield _seen(
+                Qualifier.CODE, f"changes {spelled}, which runs a trigger, a rule, a default or a check of its own"
+            )
+
+
+def _is_ones_own(name: Name) -> bool:
+    return name[0] not in ("pg_catalog", "information_schema", "pg_toast")
+
+
+def _own_temporary(name: Name, scope: Scope) -> str:
+    """Return "plain", "busy", "odd" or "view" if the name is one of the session's own temporary relations, else ""."""
+    *schema, only = name
+    if schema and schema[-1] != _TEMP:
+        return ""
+    kinds: tuple[tuple[str, Container[str]], ...] = (
+        ("plain", scope.temporary),
+        ("busy", scope.busy_temporary),
+        ("odd", scope.odd_temporary),
+        ("view", dict(scope.temporary_views)),
+    )
+    return next((kind for kind, names in kinds if only in names), "")
+
+
+def _looks_there_first(scope: Scope) -> bool:
+    """Say whether a name is looked up among the temporary relations first: pg_temp may stand last in search_path."""
+    return scope.path is not None and "".join(scope.path[:1]).startswith(_TEMP)
+
+
+def _only_temporary(part: Part, catalog: Catalog, scope: Scope) -> bool:
+    """Say whether all that the part changes are temporary tables, whatever becomes of them before it runs.
+
+    A temporary table that is dropped behind our back would uncover a table of the same name.
+    """
+    if part.node not in _ON_TEMPORARY or not part.targets or Qualifier.WRITE not in part.qualifiers:
+        return False
+    if Qualifier.CASCADE in part.qualifiers or catalog.event_triggers:
+        return False
+    return all(
+        _own_temporary(name, scope) == "plain"
+        and (len(name) > 1 or (_looks_there_first(scope) and name[-1] not in catalog.relations))
+        for name in part.targets
+    )
