@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pgnotary.config import Config, load
 from pgnotary.errors import ConfigError
+from pgnotary.judge.rules import PROFILES, Action, Rule, Terms, policy_of
+from pgnotary.judge.statement import Qualifier, StatementClass
 from pgnotary.setup import add_user, make_folder
 
 REFERENCE = Path("config/reference.toml")
@@ -19,14 +22,20 @@ def _written(folder: Path, text: str) -> Path:
 
 def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
     reference, empty = load(REFERENCE).file, load(_written(tmp_path, "")).file
-    for section in ("listen", "upstream", "ledger", "approval", "policy"):
+    for section in ("listen", "upstream", "ledger", "approval"):
         assert getattr(reference, section) == getattr(empty, section)
+    assert msgspec.structs.replace(reference.policy, rule=()) == empty.policy
     text = REFERENCE.read_text()
     for section in ("listen", "upstream", "role", "user", "ledger", "approval", "policy"):
         value = getattr(reference, section)
-        fields = (value[0] if isinstance(value, tuple) else value).__struct_fields__
-        missing = [field for field in fields if f"\n{field} = " not in text]
-        assert missing == []
+        assert _missing(text, value[0] if isinstance(value, tuple) else value) == []
+    assert _missing(text, reference.policy.rule[0]) == []
+
+
+def _missing(text: str, section: msgspec.Struct) -> list[str]:
+    """Return the keys of a section that the text does not give a value, or tables."""
+    keys = section.__struct_encode_fields__
+    return [key for key in keys if f"\n{key} = " not in text and f".{key}]]" not in text]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
         ("[policy]\nmax_held_per_person = 0", ["policy.max_held_per_person", "0", ">= 1"]),
         ("[policy]\nmax_held = 1001", ["policy.max_held", "1001", "<= 1000"]),
         ("[polices]\nhold_s = 1", ["polices"]),
-        ("[policy]\nprofile = 'lax'", ["policy.profile", "'lax'", "default, strict"]),
+        ("[policy]\nprofile = 'lax'", ["policy.profile", "'lax'", "default, strict, observe, forward-all"]),
         ("[listen]\naddress = '0.0.0.0:6432'", ["listen.address", "'0.0.0.0'", "loopback"]),
         ("[upstream]\naddress = 'db.example.com:5432'", ["upstream.address", "'db.example.com'", "loopback"]),
         ("[listen]\naddress = '6432'", ["listen.address", "'6432'", "host:port"]),
@@ -56,6 +65,133 @@ def test_an_error_names_file_key_value_and_expectation(tmp_path: Path, text: str
     for word in [str(path), *words]:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+_HOLDS = "result = 'hold'"
+_FORWARDS = "result = 'forward'"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("result = 'pass'", ["policy.rule[1].result is 'pass'", "one of forward, hold, refuse"]),
+        (f"{_HOLDS}\nclass = 'slect'", ["policy.rule[1].class is 'slect'", "one of select, show, "]),
+        (f"{_HOLDS}\nclass = ['select', 'Delete']", ["policy.rule[1].class is 'Delete'", "one of select, show, "]),
+        (f"{_HOLDS}\nclass = 3", ["policy.rule[1].class is 3", "array"]),
+        (f"{_HOLDS}\nqualifier = 'lock'", ["policy.rule[1].qualifier is 'lock'", "one of write, unconditional, "]),
+        (f"{_HOLDS}\nclas = 'select'", ["policy.rule[1]", "clas"]),
+        ("", ["policy.rule[1]", "result"]),
+        (f"{_FORWARDS}\nmin_rows = 5", ["policy.rule[1].min_rows is 5", "expected 0", "known of what is held"]),
+        (f"{_HOLDS}\nmin_rows = -1", ["policy.rule[1].min_rows is -1", ">= 0"]),
+        (f"{_FORWARDS}\nhold_s = 60.0", ["policy.rule[1].hold_s is 60.0", "only in a rule that holds"]),
+        ("result = 'refuse'\npreview = false", ["policy.rule[1].preview is False", "only in a rule that holds"]),
+        (f"{_HOLDS}\nhold_s = 0", ["policy.rule[1].hold_s is 0", ">= 1"]),
+        (f"{_HOLDS}\ndatabase = ''", ["policy.rule[1].database is ''", "a whole name"]),
+        (f"{_HOLDS}\nuser = 'app_*'", ["policy.rule[1].user is 'app_*'", "a whole name"]),
+    ],
+)
+def test_a_wrong_rule_is_named_with_file_key_value_and_expectation(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = _written(tmp_path, f"[[policy.rule]]\nname = 'a'\n{_HOLDS}\n[[policy.rule]]\nname = 'b'\n{text}")
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: {words[0]}")
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["orders", "", ".orders", "public.", "a.b.c", "public.Orders", "p.[ab]", 'p."a*"', "p.é", "p.a b"]
+)
+def test_a_pattern_that_no_whole_name_would_match_is_an_error(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.rule\[0\]\.relation is .*expected schema\.name"):
+        load(_written(tmp_path, f"[[policy.rule]]\nname = 'a'\n{_HOLDS}\nrelation = ['app.*', '{pattern}']"))
+
+
+@pytest.mark.parametrize("name", ["", "Frozen", "a/b", "a b", "a\\n", "x" * 64])
+def test_a_rules_name_is_a_plain_word(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.rule\[0\]\.name is .*expected lower-case letters"):
+        load(_written(tmp_path, f'[[policy.rule]]\nname = "{name}"\n{_HOLDS}'))
+
+
+def test_two_rules_of_one_name_are_an_error(tmp_path: Path) -> None:
+    rule = f"[[policy.rule]]\nname = 'a'\n{_HOLDS}\n"
+    with pytest.raises(ConfigError, match=r"policy\.rule\[1\]\.name is 'a'.*twice"):
+        load(_written(tmp_path, rule * 2))
+
+
+_RULES = """
+[[{0}rule]]
+name = "frozen"
+result = "refuse"
+class = ["drop", "truncate"]
+relation = ['audit.*', '"Old".orders', 'public."orders"']
+[[{0}rule]]
+name = "bulk"
+result = "hold"
+qualifier = "unconditional"
+database = "shop"
+user = ["eva", "bo"]
+min_rows = 1000
+hold_s = 60
+preview = false
+"""
+_OWN = (
+    Rule(
+        "policy/frozen", Action.REFUSE, (StatementClass.DROP, StatementClass.TRUNCATE),
+        relations=("audit.*", '"Old".orders', "public.orders"),
+    ),
+    Rule(
+        "policy/bulk", Action.HOLD, qualifiers=(Qualifier.UNCONDITIONAL,), databases=("shop",), users=("eva", "bo"),
+        min_rows=1000, terms=Terms(hold_s=60.0, preview=False),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_ones_own_rules_stand_before_the_profiles(tmp_path: Path, profile: str) -> None:
+    config = load(_written(tmp_path, f"[policy]\nprofile = '{profile}'\n" + _RULES.format("policy.")))
+    assert config.profile == profile
+    assert config.policy == policy_of(PROFILES[profile], _OWN)
+    assert config.policy.rules[:2] == _OWN
+
+
+def test_rules_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "policy.toml").write_text(_RULES.format(""))
+    config = load(_written(tmp_path, "[policy]\nrules = 'rules/policy.toml'"))
+    assert config.policy == policy_of(PROFILES["default"], _OWN)
+    digest = config.policy.digest
+    (tmp_path / "rules" / "policy.toml").write_text("")
+    assert config.policy.digest == digest, "what decides does not change behind one's back"
+    assert load(config.path).policy == policy_of(PROFILES["default"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["policy.rules is ", "cannot be read"]),
+        ("rule", ["policy.toml: is not TOML"]),
+        ("[[policy.rule]]\nname = 'a'\nresult = 'hold'", ["policy.toml: ", "policy"]),
+        ("[[rule]]\nname = 'a'\nresult = 'hold'\nclass = 'x'", ["policy.toml: rule[0].class is 'x'", "one of select"]),
+        ("[[rule]]\nname = 'a'\nresult = 1", ["policy.toml: rule[0].result is 1", "expected `str`"]),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_rules_is_said_with_that_file(
+    tmp_path: Path, text: str | None, words: list[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(_written(tmp_path, "[policy]\nrules = 'policy.toml'"))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_rules_stand_in_one_place(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"policy\.rules is .policy\.toml.: expected either"):
+        load(_written(tmp_path, "[policy]\nrules = 'policy.toml'\n" + _RULES.format("policy.")))
 
 
 def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A path enters, a `Config` leaves, or ConfigError. A safe default for everything; unknown keys are errors; secrets are
 only named by the files that hold them. Relative paths are relative to the file. `load` answers for what the file says,
-`Config.inspect` for the files that it names. Reading files happens here and nowhere below.
+`Config.inspect` for the files that it names; only the rules of policy are read with it, if they have a file of their
+own: what decides must not change behind our back. Reading files happens here and nowhere below.
 """
 
 import hashlib
@@ -11,21 +12,37 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from pgnotary.errors import BadCheckpoint, BadRoster, ConfigError
-from pgnotary.judge.policy import PROFILES, Profile
+from pgnotary.judge import rules
+from pgnotary.judge.rule_table import RuleTable, rules_of
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verifier import parse_verifier
 
-__all__ = ["Address", "Approval", "Config", "Ledger", "Listen", "Policy", "Role", "Upstream", "User", "load", "parse"]
+__all__ = [
+    "Address",
+    "Approval",
+    "Config",
+    "Ledger",
+    "Listen",
+    "Policy",
+    "Role",
+    "Upstream",
+    "User",
+    "load",
+    "parse",
+    "structure",
+]
 
+_Structure = TypeVar("_Structure")
 _Name = Annotated[str, Meta(min_length=1, max_length=63)]
 
 
@@ -87,6 +104,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What is held, and for how long."""
 
     profile: str = "default"
+    """The rules that speak where no rule of one's own does."""
+    rules: str = ""
+    """A file of [[rule]] tables, instead of [[policy.rule]] ones; empty: none."""
+    rule: tuple[RuleTable, ...] = ()
+    """One's own rules, in order."""
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
     reminder_s: Annotated[float, Meta(ge=1)] = 30.0
     preview_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
@@ -105,6 +127,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     policy: Policy = Policy()
 
 
+class _Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    rule: tuple[RuleTable, ...] = ()
+
+
 class Address(msgspec.Struct, frozen=True):
     """A place to listen at or to connect to."""
 
@@ -120,6 +146,8 @@ class Config(msgspec.Struct, frozen=True):
     file: _File
     digest: str
     """SHA-256 of the file's bytes, in hex."""
+    own_rules: tuple[rules.Rule, ...] = ()
+    """One's own rules of policy, as they were when the file was read."""
 
     @property
     def listen(self) -> Address:
@@ -132,9 +160,14 @@ class Config(msgspec.Struct, frozen=True):
         return _address(self.path, "upstream.address", self.file.upstream.address)
 
     @property
-    def profile(self) -> Profile:
-        """The rules in force."""
-        return PROFILES[self.file.policy.profile]
+    def profile(self) -> str:
+        """The name of the profile whose rules speak after one's own."""
+        return self.file.policy.profile
+
+    @property
+    def policy(self) -> rules.Policy:
+        """The rules in force: one's own, then the profile's."""
+        return rules.policy_of(rules.PROFILES[self.profile], self.own_rules)
 
     def near(self, name: str) -> Path:
         """Return a path of the file, relative to where the file is."""
@@ -209,36 +242,70 @@ class Config(msgspec.Struct, frozen=True):
 
 
 def load(path: Path) -> Config:
-    """Return the configuration in `path`; raises ConfigError."""
+    """Return the configuration in `path`, with the rules that it keeps in another file; raises ConfigError."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; make one with `pgnotary init`") from error
-    return parse(path, raw)
+    config = parse(path, raw)
+    named = config.file.policy.rules
+    return msgspec.structs.replace(config, own_rules=_rules_in(path, path.parent / named)) if named else config
 
 
 def parse(path: Path, raw: bytes) -> Config:
-    """Return the configuration that `raw` makes, or would make, in `path`; reads no file; raises ConfigError."""
-    try:
-        fields = tomllib.loads(raw.decode())
-        file = msgspec.convert(fields, _File)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(str(error), fields)}") from error
-    config = Config(path.absolute(), file, hashlib.sha256(raw).hexdigest())
+    """Return the configuration that `raw` makes, or would make, in `path`; raises ConfigError.
+
+    Reads no file: the rules that stand in another one are left out.
+    """
+    file = structure(path, raw, _File)
+    config = Config(path.absolute(), file, hashlib.sha256(raw).hexdigest(), _own_rules(path, file))
     _check(config)
     return config
 
 
-def _explain(said: str, fields: dict[str, object]) -> str:
+def structure(path: Path, raw: bytes, kind: type[_Structure]) -> _Structure:
+    """Return the TOML in `raw` as a struct; raises ConfigError that names `path`, key, value and expectation."""
+    try:
+        fields = tomllib.loads(raw.decode())
+        return msgspec.convert(fields, kind)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(str(error), fields)}") from error
+
+
+def _own_rules(path: Path, file: _File) -> tuple[rules.Rule, ...]:
+    if file.policy.rules and file.policy.rule:
+        raise ConfigError(
+            f"{path}: policy.rules is {file.policy.rules!r}: "
+            "expected either that file or [[policy.rule]] tables, not both"
+        )
+    return _rules(f"{path}: policy.", file.policy.rule)
+
+
+def _rules_in(named_by: Path, path: Path) -> tuple[rules.Rule, ...]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{named_by}: policy.rules is {path}, which cannot be read: {error.strerror}") from error
+    return _rules(f"{path}: ", structure(path, raw, _Rules).rule)
+
+
+def _rules(where: str, tables: tuple[RuleTable, ...]) -> tuple[rules.Rule, ...]:
+    try:
+        return rules_of(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error
+
+
+def _explain(said: str, fields: Mapping[str, object]) -> str:
     """Turn msgspec's `Expected ... - at `$.policy.hold_s`` into key, value, expectation."""
     message, _, where = said.partition(" - at `$")
     keys = re.findall(r"[^.\[\]`]+", where)
     value: object = fields
     for key in keys:
         value = value[int(key)] if isinstance(value, list) else value.get(key) if isinstance(value, dict) else None
-    name = ".".join(keys)
+    name = where.rstrip("`").lstrip(".")
     shown = f" is {value!r}" if not isinstance(value, dict | list) and "verifier" not in name else ""
     return f"{name}{shown}: {message[:1].lower()}{message[1:]}" if name else f"{message[:1].lower()}{message[1:]}"
 
@@ -246,8 +313,9 @@ def _explain(said: str, fields: dict[str, object]) -> str:
 def _check(config: Config) -> None:
     """Check what the types cannot say."""
     file, path = config.file, config.path
-    if file.policy.profile not in PROFILES:
-        raise ConfigError(f"{path}: policy.profile is {file.policy.profile!r}: expected one of {', '.join(PROFILES)}")
+    if config.profile not in rules.PROFILES:
+        known = ", ".join(rules.PROFILES)
+        raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
     _require_loopback(path, "listen.address", config.listen)
     if not config.upstream.host.startswith("/"):
         _require_loopback(path, "upstream.address", config.upstream)

@@ -1,38 +1,17 @@
 """Policy: a `Statement` enters, a `Verdict` leaves, with the reason an engineer and an auditor can read.
 
-Two built-in profiles for now. Both forward only what both readers prove harmless, and hold everything else; their
-digest goes into every request, so that a signature says under which policy it was asked for. `strict` stays so;
-`default` will forward more once the catalog can tell what a plain INSERT reaches.
+Some statements are refused under every policy: what would break a promise, or is not carried. For each part of the
+others the first rule that matches speaks, and the strictest answer is that of the text. What no rule speaks for is
+held. The policy's digest goes into every request, so that a signature says under which policy it was asked for.
 """
 
-import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 
-from pgnotary.judge.gate import first_word
-from pgnotary.judge.settings import Ruling, ruling
-from pgnotary.judge.statement import Control, Part, Statement, StatementClass
+from pgnotary.judge.refusals import refusal, sentence, setting_beside
+from pgnotary.judge.rules import USUAL, Action, Policy, Rule, Subject, Terms
+from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["PROFILES", "Action", "Profile", "Verdict", "verdict"]
-
-
-class Action(StrEnum):
-    """What happens to a statement."""
-
-    FORWARD = "forward"
-    HOLD = "hold"
-    REFUSE = "refuse"
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A named set of rules."""
-
-    name: str
-    single_reader: Action
-    """What to do with a read that only PostgreSQL's own grammar can read."""
-    digest: str
-    """SHA-256 over the rules, in hex."""
+__all__ = ["Terming", "Verdict", "terms", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,101 +22,83 @@ class Verdict:
     kind: StatementClass
     rule: str
     reason: str
+    terms: Terms = USUAL
+    """How it is held, if it is."""
+    judge: str = ""
+    """Who saw what the reason says."""
+    unwalled: bool = False
+    """Policy lets it write: nothing of it that may write runs behind the read-only wall."""
+    would: str = ""
+    """The rule that would have held it, if policy only observes."""
 
 
-def _profile(name: str, single_reader: Action) -> Profile:
-    rules = f"pgnotary/policy/0\n{name}\nsingle_reader={single_reader}\n"
-    return Profile(name, single_reader, hashlib.sha256(rules.encode()).hexdigest())
+_NOBODY = Subject()
+_WRITES_BY_CODE = frozenset({Qualifier.WRITE, Qualifier.FUNCTION})
 
 
-# What may change the session or the transaction behind our back if nobody can read the rest of it.
-_UNREAD_REFUSED = frozenset(
-    """
-    abort begin close commit deallocate declare discard end execute fetch move prepare release reset rollback savepoint
-    set start
-    """.split()
-)
-
-PROFILES = {profile.name: profile for profile in (_profile("default", Action.HOLD), _profile("strict", Action.HOLD))}
-
-
-def verdict(statement: Statement, profile: Profile) -> Verdict:
+def verdict(statement: Statement, policy: Policy, subject: Subject = _NOBODY) -> Verdict:
     """Judge a whole text: it is forwarded, held or refused as one."""
-    if refusal := _refusal(statement):
-        return refusal
-    part = statement.weightiest
-    if part.harmless:
-        return Verdict(
-            Action.FORWARD,
-            part.kind,
-            f"{profile.name}/harmless",
-            "both readers read it and all of it is harmless",
-        )
-    if all(part.doubt_about_reader for part in statement.parts if part.doubt):
-        reason = f"PostgreSQL's grammar reads it as harmless, but {part.doubt}"
-        return Verdict(profile.single_reader, part.kind, f"{profile.name}/single-reader", reason)
-    return Verdict(Action.HOLD, part.kind, f"{profile.name}/hold-{part.kind}", _sentence(statement, part))
+    if (refused := refusal(statement)) is not None:
+        return Verdict(Action.REFUSE, refused.part.kind, refused.rule, refused.reason)
+    judged = [(part, _first(part, policy, subject)) for part in statement.parts]
+    for action in (Action.REFUSE, Action.HOLD):
+        for part, rule in judged:
+            if (rule.result if rule else Action.HOLD) is action:
+                return _stopped(statement, part, rule, policy)
+    part, rule = next(((each, found) for each, found in judged if each.findings), judged[0])
+    name = rule.name if rule else ""
+    if not part.findings:
+        return Verdict(Action.FORWARD, part.kind, name, "both readers read it and all of it is harmless")
+    finding = part.findings[0]
+    unwalled = any(found is not None and set(found.qualifiers) >= _WRITES_BY_CODE for _, found in judged)
+    reason = sentence(statement, part, finding)
+    return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=unwalled)
 
 
-def _sentence(statement: Statement, part: Part) -> str:
-    """Return the doubt about a part as a sentence that names the part; some doubts are about the text or a reader."""
-    whole = part.doubt.startswith("the ")
-    if len(statement.parts) == 1:
-        return part.doubt if whole else f"it {part.doubt}"
-    place = f"statement {statement.parts.index(part) + 1} of {len(statement.parts)}"
-    return f"in {place}, {part.doubt}" if whole else f"{place} {part.doubt}"
+def _first(part: Part, policy: Policy, subject: Subject) -> Rule | None:
+    return next((rule for rule in policy.rules if not rule.min_rows and rule.matches(part, subject)), None)
 
 
-def _refusal(statement: Statement) -> Verdict | None:
-    if statement.unreadable and (word := first_word(statement.text)) in _UNREAD_REFUSED:
-        reason = f"it begins with {word.upper()}, whose effect must be known, and {statement.parts[0].doubt}"
-        return _refuse(statement.parts[0], "unreadable-control", reason)
-    for part in statement.parts:
-        if part.control is Control.TWO_PHASE:
-            return _refuse(part, "two-phase", "two-phase commit is not carried yet")
-        if part.savepoint.startswith("pgnotary_"):
-            reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
-            return _refuse(part, "savepoint-name", reason)
-        if part.setting and ruling(part.setting) is Ruling.REFUSE:
-            return _refuse(
-                part,
-                "pinned-setting",
-                f"{part.setting.name} decides what a signature means; pgnotary keeps it as it is",
-            )
-        if part.node == "VariableSetStmt" and part.kind is StatementClass.SESSION and part.setting is None:
-            return _refuse(part, "session-characteristics", _sentence(statement, part))
-        if part.wants_copy_data:
-            return _refuse(part, "copy-from-stdin", "COPY FROM STDIN is not carried yet")
-        if part.outside_block_only:
-            return _refuse(
-                part,
-                "outside-block",
-                "it cannot run inside a transaction block, where an approved statement runs for now",
-            )
-    if any(part.node == "VariableSetStmt" for part in statement.parts) and any(part.doubt for part in statement.parts):
-        part = next(part for part in statement.parts if part.node == "VariableSetStmt")
-        if len(statement.parts) > 1 and not part.control:
-            reason = "a setting changes what is held in the same message: send it before, in a message of its own"
-            return _refuse(part, "setting-mix", reason)
-    if len(statement.parts) > 1 and any(part.control for part in statement.parts) and not _is_bracketed(statement):
-        part = next(part for part in statement.parts if part.control)
-        return _refuse(
-            part,
-            "transaction-mix",
-            "transaction control may share a message with other statements only as BEGIN; ...; COMMIT",
-        )
-    return None
-
-
-def _refuse(part: Part, rule: str, reason: str) -> Verdict:
-    return Verdict(Action.REFUSE, part.kind, f"refuse/{rule}", reason)
-
-
-def _is_bracketed(statement: Statement) -> bool:
-    first, *inner, last = statement.parts
-    return (
-        first.control is Control.BEGIN
-        and last.control in (Control.COMMIT, Control.ROLLBACK)
-        and not last.chained
-        and not any(part.control for part in inner)
+def _stopped(statement: Statement, part: Part, rule: Rule | None, policy: Policy) -> Verdict:
+    name = rule.name if rule else f"{policy.profile}/hold-{part.kind}"
+    finding = (
+        _weightiest(part, policy) if part.findings else Finding(Qualifier.UNREAD, "is what the rule is about", "policy")
     )
+    reason = sentence(statement, part, finding)
+    if rule is not None and rule.result is Action.REFUSE:
+        return Verdict(Action.REFUSE, part.kind, name, reason, judge=finding.judge)
+    if not policy.holds:
+        return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=True, would=name)
+    if (refused := setting_beside(statement)) is not None:
+        return Verdict(Action.REFUSE, refused.part.kind, refused.rule, refused.reason)
+    return Verdict(Action.HOLD, part.kind, name, reason, rule.terms if rule else USUAL, finding.judge)
+
+
+def _weightiest(part: Part, policy: Policy) -> Finding:
+    """Return what says most about why a part is not forwarded: what no rule that forwards lets through."""
+    if not part.findings:
+        return Finding(Qualifier.UNREAD, "is what the rule is about", "policy")
+    passed: set[Qualifier] = set()
+    for rule in policy.rules:
+        if rule.result is Action.FORWARD and (not rule.classes or (part.runs or part.kind) in rule.classes):
+            passed.update(rule.qualifiers)
+    return next((each for each in part.findings if each.qualifier not in passed), part.findings[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Terming:
+    """What policy says of something held, once its preview is known."""
+
+    action: Action
+    rule: str
+    terms: Terms
+
+
+def terms(statement: Statement, policy: Policy, subject: Subject, rows: int | None, held: Verdict) -> Terming:
+    """Say what the number of rows adds to a verdict that holds; None rows are as many as any rule asks for."""
+    for part in statement.parts:
+        for rule in policy.rules:
+            enough = rows is None or rows >= rule.min_rows
+            if rule.min_rows and rule.result is not Action.FORWARD and enough and rule.matches(part, subject):
+                return Terming(rule.result, rule.name, rule.terms)
+    return Terming(Action.HOLD, held.rule, held.terms)

@@ -1,0 +1,160 @@
+"""Rules and profiles: what policy is made of, and which rule speaks for a part of a statement.
+
+A rule that forwards must name every qualifier that it lets through, and every relation must be one of its own: what it
+does not name, it does not match. A rule that holds or refuses matches as soon as one of what it names is there. So a
+rule that says too little lets too little pass.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from pgnotary.judge.naming import identifier
+from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
+
+__all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Rule", "Subject", "Terms", "policy_of"]
+
+
+class Action(StrEnum):
+    """What happens to a statement."""
+
+    FORWARD = "forward"
+    HOLD = "hold"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, and where; "" is nobody in particular."""
+
+    database: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How something is held."""
+
+    hold_s: float | None = None
+    """None: as long as `policy.hold_s` says."""
+    preview: bool = True
+
+
+USUAL = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; what is empty matches anything."""
+
+    name: str
+    result: Action
+    classes: tuple[StatementClass, ...] = ()
+    qualifiers: tuple[Qualifier, ...] = ()
+    relations: tuple[str, ...] = ()
+    """Whole names, with * and ? as in a shell: public.orders, audit.*"""
+    databases: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    min_rows: int = 0
+    """It holds or refuses only what may change that many rows, as far as the preview knows."""
+    terms: Terms = USUAL
+
+    def matches(self, part: Part, subject: Subject) -> bool:
+        """Say whether the rule speaks for a part, whatever number of rows it changes."""
+        if self.classes and not self._speaks_of(part):
+            return False
+        if (self.databases and subject.database not in self.databases) or (
+            self.users and subject.user not in self.users
+        ):
+            return False
+        names = [_spelled(name) for name in part.resolved]
+        if self.result is Action.FORWARD:
+            listed = _is_about_relations(part) and all(map(self._lists, names)) if self.relations else True
+            return listed and part.qualifiers <= set(self.qualifiers)
+        if self.relations and not any(self._lists(name) for name in names):
+            return False
+        return not self.qualifiers or not part.qualifiers.isdisjoint(self.qualifiers)
+
+    def _speaks_of(self, part: Part) -> bool:
+        if self.result is Action.FORWARD:
+            return part.classes.issubset(self.classes)
+        return not part.classes.isdisjoint(self.classes)
+
+    def _lists(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.relations)
+
+
+def _spelled(name: Name) -> str:
+    return ".".join(map(identifier, name))
+
+
+def _is_about_relations(part: Part) -> bool:
+    """Say whether a part names relations, and changes nothing but such as it names.
+
+    DO and DROP SCHEMA name none; CREATE TABLE AS and SELECT INTO make one out of others; GRANT, COPY to a program and
+    ALTER do more than the relation says that they name.
+    """
+    if Qualifier.WRITE not in part.qualifiers:
+        return bool(part.resolved)
+    return bool(part.targets) and set(map(_spelled, part.targets)) >= set(part.written)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A named set of rules; what none of them forwards is held, or merely noted if `holds` is False."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    holds: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules in order, the profile's last."""
+
+    profile: str
+    rules: tuple[Rule, ...]
+    holds: bool
+    digest: str
+    """SHA-256 over all of it, in hex."""
+
+
+_Q = Qualifier
+_TOOLS = (
+    _Q.LOCKING,
+    _Q.SEQUENCE,
+    _Q.ADVISORY_LOCK,
+    _Q.TEMP,
+    _Q.ACCESS_SHARE,
+    _Q.NOTIFY,
+    _Q.ROLE,
+    _Q.SESSION,
+)
+_DEFAULT = (
+    Rule("default/harmless", Action.FORWARD, qualifiers=(_Q.SINGLE_READER,)),
+    Rule("default/tools", Action.FORWARD, qualifiers=(*_TOOLS, _Q.SINGLE_READER)),
+    Rule("default/insert", Action.FORWARD, (StatementClass.INSERT,), (*_TOOLS, _Q.WRITE)),
+)
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("default", _DEFAULT),
+        Profile("strict", (Rule("strict/harmless", Action.FORWARD),)),
+        Profile("observe", _DEFAULT, holds=False),
+        Profile("forward-all", (Rule("forward-all/everything", Action.FORWARD, qualifiers=tuple(_Q)),)),
+    )
+}
+"""`strict` forwards what has no effect; `default` what tools live on, too, and plain inserts; `observe` judges as
+`default` and notes what that would hold; `forward-all` holds nothing."""
+
+
+def policy_of(profile: Profile, own: Sequence[Rule] = ()) -> Policy:
+    """Return the policy of one's own rules before a profile's."""
+    rules = (*own, *profile.rules)
+    listed = {"profile": profile.name, "holds": profile.holds, "rules": [asdict(rule) for rule in rules]}
+    digest = hashlib.sha256(b"pgnotary/policy/1\n" + json.dumps(listed, sort_keys=True).encode()).hexdigest()
+    return Policy(profile.name, rules, profile.holds, digest)

@@ -1,0 +1,152 @@
+"""Policies over the real wire: profiles that hold nothing, rules of one's own, and what the ledger says of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.flow.served import Served, until
+
+from pgnotary.demo.postgres import EmbeddedPostgres
+
+RULES = """
+[[policy.rule]]
+name = "cheap"
+result = "forward"
+class = ["delete", "update"]
+qualifier = ["write"]
+relation = "public.items"
+user = "eva"
+
+[[policy.rule]]
+name = "trusted-functions"
+result = "forward"
+class = ["select"]
+qualifier = ["function"]
+
+[[policy.rule]]
+name = "too-many"
+result = "refuse"
+class = ["delete"]
+min_rows = 50
+
+[[policy.rule]]
+name = "closed"
+result = "refuse"
+class = ["drop"]
+"""
+
+
+def _served(postgres: EmbeddedPostgres, folder: Path, rules: str = "", profile: str = "default") -> Served:
+    proxy = Served(postgres, folder / "pgnotary", hold_s=60, profile=profile)
+    with proxy.config.open("a") as file:
+        file.write(rules)
+    return proxy
+
+
+@pytest.fixture
+def ruled(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
+    with _served(postgres, tmp_path, RULES) as proxy:
+        yield proxy
+        proxy.entries()
+
+
+def _count(served: Served, database: str, table: str) -> int:
+    with served.behind(database) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _executions(served: Served, kind: str) -> list[dict[str, Any]]:
+    def found() -> list[dict[str, Any]]:
+        noted = [entry["body"]["executions"] for entry in served.entries() if entry["type"] == "forwarded"]
+        return [each for listed in noted for each in listed if each["kind"] == kind]
+
+    return until(found, f"a note of {kind}")
+
+
+def test_a_rule_of_ones_own_lets_a_change_pass(ruled: Served, database: str) -> None:
+    done = ruled.run_psql(database, "-c", "DELETE FROM items WHERE order_id = 3")
+    assert (done.stdout, done.stderr) == ("DELETE 1\n", "")
+    assert _count(ruled, database, "items") == 99
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM orders WHERE id = 3", "TRUNCATE items"])
+def test_and_nothing_that_it_does_not_name(ruled: Served, database: str, statement: str) -> None:
+    with ruled.open_psql(database, "-c", statement) as psql:
+        ruled.deny()
+        psql.communicate(timeout=30)
+    assert (_count(ruled, database, "items"), _count(ruled, database, "orders")) == (100, 100)
+
+
+def test_what_a_rule_refuses_by_its_rows_is_not_held_for_anybody(ruled: Served, database: str) -> None:
+    done = ruled.run_psql(database, "-c", "DELETE FROM items")
+    assert "refused by pgnotary: R-1 may change 100 rows (counted)" in done.stderr
+    assert [entry["type"] for entry in ruled.life("R-1")] == ["request", "preview", "withdrawn"]
+    assert _count(ruled, database, "items") == 100
+
+
+def test_a_function_that_a_rule_lets_pass_runs_behind_the_wall_and_is_held_if_it_writes(
+    ruled: Served, database: str
+) -> None:
+    with ruled.behind(database) as connection:
+        connection.execute("CREATE FUNCTION calm() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 7; END $$")
+    for around in ((), ("-c", "BEGIN")):
+        done = ruled.run_psql(database, "-At", *around, "-c", "SELECT calm()")
+        assert done.stdout.splitlines()[-1] == "7"
+        with ruled.open_psql(database, *around, "-c", "SELECT wipe()") as psql:
+            assert ruled.deny().context.rule == "wall/25006"
+            psql.communicate(timeout=30)
+    assert _count(ruled, database, "orders") == 100
+
+
+def test_what_a_rule_refuses_is_refused(ruled: Served, database: str) -> None:
+    done = ruled.run_psql(database, "-c", "DROP TABLE items")
+    assert "refused by pgnotary: it is DROP" in done.stderr
+    assert "Rule policy/closed" in done.stderr
+    assert _count(ruled, database, "items") == 100
+
+
+def test_who_only_observes_holds_nothing_and_the_ledger_says_what_would_have_been(
+    postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> None:
+    with _served(postgres, tmp_path, profile="observe") as served:
+        script = [
+            "SELECT 1",
+            "DELETE FROM items",
+            "SELECT wipe()",
+            "VACUUM items",
+            "BEGIN",
+            "DROP TABLE items",
+            "ROLLBACK",
+        ]
+        done = served.run_psql(database, "-At", *(word for line in script for word in ("-c", line)))
+        assert done.stderr == ""
+        assert done.stdout.splitlines() == ["1", "DELETE 100", "1", "VACUUM", "BEGIN", "DROP TABLE", "ROLLBACK"]
+        (deleted,) = _executions(served, "delete")
+        assert (deleted["would"], deleted["rows"]) == ("observe/hold-delete", 100)
+        assert [each.get("would") for each in _executions(served, "select")] == [None, "observe/hold-select"]
+        (session,) = {entry["session"] for entry in served.entries() if entry["type"] == "forwarded"}
+        assert "which observe/hold-delete would have held" in served.pgnotary("replay", session)
+        assert _count(served, database, "items") == 0
+        served.entries()
+
+
+def test_who_forwards_everything_is_like_nobody(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> None:
+    with _served(postgres, tmp_path, profile="forward-all") as served:
+        script = [
+            "CREATE TABLE made (id int)",
+            "CREATE VIEW looks AS SELECT wipe() AS n",
+            "SELECT n FROM looks",
+            "INSERT INTO made VALUES (1); UPDATE made SET id = 2; SELECT id FROM made",
+            "DO $$ BEGIN DELETE FROM made; COMMIT; END $$",
+            "CREATE INDEX CONCURRENTLY ON made (id)",
+            "SELECT count(*) FROM made",
+            "SHOW transaction_read_only",
+        ]
+        done = served.run_psql(database, "-At", *(word for line in script for word in ("-c", line)))
+        assert done.stderr == ""
+        expected = ["CREATE TABLE", "CREATE VIEW", "1", "INSERT 0 1", "UPDATE 1", "2", "DO", "CREATE INDEX", "0", "off"]
+        assert done.stdout.splitlines() == expected
+        served.entries()

@@ -1,0 +1,82 @@
+"""docs/policy.md is true: its words are those of the judge, its examples load, its commands print what it shows."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pgnotary.cli import pgnotary
+from pgnotary.cli.policy_cases import KINDS
+from pgnotary.config import parse
+from pgnotary.judge.rule_table import RuleTable
+from pgnotary.judge.rules import PROFILES, Action
+from pgnotary.judge.statement import Qualifier, StatementClass
+
+PAGE = Path("docs/policy.md")
+TEXT = PAGE.read_text()
+CONSOLES = list(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
+
+
+def _section(title: str) -> str:
+    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def _rows(section: str) -> list[list[str]]:
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_qualifier_has_a_row_in_order() -> None:
+    assert [row[0].strip("`") for row in _rows(_section("Qualifiers"))] == list(Qualifier)
+
+
+def test_the_page_says_which_qualifiers_default_forwards() -> None:
+    said = {row[0].strip("`"): row[2] for row in _rows(_section("Qualifiers"))}
+    forwarded = {each for rule in PROFILES["default"].rules if not rule.classes for each in rule.qualifiers}
+    assert {name for name, word in said.items() if word == "yes"} == forwarded
+    (inserts,) = [rule for rule in PROFILES["default"].rules if rule.classes]
+    assert inserts.classes == (StatementClass.INSERT,)
+    assert {name for name, word in said.items() if word == "of an INSERT"} == set(inserts.qualifiers) - forwarded
+    assert set(said.values()) == {"", "yes", "of an INSERT"}
+
+
+def test_every_class_is_named_in_order() -> None:
+    assert re.findall(r"`([a-z-]+)`", _section("Classes").split(".\n")[0]) == list(StatementClass)
+
+
+def test_every_profile_has_a_row() -> None:
+    assert {row[0].strip("`") for row in _rows(_section("Profiles"))} == set(PROFILES)
+
+
+def test_every_key_of_a_rule_and_every_kind_of_relation_is_named() -> None:
+    rules, cases = _section("Rules of one's own"), _section("Try it before it decides")
+    assert [key for key in RuleTable.__struct_encode_fields__ if not re.search(rf"\b{key}\b", rules)] == []
+    assert [kind for kind in KINDS if f"`{kind}`" not in cases] == []
+
+
+def test_the_example_loads_and_is_what_its_remarks_say() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    rules = parse(PAGE, example.encode()).own_rules
+    assert [(rule.name, rule.result) for rule in rules] == [
+        ("policy/nightly", Action.FORWARD), ("policy/salaries", Action.HOLD), ("policy/too-many", Action.REFUSE),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("block", CONSOLES, ids=lambda block: block.split("\n")[0][2:40])
+def test_what_a_command_prints_is_what_the_page_shows(block: str) -> None:
+    for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        line, _, shown = command.partition("\n")
+        program, *words = shlex.split(line)
+        assert program == "pgnotary"
+        done = CliRunner().invoke(pgnotary, words)
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert not shown or done.output == shown
+        assert done.output
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (PAGE.parent / link).exists()] == []
