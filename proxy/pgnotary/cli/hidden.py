@@ -1,0 +1,53 @@
+"""An open request without its secrets, as an approver is shown it: a believed `Paper` enters, one for eyes leaves.
+
+The signature binds the paper as it was believed: its entries, and the whole statement by its commitment. Only what is
+drawn from the shown paper loses its secrets, and how many it has lost is counted, so that nobody signs what they do not
+know to be hidden.
+"""
+
+from dataclasses import dataclass, replace
+
+import click
+import msgspec
+
+from pgnotary.approval.papers import Paper
+from pgnotary.judge.secrets import masked, secret_spans, told
+
+__all__ = ["Shown", "secrets_option", "without_secrets"]
+
+secrets_option = click.option("--secrets", is_flag=True, help="Show the secrets in texts, which are hidden otherwise.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A paper for eyes."""
+
+    paper: Paper
+    hidden: int
+    """How many secrets its texts have that it does not show."""
+    hides_code: bool = False
+    """Whether a text that runs, or one that nobody could take apart, is hidden with them."""
+
+
+def without_secrets(paper: Paper) -> Shown:
+    """Return a paper in which each secret of its texts is replaced by a marker."""
+    statement, prepared = paper.statement.encode(), (paper.prepared or "").encode()
+    texts = (statement, prepared)
+    context = msgspec.structs.replace(
+        paper.context,
+        why=told(paper.context.why, *texts),
+        search_path=told(paper.context.search_path, *texts),
+        application=told(paper.context.application, *texts),
+    )
+    shown = replace(
+        paper,
+        context=context,
+        measured=msgspec.structs.replace(paper.measured, why=told(paper.measured.why, *texts)),
+        statement=masked(statement, prepared).decode(),
+        prepared=None if paper.prepared is None else masked(prepared).decode(),
+        reason=told(paper.reason, *texts),
+        error=told(paper.error, *texts),
+        unread=tuple((name, told(value, *texts) if isinstance(value, str) else value) for name, value in paper.unread),
+    )
+    spans = (*secret_spans(statement, prepared), *secret_spans(prepared))
+    return Shown(shown, len(spans), any(span.hides_code for span in spans))

@@ -1,0 +1,500 @@
+"""Where in a statement secrets stand: its lexemes enter, the indices of those to hide leave, and of those to read.
+
+It knows SQL by its words, not by its grammar, so that a text with a mistake in it is read like one without: what
+follows a name is its value up to the next comma, bracket or clause.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pgnotary.judge.literals import Lexeme, Sort
+from pgnotary.judge.secret_names import is_secret_name
+from pgnotary.judge.secret_values import (
+    carries_secret,
+    command_carries_secret,
+    connects_with_secret,
+    opens_secret,
+)
+
+__all__ = ["Places", "find_places"]
+
+
+@dataclass(slots=True)
+class Places:
+    """Indices into the lexemes of a statement."""
+
+    hidden: set[int] = field(default_factory=set)
+    ranges: list[range] = field(default_factory=list)
+    """Runs of lexemes to hide as one, with what stands between them."""
+    code: set[int] = field(default_factory=set)
+    """Literals that hold a text to be read like the one around them."""
+    commands: set[int] = field(default_factory=set)
+    """Literals that a shell runs."""
+
+
+_OPENING, _CLOSING = frozenset("(["), frozenset(")]")
+_COMPARES = frozenset("= <> != < > <= >= ~ !~ ~* !~* ~~ ~~* !~~ || ^@ like ilike similar in".split())
+_ASSIGNS = _COMPARES | frozenset([":=", "=>", ":", "to", "default", "value"])
+_ROWS_FOLLOW = frozenset(["values", "select", "with", "overriding", "default", "("])
+_POINTS_INTO = frozenset(["->", "->>", "#>", "#>>", "["])
+# Words behind which a name has no value any more.
+_ENDS_NAME = frozenset(
+    """
+    and as by cascade else end except for from group having intersect into join limit loop offset on or order returning
+    select set then union using values when where window with
+    """.split()
+)
+_ENDS_VALUE = _ENDS_NAME - {"as", "by", "end", "into", "select", "set", "values", "with"} | {"as"}
+_MAX_BETWEEN = 24
+# How many words may be looked at: ordinary statements take 3 to 10 for each of theirs, a million take a second.
+_EFFORT, _EFFORT_EACH = 20_000, 40
+
+# Functions, and which of their arguments are secrets; counted from 0.
+_SECRET_ARGUMENTS: Mapping[str, tuple[int, ...]] = {
+    "crypt": (0, 1),
+    "hmac": (1,),
+    "encrypt": (0, 1),
+    "encrypt_iv": (0, 1),
+    "decrypt": (1,),
+    "decrypt_iv": (1,),
+    "pgp_sym_encrypt": (0, 1),
+    "pgp_sym_encrypt_bytea": (0, 1),
+    "pgp_sym_decrypt": (1,),
+    "pgp_sym_decrypt_bytea": (1,),
+    "pgp_pub_encrypt": (0,),
+    "pgp_pub_encrypt_bytea": (0,),
+    "pgp_pub_decrypt": (1, 2),
+    "pgp_pub_decrypt_bytea": (1, 2),
+    "create_aws_credentials": (0, 1, 2),
+    "sign": (1,),
+    "verify": (0, 1),
+}
+# They take names and values by turns.
+_TAKE_NAMES = frozenset(
+    "set_config json_build_object jsonb_build_object json_object jsonb_object hstore jsonb_set jsonb_set_lax "
+    "jsonb_insert".split()
+)
+_NO_SECRETS = frozenset({"gen_salt"})
+_SECRET_FUNCTION = re.compile(r"passw|secret|passphrase|credential|token$|authenticat|(?:^|_)(?:login|sign_?in)$")
+# What they are given beside a secret is another one.
+_CHOOSE = frozenset({"coalesce", "nullif", "concat", "greatest", "least"})
+_NOT_CALLED = frozenset("table into exists on update join from index only type domain view truncate".split())
+_NAME = re.compile(r"[^\W\d][\w.]*")
+_SETTERS = frozenset({"local", "session"})
+_CODE_FOLLOWS = frozenset({"do", "as", "execute", "plpgsql", "sql"})
+_BEGINS_AS_CODE = re.compile(
+    r"(?is)\s*+(?:(?:--[^\n]*+\n|/\*(?:[^*]|\*(?!/))*+\*/)\s*+)*+[(\s]*+(?:select|with|insert|update|delete|merge|create|alter|drop|set|do|copy"
+    r"|grant|call|execute|prepare|explain|begin|declare|perform|comment|import|values)\b"
+)
+_TELLS_CREDENTIALS = frozenset({"role", "user", "group", "server", "subscription", "mapping", "database"})
+
+
+class _Tiresome(Exception):
+    """A statement that takes more time than anybody may be made to wait."""
+
+
+def find_places(
+    statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: frozenset[int] = frozenset()
+) -> Places:
+    """Return what is to hide in a statement, and which of its literals are code.
+
+    `parses` says whether PostgreSQL's grammar can read the text. `inside`: it is itself the content of a literal, in a
+    language that may not be SQL. `arguments`: which arguments of an EXECUTE are secrets, counted from 1.
+    """
+    finder = _Finder(statement, parses=parses, inside=inside, arguments=arguments)
+    try:
+        finder.search()
+    except _Tiresome:
+        # Nests of calls and values are read over and over: what is made to be tiresome is hidden as a whole.
+        return Places(ranges=[range(1, len(statement))])
+    return finder.places
+
+
+class _Finder:
+    """One search through one statement."""
+
+    def __init__(
+        self, statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: frozenset[int]
+    ) -> None:
+        self._all = statement
+        self._parses = parses
+        self._inside = inside
+        self._arguments = arguments
+        self._effort = _EFFORT + _EFFORT_EACH * len(statement)
+        self._closes: dict[int, int] = {}
+        self._opens: dict[int, int] = {}
+        self._around: list[int | None] = []
+        """Of each lexeme: the bracket that it stands in."""
+        self._pair_brackets()
+        self._flows = False
+        """A secret column is filled from somewhere else in the statement."""
+        self.places = Places()
+
+    def search(self) -> None:
+        """Apply every rule."""
+        for i, each in enumerate(self._all):
+            if each.sort is Sort.STRING:
+                self._judge_literal(i)
+            elif each.sort is Sort.WORD:
+                self._judge_word(i)
+            if self._is(i, Sort.STRING, Sort.NUMBER, Sort.PARAMETER) and self._is_named_behind(i + 1):
+                self.places.hidden.add(i)
+        self._judge_roles()
+        self._judge_openings()
+        if self._flows:
+            self._hide_lists()
+
+    def _pair_brackets(self) -> None:
+        opened: list[int] = []
+        for i in range(len(self._all)):
+            word = self._word(i)
+            if word in _CLOSING and opened:
+                self._opens[i] = opened.pop()
+                self._closes[self._opens[i]] = i
+            self._around.append(opened[-1] if opened else None)
+            if word in _OPENING:
+                opened.append(i)
+
+    # --- what stands where ------------------------------------------------------------------------------------------
+
+    def _word(self, i: int) -> str:
+        """Return the word, folded, or the mark at a place; "" beyond the end, and for literals."""
+        self._effort -= 1
+        if self._effort < 0:
+            raise _Tiresome
+        if not 0 <= i < len(self._all) or self._all[i].sort not in (Sort.WORD, Sort.MARK):
+            return ""
+        return "" if self._all[i].quoted else self._all[i].value
+
+    def _is(self, i: int, *sorts: Sort) -> bool:
+        return 0 <= i < len(self._all) and self._all[i].sort in sorts
+
+    def _is_named_secret(self, i: int) -> bool:
+        return self._is(i, Sort.WORD) and self._word(i + 1) != "." and is_secret_name(self._all[i].value)
+
+    def _closing(self, opening: int) -> int:
+        """Return where the bracket closes that opens there, or the end."""
+        return self._closes.get(opening, len(self._all))
+
+    def _items(self, opening: int) -> Iterator[range]:
+        """Yield the places of each item of a list in brackets."""
+        closing = self._closing(opening)
+        depth, start = 0, opening + 1
+        for i in range(opening + 1, closing):
+            depth += (self._word(i) in _OPENING) - (self._word(i) in _CLOSING)
+            if depth == 0 and self._word(i) == ",":
+                yield range(start, i)
+                start = i + 1
+        yield range(start, closing)
+
+    def _is_call(self, i: int) -> bool:
+        if not self._is(i, Sort.WORD) or self._word(i + 1) != "(":
+            return False
+        before = i - 1
+        while self._word(before) == "." and self._is(before - 1, Sort.WORD):
+            before -= 2
+        return self._word(before) not in _NOT_CALLED
+
+    # --- hiding -----------------------------------------------------------------------------------------------------
+
+    def _hide(self, places: range, *, numbers: bool = True) -> bool:
+        """Hide the constants of an expression; say whether it has any."""
+        found = False
+        # Of each open bracket: whether it holds the arguments of a function, whose numbers are positions and lengths.
+        calls: list[bool] = []
+        i = places.start
+        while i < places.stop:
+            if self._word(i) in _OPENING:
+                name = self._word(i - 1) or ("quoted" if self._is(i - 1, Sort.WORD) else "")
+                if name in _NO_SECRETS:
+                    i = self._closing(i)
+                else:
+                    calls.append(
+                        self._is(i - 1, Sort.WORD) and name not in ("in", "any", "array", "row", "values", "all")
+                    )
+            elif self._word(i) in _CLOSING and calls:
+                calls.pop()
+            elif self._is(i, Sort.STRING, Sort.PARAMETER) or (numbers and self._is(i, Sort.NUMBER) and not any(calls)):
+                self.places.hidden.add(i)
+                found = True
+            i += 1
+        return found
+
+    def _hide_value(self, start: int, *, numbers: bool = True) -> None:
+        """Hide the value that begins there."""
+        end = start
+        stack: list[str] = []
+        while end < len(self._all):
+            word = self._word(end)
+            if word in _OPENING or word == "case":
+                stack.append(word)
+            elif word in _CLOSING or word == "end":
+                if not stack:
+                    break
+                stack.pop()
+            elif not stack and (word == "," or word in _ENDS_VALUE):
+                break
+            end += 1
+        has_constants = self._hide(range(start, end), numbers=numbers)
+        words = [i for i in range(start, end) if self._is(i, Sort.WORD)]
+        if words and (self._inside or not self._parses()):
+            # Where a name was meant as a value: password = hunter2, or in another language password = "hunter2".
+            kept = (i for i in words if self._all[i].quoted or (not self._parses() and self._is_value_word(i)))
+            self.places.hidden.update(kept)
+        self._flows |= not has_constants and any(self._word(i + 1) != "(" for i in words)
+
+    def _is_value_word(self, i: int) -> bool:
+        return (
+            self._word(i + 1) not in ("(", ".")
+            and self._word(i - 1) != "."
+            and self._word(i) not in ("null", "default")
+        )
+
+    # --- rules ------------------------------------------------------------------------------------------------------
+
+    def _judge_literal(self, i: int) -> None:
+        each = self._all[i]
+        if self._is_code(i):
+            self.places.code.add(i)
+        elif carries_secret(each.value):
+            self.places.hidden.add(i)
+        if self._word(i - 1) == "program" and command_carries_secret(each.value):
+            self.places.hidden.add(i)
+            self.places.commands.add(i)
+        if self._word(i - 1) == "connection" and connects_with_secret(each.value):
+            self.places.hidden.add(i)
+        if is_secret_name(each.value.strip("{}").rpartition(",")[2]) and each.value.strip("{}"):
+            self._judge_key(i)
+
+    def _is_code(self, i: int) -> bool:
+        return self._word(i - 1) in _CODE_FOLLOWS or _BEGINS_AS_CODE.match(self._all[i].value) is not None
+
+    def _judge_key(self, i: int) -> None:
+        """A literal that names a secret: data ->> 'password' = ..., set_config('app.token', ...)."""
+        if self._word(i - 1) in _POINTS_INTO or self._word(i + 1) in (":", "value", "=>"):
+            self._seek_value(i)
+        elif self._word(i + 1) == "," and self._word((self._around[i] or 0) - 1) in _TAKE_NAMES:
+            self._hide_value(i + 2)
+
+    def _is_named_behind(self, i: int) -> bool:
+        """Say whether an expression that ends before `i` gets a secret's name, or is compared with one."""
+        while self._word(i) in ("::", *_CLOSING):
+            # Its type, and the brackets around it.
+            is_type = self._word(i) == "::"
+            i += 2 if is_type else 1
+            while is_type and self._word(i) in _OPENING:
+                i = self._closing(i) + 1
+        begin = i + 1 if self._word(i) in _COMPARES or self._word(i) == "as" else i
+        at = begin + 2 if self._word(begin) in ("any", "some", "all") else begin
+        if self._word(at) == "(" and begin > i:
+            return any(self._is_named_secret(each) for item in self._items(at) for each in item[-1:])
+        while self._is(at, Sort.WORD) and self._word(at + 1) == ".":
+            at += 2
+        if not self._is_named_secret(at):
+            return False
+        # Without AS it is a name only if nothing follows; else it begins the next item, as in a list of options.
+        return begin > i or (
+            self._word(at + 1) in ("", ",", ")", "from", "where") and not self._is(at + 1, Sort.STRING)
+        )
+
+    def _judge_word(self, i: int) -> None:
+        each, word = self._all[i], self._word(i)
+        if each.quoted and carries_secret(each.value):
+            self.places.hidden.add(i)
+        if word == "insert":
+            self._judge_insert(i)
+        elif word == "set":
+            self._judge_set(i)
+        if self._is_call(i):
+            self._judge_call(i)
+        if self._is_named_secret(i):
+            self._seek_value(i)
+            self._judge_columns(i)
+            if self._word(i - 1) == "as" and (opening := self._opens.get(i - 2)) is not None:
+                self._hide(range(opening, i - 2))
+        if word == "execute" and self._arguments and self._word(i + 2) == "(":
+            for n, item in enumerate(self._items(i + 2), 1):
+                if n in self._arguments:
+                    self._hide(item)
+
+    def _seek_value(self, name: int) -> None:
+        """Find the value of a name: right behind it, or behind the next operator of its item."""
+        at = name + 1
+        # Of several (tokens = 5) a number says how many.
+        numbers = not self._all[name].value.lower().endswith("tokens")
+        if self._is(at, Sort.STRING):
+            self._hide(range(at, at + 1))
+            return
+        for i in range(at, min(at + _MAX_BETWEEN, len(self._all))):
+            if i < at:
+                continue
+            word = self._word(i)
+            if word in _OPENING:
+                at = self._closing(i) + 1
+            elif word in _CLOSING:
+                behind = i + 1
+                while self._word(behind) in _CLOSING or self._word(behind) == "::":
+                    behind += 2 if self._word(behind) == "::" else 1
+                if self._word(behind) in _COMPARES or self._is_distinct(behind):
+                    # A number is compared with what a function says of it, its length for one.
+                    self._hide_value(behind + 1 + 3 * self._is_distinct(behind), numbers=False)
+                return
+            elif word in _ASSIGNS:
+                self._hide_value(i + 1, numbers=numbers)
+                return
+            elif self._is_distinct(i):
+                self._hide_value(i + (4 if self._word(i + 1) == "not" else 3), numbers=numbers)
+                return
+            elif word == "," or (word in _ENDS_NAME and not (word == "set" and self._word(i + 1) == "default")):
+                return
+
+    def _judge_columns(self, i: int) -> None:
+        """WITH v (name, password) AS (VALUES ...), (VALUES ...) AS v (name, password): the rows stand elsewhere."""
+        if self._word(i - 1) not in ("(", ",") or self._word(i + 1) not in (")", ","):
+            return
+        opening = self._around[i]
+        if opening is None or self._word(opening) != "(" or not self._is(opening - 1, Sort.WORD):
+            return
+        behind = self._word(self._closing(opening) + 1)
+        is_alias = self._word(opening - 2) in (")", "as") and behind not in _ROWS_FOLLOW
+        self._flows |= behind == "as" or is_alias
+
+    def _is_distinct(self, i: int) -> bool:
+        return self._word(i) == "is" and "distinct" in (self._word(i + 1), self._word(i + 2))
+
+    def _judge_call(self, i: int) -> None:
+        name = self._all[i].value.lower()
+        if _SECRET_FUNCTION.search(name) and self._word(0) != "create":
+            self._hide(range(i + 1, self._closing(i + 1)))
+        if name in _CHOOSE and any(self._is_named_secret(at) for item in self._items(i + 1) for at in item[-1:]):
+            self._hide(range(i + 1, self._closing(i + 1)))
+        if name.startswith("dblink"):
+            for at in range(i + 2, self._closing(i + 1)):
+                if self._is(at, Sort.STRING) and not self._is_code(at) and connects_with_secret(self._all[at].value):
+                    self.places.hidden.add(at)
+        if places := _SECRET_ARGUMENTS.get(name):
+            for n, argument in enumerate(self._items(i + 1)):
+                if n in places:
+                    self._hide(argument)
+
+    def _judge_insert(self, i: int) -> None:
+        """INSERT INTO users (name, password) VALUES ('eva', '...'), or the same with a SELECT."""
+        at = i + 1
+        while at < len(self._all) and self._word(at) not in ("(", "values", "select", "default", "with", "table"):
+            at += 1
+        if self._word(at) != "(":
+            return
+        columns = list(self._items(at))
+        secret = {n for n, item in enumerate(columns) if item and is_secret_name(self._all[item.start].value)}
+        if not secret:
+            return
+        at, depth = self._closing(at) + 1, 0
+        while at < len(self._all):
+            word = self._word(at)
+            if depth == 0 and word == "values":
+                at = self._hide_rows(at + 1, secret)
+                continue
+            if word == "select" and depth <= 1:
+                self._hide_targets(at + 1, secret)
+            if depth == 0 and word in ("on", "returning", "when"):
+                return
+            depth += (word in _OPENING) - (word in _CLOSING)
+            at += 1
+
+    def _hide_rows(self, at: int, secret: set[int]) -> int:
+        while self._word(at) == "(":
+            for n, item in enumerate(self._items(at)):
+                if n in secret:
+                    self._hide_item(item)
+            at = self._closing(at) + 1
+            if self._word(at) == ",":
+                at += 1
+        return at
+
+    def _hide_targets(self, at: int, secret: set[int]) -> None:
+        depth = n = 0
+        start = at
+        for i in range(at, len(self._all) + 1):
+            word = self._word(i)
+            ends = depth == 0 and (
+                i == len(self._all) or word in _ENDS_NAME - {"as", "by", "end", "else", "then", "when"}
+            )
+            if ends or (depth == 0 and word == ","):
+                if self._word(i - 1) == "*":
+                    self._flows = True  # Which of its columns is whose is not to be seen here.
+                if n in secret:
+                    self._hide_item(range(start, i))
+                n, start = n + 1, i + 1
+            depth += (word in _OPENING) - (word in _CLOSING)
+            if ends or depth < 0:
+                return
+
+    def _hide_item(self, item: range) -> None:
+        if not self._hide(item):
+            self._flows |= any(self._is(i, Sort.WORD) and self._word(i) not in ("null", "default") for i in item)
+
+    def _hide_lists(self) -> None:
+        """Hide the literals of every VALUES and the literals in FROM lists: one of them is the secret that flows."""
+        for i in range(len(self._all)):
+            if self._word(i) == "values":
+                at = i + 1
+                while self._word(at) == "(":
+                    self._hide(range(at, self._closing(at)))
+                    at = self._closing(at) + 2
+
+    def _judge_set(self, i: int) -> None:
+        """SET app.api_key = ..., also of a role or a database; of an UPDATE each column is judged by its name."""
+        if any(self._word(at) in ("update", "merge") for at in range(i)):
+            return
+        at = i + 1
+        if self._word(at) in _SETTERS and self._is(at + 1, Sort.WORD):
+            at += 1
+        begin = at
+        while self._is(at, Sort.WORD) and self._word(at + 1) == ".":
+            at += 2
+        if self._word(at + 1) not in ("=", "to") or not any(
+            is_secret_name(self._all[part].value) for part in range(begin, at + 1, 2)
+        ):
+            return
+        end = next((j for j in range(at + 2, len(self._all)) if self._word(j) in ("as", "language")), len(self._all))
+        for j in range(at + 2, end):
+            if self._is(j, Sort.STRING, Sort.NUMBER, Sort.WORD) and self._word(j) not in ("default", "null", "from"):
+                self.places.hidden.add(j)
+
+    def _judge_roles(self) -> None:
+        """CREATE ROLE and its like in a text that cannot be parsed: nobody can say which literal is the password."""
+        for i in range(len(self._all) - 1):
+            if self._word(i) in ("create", "alter") and self._word(i + 1) in _TELLS_CREDENTIALS and not self._parses():
+                for at in range(i + 2, len(self._all)):
+                    if self._is(at, Sort.STRING):
+                        self.places.hidden.add(at)
+                    if at > i + 2 and self._is_word_of_password(at) and self._is_misplaced(at + 1):
+                        self.places.ranges.append(range(at + 1, len(self._all)))
+                        return
+                return
+
+    def _is_misplaced(self, i: int) -> bool:
+        return i < len(self._all) and not self._is(i, Sort.STRING) and self._word(i) != "null"
+
+    def _is_word_of_password(self, i: int) -> bool:
+        return self._is_named_secret(i) or (self._word(i) == "by" and self._word(i - 1) == "identified")
+
+    def _judge_openings(self) -> None:
+        """A literal that ends where a secret follows makes secrets of all literals behind it."""
+        opened = False
+        for i, each in enumerate(self._all):
+            if each.sort is not Sort.STRING:
+                continue
+            if opened:
+                self.places.hidden.add(i)
+            elif i not in self.places.hidden and self._opens_secret(i):
+                opened = True
+
+    def _opens_secret(self, i: int) -> bool:
+        value = self._all[i].value
+        if opens_secret(value):
+            return True
+        # A text with places to fill: VALUES (%L, %L), or ... = $1 and then USING.
+        has_places = "%" in value or any(self._word(at) == "using" for at in range(i + 1, min(i + 8, len(self._all))))
+        return has_places and self._is_code(i) and any(is_secret_name(name[0]) for name in _NAME.finditer(value))
