@@ -3,11 +3,13 @@
 from tests.play import Play, approve, until
 
 from pgnotary.session.execute import TIMELINE
+from pgnotary.session.state import SharedCatalog
 
 __all__ = [
     "DELETE",
     "GIVES_XID",
     "XID",
+    "asked_anew",
     "full",
     "held",
     "in_a_block",
@@ -19,6 +21,14 @@ __all__ = [
 DELETE = "delete from t where id < 6"
 GIVES_XID = f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}"
 XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}"
+
+
+def asked_anew(play: Play) -> Play:
+    """The session has read the catalog and the scope as the server has them now."""
+    play.state.catalog_generation = -1
+    play.state.shared = SharedCatalog()
+    play.state.scope_stale = True
+    return play >> "select 1" << until("client ready I")
 
 
 def held(play: Play, text: str = DELETE, request: str = "R-1") -> Play:

@@ -4,8 +4,11 @@ import pytest
 from tests.play import Play, after, approve, error, ledger_is_down, message, server, until
 from tests.session.stories import DELETE, held, in_a_block, worked_by_hand
 
+from pgnotary.judge.catalog import Catalog, Relation
+from pgnotary.judge.meaning import Scope
 from pgnotary.session import events
 from pgnotary.session.events import ClientBytes
+from pgnotary.session.state import SharedCatalog
 from pgnotary.wire import messages
 from pgnotary.wire.messages import FLUSH, SYNC
 
@@ -409,3 +412,69 @@ def test_a_fatal_error_behind_a_flush_is_the_last_that_the_client_hears(play: Pl
     worked_by_hand(play, ledger=False) >> ClientBytes(run("select 1") + FLUSH) << until("upstream Flush")
     play >> server(error("57P01", "terminating connection", "FATAL")) << "client FATAL 57P01..."
     play >> ClientBytes(SYNC) >> events.UpstreamGone() << "record session-closed" << "close"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "set default_transaction_read_only = off",
+        "set default_transaction_read_only to default",
+        "reset default_transaction_read_only",
+        "set local default_transaction_read_only = off",
+        "set session characteristics as transaction read write",
+    ],
+)
+def test_the_wall_is_not_set_down_by_the_extended_protocol(play: Play, text: str) -> None:
+    """The client's own read only by default is kept by us: the server never hears of it under its true name."""
+    refused = "client ERROR 0A000 default_transaction_read_only is not changed in the extended protocol yet"
+    play >> ClientBytes(run(text) + SYNC) << refused << "client ready I"
+    in_a_block(play) >> ClientBytes(run(text) + SYNC) << until(refused) << "client ready E"
+    assert not [heard for heard in play.server.heard if "default_transaction_read_only" in heard]
+
+
+@pytest.mark.parametrize("end", ["rollback", "commit"])
+def test_what_runs_behind_the_end_of_a_block_is_looked_up_where_nobody_knows(play: Play, end: str) -> None:
+    """The end of a block takes a search_path back: what only the old one finds must not be taken for another."""
+    two = {"t": {"app": Relation("r"), "public": Relation("v", reading_calls=True)}}
+    catalog = Catalog(known=True, relations=two)
+    play.state.catalog = catalog
+    play.state.shared = SharedCatalog(catalog, at=play.clock, generation=0)
+    play.state.scope = Scope(("pg_catalog", "app"), "eva")
+    in_a_block(play)
+    assert play.state.block
+    play.state.block.rescoped = True
+    play >> ClientBytes(run("select 1 from t") + run(end) + run("select 1 from t") + SYNC)
+    assert sent(play).count("Parse select 1 from t") == 1
+
+
+def typed(text: str, *oids: int) -> bytes:
+    """A Parse that names the types of its parameters."""
+    types = len(oids).to_bytes(2, "big") + b"".join(oid.to_bytes(4, "big") for oid in oids)
+    return message("P", b"\0" + text.encode() + b"\0" + types)
+
+
+def test_a_parameter_of_a_type_with_code_is_not_bound(play: Play) -> None:
+    """The text shows only $1: Bind makes a value of a domain, and runs its check."""
+    catalog = Catalog(known=True, types=frozenset({"d"}))
+    play.state.catalog = catalog
+    play.state.shared = SharedCatalog(catalog, at=play.clock, generation=0)
+    play >> ClientBytes(typed("select $1", 16_400) + bind() + execute() + SYNC)
+    play << "client ERROR 0A000 a parameter's type may call what nobody has read" << "client ready I"
+    play >> ClientBytes(typed("select $1", 23, 16_400) + bind() + execute() + SYNC) << until("client ready I")
+    assert play.server.heard == []
+    play >> ClientBytes(typed("select $1, $2", 23, 0) + bind() + execute() + SYNC) << until("client SELECT 1")
+    play << "client ready I"
+
+
+def test_where_no_type_has_code_a_parameter_may_be_of_any(play: Play) -> None:
+    play >> ClientBytes(typed("select $1", 16_400) + bind() + execute() + SYNC) << until("client SELECT 1")
+    play << "client ready I"
+
+
+def test_parameter_types_that_are_cut_off_break_the_protocol_where_they_must_be_known(play: Play) -> None:
+    catalog = Catalog(known=True, types=frozenset({"d"}))
+    play.state.catalog = catalog
+    play.state.shared = SharedCatalog(catalog, at=play.clock, generation=0)
+    play >> ClientBytes(message("P", b"\0select $1\0\0\2\0\0\0\27") + SYNC)
+    play << "client ERROR 08P01 invalid message format..." << "client ready I"
+    assert play.server.heard == []

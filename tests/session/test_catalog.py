@@ -4,15 +4,18 @@ import pytest
 from tests.play import Play, after, approve, error, until
 from tests.session.stories import held, in_a_block, ran_in_a_block
 
-from pgnotary.judge.catalog import QUESTION
+from pgnotary.judge.asked import FUNCTIONS_QUESTION
+from pgnotary.session.state import SharedCatalog
 
-ASKS = "upstream BEGIN READ ONLY; SET LOCAL statement_timeout = 5000; \nSELECT pg_catalog.json_agg..."
-ASKS_IN_A_BLOCK = "upstream SAVEPOINT pgnotary_catalog; SET LOCAL statement_timeout = 5000; ..."
+LIMITS = "SET LOCAL statement_timeout = 10000; SET LOCAL jit = off; SET LOCAL search_path = pg_catalog"
+ASKS = f"upstream BEGIN READ ONLY; {LIMITS}; SELECT pg_catalog.json_build_object..."
+ASKS_IN_A_BLOCK = f"upstream SAVEPOINT pgnotary_catalog; {LIMITS}; SELECT..."
 
 
 def test_it_is_asked_for_before_the_first_statement(play: Play) -> None:
     play.state.catalog_generation = -1
-    play >> "select 1" << ASKS << "upstream select 1" << until("client ready I")
+    play.state.shared = SharedCatalog()
+    play >> "select 1" << ASKS << until("upstream select 1") << until("client ready I")
     play >> "select 1" << "upstream select 1" << until("client ready I")
 
 
@@ -33,7 +36,7 @@ def test_inside_a_block_it_is_asked_for_only_if_something_was_signed(play: Play)
     in_a_block(play) >> after(3_600)
     play >> "select 1" << "upstream SAVEPOINT pgnotary_read..." << until("client ready T") << "note 1"
     play.generation += 1
-    play >> "select 1" << ASKS_IN_A_BLOCK << "upstream SAVEPOINT pgnotary_read..." << until("client ready T")
+    play >> "select 1" << ASKS_IN_A_BLOCK << until("upstream SAVEPOINT pgnotary_read...") << until("client ready T")
 
 
 def test_what_was_signed_in_this_block_is_known_in_it(play: Play) -> None:
@@ -45,7 +48,7 @@ def test_what_was_signed_in_this_block_is_known_in_it(play: Play) -> None:
 
 def test_without_it_nothing_is_forwarded(play: Play) -> None:
     play.generation += 1
-    play.server.on(QUESTION.strip(), error("57014", "too slow"))
+    play.server.on(FUNCTIONS_QUESTION, error("57014", "too slow"))
     (
         play
         >> "select 1"

@@ -74,10 +74,11 @@ def test_a_block_that_asked_for_read_only_is_walled_all_the_same(play: Play) -> 
     play >> "select 1" << OPEN_WALL << "upstream select 1" << until(CLOSE_WALL) << "client ready T"
 
 
-def test_a_view_that_writes_meets_the_wall(play: Play) -> None:
+def test_what_nobody_has_seen_write_is_stopped_by_the_wall_and_held(play: Play) -> None:
     play.server.on("select * from spy", error("25006", "cannot execute INSERT in a read-only transaction"))
     in_a_block(play) >> "select * from spy" << OPEN_WALL << "upstream select * from spy"
-    play << "client ERROR 25006 cannot execute INSERT in a read-only transaction" << "client ready E"
+    play << "upstream ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read" << until("announce R-1")
+    assert play.ledger.body("request")["rule"] == "wall/25006"
 
 
 def test_the_wall_of_a_failed_read_goes_with_the_savepoint_before_it(play: Play) -> None:

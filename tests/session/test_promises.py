@@ -17,8 +17,9 @@ from tests.play import judge, message
 from tests.session.chance import Improvised, improvise
 from tests.session.stories import XID
 
-from pgnotary.judge.catalog import QUESTION
-from pgnotary.judge.policy import Action
+from pgnotary.judge.asked import FUNCTIONS_QUESTION, reach_question, read_functions
+from pgnotary.judge.rules import Action
+from pgnotary.judge.scoped import SCOPE_QUESTIONS
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, State
@@ -88,11 +89,22 @@ LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 RUNS_CODE = re.compile("select|explain|copy")
-LIMIT = "SET LOCAL statement_timeout = 5000"
+LIMIT = "SET LOCAL statement_timeout = 10000; SET LOCAL jit = off; SET LOCAL search_path = pg_catalog"
+NO_FUNCTIONS = '{"built_in": [], "own": [], "words": []}'
+ISOLATION = "SELECT pg_catalog.current_setting('transaction_isolation')"
+REACH = reach_question(read_functions(NO_FUNCTIONS))
+OPENING, CLOSING = (
+    "SAVEPOINT pgnotary_catalog",
+    ("ROLLBACK TO SAVEPOINT pgnotary_catalog; RELEASE SAVEPOINT pgnotary_catalog"),
+)
+SCOPE = "; ".join([SCOPE_QUESTIONS[0], "SET LOCAL search_path = pg_catalog", SCOPE_QUESTIONS[1]])
 OURS = {
-    f"BEGIN READ ONLY; {LIMIT}; {QUESTION}; COMMIT",
-    f"SAVEPOINT pgnotary_catalog; {LIMIT}; {QUESTION}; "
-    "ROLLBACK TO SAVEPOINT pgnotary_catalog; RELEASE SAVEPOINT pgnotary_catalog",
+    f"BEGIN READ ONLY; {LIMIT}; {FUNCTIONS_QUESTION}",
+    f"{OPENING}; {LIMIT}; {ISOLATION}; {FUNCTIONS_QUESTION}",
+    REACH,
+    CLOSING,
+    f"BEGIN READ ONLY; {SCOPE}; ROLLBACK",
+    f"{OPENING}; {SCOPE}; {CLOSING}",
     *LOOKS,
     *LOOKS_END,
     WALL,
@@ -112,8 +124,11 @@ INJECTED = {
     "SET TRANSACTION READ WRITE",
     "SELECT name, statement FROM pg_catalog.pg_prepared_statements",
     "BEGIN READ ONLY",
-    LIMIT,
-    QUESTION,
+    *LIMIT.split("; "),
+    FUNCTIONS_QUESTION,
+    REACH,
+    ISOLATION,
+    *SCOPE_QUESTIONS,
     "COMMIT",
     "ROLLBACK",
     "SAVEPOINT pgnotary_catalog",

@@ -11,6 +11,7 @@ __all__ = [
     "CancelUpstream",
     "Close",
     "Note",
+    "Read",
     "Record",
     "Retire",
     "ToClient",
@@ -39,6 +40,13 @@ class Record:
     drafts: tuple[Draft, ...]
     move: Move | None = None
     """The move that the last draft makes; the group happens only if it is still possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Let somebody else read a text that would stall us, then answer `WasRead`. One at a time."""
+
+    text: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +81,4 @@ class Close:
     """End both connections once what was said before is sent."""
 
 
-Action = ToClient | ToUpstream | Record | Note | Announce | Retire | CancelUpstream | Close
+Action = ToClient | ToUpstream | Record | Read | Note | Announce | Retire | CancelUpstream | Close

@@ -13,7 +13,8 @@ from typing import Any
 
 from pgnotary.errors import LedgerUnavailable
 from pgnotary.session.control import run_control
-from pgnotary.session.forward import note
+from pgnotary.session.forward import note, note_effects
+from pgnotary.session.manner import manner_of
 from pgnotary.session.pieces import Nature, Piece, plan
 from pgnotary.session.query import sync
 from pgnotary.session.refuse import fail_block
@@ -75,7 +76,9 @@ def _run(state: SessionState, piece: Piece, *, flush: bool) -> Generator[Step, A
     if state.status == IDLE and not state.unsynced:
         state.names.end_transaction()
     for text, tags, sqlstate in _executions(piece, answer):
-        note(state, text, state.judge(text, state.catalog)[1].kind, started, tags, sqlstate)
+        part = state.judge(text)[0].parts[0]
+        note_effects(state, [part], [manner_of(part)])
+        note(state, text, state.judge(text)[1], started, tags, sqlstate)
         if state.block:
             state.block.statements += 1
     return answer

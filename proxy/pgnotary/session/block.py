@@ -29,6 +29,16 @@ class Block:
     statements: int = 0
     """How many statements of the client have run in it."""
     pending: list[Pending] = field(default_factory=list)
+    read_only: bool = False
+    """The client asked for READ ONLY."""
+    wrote: bool = False
+    """Something has been forwarded in it that may write, so its COMMIT must."""
+    remade: bool = False
+    """Something has been forwarded in it that may have changed the catalog; its end may change that back."""
+    rescoped: bool = False
+    """Something in it may have changed where names are looked up; its end may change that back."""
+    holds_cursor: bool = False
+    """A cursor WITH HOLD was declared in it: COMMIT runs its query."""
     loose: bool = False
     """A portal of a read lives on in it, and whatever else that read left behind does, too."""
     unrecorded: bool = False
@@ -37,6 +47,11 @@ class Block:
     """What became of it is not known: the server ended it by itself."""
     _savepoints: list[tuple[str, int]] = field(default_factory=list)
     """Name, and how many of `pending` had run when it was set; a name may stand here more than once."""
+
+    @property
+    def must_write(self) -> bool:
+        """Whether its COMMIT cannot be made read only."""
+        return self.wrote or bool(self.pending)
 
     def savepoint(self, name: str) -> None:
         """Set a savepoint."""

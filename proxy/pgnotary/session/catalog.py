@@ -1,73 +1,90 @@
-"""The catalog as a session knows it: what functions its database has, asked of the server before a text is judged.
+"""The catalog of a session's database, asked of the server before a text is judged.
 
-A session enters, its `catalog` is new enough afterwards. It is asked at the first statement, when it is a minute old,
-and after whatever was signed has changed something, in this session or another one. Inside the client's block only the
-last is reason enough: a question would fix the snapshot before the client could SET TRANSACTION.
+A session enters; its `catalog` is new enough afterwards. The catalog is shared by all sessions of a database: it is
+asked for when it is a minute old, when something that was signed may have changed it, and when a text names a relation
+that it does not know. Inside the client's block only a change is reason enough, and what is learnt there is this
+session's alone, since it may show what nobody else can see.
 """
 
-from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.catalog import QUESTION, read_catalog
-from pgnotary.judge.statement import Statement, StatementClass
-from pgnotary.session.inject import inject
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import UpstreamProtocolError
+from pgnotary.judge.asked import FUNCTIONS_QUESTION, grown, reach_question, read_catalog, read_functions
+from pgnotary.judge.catalog import Catalog
+from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, leave, look, opening
 from pgnotary.session.state import FAILED, IDLE, SessionState
-from pgnotary.session.steps import Flow, ask
-from pgnotary.wire.messages import query
+from pgnotary.session.steps import Answer, Flow, Step
 
-__all__ = ["MAX_AGE_S", "needs_catalog", "renew_catalog"]
+__all__ = ["MAX_AGE_S", "renew_catalog"]
 
-# How long a function that somebody made without us may be taken for a column.
+# How long what somebody made without us may be unknown.
 MAX_AGE_S = 60.0
 
-_WITHOUT_CODE = frozenset({StatementClass.SHOW, StatementClass.SESSION, StatementClass.EMPTY})
-
-_LIMIT = b"SET LOCAL statement_timeout = 5000"
-_QUESTION = QUESTION.encode()
-_OUTSIDE = (b"BEGIN READ ONLY", _LIMIT, _QUESTION, b"COMMIT")
-_IN_BLOCK = (
-    b"SAVEPOINT pgnotary_catalog",
-    _LIMIT,
-    _QUESTION,
-    b"ROLLBACK TO SAVEPOINT pgnotary_catalog",
-    b"RELEASE SAVEPOINT pgnotary_catalog",
-)
+# JIT would take a hundred times as long to compile the question as the server takes to answer it.
+_LIMITS = (b"SET LOCAL statement_timeout = 10000", b"SET LOCAL jit = off", BUILT_IN_ONLY)
+_FUNCTIONS = FUNCTIONS_QUESTION.encode()
+_ISOLATION = b"SELECT pg_catalog.current_setting('transaction_isolation')"
 
 
-class _CatalogUnread(StatementError):
-    """Without the catalog nothing can be judged: what a name calls is not known."""
-
-    sqlstate = "55000"
-
-
-def needs_catalog(statement: Statement) -> bool:
-    """Say whether a judgement may depend on the catalog: not that of transaction control, SET or SHOW."""
-    return not all(part.control or part.kind in _WITHOUT_CODE for part in statement.parts)
-
-
-def renew_catalog(state: SessionState, *, extended: bool = False) -> Flow:
+def renew_catalog(
+    state: SessionState, *, extended: bool = False, max_age_s: float = MAX_AGE_S, anywhere: bool = False
+) -> Flow:
     """Ask for the catalog if what is known of it is too old; raises StatementError if it cannot be read.
 
-    `extended`: what the client has prepared must outlive the question.
+    `extended`: what the client has prepared must outlive the question. `anywhere`: in a block, too, if it is too old.
     """
-    idle = state.status == IDLE
-    changed = state.catalog_generation != state.generation()
-    old = state.now.monotonic - state.catalog_at > MAX_AGE_S
-    if state.status == FAILED or state.unsynced or not (changed or (idle and old)):
+    if state.status == FAILED or state.unsynced:
         return
-    generation = state.generation()
-    texts = _OUTSIDE if idle else _IN_BLOCK
-    answer = yield from ask(inject(*texts) if extended else query(b"; ".join(texts)))
-    if idle and state.status != IDLE:
-        yield from ask(inject(b"ROLLBACK") if extended else query(b"ROLLBACK"))
-    if answer.error is not None:
-        raise _CatalogUnread(f"the names of the database's functions could not be read: {answer.error}")
+    idle = state.status == IDLE
+    generation, now, shared = state.generation(), state.now.monotonic, state.shared
+    if idle and shared.generation == generation and now - shared.at <= max_age_s:
+        # Where names are looked up depends on what is there.
+        state.scope_stale |= state.catalog is not shared.catalog
+        state.catalog, state.catalog_generation, state.catalog_at = shared.catalog, generation, shared.at
+        return
+    changed = state.catalog_generation != generation
+    if not (changed or ((idle or anywhere) and now - state.catalog_at > max_age_s)):
+        return
+    state.catalog = yield from _read(state, idle=idle, extended=extended)
+    state.catalog_at, state.catalog_generation, state.scope_stale = now, generation, True
+    if idle:
+        shared.catalog, shared.at, shared.generation = state.catalog, now, generation
+
+
+def _read(state: SessionState, *, idle: bool, extended: bool) -> Generator[Step, Any, Catalog]:
+    first = yield from look(extended, opening(idle), *_LIMITS, *([] if idle else [_ISOLATION]), _FUNCTIONS)
     try:
-        ((one_argument, elsewhere, isolation),) = answer.rows
-        if not idle and isolation != "read committed":
-            raise _CatalogUnread(
+        if first.error is not None:
+            raise NamesUnread(f"the names of the database's functions could not be read: {first.error}")
+        if not idle and first.rows[0] != ("read committed",):
+            raise NamesUnread(
                 "something signed has run since this transaction took its snapshot, which shows no new functions",
                 hint="End the transaction and begin it anew.",
             )
-        state.catalog = read_catalog(one_argument, elsewhere)
+        functions = read_functions(_only(first))
+        while True:
+            second = yield from look(extended, reach_question(functions).encode())
+            if second.error is not None:
+                raise NamesUnread(f"what the database's names reach could not be read: {second.error}")
+            more = grown(functions, _only(second))
+            if more == functions:
+                break
+            functions = more
+        catalog = read_catalog(functions, _only(second))
     except ValueError as error:
         raise UpstreamProtocolError(f"the answer about the catalog cannot be read: {error}") from error
-    state.catalog_at, state.catalog_generation = state.now.monotonic, generation
+    except NamesUnread:
+        yield from leave(state, idle=idle, extended=extended)
+        raise
+    yield from leave(state, idle=idle, extended=extended)
+    return catalog
+
+
+def _only(answer: Answer) -> str:
+    """Return the value of a question with one row of one column; raises ValueError for any other answer."""
+    match answer.rows[-1:]:
+        case [(str(value),)]:
+            return value
+        case _:
+            raise ValueError("not one row of one column")

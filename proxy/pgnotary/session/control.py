@@ -22,7 +22,7 @@ from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, 
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
-__all__ = ["OutcomeUnknown", "control", "run_control", "settle"]
+__all__ = ["OutcomeUnknown", "control", "control_all", "run_control", "settle"]
 
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 _MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
@@ -38,6 +38,19 @@ def control(state: SessionState, statement: Statement, frame: Frame) -> Flow:
     """Answer one statement of transaction control."""
     try:
         yield from run_control(state, statement.parts[0], frame.raw)
+    except LedgerUnavailable as error:
+        yield from refuse(state, error)
+        return
+    state.ready()
+
+
+def control_all(state: SessionState, statement: Statement) -> Flow:
+    """Answer a text of several statements of transaction control, up to the first that fails."""
+    try:
+        for part in statement.parts:
+            answer = yield from run_control(state, part, query(statement.slice(part)))
+            if answer.error is not None:
+                break
     except LedgerUnavailable as error:
         yield from refuse(state, error)
         return
@@ -69,17 +82,20 @@ def run_control(
         elif part.control is Control.RELEASE:
             _require_known(state.block, part)
             state.block.release(part.savepoint)
+        elif part.control is Control.SET and part.read_only is not None:
+            state.block.read_only = part.read_only
     return answer
 
 
 def _begin(state: SessionState, part: Part, message: bytes, *, extended: bool) -> Generator[Step, Any, Answer]:
     answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
-    if answer.error is None and not part.read_only_block and not state.who.read_only:
+    read_only = state.is_read_only if part.read_only is None else part.read_only
+    if answer.error is None and not read_only and part.read_only is None:
         made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     if state.status == IN_BLOCK:
-        state.block = Block()
+        state.block = Block(read_only=read_only)
     state.tell(answer.kept)
     return answer
 
@@ -88,7 +104,7 @@ def _end(state: SessionState, part: Part, message: bytes, *, extended: bool) -> 
     pending = list(state.block.pending) if state.block else []
     # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
     walled = part.control is Control.COMMIT and state.status == IN_BLOCK and not pending
-    if walled and state.block and state.block.loose:
+    if walled and state.block and (state.block.loose or (state.block.holds_cursor and not state.block.must_write)):
         made = yield from ask(inject(_MAKE_READ_ONLY) if extended else query(_MAKE_READ_ONLY))
         if made.error is not None:
             raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
@@ -117,12 +133,15 @@ def _end(state: SessionState, part: Part, message: bytes, *, extended: bool) -> 
         raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
     fate = State.COMMITTED if answer.tags == ["COMMIT"] and answer.error is None else State.ROLLED_BACK
     _forget(state)
+    state.scope_stale |= bool(state.block and state.block.rescoped)
+    if state.block and state.block.remade:
+        state.changed()
     chained = state.status == IN_BLOCK
-    if chained and state.block and state.block.loose and not state.who.read_only:
+    if chained and state.block and (state.block.loose or state.block.holds_cursor) and not state.block.read_only:
         made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
-    state.block = Block() if chained else None
+    state.block = Block(read_only=state.is_read_only) if chained else None
     state.names.end_transaction()
     yield from settle(state, pending, fate, answer)
     state.tell(answer.kept)
@@ -136,6 +155,9 @@ def _undo(state: SessionState, part: Part, message: bytes) -> Generator[Step, An
     if answer.error is None and state.block:
         _require_known(state.block, part)
         state.block.rolled_back_to(part.savepoint)
+        state.scope_stale |= state.block.rescoped
+        if state.block.remade:
+            state.changed()
         state.names.end_transaction()  # Those that were bound since are gone; we do not know which they are.
         yield from settle(state, undone, State.ROLLED_BACK, why=f"rolled back to savepoint {part.savepoint}")
     state.tell(answer.kept)

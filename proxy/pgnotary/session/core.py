@@ -21,7 +21,7 @@ from pgnotary.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
-from pgnotary.judge.settings import PINNED
+from pgnotary.judge.settings import PINNED, READ_ONLY_BY_DEFAULT
 from pgnotary.session import actions, events
 from pgnotary.session.batch import on_batch
 from pgnotary.session.events import Decided, Event, Now
@@ -37,6 +37,7 @@ from pgnotary.session.steps import (
     Ending,
     Flow,
     Keep,
+    Read,
     Relay,
     Step,
     UpstreamLost,
@@ -144,6 +145,8 @@ class Session:
                 self._resume(receipts)
             case events.RecordFailed(error):
                 self._throw(error)
+            case events.WasRead(statement):
+                self._resume(statement)
             case events.Noted():
                 self._noting = False
                 if isinstance(self._step, AwaitRoom):
@@ -273,6 +276,7 @@ class Session:
         if self._state.skipping and frame.type != b"S":
             return
         self._ending, self._state.cancelled = None, False
+        self._state.read_elsewhere.clear()
         if frame.type in _EXTENDED:
             self._batch.append(frame)
             self._batch_bytes += len(frame.raw)
@@ -325,6 +329,8 @@ class Session:
 
     def _parameter(self, frame: Frame) -> None:
         name, value = messages.parse_parameter_status(frame.body)
+        if name == READ_ONLY_BY_DEFAULT and self._state.pin_moves:
+            return
         if name in _TRACKED and value != PINNED[name]:
             raise UpstreamProtocolError(f"{name} is {value} now, but pgnotary keeps it at {PINNED[name]}")
         self._state.tell(frame.raw)
@@ -389,6 +395,8 @@ class Session:
                 self._send()
             case Write(drafts, move):
                 self._state.actions.append(actions.Record(drafts, move))
+            case Read(text):
+                self._state.actions.append(actions.Read(text))
             case AwaitDecision():
                 self._settle()
             case AwaitRoom():
@@ -428,7 +436,8 @@ class Session:
 
     def _keep_last_words(self) -> None:
         """An error with no ReadyForQuery behind it is FATAL, in whatever language it says so."""
-        if isinstance(self._step, Relay) and self._step.keep is Keep.NOTHING:
+        passes = isinstance(self._step, Relay) and self._step.keep in (Keep.NOTHING, Keep.HEAD)
+        if passes and not (self._hearing.answer.kept_whole and self._hearing.answer.kept):
             self._told_fatal = self._hearing.answer.error is not None
         elif not self._last_words:
             self._last_words = self._hearing.answer.raw_error

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
+from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Receipt
 from pgnotary.request.decision import Answer
 
@@ -23,6 +24,7 @@ __all__ = [
     "Tick",
     "UpstreamBytes",
     "UpstreamGone",
+    "WasRead",
 ]
 
 
@@ -63,6 +65,13 @@ class Recorded:
     """The entries of the outstanding `Record` are durable."""
 
     receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WasRead:
+    """The text of the outstanding `Read` was read."""
+
+    statement: Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ Event = (
     | UpstreamGone
     | Recorded
     | RecordFailed
+    | WasRead
     | Noted
     | LedgerState
     | Decided

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.harmless import identifier
-from pgnotary.judge.statement import Statement
+from pgnotary.judge.naming import identifier
+from pgnotary.judge.statement import Qualifier, Statement
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Server
@@ -69,7 +69,7 @@ class Examination:
     rejection: Rejection | None
     """The server's error about the statement, if it could never run as it is."""
     several: bool
-    """The server sees several statements where our readers could read none."""
+    """The server sees several statements where our readers could read none, or it must not be asked."""
 
 
 def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, Examination]:
@@ -91,7 +91,9 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
     settings, idle = rest[: len(_SETTINGS)], rest[len(_SETTINGS) :]
     state.quiet = level in _ABOVE_NOTICE
     rejection, several = None, False
-    if len(statement.parts) == 1:
+    if len(statement.parts) == 1 and _analysing_runs(state, statement):
+        several = statement.unreadable
+    elif len(statement.parts) == 1:
         # Parse analysis alone: syntax, names, types. Nothing is planned and nothing runs.
         parsed = yield from ask(parse(_NAME, statement.text) + close_statement(_NAME) + SYNC)
         if parsed.error is not None:
@@ -114,13 +116,21 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
     return Examination(server, reason, _hold_limit(idle, in_block=state.block is not None), rejection, several)
 
 
+def _analysing_runs(state: SessionState, statement: Statement) -> bool:
+    """Say whether parse analysis may run somebody's code: a literal of an array of a domain is checked there."""
+    catalogued = {Qualifier.FUNCTION, Qualifier.CODE, Qualifier.UNREAD}
+    return bool(state.catalog.types) and not statement.parts[0].qualifiers.isdisjoint(catalogued)
+
+
 def _prepared(statement: Statement) -> Generator[Step, Any, str]:
     """Return what stands behind the names in EXECUTE and FETCH: people sign that, not a name."""
     found = []
     for name, is_cursor in dict.fromkeys(name for part in statement.parts for name in part.prepared):
         quoted = name.replace("'", "''").encode()
         table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
-        answer = yield from ask(query(b"SELECT statement FROM pg_catalog.%b WHERE name = '%b'" % (table, quoted)))
+        answer = yield from ask(
+            query(b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted))
+        )
         text = answer.rows[0][0] if answer.error is None and answer.rows else None
         found.append(f"{identifier(name)}:\n{text or '(the server knows no statement of that name)'}")
     return "\n\n".join(found)

@@ -23,13 +23,18 @@ from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.session.block import Block, Pending
+from pgnotary.session.catalog import renew_catalog
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
+from pgnotary.session.look import NamesUnread
+from pgnotary.session.manner import manner_of
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
 from pgnotary.session.wall import relay_walled
+from pgnotary.session.writing import relay_outside_block
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic, query, rows_of
 
@@ -71,31 +76,12 @@ class _Cancelled(StatementError):
 
 def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
     """Run an approved statement and answer the client."""
-    wrapped = state.status == IDLE
-    try:
-        transaction = yield from _open(state, statement, wrapped=wrapped)
-    except _NotRun as error:
-        yield from void(state, decided, str(error))
-        yield from refuse(state, error, decided.request)
-        return
-    except (UpstreamLost, UpstreamProtocolError) as lost:
-        yield from void(state, decided, str(lost))
-        raise
-    if _has_left(state):
-        yield from void(state, decided, "the client has gone")
-        return
-    if _is_cancelled(state):
-        yield from _undo(state, wrapped=wrapped)
-        yield from void(state, decided, "cancelled before it was sent")
-        yield from refuse(state, _cancelled(decided), decided.request)
-        return
-    if (objection := _objection(state, decided)) is not None:
-        yield from void(state, decided, objection.detail)
-        yield from _undo(state, wrapped=wrapped)
-        yield from refuse(state, objection, decided.request)
+    outside, wrapped = statement.runs_outside_blocks, state.status == IDLE
+    transaction = yield from _prepare(state, statement, decided, wrapped=wrapped)
+    if transaction is None:
         return
     try:
-        leaf = yield from _intend(state, decided, transaction, wrapped=wrapped)
+        leaf = yield from _intend(state, decided, transaction, _place(wrapped=wrapped, outside=outside))
     except LedgerUnavailable as error:
         yield from _undo(state, wrapped=wrapped)
         _leave_unrecorded(state)
@@ -112,15 +98,71 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         yield from refuse(state, _cancelled(decided), decided.request)
         return
     try:
-        answer = yield from _run(state, statement, frame)
-        yield from run.finish(statement, answer)
+        if outside:
+            yield from run.finish_outside(statement, (yield from relay_outside_block(state, frame)))
+        else:
+            yield from run.finish(statement, (yield from _run(state, statement, frame)))
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from run.settle(State.UNKNOWN, why=str(lost))
+        if outside:
+            detail = f"{decided.request}: the server went away while it ran, outside any transaction."
+            raise OutcomeUnknown("the outcome is not known", detail=detail) from lost
         detail = (
             f"{decided.request}: the server went away in transaction {xid}. Unless that committed, nothing changed."
         )
         hint = f"SELECT pg_xact_status('{xid}') tells whether it committed."
         raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
+
+
+def _prepare(
+    state: SessionState, statement: Statement, decided: Decided, *, wrapped: bool
+) -> Generator[Step, Any, _Transaction | None]:
+    """Return where the statement is to run, or None if it does not run: then the client has been told."""
+    try:
+        yield from _require_same_names(state, statement)
+        if statement.runs_outside_blocks:
+            transaction = _Transaction("", (yield from _timeline(state)))
+        else:
+            transaction = yield from _open(state, statement, wrapped=wrapped)
+    except _NotRun as error:
+        yield from void(state, decided, str(error))
+        yield from refuse(state, error, decided.request)
+        return None
+    except (UpstreamLost, UpstreamProtocolError) as lost:
+        yield from void(state, decided, str(lost))
+        raise
+    if _has_left(state):
+        yield from void(state, decided, "the client has gone")
+        return None
+    if _is_cancelled(state):
+        yield from _undo(state, wrapped=wrapped)
+        yield from void(state, decided, "cancelled before it was sent")
+        yield from refuse(state, _cancelled(decided), decided.request)
+        return None
+    if (objection := _objection(state, decided)) is not None:
+        yield from void(state, decided, objection.detail)
+        yield from _undo(state, wrapped=wrapped)
+        yield from refuse(state, objection, decided.request)
+        return None
+    return transaction
+
+
+def _require_same_names(state: SessionState, statement: Statement) -> Flow:
+    """Raise _NotRun if something that was signed meanwhile has made a name stand for another relation."""
+    if state.catalog_generation == state.generation():
+        return
+    try:
+        yield from renew_catalog(state, anywhere=True)
+        yield from renew_scope(state)
+    except NamesUnread as unread:
+        raise _NotRun(f"it is not known what its names stand for now: {unread.message}") from unread
+    meant, found = (
+        {".".join(name) for part in each.parts for name in part.resolved}
+        for each in (statement, state.judge(statement.text)[0])
+    )
+    if meant != found:
+        told = f"signed was {', '.join(sorted(meant - found))}, now it would be {', '.join(sorted(found - meant))}"
+        raise _NotRun("the names in it stand for other relations now", detail=told, hint="Run it again to ask again.")
 
 
 def _leave_unrecorded(state: SessionState) -> None:
@@ -193,19 +235,31 @@ def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Genera
 def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
     """Return how our transaction begins: like the client's own, and READ WRITE unless the client wants it otherwise."""
     begin = statement.slice(first) if first.control else b"BEGIN"
-    writable = not first.read_only_block and not state.who.read_only
+    writable = first.read_only is None and not state.is_read_only
     return begin + (b"; SET TRANSACTION READ WRITE; " if writable else b"; ")
 
 
+def _place(*, wrapped: bool, outside: bool) -> str:
+    return "outside" if outside else "wrapped" if wrapped else "block"
+
+
+def _timeline(state: SessionState) -> Generator[Step, Any, str]:
+    answer = yield from ask(query(f"SELECT {TIMELINE}".encode()))
+    match answer.rows:
+        case [(str(timeline),)] if answer.error is None and state.status == IDLE:
+            return timeline
+    raise _NotRun(f"the server's timeline could not be read: {answer.error}")
+
+
 def _intend(
-    state: SessionState, decided: Decided, transaction: _Transaction, *, wrapped: bool
+    state: SessionState, decided: Decided, transaction: _Transaction, where: str
 ) -> Generator[Step, Any, bytes]:
     body: dict[str, JSON] = {
-        "xid": transaction.xid,
+        **({"xid": transaction.xid} if transaction.xid else {}),
         "timeline": transaction.timeline,
         "upstream_pid": state.who.upstream_pid,
         "system_identifier": state.who.system_identifier,
-        "where": "wrapped" if wrapped else "block",
+        "where": where,
     }
     draft = Draft(
         EntryType.INTENT, body, session=state.who.session, request=decided.request, after=decided.receipt.leaf
@@ -216,6 +270,8 @@ def _intend(
 
 def _undo(state: SessionState, *, wrapped: bool) -> Flow:
     """Undo what has run, without a word to the client."""
+    if wrapped and state.status == IDLE:
+        return  # Nothing has been opened for it.
     if wrapped:
         undone = yield from ask(query(b"ROLLBACK"))
         if undone.error is not None or state.status != IDLE:
@@ -237,7 +293,7 @@ def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[S
             continue  # BEGIN and COMMIT are ours to send.
         message = query(statement.slice(part))
         if part.harmless:
-            answer = yield from relay_walled(state, part, message, keep=Keep.ALL)
+            answer = yield from relay_walled(state, manner_of(part), message, keep=Keep.ALL)
         else:
             answer = yield from relay(message, keep=Keep.ALL)
         whole.keep(answer.kept)
@@ -270,6 +326,11 @@ class _Run:
 
     def finish(self, statement: Statement, answer: Answer) -> Flow:
         """Take the statement's answer to its outcome."""
+        self._state.scope_stale = True
+        if self._state.block:
+            self._state.block.rescoped = True
+        if self._state.block:
+            self._state.block.rescoped = True
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             yield from self._fail(statement, answer)
@@ -294,6 +355,22 @@ class _Run:
             self._leave_pending()
             self._state.tell(answer.kept)
             self._state.ready()
+
+    def finish_outside(self, statement: Statement, answer: Answer) -> Flow:
+        """Take the answer to a statement that has run outside any transaction: what it did stays, whatever follows."""
+        self._state.scope_stale = self._state.names.doubtful = True
+        if answer.error is None:
+            self._rows = _rows(statement, answer.tags)
+            try:
+                yield from self._executed(answer.tags)
+            except LedgerUnavailable as down:
+                detail = f"{self._decided.request} has run, but the ledger could not be written."
+                raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
+            yield from self.settle(State.COMMITTED)
+        else:
+            yield from self.settle(State.FAILED, error=answer.error)
+        self._state.tell(answer.kept)
+        self._state.ready()
 
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""

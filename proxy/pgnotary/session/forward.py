@@ -1,46 +1,100 @@
-"""Forwarding what was judged harmless, behind the read-only wall.
+"""Forwarding what policy lets pass: behind the read-only wall, in a read-write transaction of ours, or as it is.
 
-A simple query enters that needs nobody's approval; PostgreSQL's answer leaves. What was forwarded is noted for the
-ledger. Inside a block each statement of a text goes alone, so that each has its own wall.
+A simple query that needs nobody's approval enters; PostgreSQL's answer leaves. What was forwarded is noted for the
+ledger. Inside a block each statement of a text goes alone, so that each has its own wall. A statement that is stopped
+by the wall although the judge let it pass has done nothing: it goes back to be held, unless the client has had a part
+of its answer.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from pgnotary.judge.statement import Statement, StatementClass
+from pgnotary.errors import StatementError
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.session.control import run_control
 from pgnotary.session.events import Now
-from pgnotary.session.state import IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Step
-from pgnotary.session.wall import relay_walled
+from pgnotary.session.manner import Manner, manner_of
+from pgnotary.session.refuse import refuse
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, Keep, Step
+from pgnotary.session.virtual import looks_at_default, relay_with_default
+from pgnotary.session.wall import relay_walled, undo_wall
+from pgnotary.session.writing import relay_in_own_block, relay_outside_block, runs_outside_block
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
-__all__ = ["forward", "forward_bracket", "note"]
+__all__ = ["forward", "forward_bracket", "note", "note_effects"]
+
+_STOPPED_BY_WALL = "25006"
+_PLAIN_CHANGES = frozenset(
+    {StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE, StatementClass.SELECT}
+)
+_RESCOPING = frozenset({Qualifier.TEMP, Qualifier.FUNCTION, Qualifier.ROLE, Qualifier.UNREAD})
 
 
-def forward(state: SessionState, statement: Statement, frame: Frame) -> Flow:
-    """Forward a text without transaction control, byte for byte; inside a block one statement at a time."""
+def forward(state: SessionState, statement: Statement, verdict: Verdict, frame: Frame) -> Generator[Step, Any, bool]:
+    """Forward a text without transaction control; return False if the wall stopped it before the client heard of it."""
     started = state.now
-    if state.status == IN_BLOCK and len(statement.parts) > 1:
-        answer = yield from _forward_parts(state, statement)
-    else:
-        answer = yield from relay_walled(state, statement.parts[0], frame.raw)
+    manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
+    try:
+        answer = yield from _relay(state, statement, manners, frame)
+    except StatementError as error:
+        note(state, statement.text, verdict, started, [], error.sqlstate)
+        yield from refuse(state, error)
+        return True
+    sqlstate = _sqlstate(answer)
+    note(state, statement.text, verdict, started, answer.tags, sqlstate)
+    if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
+        yield from undo_wall(state)
+        return False
+    note_effects(state, statement.parts, manners)
+    state.tell(answer.kept)
+    state.ready()
+    return True
+
+
+def _may_hold(state: SessionState) -> bool:
+    """Say whether what may write could run here once it is signed."""
+    return not state.is_read_only and not (state.block and state.block.loose)
+
+
+def _relay(
+    state: SessionState, statement: Statement, manners: Sequence[Manner], frame: Frame
+) -> Generator[Step, Any, Answer]:
+    if looks_at_default(statement, state.catalog):
+        return (yield from relay_with_default(state, frame.raw))
+    if state.status == IN_BLOCK:
+        if len(statement.parts) > 1:
+            return (yield from _relay_parts(state, statement, manners))
+        return (yield from _relay_one(state, manners[0], frame.raw))
+    if Manner.READ_WRITE in manners and state.status == IDLE and not state.is_read_only:
+        if runs_outside_block(statement):
+            return (yield from relay_outside_block(state, frame))
+        return (yield from relay_in_own_block(state, statement, frame, manners))
+    return (yield from _relay_one(state, manners[0], frame.raw, alone=len(statement.parts) == 1))
+
+
+def _relay_one(
+    state: SessionState, manner: Manner, message: bytes, *, alone: bool = True
+) -> Generator[Step, Any, Answer]:
     if state.block:
         state.block.statements += 1
-    note(state, statement.text, statement.parts[0].kind, started, answer.tags, _sqlstate(answer))
-    state.ready()
+    keep = Keep.HEAD if manner is Manner.WALLED and alone else Keep.NOTHING
+    return (yield from relay_walled(state, manner, message, keep=keep))
 
 
-def _forward_parts(state: SessionState, statement: Statement) -> Generator[Step, Any, Answer]:
-    """Forward each part of a text as its own message, up to the first error; return the last answer, with all tags."""
+def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Manner]) -> Generator[Step, Any, Answer]:
+    """Relay each part of a text as its own message, up to the first error; return the last answer, with all tags."""
     answer, tags = Answer(), []
-    for part in statement.parts:
+    if state.block:
+        state.block.statements += 1
+    for part, manner in zip(statement.parts, manners, strict=True):
         message = query(statement.slice(part))
         if part.control:
             answer = yield from run_control(state, part, message)
         else:
-            answer = yield from relay_walled(state, part, message)
+            answer = yield from relay_walled(state, manner, message)
         tags += answer.tags
         if answer.error is not None:
             break
@@ -48,21 +102,61 @@ def _forward_parts(state: SessionState, statement: Statement) -> Generator[Step,
     return answer
 
 
-def forward_bracket(state: SessionState, statement: Statement) -> Flow:
-    """Forward `BEGIN; ...; COMMIT` of harmless parts, each slice as its own message; stop where PostgreSQL would."""
+def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Flow:
+    """Forward `BEGIN; ...; COMMIT`, each slice as its own message; stop where PostgreSQL would."""
     started = state.now
-    answer = yield from _forward_parts(state, statement)
-    note(state, statement.text, statement.parts[1].kind, started, answer.tags, _sqlstate(answer))
+    manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
+    # The block is opened by the first part, so what the others may do is noted in it, for its end.
+    answer, tags = Answer(), []
+    for part, manner in zip(statement.parts, manners, strict=True):
+        message = query(statement.slice(part))
+        if part.control:
+            answer = yield from run_control(state, part, message)
+        else:
+            answer = yield from relay_walled(state, manner, message)
+            note_effects(state, [part], [manner])
+        tags += answer.tags
+        if answer.error is not None:
+            break
+    note(state, statement.text, verdict, started, tags, _sqlstate(answer))
     state.ready()
 
 
-def note(
-    state: SessionState, text: bytes, kind: StatementClass, started: Now, tags: list[str], sqlstate: str = ""
-) -> None:
+def note_effects(state: SessionState, parts: Sequence[Part], manners: Sequence[Manner]) -> None:
+    """Remember what has run may have changed: where names are looked up, what they reach, what COMMIT must write."""
+    if any(part.prepared or part.defines or part.node in ("DeallocateStmt", "DiscardStmt") for part in parts):
+        state.names.doubtful = True
+    if any(part.rescopes or not part.qualifiers.isdisjoint(_RESCOPING) for part in parts):
+        state.scope_stale = True
+        if state.block:
+            state.block.rescoped = True
+    if state.block and any(part.with_hold for part in parts):
+        state.block.holds_cursor = True
+    if Manner.READ_WRITE not in manners:
+        return
+    if state.block:
+        state.block.wrote = True
+    written = [part for part, manner in zip(parts, manners, strict=True) if manner is Manner.READ_WRITE]
+    if any(_may_change_catalog(part) for part in written):
+        state.changed()
+        state.scope_stale = True
+        if state.block:
+            state.block.remade = True
+
+
+def _may_change_catalog(part: Part) -> bool:
+    """Say whether others may have to ask anew what names reach; nobody else's names reach a temporary table."""
+    if Qualifier.FUNCTION in part.qualifiers:
+        return True
+    own = Qualifier.TEMP in part.qualifiers and Qualifier.WRITE not in part.qualifiers
+    return not own and (part.runs or part.kind) not in _PLAIN_CHANGES
+
+
+def note(state: SessionState, text: bytes, verdict: Verdict, started: Now, tags: list[str], sqlstate: str = "") -> None:
     """Note one execution for the record."""
     state.forwarded += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
-    state.log.add(text, kind, started.wall, took_us, tags, sqlstate)
+    state.log.add(text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would)
 
 
 def _sqlstate(answer: Answer) -> str:

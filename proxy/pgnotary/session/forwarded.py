@@ -53,8 +53,9 @@ class ForwardLog:
         sqlstate: str = "",
         *,
         refused: bool = False,
+        would: str = "",
     ) -> None:
-        """Note one execution, or one refusal."""
+        """Note one execution, or one refusal; `would` is the rule that would have held it if policy held anything."""
         execution: dict[str, JSON] = {
             "text": self._name(text),
             "kind": kind,
@@ -62,6 +63,8 @@ class ForwardLog:
             "took_us": took_us,
             "verdict": "refuse" if refused else "forward",
         }
+        if would:
+            execution["would"] = would
         if tags:
             execution["tag"] = tags[-1]
             counts = [rows for rows in map(rows_of, tags) if rows is not None]

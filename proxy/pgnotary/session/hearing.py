@@ -26,6 +26,7 @@ _RELAYED = frozenset((b"T", b"D", b"C", b"I", b"E", b"H", b"d", b"c", b"1", b"2"
 """What a client's message is answered with, beside CopyInResponse, ReadyForQuery and what may come at any time."""
 _COMPLETIONS = frozenset((b"1", b"2", b"3", b"T", b"n", b"C", b"I", b"s"))
 """Each message of the extended protocol is answered by exactly one of them, or by an error that ends its batch."""
+_READ_ONLY_TRANSACTION = "25006"
 _STATUSES = frozenset((IDLE, IN_BLOCK, FAILED))
 
 
@@ -89,7 +90,15 @@ class Hearing:
         if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and (answer.tags or answer.error)):
             answer.keep(frame.raw)
             return b""
-        return frame.raw
+        if step.keep is Keep.HEAD and answer.kept_whole and self._may_be_taken_back(frame):
+            answer.keep(frame.raw)
+            return b""
+        return answer.released() + frame.raw
+
+    def _may_be_taken_back(self, frame: Frame) -> bool:
+        """Say whether nothing is lost if the client does not get this yet: no row, and no error but the wall's."""
+        error = self.answer.error
+        return frame.type in (b"T", b"H") or (error is not None and error.sqlstate == _READ_ONLY_TRANSACTION)
 
 
 def _tag(frame: Frame) -> str:

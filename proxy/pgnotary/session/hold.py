@@ -19,13 +19,14 @@ from pgnotary.errors import (
     UpstreamProtocolError,
 )
 from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Client, request_draft
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
-from pgnotary.request.preview import questions
+from pgnotary.request.preview import NO_QUESTIONS, questions
 from pgnotary.session.actions import Announce, Retire
 from pgnotary.session.events import Decided
 from pgnotary.session.examine import Examination, NotExaminable, close, examine, measure
@@ -34,7 +35,7 @@ from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Ending, Flow, Step, UpstreamLost, await_decision, write
-from pgnotary.session.words import Held, held_notice, waiting_notice
+from pgnotary.session.words import Held, held_notice, rows_in_words, waiting_notice
 from pgnotary.wire.frames import Frame
 
 __all__ = ["hold"]
@@ -48,6 +49,12 @@ _ENDS_SESSION = frozenset({Ending.CLIENT_GONE, Ending.PARTING, Ending.UPSTREAM_L
 
 class _Ended(StatementError):
     """A hold that ended without an approval; `sqlstate` is set where it is raised."""
+
+
+class _Refused(StatementError):
+    """More rows than any approver may let change."""
+
+    sqlstate = "42501"
 
 
 class _SessionEnds(StatementError):
@@ -88,7 +95,7 @@ def _decide(state: SessionState, statement: Statement, verdict: Verdict) -> Gene
             state.ready()
             return None
         held = yield from _ask_for_approval(state, statement, verdict, examination)
-    except (LedgerUnavailable, NotExaminable, TooLarge) as error:
+    except (LedgerUnavailable, NotExaminable, TooLarge, _Refused) as error:
         yield from refuse(state, error)
         return None
     try:
@@ -122,12 +129,13 @@ def _ask_for_approval(
 ) -> Generator[Step, Any, Held]:
     """Record request and preview, tell the client and the approvers."""
     request = state.mint()
-    hold_s = min(state.rules.hold_s, examination.hold_limit_s or state.rules.hold_s)
+    wished_s = verdict.terms.hold_s or state.rules.hold_s
+    hold_s = min(wished_s, examination.hold_limit_s or wished_s)
     who = state.who
     client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
     expires_at = state.now.wall + timedelta(seconds=hold_s)
     deadline = state.now.monotonic + hold_s
-    draft = request_draft(request, statement, verdict, state.rules.profile, client, examination.server, expires_at)
+    draft = request_draft(request, statement, verdict, state.rules.policy, client, examination.server, expires_at)
     try:
         (asked,) = yield from write(draft, move=Move(request, None, State.HELD))
     except (LedgerUnavailable, NotCanonical) as error:
@@ -136,12 +144,19 @@ def _ask_for_approval(
             error if isinstance(error, LedgerUnavailable) else TooLarge(f"the request cannot be recorded: {error}")
         ) from error
     try:
-        preview = yield from measure(state, request, asked.leaf, questions(statement))
+        asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
+        preview = yield from measure(state, request, asked.leaf, asking)
         yield from close(state)
     except (UpstreamLost, UpstreamProtocolError):
         yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)
         raise
     (previewed,) = yield from write(preview)
+    rows = preview.body.get("exact", preview.body.get("estimate"))
+    termed = state.terms(statement, verdict, rows if isinstance(rows, int) else None)
+    if termed.action is Action.REFUSE:
+        yield from _withdraw(state, request, previewed.leaf, Ending.POLICY)
+        message = f"refused by pgnotary: {request} may change {rows_in_words(previewed)}"
+        raise _Refused(message, detail=f"Rule {termed.rule}. Nothing was sent.")
     state.held += 1
     in_block = examination.server.in_block
     held = Held(request, asked, previewed, verdict, deadline, hold_s, expires_at, in_block=in_block)

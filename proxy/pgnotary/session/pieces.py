@@ -13,22 +13,30 @@ from enum import Enum
 from typing import Any
 
 from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError, UpstreamProtocolError
-from pgnotary.judge.policy import Action
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import Action
+from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Part, StatementClass
-from pgnotary.session.catalog import needs_catalog, renew_catalog
+from pgnotary.session.catalog import renew_catalog
 from pgnotary.session.inject import OURS, inject
+from pgnotary.session.judged import needs_names, read_if_large
+from pgnotary.session.manner import Manner, manner_of
 from pgnotary.session.names import Names
 from pgnotary.session.query import await_record, sync
+from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Flow, Step, ask
-from pgnotary.session.wall import RUNS_CODE
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
 __all__ = ["Nature", "Piece", "Plan", "plan"]
 
 _PREPARED = b"SELECT name, statement FROM pg_catalog.pg_prepared_statements"
+_GIVE_OR_TAKE_NAMES = frozenset({"DeallocateStmt", "DiscardStmt", "ClosePortalStmt"})
 _RUN_NO_CODE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.ROLLBACK_TO, Control.SET})
+_FIRST_OWN = 16_384
+"""The first oid that is not PostgreSQL's own."""
+_SIMPLE_HINT = "Send it as a simple query."
 _HINT = (
     "What needs an approval must come as a simple query for now: psql as it is, psycopg.ClientCursor, pgx's "
     "QueryExecModeSimpleProtocol, JDBC's preferQueryMode=simple."
@@ -92,6 +100,8 @@ def plan(state: SessionState, frames: Sequence[Frame]) -> Generator[Step, Any, P
     try:
         if frames:
             yield from await_record(state)
+            for _, text in known:
+                yield from read_if_large(state, text)
             yield from _renew_catalog(state, known)
             yield from _make_sure(state, [(frame, text) for frame, text in known if frame.type == b"B"])
     except StatementError as error:
@@ -126,11 +136,12 @@ def _renew_catalog(state: SessionState, known: Sequence[tuple[Frame, bytes]]) ->
     needed = state.status == IDLE
     for _, text in known:
         with suppress(StatementError):
-            needed = needed or needs_catalog(state.judge(text, state.catalog)[0])
+            needed = needed or needs_names(state.judge(text)[0])
     if needed:
         if state.unsynced and state.catalog_generation != state.generation():
             yield from sync(state)
         yield from renew_catalog(state, extended=True)
+        yield from renew_scope(state, extended=True)
 
 
 def _make_sure(state: SessionState, bound: Sequence[tuple[Frame, bytes]]) -> Flow:
@@ -169,10 +180,10 @@ def _verify_names(state: SessionState) -> Flow:
 
 def _nature(state: SessionState, text: bytes, *, walls: bool) -> Nature:
     with suppress(StatementError):
-        part = state.judge(text, state.catalog)[0].parts[0]
+        part = state.judge(text)[0].parts[0]
         if part.control:
             return Nature.CONTROL
-        if walls and part.kind not in RUNS_CODE:
+        if walls and manner_of(part) is Manner.PLAIN:
             return Nature.SETTING
     return Nature.CODE
 
@@ -188,6 +199,7 @@ class _Cutter:
         self._failed = state.status == FAILED
         self._prepared: set[bytes] = set()
         self._bound = set(names.fresh)
+        self._rescoped = False
 
     def take(self, frame: Frame) -> None:
         text, part = self._examine(frame)
@@ -239,6 +251,19 @@ class _Cutter:
                 hint="Send a Sync before it, or prepare it anew.",
             )
 
+    def _judge(self, text: bytes) -> Part:
+        # What runs before it in the batch decides where its names are looked up.
+        return _judge(self._state, text, anywhere=self._rescoped)
+
+    def _require_proven_types(self, frame: Frame) -> None:
+        """Let no Parse name a type by its oid where a type may run code: Bind would make a value of it."""
+        if self._state.catalog.types and any(oid >= _FIRST_OWN for oid in messages.parameter_types(frame.body)):
+            raise NotSupported(
+                "a parameter's type may call what nobody has read",
+                detail="This database has types of its own whose values cannot be made without it. Nothing was sent.",
+                hint="Give the parameter a built-in type, and cast it in the text.",
+            )
+
     def _follow(self, frame: Frame) -> None:
         self._names.follow(frame)
         if frame.type == b"P":
@@ -253,15 +278,19 @@ class _Cutter:
             case b"P":
                 name, text = messages.parse_fields(frame.body)
                 _require_free(name)
-                _judge(self._state, text)
+                self._judge(text)
+                self._require_proven_types(frame)
             case b"B":
                 portal, statement = messages.bind_fields(frame.body)
                 _require_free(portal)
                 text = _known(self._names.statements, statement, "26000", "prepared statement")
-                _judge(self._state, text)
+                self._judge(text)
             case b"E":
                 text = _known(self._names.portals, messages.execute_portal(frame.body), "34000", "portal")
-                part = _judge(self._state, text)
+                part = self._judge(text)
+                block = self._state.block
+                # The end of a block may take back what was set in it.
+                self._rescoped |= part.rescopes or bool(part.control and block and block.rescoped)
             case _:
                 messages.described(frame.body)
         return text, part
@@ -283,11 +312,11 @@ def _known(names: dict[bytes, bytes], name: bytes, sqlstate: str, what: str) -> 
     return names[name]
 
 
-def _judge(state: SessionState, text: bytes) -> Part:
+def _judge(state: SessionState, text: bytes, *, anywhere: bool = False) -> Part:
     """Return the only statement of a text that is forwarded; raises StatementError otherwise."""
     kind = StatementClass.UNKNOWN
     try:
-        statement, verdict = state.judge(text, state.catalog)
+        statement, verdict = state.judge(text, anywhere=anywhere)
         kind = verdict.kind
         if len(statement.parts) > 1:
             several = _Refused("cannot insert multiple commands into a prepared statement")
@@ -301,11 +330,23 @@ def _judge(state: SessionState, text: bytes) -> Part:
         if verdict.action is Action.REFUSE:
             detail = f"Rule {verdict.rule}. Nothing was sent."
             raise NotSupported(f"refused by pgnotary: {verdict.reason}", detail=detail)
+        if (change := statement.parts[0].setting) and ruling(change) is Ruling.VIRTUAL:
+            # The server must never hear of it: it is what our wall is made of.
+            raise NotSupported(f"{change.name} is not changed in the extended protocol yet", hint=_SIMPLE_HINT)
+        if not _is_carried(statement.parts[0], verdict):
+            reason = f"{kind.value.upper()} is not carried in the extended protocol yet: {verdict.reason}"
+            raise NotSupported(reason, detail="Nothing was sent.", hint=_HINT)
     except StatementError as error:
         if not isinstance(error, LedgerUnavailable):
             state.note_refusal(text, kind, error.sqlstate)
         raise
     return statement.parts[0]
+
+
+def _is_carried(part: Part, verdict: Verdict) -> bool:
+    """Say whether a part that is forwarded needs no read-write transaction of ours, and gives or takes no name."""
+    names = part.prepared or part.defines or part.node in _GIVE_OR_TAKE_NAMES
+    return not names and manner_of(part, unwalled=verdict.unwalled) is not Manner.READ_WRITE
 
 
 def _may_end_block(state: SessionState, part: Part) -> bool:

@@ -6,10 +6,13 @@ or do becomes actions.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from pgnotary.errors import LedgerUnavailable, StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.policy import Profile, Verdict
+from pgnotary.judge.meaning import UNSCOPED, Scope
+from pgnotary.judge.policy import Terming, Verdict, terms
+from pgnotary.judge.rules import Policy, Subject
 from pgnotary.judge.statement import Statement
 from pgnotary.request.roster import Roster
 from pgnotary.session.actions import Action, ToClient
@@ -21,12 +24,28 @@ from pgnotary.session.places import Places
 from pgnotary.wire import messages
 from pgnotary.wire.messages import Diagnostic
 
-__all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionState"]
+__all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionState", "SharedCatalog"]
 
 IDLE, IN_BLOCK, FAILED = b"I", b"T", b"E"
 """Transaction status as ReadyForQuery gives it."""
 
-Judge = Callable[[bytes, Catalog], tuple[Statement, Verdict]]
+
+class Judge(Protocol):
+    """What judges the texts of all sessions, under one policy."""
+
+    def ready(self, text: bytes) -> bool:
+        """Say whether a text may be judged at once; otherwise somebody else has to read it first."""
+
+    def judge(
+        self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject, read: Statement | None = None
+    ) -> tuple[Statement, Verdict]:
+        """Return what a text says and what happens to it; raises InvalidText if it is not UTF-8.
+
+        `read` is what somebody else has read in it.
+        """
+
+    def verdict(self, statement: Statement, subject: Subject) -> Verdict:
+        """Return what happens to a statement whose names are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +61,17 @@ class Identity:
     """The peer's address, for people."""
     upstream_pid: int
     system_identifier: str
-    read_only: bool = False
-    """No block is made READ WRITE: the server is a hot standby, or the client asked for read-only transactions."""
+    standby: bool = False
+    """The server is a hot standby: no block is made READ WRITE."""
+    read_only_by_default: bool = False
+    """The client asked for read-only transactions when it connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the configuration says about holding."""
 
-    profile: Profile
+    policy: Policy
     hold_s: float
     reminder_s: float
     preview_timeout_ms: int
@@ -61,25 +82,43 @@ class Rules:
 
 
 @dataclass(slots=True)
+class SharedCatalog:
+    """The catalog of one database, as one of its sessions has read it last."""
+
+    catalog: Catalog = BUILT_IN
+    at: float = float("-inf")
+    """When, in monotonic seconds."""
+    generation: int = -1
+    """The generation that it is of; another one may have another catalog."""
+
+
+@dataclass(slots=True)
 class SessionState:
     """The shared state of one session's flows."""
 
     who: Identity
     rules: Rules
-    judge: Judge
+    judges: Judge
     mint: Callable[[], str]
     """Gives the id of the next request."""
     now: Now
     log: ForwardLog
     generation: Callable[[], int]
     """Grows whenever something that was signed may have changed the catalog of a database."""
+    changed: Callable[[], None]
+    """Makes it grow."""
     places: Places
     """For holds, shared with all other sessions."""
+    shared: SharedCatalog
+    """Of the session's database."""
     catalog: Catalog = BUILT_IN
     catalog_at: float = float("-inf")
     """When `catalog` was asked for, in monotonic seconds."""
     catalog_generation: int = -1
     """The generation that `catalog` is of."""
+    scope: Scope = UNSCOPED
+    scope_stale: bool = True
+    """Something may have changed where names are looked up."""
     status: bytes = IDLE
     block: Block | None = None
     quiet: bool = False
@@ -93,10 +132,47 @@ class SessionState:
     """An extended message has failed: everything up to the client's next Sync is passed over."""
     unsynced: bool = False
     """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
+    read_only_by_default: bool = False
+    """The client's own default_transaction_read_only, which the server knows under another name."""
+    pin_moves: bool = False
+    """Statements of ours change default_transaction_read_only now, and change it back."""
+    read_elsewhere: dict[bytes, Statement] = field(default_factory=dict)
+    """What others have read for the flow under way."""
     forwarded: int = 0
     held: int = 0
     refused: int = 0
     actions: list[Action] = field(default_factory=list)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether what the client runs now is read only by its own wish, or because the server cannot be written to."""
+        by_wish = self.read_only_by_default if self.block is None else self.block.read_only
+        return self.who.standby or by_wish
+
+    @property
+    def subject(self) -> Subject:
+        """Whom rules are about."""
+        return Subject(self.who.database, self.who.user)
+
+    def judge(self, text: bytes, *, anywhere: bool = False) -> tuple[Statement, Verdict]:
+        """Return what a text says and what happens to it, as far as catalog and scope are known now.
+
+        `anywhere`: the schemas that will be searched are not known, so of the relations that a name may stand for it is
+        the worst.
+        """
+        scope = replace(self.scope, path=None) if anywhere else self.scope
+        return self.judges.judge(text, self.catalog, scope, self.subject, self.read_elsewhere.get(text))
+
+    def verdict(self, statement: Statement) -> Verdict:
+        """Return what happens to a statement whose names are known."""
+        return self.judges.verdict(statement, self.subject)
+
+    def terms(self, statement: Statement, held: Verdict, rows: int | None) -> Terming:
+        """Return what the number of rows that it may change adds to a verdict that holds."""
+        return terms(statement, self.rules.policy, self.subject, rows, held)
+
+    def __post_init__(self) -> None:
+        self.read_only_by_default = self.who.read_only_by_default
 
     def tell(self, data: bytes | bytearray) -> None:
         """Send bytes to the client."""

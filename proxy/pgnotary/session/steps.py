@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from pgnotary.errors import PgnotaryError
+from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft, Receipt
 from pgnotary.request.life import Move
 from pgnotary.session.events import Decided
@@ -24,6 +25,7 @@ __all__ = [
     "Ending",
     "Flow",
     "Keep",
+    "Read",
     "Relay",
     "Step",
     "UpstreamLost",
@@ -31,6 +33,7 @@ __all__ = [
     "ask",
     "await_decision",
     "await_room",
+    "read_elsewhere",
     "relay",
     "write",
 ]
@@ -58,8 +61,15 @@ class Answer:
     """The ErrorResponse as it came, position and all."""
     kept: bytearray = field(default_factory=bytearray)
     """What was kept back from the client, for the flow to release."""
+    kept_whole: bool = True
+    """The client has had nothing of it yet."""
     overflowed: bool = False
     """More came than may be kept back: `kept` is empty, and what the message did must not stay."""
+
+    def released(self) -> bytes:
+        """Give up what was kept back; the client gets it now."""
+        kept, self.kept, self.kept_whole = bytes(self.kept), bytearray(), False
+        return kept
 
     def keep(self, data: bytes | bytearray) -> None:
         """Keep back some more."""
@@ -74,6 +84,8 @@ class Keep(Enum):
     """What of an answer waits for the flow's word before the client may have it."""
 
     NOTHING = "nothing"
+    HEAD = "head"
+    """What describes rows, until the first one, so that an error of the read-only wall before it can be taken back."""
     COMPLETION = "completion"
     """Everything from the first CommandComplete or ErrorResponse on."""
     ALL = "all"
@@ -116,6 +128,8 @@ class Ending(Enum):
     """The session ends: the proxy stops, the client broke the protocol or queued too much."""
     UPSTREAM_LOST = "upstream-lost"
     REMINDER = "reminder"
+    POLICY = "policy"
+    """A rule about the number of rows refuses it after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +142,18 @@ class AwaitDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """What a text says that must not be read here, as `judge` gives it."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AwaitRoom:
     """Nothing until the outstanding note of forwarded statements is durable."""
 
 
-Step = Ask | Relay | Write | AwaitDecision | AwaitRoom
+Step = Ask | Relay | Write | Read | AwaitDecision | AwaitRoom
 Flow = Generator[Step, Any, None]
 """A flow whose result nobody waits for."""
 
@@ -163,6 +184,12 @@ def await_decision(
     """Return what came first."""
     ending: Decided | Ending = yield AwaitDecision(request, deadline, remind_at)
     return ending
+
+
+def read_elsewhere(text: bytes) -> Generator[Step, Any, Statement]:
+    """Return what a text says once somebody else has read it."""
+    statement: Statement = yield Read(text)
+    return statement
 
 
 def await_room() -> Generator[Step, Any, None]:

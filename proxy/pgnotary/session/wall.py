@@ -1,24 +1,22 @@
-"""The wall inside the client's read-write block: each read runs in a savepoint that is read only, and is then undone.
+"""The wall inside the client's read-write block: what reads runs in a savepoint that is read only, and is then undone.
 
-Outside a block the session's own default_transaction_read_only is the wall. A harmless message enters; its answer
-leaves. A view or an operator which reaches a writing function fails with 25006. The savepoint is undone, not only
-released: a cursor WITH HOLD or a deferred trigger that a function left behind would run at COMMIT, without a wall.
+Outside a block the session's own default_transaction_read_only is the wall. A message that policy forwards enters; its
+answer leaves. A view or an operator which reaches a writing function fails with 25006. The savepoint is undone, not
+only released: a cursor WITH HOLD or a deferred trigger that a function left behind would run at COMMIT, without a wall.
+Only DECLARE is released, for the cursor's sake: what it runs is known to change nothing.
 """
 
 from collections.abc import Generator
 from typing import Any
 
 from pgnotary.errors import UpstreamProtocolError
-from pgnotary.judge.statement import Part, StatementClass
 from pgnotary.session.inject import inject
+from pgnotary.session.manner import Manner
 from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, ask, relay
 from pgnotary.wire.messages import query
 
-__all__ = ["RUNS_CODE", "relay_batch_walled", "relay_walled"]
-
-# They run code of the database: functions, operators, casts, views. SHOW and SET do not.
-RUNS_CODE = frozenset({StatementClass.SELECT, StatementClass.EXPLAIN, StatementClass.COPY_OUT})
+__all__ = ["relay_batch_walled", "relay_walled", "undo_wall"]
 
 _OPENING = (b"SAVEPOINT pgnotary_read", b"SET LOCAL transaction_read_only = on")
 _RELEASE = b"RELEASE SAVEPOINT pgnotary_read"
@@ -27,16 +25,22 @@ _HOLDABLE = b"SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_hol
 
 
 def relay_walled(
-    state: SessionState, part: Part, message: bytes, *, keep: Keep = Keep.NOTHING
+    state: SessionState, manner: Manner, message: bytes, *, keep: Keep = Keep.NOTHING
 ) -> Generator[Step, Any, Answer]:
-    """Relay one harmless statement; inside a block behind the wall if it runs code."""
-    walled = state.status == IN_BLOCK and part.kind in RUNS_CODE
+    """Relay one statement; inside a block behind the wall if that is its manner."""
+    walled = state.status == IN_BLOCK and manner in (Manner.WALLED, Manner.KEPT)
     if walled:
         yield from _ours(query(b"; ".join(_OPENING)), "set")
     answer = yield from relay(message, keep=keep)
     if walled and answer.error is None:
-        yield from _ours(query(b"; ".join(_UNDOING)), "undone")
+        yield from _ours(query(_RELEASE if manner is Manner.KEPT else b"; ".join(_UNDOING)), "undone")
     return answer
+
+
+def undo_wall(state: SessionState) -> Generator[Step, Any, None]:
+    """Leave the wall behind an error in it: the block is as it was before."""
+    if state.block is not None:
+        yield from _ours(query(b"; ".join(_UNDOING)), "undone")
 
 
 def relay_batch_walled(
@@ -50,7 +54,7 @@ def relay_batch_walled(
     """
     if state.status != IN_BLOCK or state.block is None:
         return (yield from relay(message)), False
-    outlives = outlives and not state.block.pending
+    outlives = outlives and not state.block.must_write
     before = yield from _ours(inject(*_OPENING, *[_HOLDABLE] * outlives), "set")
     answer = yield from relay(message)
     if answer.error is not None:

@@ -35,6 +35,7 @@ __all__ = [
     "execute_portal",
     "notice_response",
     "parameter_status",
+    "parameter_types",
     "parse",
     "parse_fields",
     "parse_parameter_status",
@@ -132,6 +133,16 @@ def execute(portal: bytes) -> bytes:
 def parse_fields(body: bytes) -> tuple[bytes, bytes]:
     """Return name and text of a Parse; ClientProtocolError unless both are there. The rest is passed on unread."""
     return _two_strings(body, "Parse")
+
+
+def parameter_types(body: bytes) -> tuple[int, ...]:
+    """Return the oids of the types that a Parse gives its parameters; ClientProtocolError if they are not there."""
+    try:
+        rest = body[body.index(b"\0", body.index(b"\0") + 1) + 1 :]
+        (count,) = _INT16.unpack_from(rest)
+        return struct.unpack_from(f">{count}I", rest, _INT16.size)
+    except (ValueError, struct.error) as error:
+        raise ClientProtocolError("invalid message format: the parameter types of a Parse are cut off") from error
 
 
 def bind_fields(body: bytes) -> tuple[bytes, bytes]:

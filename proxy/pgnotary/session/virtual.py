@@ -1,0 +1,100 @@
+"""The client's own default_transaction_read_only: what it sets, and what it sees, while the real one stays on.
+
+SET, RESET and SESSION CHARACTERISTICS enter, and statements that ask for the setting or for transaction_read_only;
+answers leave as a server without us would give them. The client's value is kept by the server under another name, so
+that a transaction which is rolled back takes it back, too. A statement that looks at it runs in a transaction, or in a
+savepoint that is undone, in which the real setting has the client's value. Only what reads PostgreSQL's own catalogs
+alone is run so, because it runs without the wall.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import StatementError, UpstreamProtocolError
+from pgnotary.judge.catalog import Catalog
+from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT, SettingChange, parse_boolean
+from pgnotary.judge.statement import Statement, StatementClass
+from pgnotary.session.refuse import refuse
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, Step, ask, relay
+from pgnotary.wire import messages
+from pgnotary.wire.messages import query
+
+__all__ = ["READ_ONLY_OF_CLIENT", "change_default", "looks_at_default", "relay_with_default", "tell_default"]
+
+READ_ONLY_OF_CLIENT = "pgnotary.default_transaction_read_only"
+_MENTIONS = (b"read_only", b"pg_settings", b"pg_show_all_settings")
+_SHOWS = frozenset({READ_ONLY_BY_DEFAULT, "transaction_read_only", "all"})
+_UNDO = b"ROLLBACK TO SAVEPOINT pgnotary_default; RELEASE SAVEPOINT pgnotary_default"
+
+
+class _NoBoolean(StatementError):
+    sqlstate = "22023"
+
+
+def change_default(state: SessionState, change: SettingChange) -> Flow:
+    """Answer a SET, RESET or SET SESSION CHARACTERISTICS of it."""
+    value = None
+    if change.values is not None:
+        value = parse_boolean(change.values[0]) if len(change.values) == 1 else None
+        if value is None:
+            yield from refuse(state, _NoBoolean(f'parameter "{READ_ONLY_BY_DEFAULT}" requires a Boolean value'))
+            return
+    text = f"RESET {READ_ONLY_OF_CLIENT}"
+    if value is not None:
+        text = f"SET {'LOCAL' if change.local else 'SESSION'} {READ_ONLY_OF_CLIENT} = {_word(value)}"
+    answer = yield from relay(query(text.encode()))
+    if answer.error is None and (state.status == IN_BLOCK or not change.local):
+        if state.block:
+            state.block.rescoped = True
+        tell_default(state, state.who.read_only_by_default if value is None else value)
+    state.ready()
+
+
+def tell_default(state: SessionState, value: bool) -> None:  # noqa: FBT001  # the value of a setting
+    """Take over the client's value, and report it as the server reports a setting that has changed."""
+    if value != state.read_only_by_default:
+        state.read_only_by_default = value
+        state.tell(messages.parameter_status(READ_ONLY_BY_DEFAULT, _word(value)))
+
+
+def looks_at_default(statement: Statement, catalog: Catalog) -> bool:
+    """Say whether a text shows the setting, and nothing that somebody else has made."""
+    (part, *others) = statement.parts
+    if others or not part.harmless or not any(word in statement.text.lower() for word in (*_MENTIONS, b"show")):
+        return False
+    if part.kind is StatementClass.SHOW:
+        return part.shows in _SHOWS
+    if part.node != "SelectStmt" or not any(word in statement.text.lower() for word in _MENTIONS):
+        return False
+    names = part.names
+    own = any(name[-1] in catalog.proven for name in names.functions if name)
+    return not own and all(name[0] == "pg_catalog" for name in part.resolved)
+
+
+def relay_with_default(state: SessionState, message: bytes) -> Generator[Step, Any, Answer]:
+    """Relay a statement that sees the client's values of both settings."""
+    value = f"SET LOCAL {READ_ONLY_BY_DEFAULT} = {_word(state.read_only_by_default)}"
+    state.pin_moves = True
+    if state.status == IDLE:
+        mode = "READ ONLY" if state.is_read_only else "READ WRITE"
+        yield from _ours(f"BEGIN; SET TRANSACTION {mode}; {value}")
+        answer = yield from relay(message)
+        yield from _ours("ROLLBACK")
+    else:
+        yield from _ours(f"SAVEPOINT pgnotary_default; {value}")
+        answer = yield from relay(message)
+        if answer.error is None:
+            yield from _ours(_UNDO.decode())
+    state.pin_moves = False
+    return answer
+
+
+def _ours(text: str) -> Flow:
+    answer = yield from ask(query(text.encode()))
+    if answer.error is not None:
+        raise UpstreamProtocolError(f"the client's {READ_ONLY_BY_DEFAULT} could not be shown: {answer.error}")
+
+
+def _word(value: bool) -> str:  # noqa: FBT001  # the value of a setting
+    return "on" if value else "off"

@@ -1,0 +1,90 @@
+"""Forwarding what may write outside a block: in a read-write transaction of ours that is committed before the answer.
+
+A simple query that policy lets pass enters; its answer leaves once COMMIT has answered, because a deferred constraint
+fails there. The session itself stays read only. What PostgreSQL runs only outside a block goes between two SETs; if the
+second one does not come true, the session ends.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from pgnotary.errors import StatementError, UpstreamProtocolError
+from pgnotary.judge.statement import Statement
+from pgnotary.session.manner import Manner
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Keep, Step, ask, relay
+from pgnotary.session.wall import relay_walled
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import query
+
+__all__ = ["READ_WRITE_SESSION", "relay_in_own_block", "relay_outside_block", "runs_outside_block"]
+
+_BEGIN = b"BEGIN; SET TRANSACTION READ WRITE"
+READ_WRITE_SESSION = (b"SET default_transaction_read_only = off", b"SET default_transaction_read_only = on")
+"""What opens and closes the time in which a session may write without a block."""
+_MAY_COMMIT = frozenset({"CallStmt", "DoStmt"})
+
+
+class _NotCommitted(StatementError):
+    sqlstate = "55000"
+
+
+def runs_outside_block(statement: Statement) -> bool:
+    """Say whether a text may run outside a transaction block only, or may end transactions itself."""
+    return statement.runs_outside_blocks or (len(statement.parts) == 1 and statement.parts[0].node in _MAY_COMMIT)
+
+
+def relay_outside_block(state: SessionState, frame: Frame) -> Generator[Step, Any, Answer]:
+    """Relay a statement while the session may write, and take that right back before anything else is done."""
+    opening, closing = READ_WRITE_SESSION
+    state.pin_moves = True
+    opened = yield from ask(query(opening))
+    if opened.error is not None:
+        raise UpstreamProtocolError(f"the session could not be made read-write: {opened.error}")
+    answer = yield from relay(frame.raw, keep=Keep.COMPLETION)
+    closed = yield from ask(query(closing))
+    if closed.error is not None or state.status != IDLE:
+        raise UpstreamProtocolError(f"the session could not be made read only again: {closed.error}")
+    state.pin_moves = False
+    return answer
+
+
+def relay_in_own_block(
+    state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
+) -> Generator[Step, Any, Answer]:
+    """Relay a text in a block of ours; what is kept of its answer may be told when this returns."""
+    opened = yield from ask(query(_BEGIN))
+    if opened.error is not None or state.status != IN_BLOCK:
+        raise UpstreamProtocolError(f"no read-write transaction could be opened: {opened.error}")
+    answer = yield from _run(state, statement, frame, manners)
+    if answer.error is not None or answer.overflowed:
+        ended = yield from ask(query(b"ROLLBACK"))
+    elif state.status != IN_BLOCK:
+        raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
+    else:
+        ended = yield from ask(query(b"COMMIT"))
+    if state.status != IDLE:
+        raise UpstreamProtocolError(f"a transaction of ours could not be ended: {ended.error}")
+    if answer.overflowed:
+        raise _NotCommitted("rolled back: more results follow the first one than can be kept back")
+    if answer.error is None and ended.error is not None:
+        answer.kept = bytearray(ended.raw_error)
+        answer.error, answer.tags = ended.error, []
+    return answer
+
+
+def _run(
+    state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
+) -> Generator[Step, Any, Answer]:
+    if len(statement.parts) == 1:
+        return (yield from relay_walled(state, manners[0], frame.raw, keep=Keep.COMPLETION))
+    whole = Answer()
+    for part, manner in zip(statement.parts, manners, strict=True):
+        answer = yield from relay_walled(state, manner, query(statement.slice(part)), keep=Keep.ALL)
+        whole.keep(answer.kept)
+        whole.overflowed |= answer.overflowed
+        whole.tags += answer.tags
+        whole.error, whole.raw_error = answer.error, answer.raw_error
+        if answer.error is not None or whole.overflowed:
+            break
+    return whole
