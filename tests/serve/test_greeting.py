@@ -462,7 +462,7 @@ async def test_options_are_read_as_postgresql_reads_them(options: str, expected:
         "-c role=admin",
         "--session-replication-role=replica",
         "-c geqo=off -c standard_conforming_strings=off",
-        "-c default_transaction_read_only=off",
+        "-c default_transaction_read_only=maybe",
         "-c -c",
     ],
 )
@@ -540,8 +540,8 @@ async def test_a_pinned_setting_may_be_set_to_what_it_is(name: str, value: str) 
         ("standard_conforming_strings", ""),
         ("backslash_quote", "on"),
         ("BACKSLASH_QUOTE", "off"),
-        ("default_transaction_read_only", "off"),
         ("default_transaction_read_only", "maybe"),
+        ("default_transaction_read_only", ""),
         ("transaction_read_only", "on"),
     ],
 )
@@ -555,6 +555,12 @@ async def test_a_pinned_setting_cannot_be_set_to_anything_else(name: str, value:
 async def test_a_client_that_wants_to_be_read_only_is_heard() -> None:
     greeting = await greeted({"options": "-c default_transaction_read_only=on"})
     assert greeting == Greeting("alice", "alice", {}, 0, True)
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("off", False), ("F", False), ("0", False), ("yes", True), ("T", True)])
+async def test_read_only_by_default_is_the_clients_own_and_never_passed_on(value: str, wanted: bool) -> None:
+    greeting = await greeted({"default_transaction_read_only": value})
+    assert greeting == Greeting("alice", "alice", {}, 0, wanted)
 
 
 @pytest.mark.parametrize(

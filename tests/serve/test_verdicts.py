@@ -1,37 +1,76 @@
 """What is remembered of verdicts, and what is not."""
 
-from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.policy import PROFILES, Action
+import pytest
+
+from pgnotary.judge.catalog import BUILT_IN, Catalog, Relation
+from pgnotary.judge.meaning import UNSCOPED, Scope
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import PROFILES, Action, Rule, Subject, policy_of
+from pgnotary.judge.statement import Statement
 from pgnotary.serve.verdicts import MAX_REMEMBERED, Verdicts
 
-
-def test_a_text_that_comes_again_is_not_read_again() -> None:
-    verdicts = Verdicts(PROFILES["default"])
-    assert verdicts.judge(b"SELECT 1", BUILT_IN) is verdicts.judge(b"SELECT 1", BUILT_IN)
+NOBODY = Subject()
 
 
-def test_the_same_text_in_a_database_with_other_functions_is_another_one() -> None:
-    verdicts = Verdicts(PROFILES["default"])
-    assert verdicts.judge(b"SELECT t.f FROM t", BUILT_IN)[1].action is Action.FORWARD
-    assert verdicts.judge(b"SELECT t.f FROM t", Catalog(frozenset({"f"})))[1].action is Action.HOLD
+@pytest.fixture
+def verdicts() -> Verdicts:
+    return Verdicts(policy_of(PROFILES["default"]))
 
 
-def test_what_is_held_is_not_remembered() -> None:
-    verdicts = Verdicts(PROFILES["default"])
-    assert verdicts.judge(b"DELETE FROM t", BUILT_IN) is not verdicts.judge(b"DELETE FROM t", BUILT_IN)
+def judge(
+    verdicts: Verdicts, text: bytes, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED, subject: Subject = NOBODY
+) -> tuple[Statement, Verdict]:
+    return verdicts.judge(text, catalog, scope, subject)
 
 
-def test_no_tree_of_what_is_forwarded_is_kept() -> None:
-    statement, _ = Verdicts(PROFILES["default"]).judge(b"SELECT 1; SELECT 2", BUILT_IN)
+def test_a_text_that_comes_again_is_not_read_again(verdicts: Verdicts) -> None:
+    assert judge(verdicts, b"SELECT 1") is judge(verdicts, b"SELECT 1")
+
+
+def test_the_same_text_in_a_database_with_other_functions_is_another_one(verdicts: Verdicts) -> None:
+    assert judge(verdicts, b"SELECT t.f FROM t")[1].action is Action.FORWARD
+    assert judge(verdicts, b"SELECT t.f FROM t", Catalog(callable=frozenset({"f"})))[1].action is Action.HOLD
+
+
+def test_the_same_text_where_other_schemas_are_searched_is_another_one(verdicts: Verdicts) -> None:
+    catalog = Catalog(known=True, relations={"t": {"a": Relation("r"), "b": Relation("v", reading_calls=True)}})
+    first, other = Scope(("pg_catalog", "a", "b")), Scope(("pg_catalog", "b", "a"))
+    assert judge(verdicts, b"SELECT 1 FROM t", catalog, first)[1].action is Action.FORWARD
+    assert judge(verdicts, b"SELECT 1 FROM t", catalog, other)[1].action is Action.HOLD
+    assert judge(verdicts, b"SELECT 1 FROM t", catalog, first)[1].action is Action.FORWARD
+
+
+def test_the_same_text_from_another_person_or_for_another_database_is_another_one() -> None:
+    own = Rule("only-bo", Action.REFUSE, users=("bo",))
+    verdicts = Verdicts(policy_of(PROFILES["default"], [own, Rule("no-pay", Action.HOLD, databases=("pay",))]))
+    assert judge(verdicts, b"SELECT 1", subject=Subject("shop", "eva"))[1].action is Action.FORWARD
+    assert judge(verdicts, b"SELECT 1", subject=Subject("shop", "bo"))[1].action is Action.REFUSE
+    assert judge(verdicts, b"SELECT 1", subject=Subject("pay", "eva"))[1].action is Action.HOLD
+
+
+def test_what_is_held_is_not_remembered(verdicts: Verdicts) -> None:
+    assert judge(verdicts, b"DELETE FROM t") is not judge(verdicts, b"DELETE FROM t")
+
+
+def test_texts_with_one_fingerprint_are_told_apart(verdicts: Verdicts) -> None:
+    (writes,) = judge(verdicts, b"BEGIN READ WRITE")[0].parts
+    (reads,) = judge(verdicts, b"BEGIN READ ONLY")[0].parts
+    assert (writes.read_only, reads.read_only) == (False, True)
+
+
+@pytest.mark.parametrize("text", [b"SELECT 1; SELECT 2", b"INSERT INTO public.t VALUES (1); SELECT 1"])
+def test_no_tree_of_what_is_forwarded_is_kept(verdicts: Verdicts, text: bytes) -> None:
+    catalog = Catalog(known=True, relations={"t": {"public": Relation("r")}})
+    statement, found = judge(verdicts, text, catalog)
+    assert found.action is Action.FORWARD
     assert [part.tree for part in statement.parts] == [None, None]
 
 
-def test_the_oldest_text_is_forgotten_first_and_one_that_came_again_is_not_old() -> None:
-    verdicts = Verdicts(PROFILES["default"])
-    first, second = verdicts.judge(b"SELECT 0", BUILT_IN), verdicts.judge(b"SELECT 1", BUILT_IN)
+def test_the_oldest_text_is_forgotten_first_and_one_that_came_again_is_not_old(verdicts: Verdicts) -> None:
+    first, second = judge(verdicts, b"SELECT 0"), judge(verdicts, b"SELECT 1")
     for n in range(2, MAX_REMEMBERED):
-        verdicts.judge(b"SELECT %d" % n, BUILT_IN)
-    assert verdicts.judge(b"SELECT 0", BUILT_IN) is first
-    verdicts.judge(b"SELECT 'one more'", BUILT_IN)
-    assert verdicts.judge(b"SELECT 0", BUILT_IN) is first
-    assert verdicts.judge(b"SELECT 1", BUILT_IN) is not second
+        judge(verdicts, b"SELECT %d" % n)
+    assert judge(verdicts, b"SELECT 0") is first
+    judge(verdicts, b"SELECT 'one more'")
+    assert judge(verdicts, b"SELECT 0") is first
+    assert judge(verdicts, b"SELECT 1") is not second

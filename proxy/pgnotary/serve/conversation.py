@@ -8,11 +8,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
+from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.link import Link
@@ -36,11 +37,18 @@ def now() -> Now:
     return Now(time.monotonic(), datetime.now(UTC))
 
 
+Reader = Callable[[bytes], Awaitable[Statement]]
+"""What reads large texts beside the event loop."""
+
+
 class Conversation:
     """One client's session from its first ReadyForQuery to its end."""
 
-    def __init__(self, session: Session, client: Link, upstream: Upstream, desk: Desk, appender: Appender) -> None:
+    def __init__(
+        self, session: Session, client: Link, upstream: Upstream, desk: Desk, appender: Appender, reader: Reader
+    ) -> None:
         self._session = session
+        self._reader = reader
         self._client = client
         self._upstream = upstream
         self._desk = desk
@@ -89,6 +97,8 @@ class Conversation:
                 last = len(drafts) - 1
                 appends = [Append(draft, move if i == last else None) for i, draft in enumerate(drafts)]
                 self._start(self._record(appends), "record")
+            case actions.Read(text):
+                self._start(self._read(text), "read")
             case actions.Note(drafts):
                 self._start(self._note(drafts), "note")
             case actions.Announce(request, preview):
@@ -114,6 +124,9 @@ class Conversation:
             self.feed(events.RecordFailed(error))
         else:
             self.feed(events.Recorded(tuple(receipts)))
+
+    async def _read(self, text: bytes) -> None:
+        self.feed(events.WasRead(await self._reader(text)))
 
     async def _note(self, drafts: Sequence[Draft]) -> None:
         """Append until it is durable; the session forwards nothing meanwhile if the ledger is down."""

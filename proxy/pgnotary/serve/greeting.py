@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from pgnotary.errors import ClientProtocolError, NotAuthenticated, NotSupported, StatementError
-from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, ruling
+from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, parse_boolean, ruling
 from pgnotary.serve.link import Link
 from pgnotary.serve.scram import NONCE_BYTES, ScramServer, mock_verifier
 from pgnotary.verifier import MECHANISM, parse_verifier
@@ -64,7 +64,6 @@ _PASSED_ON = frozenset(
         REASON,
     }
 )
-_TRUE = frozenset({"on", "true", "yes", "1"})
 _FALSE = frozenset({"off", "false", "no", "0"})
 # SQL_ASCII is what psql asks for on a terminal without a locale, "" what asks for nothing: both can read UTF-8.
 _UTF8 = frozenset({"utf8", "unicode", "sqlascii", ""})
@@ -223,7 +222,8 @@ def _read_settings(given: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bo
             raise NotSupported(f'start-up parameter "{name}" cannot be "{value[:_SHOWN]}"', hint=hint)
         if name in _PASSED_ON:
             passed_on[name] = value
-        read_only |= name == _READ_ONLY
+        if name == _READ_ONLY:
+            read_only = parse_boolean(value) is True
     return passed_on, read_only
 
 
@@ -238,8 +238,7 @@ def _objection(name: str, value: str) -> str:
         good = _SEARCH_PATH.fullmatch(value) is not None and _is_free(name, schemas)
         return "" if good else "Name pg_catalog first or not at all: nothing may stand before the built-in functions."
     if name == _READ_ONLY:
-        good = value.lower() in _TRUE
-        return "" if good else "Leave it out: what may write is opened read-write when it is let through."
+        return "" if parse_boolean(value) is not None else "It is on or off."
     if name in PINNED:
         return "" if _is_free(name, (value,)) else f"Leave it out: every session has {name} = {PINNED[name]}."
     return ""

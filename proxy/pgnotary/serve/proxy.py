@@ -25,6 +25,8 @@ from pgnotary.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
 )
+from pgnotary.judge.secret_values import words_masked
+from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.roster import Roster
@@ -34,11 +36,12 @@ from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
 from pgnotary.serve.verdicts import Verdicts
+from pgnotary.serve.workers import Workers
 from pgnotary.session import events
 from pgnotary.session.core import Session
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.places import Places
-from pgnotary.session.state import Identity, Rules, SessionState
+from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.wire import messages
@@ -63,7 +66,13 @@ class Proxy:
     """Everything that one `pgnotary serve` does for clients."""
 
     def __init__(
-        self, config: Config, appender: Appender, desk: Desk, roster: Callable[[], Roster], mint: Callable[[], str]
+        self,
+        config: Config,
+        appender: Appender,
+        desk: Desk,
+        roster: Callable[[], Roster],
+        mint: Callable[[], str],
+        workers: Workers,
     ) -> None:
         self._config = config
         self._appender = appender
@@ -78,7 +87,7 @@ class Proxy:
         self._stopping = False
         policy = config.file.policy
         self._rules = Rules(
-            profile=config.profile,
+            policy=config.policy,
             hold_s=policy.hold_s,
             reminder_s=policy.reminder_s,
             preview_timeout_ms=policy.preview_timeout_ms,
@@ -87,13 +96,18 @@ class Proxy:
         )
         self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)
-        self._verdicts = Verdicts(config.profile)
+        self._verdicts = Verdicts(config.policy, workers.read)
         self._generation = 0
+        self._catalogs: dict[str, SharedCatalog] = {}
         appender.follow(self._witness)
 
     def _witness(self, receipts: Sequence[Receipt]) -> None:
         """Learn from entries that something signed has run: it may have made a function, so catalogs are old."""
         self._generation += any(receipt.entry.type in (EntryType.EXECUTED, EntryType.OUTCOME) for receipt in receipts)
+
+    def _changed(self) -> None:
+        """Learn from a session that something forwarded may have changed the catalog."""
+        self._generation += 1
 
     def _ledger_changed(self, down: LedgerUnavailable | None) -> None:
         log.warning("ledger is %s", f"down: {down}" if down else "back")
@@ -225,14 +239,24 @@ class Proxy:
             client=link.peer,
             upstream_pid=upstream.pid,
             system_identifier=upstream.system_identifier,
-            read_only=greeting.read_only or upstream.parameter_status.get("in_hot_standby") == "on",
+            standby=upstream.parameter_status.get("in_hot_standby") == "on",
+            read_only_by_default=greeting.read_only,
         )
         await self._appender.append(Append(_opened(who, user, upstream)))
         log = ForwardLog(who.session)
         state = SessionState(
-            who, self._rules, self._verdicts.judge, self._mint, now(), log, lambda: self._generation, self._places
+            who,
+            self._rules,
+            self._verdicts,
+            self._mint,
+            now(),
+            log,
+            lambda: self._generation,
+            self._changed,
+            self._places,
+            self._catalogs.setdefault(who.database, SharedCatalog()),
         )
-        conversation = Conversation(Session(state), link, upstream, self._desk, self._appender)
+        conversation = Conversation(Session(state), link, upstream, self._desk, self._appender, self._verdicts.read)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(4))
         # From one to the other without a pause: who stops us finds every connection in one of the two.
@@ -241,7 +265,7 @@ class Proxy:
         self._running[key] = conversation
         logged_in()
         try:
-            link.write(_welcome(upstream, key[1]))
+            link.write(_welcome(upstream, key[1], read_only=greeting.read_only))
             await conversation.run()
         finally:
             # A session that was aborted never came to the end of its hold.
@@ -290,7 +314,7 @@ def _opened(who: Identity, user: User, upstream: Upstream) -> Draft:
         "person": who.person,
         "role": user.role,
         "database": who.database,
-        "application": who.application,
+        "application": words_masked(who.application),
         "client": who.client,
         "upstream_pid": who.upstream_pid,
         "system_identifier": who.system_identifier,
@@ -299,9 +323,13 @@ def _opened(who: Identity, user: User, upstream: Upstream) -> Draft:
     return Draft(EntryType.OPENED, body, session=who.session)
 
 
-def _welcome(upstream: Upstream, secret: bytes) -> bytes:
-    """Return what follows a successful login: AuthenticationOk, the server's parameters, our cancel key, readiness."""
-    statuses = (messages.parameter_status(name, value) for name, value in upstream.parameter_status.items())
+def _welcome(upstream: Upstream, secret: bytes, *, read_only: bool) -> bytes:
+    """Return what follows a successful login: AuthenticationOk, the server's parameters, our cancel key, readiness.
+
+    Of default_transaction_read_only the client is told its own: libpq's target_session_attrs asks for it.
+    """
+    told = {**upstream.parameter_status, READ_ONLY_BY_DEFAULT: "on" if read_only else "off"}
+    statuses = (messages.parameter_status(name, value) for name, value in told.items())
     return b"".join(
         [
             messages.authentication(0),

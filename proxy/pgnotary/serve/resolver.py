@@ -146,7 +146,7 @@ def sent_of(entries: Sequence[Entry]) -> Sent:
         leaf=life[-1].leaf,
         user=str(request.body["user"]),
         database=str(request.body["database"]),
-        xid=str(intent.body["xid"]),
+        xid=str(intent.body.get("xid", "")),
         system_identifier=str(intent.body["system_identifier"]),
         timeline=str(intent.body["timeline"]),
         rows=rows if isinstance(rows, int) else None,
@@ -179,6 +179,8 @@ def asking(config: Config) -> Ask:
 
 
 async def _ask(config: Config, sent: Sent) -> Verdict:
+    if not sent.xid:
+        return Verdict(None, "it ran outside any transaction: the server cannot tell what became of it")
     user = config.user(sent.user)
     if user is None:
         return Verdict(None, f"user {sent.user!r} is not in the configuration any more")
