@@ -244,6 +244,17 @@ def test_a_configuration_behind_a_symbolic_link_stays_behind_it(made: Path, tmp_
     assert load(made).user("ana") is not None
 
 
+def test_check_prints_how_many_rules_there_are_and_their_digest(made: Path) -> None:
+    policy = load(made).policy
+    rules = f", profile default, {len(policy.rules)} rules, policy {policy.digest}, ledger "
+    assert rules in run("check", "--config", str(made)).output
+    made.write_text(made.read_text() + '[[policy.rule]]\nname = "a"\nresult = "hold"\n')
+    assert f", {len(policy.rules) + 1} rules, policy {load(made).policy.digest}, " in (
+        run("check", "--config", str(made)).output
+    )
+    assert load(made).policy.digest != policy.digest
+
+
 # --- check and serve look at the same things ------------------------------------------------------------------------
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pgnotary.errors import TooLarge
-from pgnotary.judge.policy import PROFILES, verdict
+from pgnotary.judge.meaning import weigh
+from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
+from pgnotary.judge.rules import PROFILES, policy_of
 from pgnotary.ledger.entries import FIRST_PREV, Draft, EntryType, Position, encode_entry
 from pgnotary.request.context import Client, Server, request_draft
 
@@ -26,12 +28,12 @@ SERVER = Server(
     in_block=True,
     statements_before=3,
 )
-PROFILE = PROFILES["default"]
+POLICY = policy_of(PROFILES["default"])
 
 
 def draft(sql: str = "DELETE FROM app.orders", client: Client = CLIENT, server: Server = SERVER) -> Draft:
-    statement = read(sql.encode())
-    return request_draft("R-1", statement, verdict(statement, PROFILE), PROFILE, client, server, NOW)
+    statement = weigh(read(sql.encode()))
+    return request_draft("R-1", statement, verdict(statement, POLICY), POLICY, client, server, NOW)
 
 
 def encoded(of: Draft) -> bytes:
@@ -65,7 +67,7 @@ def test_everything_that_decides_what_a_statement_means_is_in_the_entry() -> Non
             {"kind": "delete", "start": 10, "end": 32, "harmless": False, "relations": ["app.orders"]},
         ],
         "profile": "default",
-        "policy": PROFILE.digest,
+        "policy": POLICY.digest,
         "rule": "default/hold-delete",
         "why": "statement 2 of 2 is DELETE",
         "needs": 1,
@@ -134,3 +136,18 @@ def test_a_text_of_any_shape_fits_an_entry(sql: str) -> None:
 def test_more_than_a_person_can_read_is_refused_and_never_cut(sql: str, what: str) -> None:
     with pytest.raises(TooLarge, match=f"^{what} in one message: at most 200 can be approved at once"):
         draft(sql)
+
+
+def test_a_request_quotes_no_secret_in_clear() -> None:
+    for sql in ("CREATE USER eva 'hunter2'", "ALTER ROLE eva PASSWORD hunter2", "INSERT INTO u VALUES ('hunter2"):
+        asked = draft(sql)
+        assert "cannot be read" in str(asked.body["why"])
+        assert b"hunter2" not in encoded(asked)
+        assert b"hunter2" in asked.sealed["statement"]
+
+
+def test_names_that_hold_a_secret_are_recorded_without_it() -> None:
+    uri = "postgres://eva:hunter2@db/shop"
+    asked = draft(f'DELETE FROM "{uri}"', replace(CLIENT, application=uri), replace(SERVER, search_path=f'"{uri}"'))
+    assert b"hunter2" not in encoded(asked)
+    assert asked.body["relations"] == ['"postgres://eva:***@db/shop"']

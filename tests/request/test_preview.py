@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgnotary.demo.postgres import EmbeddedPostgres
-from pgnotary.judge.policy import PROFILES, Action, verdict
+from pgnotary.judge.meaning import weigh
+from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
+from pgnotary.judge.rules import PROFILES, Action, policy_of
 from pgnotary.request.preview import Questions, questions, read_estimate
 
 SCHEMA = """
@@ -134,7 +136,7 @@ def tables(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection[Any]]:
 
 
 def asked(sql: str) -> Questions:
-    return questions(read(sql.encode()))
+    return questions(weigh(read(sql.encode())))
 
 
 def estimated(tables: psycopg.Connection[Any], sql: str) -> int | None:
@@ -165,7 +167,7 @@ def test_the_count_is_what_then_changes(tables: psycopg.Connection[Any], sql: st
 @pytest.mark.parametrize("sql", COUNTED)
 def test_a_count_is_itself_a_plain_read(sql: str) -> None:
     for profile in PROFILES.values():
-        assert verdict(read(asked(sql).count), profile).action is Action.FORWARD
+        assert verdict(weigh(read(asked(sql).count)), policy_of(profile)).action is Action.FORWARD
 
 
 @pytest.mark.parametrize(("sql", "why"), UNCOUNTED)

@@ -67,6 +67,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     needs: _Count = 1
     countable: bool | None = None
     """Whether the command tag counts what it changes; None if the entry does not say."""
+    outside: bool = False
+    """It runs outside any transaction: it has no transaction id, and nothing can undo it."""
     settings: dict[str, str] = {}
     """The session's settings that change what the text means."""
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pgnotary.audit.body import number, text
 from pgnotary.audit.parsed import parsed
+from pgnotary.audit.veil import Veil
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.canonical import JSON, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType
@@ -39,6 +40,8 @@ class Execution:
     rows: int | None
     sqlstate: str
     took_us: int | None
+    would: str
+    """The rule that would have held it, if policy did more than observe; else empty."""
 
 
 @dataclass(slots=True)
@@ -80,10 +83,15 @@ class Sessions:
         return []
 
 
-def executions(entries: Iterable[StoredEntry]) -> Iterator[Execution]:
-    """Yield every execution that was forwarded or refused; raises LedgerBroken on a damaged entry."""
+def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Execution]:
+    """Yield every execution that was forwarded or refused; raises LedgerBroken on a damaged entry.
+
+    With a veil, no secret of their texts is told.
+    """
     sessions = Sessions()
     for entry, opened in parsed(entries):
+        if veil and entry.request is None:
+            entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
         yield from sessions.follow(entry, opened)
 
 
@@ -107,6 +115,7 @@ def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
             rows=number(each, "rows"),
             sqlstate=text(each, "sqlstate"),
             took_us=number(each, "took_us"),
+            would=text(each, "would"),
         )
 
 

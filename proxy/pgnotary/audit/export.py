@@ -19,8 +19,10 @@ from pathlib import Path
 from pgnotary.audit.check import settled
 from pgnotary.audit.evidence import DECISIONS, ROSTERS, Evidence
 from pgnotary.audit.folder import CHECKPOINT, ENTRIES, KEY, OPENED, opened_line
+from pgnotary.audit.veil import Veil
 from pgnotary.audit.withheld import check_patterns, is_withheld
-from pgnotary.errors import ConfigError
+from pgnotary.errors import ConfigError, NotCanonical
+from pgnotary.ledger.entries import parse_entry
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import LedgerReader, StoredEntry
 
@@ -35,14 +37,18 @@ class Exported:
     opened: int
     withheld: int
     """Values that were there and were left out."""
+    secret: int
+    """How many of those were left out because they hold a secret."""
     decisions: int
 
 
-def export_folder(reader: LedgerReader, folder: Path, vkey: str, withhold: Sequence[str] = ()) -> Exported:
+def export_folder(
+    reader: LedgerReader, folder: Path, vkey: str, withhold: Sequence[str] = (), *, secrets: bool = False
+) -> Exported:
     """Write a ledger into a new folder; raises ConfigError if it exists and is not empty.
 
     Sealed values whose name matches one of `withhold` are left out (`t*` stands for t1, t2 and so on); ConfigError if
-    one of them can match nothing.
+    one of them can match nothing. So are those that hold secrets, unless `secrets`: evidence is whole or absent.
     """
     check_patterns(withhold)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -50,7 +56,7 @@ def export_folder(reader: LedgerReader, folder: Path, vkey: str, withhold: Seque
     for name in (DECISIONS, ROSTERS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     stored, checkpoint = settled(reader)
-    evidence, disclosure = Evidence(), _Disclosure(withhold)
+    evidence, disclosure = Evidence(), _Disclosure(withhold, secrets=secrets)
     with (folder / ENTRIES).open("wb") as entries, (folder / OPENED).open("wb") as opened:
         for each in stored:
             entries.write(each.raw + b"\n")
@@ -61,25 +67,38 @@ def export_folder(reader: LedgerReader, folder: Path, vkey: str, withhold: Seque
         (folder / file.name).write_bytes(file.content)
     for name, text in ((CHECKPOINT, checkpoint), (KEY, vkey + "\n"), ("README.txt", README)):
         (folder / name).write_bytes(text.encode())
-    return Exported(evidence.entries, disclosure.opened, disclosure.withheld, evidence.decisions)
+    return Exported(evidence.entries, disclosure.opened, disclosure.withheld, disclosure.secret, evidence.decisions)
 
 
 class _Disclosure:
     """Takes entries one by one and gives the lines for their values that are not withheld."""
 
-    def __init__(self, withhold: Sequence[str]) -> None:
+    def __init__(self, withhold: Sequence[str], *, secrets: bool) -> None:
         self._withhold = withhold
-        self.opened = self.withheld = 0
+        self._veil = None if secrets else Veil()
+        self.opened = self.withheld = self.secret = 0
 
     def lines(self, stored: StoredEntry) -> Iterator[bytes]:
         """Yield a line for each value."""
         leaf = leaf_hash(stored.raw)
+        told = self._veil.values(_request_of(stored.raw), stored.opened) if self._veil else stored.opened
         for name, (salt, value) in stored.opened.items():
             if is_withheld(name, self._withhold):
                 self.withheld += 1
+            elif told[name][1] != value:
+                self.withheld += 1
+                self.secret += 1
             else:
                 self.opened += 1
                 yield opened_line(leaf, name, salt, value)
+
+
+def _request_of(raw: bytes) -> str | None:
+    try:
+        return parse_entry(raw).request
+    except NotCanonical:
+        # Broken ones are exported too.
+        return None
 
 
 README = """\
@@ -115,7 +134,8 @@ Run the commands in this folder. They need a POSIX shell, sed, sha256sum and ssh
 
 4. A line of opened.jsonl is a value that its entry only commits to: the entry with that leaf has, under "seals" and the
    value's name, the base64 of SHA-256 over the line "pgnotary/seal/0" and its newline, the name, a zero byte, the salt
-   and the value. Values that are not in the file were withheld or erased; the chain does not need them.
+   and the value. Values that are not in the file were withheld, e.g. because they hold a secret, or erased; the
+   chain does not need them.
 
 5. checkpoint.txt is a signed note (https://c2sp.org/tlog-checkpoint) over the Merkle tree (RFC 6962) of all leaf
    hashes; proxy.vkey is the key it is signed with. A key that comes with the evidence proves little: compare it with

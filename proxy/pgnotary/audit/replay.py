@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pgnotary.audit.executions import Execution, Sessions
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.timeline import Told, tell, tell_execution
+from pgnotary.audit.veil import Veil
 from pgnotary.audit.words import counted
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.store import LedgerReader
@@ -34,14 +35,14 @@ class _Subject:
     seq: int | None = None
 
 
-def replay(reader: LedgerReader, what: str) -> Iterator[str]:
+def replay(reader: LedgerReader, what: str, veil: Veil | None = None) -> Iterator[str]:
     """Yield the timeline of a session (`S-...`), a request (`R-...`) or what an entry (`#12`) belongs to.
 
     A request is told with the opening of its session, and with the number of statements that its session had forwarded
     before it. Raises UnknownName, and LedgerBroken on a damaged entry.
     """
     subject = _find(reader, what)
-    told = _request(reader, subject) if subject.request is not None else _session(reader, subject)
+    told = _request(reader, subject, veil) if subject.request is not None else _session(reader, subject, veil)
     # Sorting is stable: what has the same time stays in the ledger's order.
     for each in sorted(told, key=lambda event: event.at):
         yield from each.lines
@@ -68,13 +69,13 @@ def _subject_of(entry: Entry, reader: LedgerReader) -> _Subject:
     return _Subject(seq=entry.position.seq)
 
 
-def _request(reader: LedgerReader, subject: _Subject) -> list[Told]:
+def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> list[Told]:
     told: list[Told] = []
     ran: list[Execution] = []
     sessions = Sessions()
     for entry, opened in parsed(reader.entries()):
         if entry.request == subject.request or (entry.session == subject.session and entry.type is EntryType.OPENED):
-            told.append(tell(entry, opened))
+            told.append(tell(*(veil.over(entry, opened) if veil else (entry, opened))))
         elif entry.session == subject.session:
             ran += sessions.follow(entry, opened)
     asked = next((at for at, each in enumerate(told) if each.type is EntryType.REQUEST), 0)
@@ -85,11 +86,13 @@ def _request(reader: LedgerReader, subject: _Subject) -> list[Told]:
     return told
 
 
-def _session(reader: LedgerReader, subject: _Subject) -> Iterator[Told]:
+def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> Iterator[Told]:
     sessions = Sessions()
     # What stands beside a request's chain, or was written after a crash, may not name the session.
     requests: set[str | None] = set()
     for entry, opened in parsed(reader.entries()):
+        if veil:
+            entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
         inside = entry.session is not None and entry.session == subject.session
         if inside and entry.request is not None:
             requests.add(entry.request)

@@ -45,6 +45,8 @@ class Facts:
     until: datetime | None
     stories: Sequence[Story]
     forwarded: int
+    unheld: int
+    """Of these, those that policy would have held, did it do more than observe."""
     refused: int
     rosters: Sequence[InForce]
     """Those in force at any time of the period, oldest first."""
@@ -55,12 +57,14 @@ class Facts:
 def gather(reader: LedgerReader, since: datetime | None, until: datetime | None, verification: Sequence[str]) -> Facts:
     """Return the facts of a period, taken from a ledger that was verified with the given result."""
     wanted = Wanted(since=since, until=until)
-    verdicts = Counter(each.verdict for each in Search(wanted).executions(executions(reader.entries())))
+    told = Search(wanted).executions(executions(reader.entries()))
+    verdicts = Counter("unheld" if each.would else each.verdict for each in told)
     return Facts(
         since=since,
         until=until,
         stories=list(Search(wanted).stories(stories(reader.entries()))),
-        forwarded=verdicts["forward"],
+        forwarded=verdicts["forward"] + verdicts["unheld"],
+        unheld=verdicts["unheld"],
         refused=verdicts["refuse"],
         rosters=_in_force(rosters(reader.entries()), since, until),
         verification=verification,
@@ -109,6 +113,7 @@ def _counts(facts: Facts) -> list[tuple[str, str]]:
     rows = sum(each for each in committed if each is not None)
     counts = [
         ("Statements forwarded without a decision", facts.forwarded),
+        *([("of which policy, which observes, would have held", facts.unheld)] if facts.unheld else []),
         ("Statements refused at once", facts.refused),
         ("Requests", len(facts.stories)),
         *((f"Requests that are {state}", states[state]) for state in State if states[state]),

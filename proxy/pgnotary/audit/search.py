@@ -144,6 +144,7 @@ def execution_fields(execution: Execution) -> dict[str, JSON | None]:
         "rows": execution.rows,
         "sqlstate": execution.sqlstate or None,
         "took_us": execution.took_us,
+        "would_hold": execution.would or None,
     }
 
 

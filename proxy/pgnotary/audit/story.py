@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.parsed import parsed
+from pgnotary.audit.veil import Veil
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
@@ -206,17 +207,23 @@ class Story:
         return self.decision.at - shown
 
 
-def stories(entries: Iterable[StoredEntry]) -> Iterator[Story]:
-    """Yield the story of every request, in the order of asking; raises LedgerBroken on a damaged one."""
+def stories(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Story]:
+    """Yield the story of every request, in the order of asking; raises LedgerBroken on a damaged one.
+
+    With a veil, no secret of its texts is told.
+    """
     told: dict[str, Story] = {}
     for entry, opened in parsed(entries):
-        if entry.request is None:
+        name = entry.request
+        if name is None:
             continue
+        if veil:
+            entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
         if entry.type is EntryType.REQUEST:
             # An id that comes twice is a fault for `verify`; here the later one would hide the earlier.
-            told.setdefault(entry.request, begin(entry, opened))
-        elif entry.request in told:
-            told[entry.request] = continued(told[entry.request], entry, opened)
+            told.setdefault(name, begin(entry, opened))
+        elif name in told:
+            told[name] = continued(told[name], entry, opened)
     yield from told.values()
 
 

@@ -11,7 +11,7 @@ from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.executions import Execution
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
-from pgnotary.audit.words import clock, counted, preview_words, quoted, reasons, row_count, who
+from pgnotary.audit.words import clock, counted, preview_words, quoted, reasons, row_count, verdict_words, who
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.verify.decisions import Opened
@@ -48,8 +48,8 @@ def tell_execution(execution: Execution, leaf: bytes) -> Told:
     """Return what was forwarded, or refused at once."""
     ending = execution.sqlstate or execution.tag or execution.kind
     took = "" if execution.took_us is None else f" in {_milliseconds(execution.took_us)}"
-    verb = "refused" if execution.verdict == "refuse" else "forwarded"
-    sentence = f"{execution.session} {verb}: {ending}{took}"
+    would = f", which {execution.would} would have held" if execution.would else ""
+    sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}"
     return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, tuple(quoted(execution.statement)))
 
 
@@ -163,6 +163,8 @@ def _step(entry: Entry, opened: Opened) -> str:
         case EntryType.WITHDRAWN:
             return f"withdrawn: {text(body, 'by')}"
         case EntryType.INTENT:
+            if not text(body, "xid"):
+                return "about to be sent outside any transaction"
             return f"about to be sent in transaction {text(body, 'xid')} ({text(body, 'where')})"
         case EntryType.EXECUTED:
             ran = ", ".join([*texts(body, "tags"), _milliseconds(number(body, "took_us") or 0)])

@@ -25,6 +25,7 @@ __all__ = [
     "row_count",
     "story_lines",
     "story_row",
+    "verdict_words",
     "who",
 ]
 
@@ -150,6 +151,13 @@ def story_row(story: Story) -> tuple[str, ...]:
     )
 
 
+def verdict_words(execution: Execution) -> str:
+    """Return what happened to an execution, in a word or two."""
+    if execution.verdict == "refuse":
+        return "refused"
+    return "forwarded, unheld" if execution.would else "forwarded"
+
+
 def execution_row(execution: Execution) -> tuple[str, ...]:
     """Return an execution under EXECUTION_COLUMNS."""
     return (
@@ -157,7 +165,7 @@ def execution_row(execution: Execution) -> tuple[str, ...]:
         clock(execution.at),
         who(execution.person, execution.user),
         execution.database,
-        "refused" if execution.verdict == "refuse" else "forwarded",
+        verdict_words(execution),
         execution.sqlstate or execution.tag or execution.kind,
         first_line(execution.statement),
     )

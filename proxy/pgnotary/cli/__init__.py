@@ -27,7 +27,7 @@ _MODULES: Mapping[str, str] = {
     **dict.fromkeys(("approve", "deny"), "signing"),
     **dict.fromkeys(("verify", "search", "export", "replay", "report"), "auditor"),
     "key": "approver_key",
-    **{name: name for name in ("check", "demo", "explain", "init", "serve", "user")},
+    **{name: name for name in ("check", "demo", "explain", "init", "policy", "serve", "user")},
 }
 """From a command to the module of this package that has it, under the same name."""
 
@@ -90,8 +90,8 @@ def pgnotary() -> None:
     """Let harmless queries through, hold destructive ones until somebody signs, prove afterwards what happened.
 
     Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied; 4 expired or withdrawn; 5 a key, signature
-    or seal that does not hold; 6 decided already or changed; 7 no proxy to be reached; 8 not decided or not ended yet;
-    130 interrupted.
+    or seal that does not hold; 6 decided already or changed; 7 no proxy or database to be reached; 8 not decided or not
+    ended yet; 130 interrupted.
     """
 
 

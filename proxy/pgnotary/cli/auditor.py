@@ -6,14 +6,15 @@ but what the newest checkpoint covers.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from pgnotary.cli.auditor_output import ending, print_faults, print_json, print_table, show
+from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.ledger_source import Source, open_ledger, source_options
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import BadCheckpoint, BadRoster, LedgerBroken
@@ -24,8 +25,12 @@ from pgnotary.store import Head, LedgerReader
 __all__ = ["COMMANDS", "export", "print_story", "replay", "report", "search", "verify"]
 
 if TYPE_CHECKING:
+    from pgnotary.audit.executions import Execution
     from pgnotary.audit.search import Search
+    from pgnotary.audit.story import Story
+    from pgnotary.audit.veil import Veil
 
+_Found = TypeVar("_Found", "Story", "Execution")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -84,6 +89,7 @@ def verify(
 @click.option("--kind", help="delete, update, drop, ...")
 @click.option("--text", help="A part of the statement.")
 @click.option("--forwarded", is_flag=True, help="Search what was forwarded without a decision.")
+@secrets_option
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @ending
 def search(
@@ -91,15 +97,19 @@ def search(
     ledger: Path | None,
     key: str | None,
     forwarded: bool,  # noqa: FBT001 - click passes options by name
+    secrets: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     **conditions: str | None,
 ) -> None:
     """Find requests, or forwarded statements. Does not verify: see `verify`.
 
+    Secrets in texts are hidden, from --text too.
+
     \b
     pgnotary search --relation orders --since 7d
     pgnotary search --who eva --outcome denied --json
     """
+    from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
 
     if forwarded and conditions["outcome"]:
@@ -107,7 +117,9 @@ def search(
     looking = _search(**conditions)
     with open_ledger(config, ledger, key) as source:
         reader = covered(source.reader, source.vkey)
-        (_find_forwarded if forwarded else _find_requests)(looking, reader, as_json=as_json)
+        veil = None if secrets else Veil()
+        (_find_forwarded if forwarded else _find_requests)(looking, reader, veil, as_json=as_json)
+        _say_veiled(veil)
     if looking.withheld:
         show(f"{looking.withheld:,} more could not be looked into: their statements are withheld", err=True)
 
@@ -123,6 +135,7 @@ def search(
     help="Leave sealed values out: statement, prepared, reason, error, document, signature, t*, or *. A table has "
     "statements only.",
 )
+@click.option("--secrets", is_flag=True, help="Give values that hold secrets too, and tables with them.")
 @ending
 def export(
     folder: Path | None,
@@ -131,8 +144,12 @@ def export(
     key: str | None,
     table_path: str | None,
     withhold: tuple[str, ...],
+    secrets: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
     """Write a ledger into a new FOLDER that anybody can check by hand, or its requests into a table.
+
+    Values that hold secrets (passwords, keys, connection strings) are withheld from the folder, and hidden in the
+    table.
 
     \b
     pgnotary export evidence/ --withhold statement --withhold 't*'
@@ -145,16 +162,23 @@ def export(
     check_patterns(withhold)
     with open_ledger(config, ledger, key) as source:
         if folder is not None:
-            _export_folder(source, folder, withhold)
+            _export_folder(source, folder, withhold, secrets=secrets)
         if table_path is not None:
-            _export_table(source, table_path, withhold)
+            _export_table(source, table_path, withhold, secrets=secrets)
 
 
 @click.command()
 @click.argument("what")
 @source_options
+@secrets_option
 @ending
-def replay(what: str, config: Path | None, ledger: Path | None, key: str | None) -> None:
+def replay(
+    what: str,
+    config: Path | None,
+    ledger: Path | None,
+    key: str | None,
+    secrets: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
     """Tell a session (S-...), a request (R-...) or what an entry (#12) belongs to, as it happened.
 
     \b
@@ -162,11 +186,12 @@ def replay(what: str, config: Path | None, ledger: Path | None, key: str | None)
     pgnotary replay '#812'
     """
     from pgnotary.audit.replay import replay as retell
+    from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
 
+    veil = None if secrets else Veil()
     with open_ledger(config, ledger, key) as source:
-        for line in retell(covered(source.reader, source.vkey), what):
-            show(line)
+        _show_veiled(retell(covered(source.reader, source.vkey), what, veil), veil)
 
 
 @click.command()
@@ -207,19 +232,37 @@ def report(
 COMMANDS: Sequence[click.Command] = (verify, search, export, replay, report)
 
 
-def print_story(reader: LedgerReader, request_id: str) -> None:
+def print_story(reader: LedgerReader, request_id: str, *, secrets: bool = False) -> None:
     """Print all that a ledger tells about one request: what was asked, shown, decided, and how it ended."""
     from pgnotary.audit.replay import replay as retell
     from pgnotary.audit.story import stories
+    from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
     from pgnotary.audit.words import story_lines
 
+    veil = None if secrets else Veil()
     reader = covered(reader, None)
-    story = next((story for story in stories(reader.entries()) if story.request == request_id), None)
+    story = next((story for story in stories(reader.entries(), veil) if story.request == request_id), None)
     if story is None:
         raise click.ClickException(f"the ledger has no request {request_id}")
-    for line in (*story_lines(story), "", *retell(reader, request_id)):
+    _show_veiled((*story_lines(story), "", *retell(reader, request_id, veil)), veil)
+
+
+def _show_veiled(lines: Iterable[str], veil: "Veil | None") -> None:
+    """Print lines; if a secret is hidden in them, say so behind them."""
+    for line in lines:
         show(line)
+        if veil:
+            veil.notice(line)
+    _say_veiled(veil)
+
+
+def _say_veiled(veil: "Veil | None") -> None:
+    """Say on stderr that what was printed hides a secret, if it does."""
+    from pgnotary.audit.veil import NOTE
+
+    if veil and veil.was_seen:
+        show(NOTE, err=True)
 
 
 def _search(
@@ -240,28 +283,36 @@ def _search(
     return Search(Wanted(who=who, relation=relation, since=begin, until=end, outcome=state, kind=kind, text=text))
 
 
-def _find_requests(looking: "Search", reader: LedgerReader, *, as_json: bool) -> None:
+def _find_requests(looking: "Search", reader: LedgerReader, veil: "Veil | None", *, as_json: bool) -> None:
     from pgnotary.audit.search import story_fields
     from pgnotary.audit.story import stories
     from pgnotary.audit.words import STORY_COLUMNS, story_row
 
-    found = looking.stories(stories(reader.entries()))
+    found = _watched(looking.stories(stories(reader.entries(), veil)), veil)
     if as_json:
         print_json(map(story_fields, found))
     else:
         print_table(STORY_COLUMNS, map(story_row, found))
 
 
-def _find_forwarded(looking: "Search", reader: LedgerReader, *, as_json: bool) -> None:
+def _find_forwarded(looking: "Search", reader: LedgerReader, veil: "Veil | None", *, as_json: bool) -> None:
     from pgnotary.audit.executions import executions
     from pgnotary.audit.search import execution_fields
     from pgnotary.audit.words import EXECUTION_COLUMNS, execution_row
 
-    found = looking.executions(executions(reader.entries()))
+    found = _watched(looking.executions(executions(reader.entries(), veil)), veil)
     if as_json:
         print_json(map(execution_fields, found))
     else:
         print_table(EXECUTION_COLUMNS, map(execution_row, found))
+
+
+def _watched(found: Iterable[_Found], veil: "Veil | None") -> Iterator[_Found]:
+    """Pass on what was found, and let the veil see it."""
+    for each in found:
+        if veil:
+            veil.notice(each.statement or "")
+        yield each
 
 
 def _period(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
@@ -333,24 +384,32 @@ def _verified(source: Source) -> tuple[LedgerReader, list[str], bool]:
     return Witnessed(source.reader, Head(summary.entries, summary.head)), lines, False
 
 
-def _export_folder(source: Source, folder: Path, withhold: Sequence[str]) -> None:
+def _export_folder(source: Source, folder: Path, withhold: Sequence[str], *, secrets: bool) -> None:
     from pgnotary.audit.export import export_folder
     from pgnotary.audit.words import counted
 
-    done = export_folder(source.reader, folder, source.required_vkey(), withhold)
+    done = export_folder(source.reader, folder, source.required_vkey(), withhold, secrets=secrets)
     show(
         f"wrote {counted(done.entries, 'entry', 'entries')}, {counted(done.opened, 'value')} "
         f"({done.withheld:,} withheld) and {counted(done.decisions, 'decision')} to {folder}; see README.txt there",
         err=True,
     )
+    if done.secret:
+        of_them = f"{done.secret:,} of the values withheld, because they hold secrets: --secrets writes them too"
+        show(of_them, err=True)
 
 
-def _export_table(source: Source, path: str, withhold: Sequence[str]) -> None:
+def _export_table(source: Source, path: str, withhold: Sequence[str], *, secrets: bool) -> None:
     from pgnotary.audit.story import stories
     from pgnotary.audit.table import table
+    from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
 
-    rows = list(table(stories(covered(source.reader, source.vkey).entries()), withhold))
+    veil = None if secrets else Veil()
+    rows = list(table(stories(covered(source.reader, source.vkey).entries(), veil), withhold))
+    if veil:
+        veil.notice("".join(cell for row in rows for cell in row))
+    _say_veiled(veil)
     with click.open_file(path, "w", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         for row in rows:

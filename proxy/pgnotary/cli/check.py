@@ -21,8 +21,9 @@ def check(config: Path) -> None:
     loaded.inspect()
     users = _count(len(loaded.file.user), "user")
     approvers = _count(len(loaded.roster().people), "approver")
-    profile, ledger = loaded.profile.name, loaded.file.ledger.name
-    click.echo(f"ok  {config}: {users}, {approvers}, profile {profile}, ledger {ledger}")
+    policy, ledger = loaded.policy, loaded.file.ledger.name
+    rules = f"profile {policy.profile}, {_count(len(policy.rules), 'rule')}, policy {policy.digest}"
+    click.echo(f"ok  {config}: {users}, {approvers}, {rules}, ledger {ledger}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -19,6 +19,7 @@ from pgnotary.audit.story import Story, stories
 from pgnotary.cli.approver_options import Target, config_option, place_of, read_target, socket_option
 from pgnotary.cli.deciding import check_digest, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
+from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.outcomes import standing_in_words, state_of
 from pgnotary.cli.paper_view import MARGIN, describe, facts
 from pgnotary.cli.request_table import cells, table_lines
@@ -76,6 +77,7 @@ def requests(ctx: click.Context, socket_path: Path | None, config: Path | None, 
 @socket_option
 @config_option
 @click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Where to read of ended requests.")
+@secrets_option
 @_json_option
 @click.pass_context
 def show(
@@ -85,9 +87,12 @@ def show(
     config: Path | None,
     ledger: Path | None,
     *,
+    secrets: bool,
     as_json: bool,
 ) -> None:
     """Show a request: an open one as it would be signed, an ended one as the ledger tells it.
+
+    Secrets in its texts (passwords, keys, connection strings) are hidden; what is signed is always the full text.
 
     With --json, one object: of an open request the entries that would be signed, of an ended one what `search --json`
     prints.
@@ -100,35 +105,37 @@ def show(
         if error.status != 0 or ledger is None:
             raise
         click.echo(f"pgnotary: {visible(str(error))}; this is what the ledger tells", err=True)
-        _print_ended(ledger, target, as_json=as_json)
+        _print_ended(ledger, target, as_json=as_json, secrets=secrets)
         return
     if standing.paper is not None or state_of(standing) is State.HELD:
-        _print_open(open_paper(standing, target), as_json=as_json)
+        _print_open(open_paper(standing, target), as_json=as_json, secrets=secrets)
     elif ledger is not None:
-        _print_ended(ledger, target, as_json=as_json)
+        _print_ended(ledger, target, as_json=as_json, secrets=secrets)
     elif target.prefix:
         raise Failed(f"{target.id} has ended: its digest is in the ledger, name it with --ledger FILE", Exit.FAILED)
     else:
         click.echo(json.dumps(_fields(standing), indent=2) if as_json else standing_in_words(standing))
 
 
-def _print_open(paper: Paper, *, as_json: bool) -> None:
+def _print_open(paper: Paper, *, as_json: bool, secrets: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts(paper), indent=2))
+        click.echo(json.dumps(facts(paper, secrets=secrets), indent=2))
         return
-    for line in describe(paper, datetime.now(UTC), text_width(terminal_columns(sys.stdout))):
+    width = text_width(terminal_columns(sys.stdout))
+    for line in describe(paper, datetime.now(UTC), width, secrets=secrets):
         click.echo(line)
 
 
-def _print_ended(ledger: Path, target: Target, *, as_json: bool) -> None:
+def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -> None:
     """Print the story of a request that its ledger tells, if it is the one that is meant."""
     from pgnotary.audit.search import story_fields
+    from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
     from pgnotary.cli.auditor import print_story
     from pgnotary.store.reader import SqliteReader
 
     with SqliteReader(ledger) as reader:
-        told = stories(covered(reader, None).entries())
+        told = stories(covered(reader, None).entries(), None if secrets else Veil())
         story: Story | None = next((each for each in told if each.request == target.id), None)
         if story is None:
             raise Failed(f"the ledger {ledger} has no request {target.id}", Exit.FAILED)
@@ -136,7 +143,7 @@ def _print_ended(ledger: Path, target: Target, *, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(story_fields(story), indent=2))
         else:
-            print_story(reader, target.id)
+            print_story(reader, target.id, secrets=secrets)
 
 
 def _fields(standing: Standing) -> dict[str, JSON]:

@@ -14,7 +14,9 @@ from itertools import groupby
 
 from pgnotary.approval.papers import Measured, Paper
 from pgnotary.audit.words import counted, row_count
+from pgnotary.cli.hidden import Shown, without_secrets
 from pgnotary.cli.safe_text import one_line, pieces, visible
+from pgnotary.judge.secrets import HIDDEN
 from pgnotary.ledger.canonical import JSON, timestamp
 
 __all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines"]
@@ -26,22 +28,40 @@ _MAX_BLANK = 2
 _MAX_NAMED = 40
 
 
-def describe(paper: Paper, now: datetime, width: int = 100) -> Iterator[str]:
-    """Yield the lines that show a request; no foreign text has more than `width` columns behind its margin."""
+def describe(paper: Paper, now: datetime, width: int = 100, *, secrets: bool = False) -> Iterator[str]:
+    """Yield the lines that show a request; no foreign text has more than `width` columns behind its margin.
+
+    The secrets in its texts are shown only with `secrets`; otherwise a line says how many are not.
+    """
+    extent, prepared_extent = _extent(paper.statement), _extent(paper.prepared or "")
+    shown = Shown(paper, 0) if secrets else without_secrets(paper)
+    paper = shown.paper
     left = f"{span(paper.expires_at - now)} left" if paper.expires_at > now else "which has passed"
     asked_at = paper.request.position.time
     yield f"{paper.id}   held {asked_at:%H:%M:%S} UTC, expires {paper.expires_at:%H:%M:%S} ({left})"
     for label, text in (*_asked(paper), *_judged(paper)):
         yield from field(label, text, width)
     yield ""
-    yield f"{'statement':<{MARGIN}}{_extent(paper.statement)}"
+    yield f"{'statement':<{MARGIN}}{extent}"
     yield from statement_lines(paper.statement, width)
     if paper.prepared is not None:
-        yield f"{'prepared':<{MARGIN}}what it runs, as it was prepared: {_extent(paper.prepared)}"
+        yield f"{'prepared':<{MARGIN}}what it runs, as it was prepared: {prepared_extent}"
         yield from statement_lines(paper.prepared, width)
+    if shown.hidden:
+        yield from field("secrets", _told_hidden(shown.hidden), width)
+    if shown.hides_code:
+        yield from field("secrets", "PART OF WHAT RUNS IS HIDDEN WITH THEM: read it with --secrets first", width)
     yield ""
     for label, text in (*_notes(paper), *_measured(paper), *_bound(paper)):
         yield from field(label, text, width)
+
+
+def _told_hidden(hidden: int) -> str:
+    verb = "is" if hidden == 1 else "are"
+    return (
+        f"{counted(hidden, 'secret')} {verb} hidden, {HIDDEN} stands for each: the digest covers the full text, and so "
+        "will your signature; --secrets shows it"
+    )
 
 
 def field(label: str, text: str, width: int) -> Iterator[str]:
@@ -92,6 +112,11 @@ def _notes(paper: Paper) -> Iterator[tuple[str, str]]:
         yield from (("note", f"{name} holds {told}") for told in _strange(text))
     if paper.prepared is None and paper.context.runs_unseen:
         yield "note", "NOBODY CAN SEE WHAT IT RUNS: it executes a prepared statement whose text is not known"
+    if paper.context.outside:
+        yield (
+            "note",
+            "IT RUNS OUTSIDE ANY TRANSACTION: nothing can undo it, no transaction id tells its outcome",
+        )
     if not paper.context.has_ceiling:
         yield "note", "ANY NUMBER OF ROWS MAY CHANGE: PostgreSQL does not count them, so no ceiling can be held"
 
@@ -197,21 +222,34 @@ def _block(paper: Paper) -> str:
     return context.block or "unknown"
 
 
-def facts(paper: Paper) -> dict[str, JSON]:
-    """Return all of a request for `--json`: the bodies of its entries, the sealed texts, and the leaves."""
+def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
+    """Return all of a request for `--json`: the bodies of its entries, the sealed texts, and the leaves.
+
+    Secrets in texts are left out unless `secrets`.
+    """
+    shown = Shown(paper, 0) if secrets else without_secrets(paper)
+    paper = shown.paper
+    words = {name: getattr(paper.context, name) for name in ("why", "search_path", "application")}
+    body = dict(paper.request.body)
     sealed: dict[str, JSON] = {} if paper.prepared is None else {"prepared": paper.prepared}
     if paper.error:
         sealed["preview_error"] = paper.error
-    return dict(paper.request.body) | {
-        "request": paper.id,
-        "state": "held",
-        "ledger": paper.request.position.ledger,
-        "session": paper.request.session or "",
-        "asked_at": timestamp(paper.request.position.time.astimezone(UTC)),
-        "statement": paper.statement,
-        "reason": paper.reason,
-        **sealed,
-        "preview": dict(paper.preview.body),
-        "request_leaf": paper.request.leaf.hex(),
-        "preview_leaf": paper.preview.leaf.hex(),
-    }
+    return (
+        body
+        | {name: value for name, value in (words | dict(paper.unread)).items() if name in body}
+        | {
+            "request": paper.id,
+            "state": "held",
+            "ledger": paper.request.position.ledger,
+            "session": paper.request.session or "",
+            "asked_at": timestamp(paper.request.position.time.astimezone(UTC)),
+            "statement": paper.statement,
+            "hidden_secrets": shown.hidden,
+            "hides_code": shown.hides_code,
+            "reason": paper.reason,
+            **sealed,
+            "preview": dict(paper.preview.body) | ({"why": paper.measured.why} if paper.measured.why else {}),
+            "request_leaf": paper.request.leaf.hex(),
+            "preview_leaf": paper.preview.leaf.hex(),
+        }
+    )

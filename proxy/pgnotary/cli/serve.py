@@ -30,6 +30,7 @@ from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recover
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
+from pgnotary.serve.workers import Workers
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
@@ -49,7 +50,9 @@ def serve(config: Path, *, verbose: bool) -> None:
     loaded = load(config)
     loaded.inspect()
     try:
-        uvloop.run(_serve(loaded))
+        # Before the loop and its threads: what is forked later would inherit them.
+        with Workers() as workers:
+            uvloop.run(_serve(loaded, workers))
     except ExceptionGroup as group:
         raise_the_first(group)
 
@@ -65,7 +68,7 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
     raise first from group
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, workers: Workers) -> None:
     roster = config.roster()
     async with _ledger(config, roster) as (store, appender):
         in_force = RosterInForce(roster, config.roster, appender)
@@ -73,7 +76,7 @@ async def _serve(config: Config) -> None:
         resolver = Resolver(store, appender, asking(config))
         appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
-        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}")
+        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}", workers)
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
@@ -102,8 +105,8 @@ async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteS
             await recover(store, appender)
             started = {
                 "version": __version__,
-                "profile": config.profile.name,
-                "policy": config.profile.digest,
+                "profile": config.policy.profile,
+                "policy": config.policy.digest,
                 "config": config.digest,
             }
             await appender.append(

@@ -32,6 +32,7 @@ from pgnotary.cli.approver_options import (
 )
 from pgnotary.cli.deciding import Case, identify, open_paper
 from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.looking import text_width
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, field, rows_in_words
@@ -61,6 +62,8 @@ class _Means:
     key_path: Path | None
     proxy_key: Path | None
     yes: bool
+    secrets: bool
+    """Whether the secrets in texts are shown."""
     typed: tuple[str, ...]
     """The words of the command line."""
 
@@ -73,7 +76,7 @@ class _Means:
         key = load_key(self.key_path)
         client = ApprovalClient(self.place.socket)
         paper = open_paper(client.request(self.target.id), self.target)
-        for line in describe(paper, datetime.now(UTC), _width()):
+        for line in describe(paper, datetime.now(UTC), _width(), secrets=self.secrets):
             click.echo(line, err=True)
         vkey = load_proxy_key(self.proxy_key, self.place.socket)
         if vkey is None:
@@ -130,6 +133,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("-m", "--reason", "why", required=True, callback=_words, help="Why; the engineer is told.")
     @key_option
     @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
+    @secrets_option
     @proxy_key_option
     @socket_option
     @config_option
@@ -145,10 +149,11 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
         config: Path | None,
         *,
         yes: bool,
+        secrets: bool,
         **rest: object,
     ) -> None:
         place = place_of(ctx, socket_path, config)
-        command(ctx, _Means(place, target, key_path, proxy_key, yes, ctx.obj or ()), **rest)
+        command(ctx, _Means(place, target, key_path, proxy_key, yes, secrets, ctx.obj or ()), **rest)
 
     return signing
 

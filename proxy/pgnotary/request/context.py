@@ -1,7 +1,7 @@
 """The context of a held statement: everything that decides what it means, as the `request` entry that is signed.
 
 What the session, the server and policy know enters; one `Draft` leaves. The statement's bytes and the engineer's
-words are sealed: the entry commits to them, approvers are shown them.
+words are sealed: the entry commits to them, approvers are shown them. What stands in clear quotes no secret of them.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.errors import TooLarge
-from pgnotary.judge.policy import Profile, Verdict
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import Policy
+from pgnotary.judge.secret_values import words_masked
+from pgnotary.judge.secrets import discreet
 from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
@@ -55,7 +58,7 @@ def request_draft(
     request: str,
     statement: Statement,
     verdict: Verdict,
-    profile: Profile,
+    policy: Policy,
     client: Client,
     server: Server,
     expires_at: datetime,
@@ -68,29 +71,31 @@ def request_draft(
     body: dict[str, JSON] = {
         "user": client.user,
         "person": client.person,
-        "application": client.application,
+        "application": words_masked(client.application),
         "client": client.address,
         "role": server.role,
         "session_user": server.session_user,
         "database": server.database,
         "system_identifier": server.system_identifier,
         "upstream_pid": server.pid,
-        "search_path": server.search_path,
+        "search_path": words_masked(server.search_path),
         "block": "open" if server.in_block else "none",
         "statements_before": server.statements_before,
         "bytes": len(statement.text),
         "kind": verdict.kind.value,
         "settings": dict(server.settings),
         "countable": statement.countable,
-        "relations": [*relations],
+        "relations": [*map(words_masked, relations)],
         "parts": [_part(part) for part in statement.parts],
-        "profile": profile.name,
-        "policy": profile.digest,
+        "profile": policy.profile,
+        "policy": policy.digest,
         "rule": verdict.rule,
-        "why": verdict.reason,
+        "why": discreet(verdict.reason, statement.text) if statement.unreadable else words_masked(verdict.reason),
         "needs": 1,
         "expires_at": timestamp(expires_at),
     }
+    if statement.runs_outside_blocks:
+        body["outside"] = True
     sealed = {"statement": statement.text}
     if client.reason:
         sealed["reason"] = client.reason.encode()
@@ -102,5 +107,5 @@ def request_draft(
 def _part(part: Part) -> JSON:
     fields: dict[str, JSON] = {"kind": part.kind.value, "start": part.start, "end": part.end, "harmless": part.harmless}
     if part.doubt and part.written:
-        fields["relations"] = [*part.written]
+        fields["relations"] = [*map(words_masked, part.written)]
     return fields

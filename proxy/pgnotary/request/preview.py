@@ -18,13 +18,14 @@ import postgast
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.judge.catalog import Catalog
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.harmless_functions import HARMLESS_THOUGH_VOLATILE
-from pgnotary.judge.policy import PROFILES, Action, verdict
+from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
 from pgnotary.judge.reading import read
-from pgnotary.judge.statement import Part, Statement, StatementClass
+from pgnotary.judge.secrets import discreet
+from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 
-__all__ = ["Questions", "questions", "read_estimate"]
+__all__ = ["NO_QUESTIONS", "Questions", "questions", "read_estimate"]
 
 _EXPLAINED = frozenset({StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
 _ROOTS = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
@@ -42,19 +43,22 @@ class Questions:
     """Why nothing, or nothing exact, can be said."""
 
 
-def questions(statement: Statement) -> Questions:
-    """Return what may be asked about a held statement."""
+NO_QUESTIONS = Questions(unavailable="policy asks for no preview")
+
+
+def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Questions:
+    """Return what may be asked about a held statement in that database and session."""
     doubtful = [part for part in statement.parts if part.doubt]
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
     part = doubtful[0]
     if part.node not in _ROOTS or part.tree is None or part.kind not in _EXPLAINED:
         return Questions(unavailable=_not_previewed(part))
-    if part.planning_doubt:
-        return Questions(unavailable=f"planning it could have effects: it {part.planning_doubt}")
+    if part.planning:
+        return Questions(unavailable=f"planning it could have effects: it {part.planning[0].reason}")
     text = statement.slice(part)
     explain = b"EXPLAIN (FORMAT JSON) " + text
-    count, why = _count(text, part, statement.catalog)
+    count, why = _count(text, part, catalog, scope)
     return Questions(explain, count, why)
 
 
@@ -83,7 +87,7 @@ def read_estimate(answer: str) -> int | None:
         return None
 
 
-def _count(text: bytes, part: Part, catalog: Catalog) -> tuple[bytes, str]:
+def _count(text: bytes, part: Part, catalog: Catalog, scope: Scope) -> tuple[bytes, str]:
     if part.node not in ("UpdateStmt", "DeleteStmt"):
         return b"", f"the rows of {part.kind.value.upper()} are estimated only"
     if sum(message.type in _ROOTS for message in grammar.messages(part.node, part.tree or {})) > 1:
@@ -98,10 +102,10 @@ def _count(text: bytes, part: Part, catalog: Catalog) -> tuple[bytes, str]:
         faithful = _is_about(count, tree)
     # A foreign library over a tree of any depth: whatever it stumbles over, there is no count.
     except Exception as error:
-        return b"", f"no count could be built: {error}"
+        return b"", f"no count could be built: {discreet(str(error), text)}"
     if not faithful:
         return b"", "no count could be built: its WHERE cannot be written out again as it is"
-    if verdict(read(count, catalog), PROFILES["default"]).action is not Action.FORWARD:
+    if not all(part.qualifiers <= {Qualifier.SINGLE_READER} for part in weigh(read(count), catalog, scope).parts):
         return b"", "the count built from it is not a plain read"
     if volatile := [name for name in part.functions if name.rsplit(".", 1)[-1] in HARMLESS_THOUGH_VOLATILE]:
         return count, f"{', '.join(volatile)} may answer differently when it runs"
