@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
-from pgnotary.judge.policy import PROFILES, Action, verdict
+from pgnotary.judge.catalog import BUILT_IN, Catalog
+from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
+from pgnotary.judge.rules import PROFILES, Action, policy_of
 
-__all__ = ["ATTACKS", "CORPUS", "FORWARDED", "PSQL", "REFUSED", "action"]
+__all__ = ["ATTACKS", "CORPUS", "FORWARDED", "HOLDING", "POLICIES", "PSQL", "REFUSED", "action", "judged"]
 
 _FOLDER = Path(__file__).parents[1] / "corpus"
 
@@ -25,15 +28,18 @@ PSQL = _rows("psql.jsonl")
 """What psql 15 and 18 asked a server for their own commands and completions, as the server's log has it."""
 
 REFUSED = [
-    "SET default_transaction_read_only = off", "SET transaction_read_only = off", "SET LOCAL transaction_read_only = 0",
-    "RESET transaction_read_only", "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "SET NAMES 'SJIS'",
+    "SET transaction_read_only = off", "SET LOCAL transaction_read_only = 0", "RESET transaction_read_only",
+    "SET default_transaction_read_only = off; DELETE FROM t",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE; TABLE t",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE", "SET NAMES 'SJIS'",
+    "SET pgnotary.default_transaction_read_only = on", "SELECT set_config('transaction_read_only', 'off', false)",
+    "SELECT set_config('default_transaction_read_only', 'off', false)",
+    "SELECT set_config('client_encoding', $1, false)",
     "SET client_encoding TO gbk", "SET standard_conforming_strings TO off", "SET backslash_quote = on",
     "SET TRANSACTION SNAPSHOT '1'", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'x'",
     "COMMIT; SELECT 1", "SELECT 1; BEGIN", "BEGIN; SAVEPOINT a; COMMIT", "BEGIN; SELECT 1; COMMIT AND CHAIN",
-    "SET TRANSACTION READ WRITE; DELETE FROM t", "COPY t FROM STDIN", "VACUUM", "VACUUM t", "CREATE DATABASE x",
-    "DROP DATABASE x", "CREATE INDEX CONCURRENTLY i ON t (a)", "DROP INDEX CONCURRENTLY i", "ALTER SYSTEM SET a = 1",
-    "REINDEX DATABASE x", "REINDEX TABLE CONCURRENTLY t", "CLUSTER", "DISCARD ALL", "CREATE TABLESPACE x LOCATION '/x'",
-    "ALTER TABLE t DETACH PARTITION p CONCURRENTLY",
+    "SAVEPOINT a; COMMIT", "SET TRANSACTION READ WRITE; DELETE FROM t", "COPY t FROM STDIN", "SELECT 1; VACUUM",
+    "VACUUM t; VACUUM u", "SELECT 1; CREATE INDEX CONCURRENTLY i ON t (a)", "SET search_path = a; DELETE FROM t",
 ]  # fmt: skip
 """What breaks a promise or is not carried yet."""
 
@@ -52,17 +58,34 @@ FORWARDED = [
     "SET search_path = pg_catalog, public", "SET LOCAL work_mem = '8MB'", "RESET ALL", "SET TIME ZONE 'UTC'",
     "SET TIME ZONE LOCAL", "SET TIME ZONE INTERVAL '1' HOUR", "SET NAMES 'UTF8'", "SET NAMES",
     "SET client_encoding = 'utf-8'", "SET standard_conforming_strings = on", "SET pgnotary.reason = 'because'",
+    "SET default_transaction_read_only = off", "RESET default_transaction_read_only",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "ROLLBACK TO a; RELEASE a", "SAVEPOINT a; SAVEPOINT b",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "DEALLOCATE ALL", "DEALLOCATE p", "CLOSE ALL", "SET row_security = off",
+    "SET transaction_isolation = 'serializable'", "DECLARE c CURSOR FOR SELECT 1", "PREPARE p (int) AS SELECT $1",
+    "PREPARE p AS SELECT a AS b FROM t", "EXPLAIN CREATE TABLE x AS SELECT 1", "EXPLAIN DECLARE c CURSOR FOR SELECT 1",
     "SET enable_seqscan = off", "SELECT 1; SELECT 2", "SET statement_timeout = 0; SELECT 1",
     "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r",
     "SELECT sum(a) OVER w, count(*) FILTER (WHERE a > 1) FROM t GROUP BY a WINDOW w AS (PARTITION BY a ORDER BY a)",
     "SELECT * FROM json_to_record('{}') AS x (a int, b text)", "SELECT * FROM t TABLESAMPLE system (1)",
     "SELECT * FROM t, LATERAL (SELECT t.a) x", "SELECT DISTINCT ON (a) a FROM t ORDER BY a DESC NULLS LAST LIMIT 1",
     "SELECT set_config('jit', 'off', false), pg_catalog.set_config('JIT', $1, true)",
+    "SET application_name = 'psql'",
     "SELECT a[1], (ARRAY[1, 2])[1:2] FROM (SELECT ARRAY[1] AS a) x", "SELECT EXTRACT(year FROM now()), CURRENT_DATE",
 ]  # fmt: skip
 """What is harmless for both readers."""
 
 
-def action(sql: str, profile: str = "default") -> Action:
+POLICIES = {name: policy_of(profile) for name, profile in PROFILES.items()}
+HOLDING = ("default", "strict")
+"""The profiles that hold what they do not forward."""
+
+
+def judged(sql: str, profile: str = "default", catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Verdict:
+    """Return the verdict over a text under a profile, in a database and a session."""
+    return verdict(weigh(read(sql.encode()), catalog, scope), POLICIES[profile])
+
+
+def action(sql: str, profile: str = "default", catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Action:
     """Return what happens to a text under a profile."""
-    return verdict(read(sql.encode()), PROFILES[profile]).action
+    return judged(sql, profile, catalog, scope).action
