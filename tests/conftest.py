@@ -1,6 +1,7 @@
 """What every test may ask for: a PostgreSQL server for the whole run, and a database of its own in it."""
 
 import itertools
+import os
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from pgnotary.demo.postgres import EmbeddedPostgres
 
 _numbers = itertools.count(1)
 
+# Each has a PostgreSQL server of its own.
+_MOST_PROCESSES = 4
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach the programs under test, even if we were started with it ignored, as in a background."""
@@ -21,6 +25,12 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests marked `long` too")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite in several processes, file by file; a choice of tests, or the slow ones, in one."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return min(os.cpu_count() or 1, _MOST_PROCESSES) if whole and not config.getoption("--long") else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
