@@ -15,18 +15,19 @@ answer at once, one thing after the other, unless they are told not to (`by_hand
 make them go on. The ledger keeps the table of a request's life and the links between its entries, as a store does.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
-from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.policy import PROFILES, Verdict, verdict
-from pgnotary.judge.reading import read
+from pgnotary.judge.catalog import BUILT_IN
+from pgnotary.judge.meaning import UNSCOPED
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import PROFILES, Subject, policy_of
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
@@ -34,13 +35,14 @@ from pgnotary.ledger.seals import commitment
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
 from pgnotary.request.roster import Roster, Signer
+from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import actions, events
 from pgnotary.session.actions import Action
 from pgnotary.session.core import Session
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.places import Places
-from pgnotary.session.state import Identity, Rules, SessionState
+from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, FrameCutter, backend_frames, frontend_frames
 from pgnotary.wire.messages import Diagnostic
@@ -83,13 +85,13 @@ KEYS = {"bo": bytes([3]) * 32, "eva": bytes([4]) * 32}
 CLIENT_GONE = events.ClientGone()
 SERVER_GONE = events.UpstreamGone()
 DOWN = LedgerUnavailable("the ledger cannot be written: disk full", hint="make room")
+POLICY = policy_of(PROFILES["default"])
+JUDGE = Verdicts(POLICY)
 
 
-@cache
-def judge(text: bytes, catalog: Catalog = BUILT_IN) -> tuple[Statement, Verdict]:
-    """Judge as the default profile does."""
-    statement = read(text, catalog)
-    return statement, verdict(statement, PROFILES["default"])
+def judge(text: bytes) -> tuple[Statement, Verdict]:
+    """Judge as the default profile does where no catalog is known."""
+    return JUDGE.judge(text, BUILT_IN, UNSCOPED, Subject())
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -135,6 +137,7 @@ class _Savepoint:
     name: str
     read_only: bool
     changed: int
+    client_default: str | None
 
 
 @dataclass(slots=True)
@@ -171,7 +174,24 @@ class ScriptedServer:
     """idle_in_transaction_session_timeout, idle_session_timeout and transaction_timeout, in seconds."""
     isolation: str = "read committed"
     functions: str = "[]"
-    """The names of the database's functions, as JSON."""
+    """The names of the database's own functions, all of which may write, as JSON."""
+    relations: tuple[str, ...] = ("t", "orders", "items", "u")
+    """The plain tables in the schema public."""
+    path: str = '["pg_catalog", "public"]'
+    role: str = "app_rw"
+    temporary: str = "[]"
+    """The session's temporary relations, each with whether reading it and writing to it runs nobody's code, as JSON."""
+    views: tuple[str, ...] = ()
+    """Views in the schema public that call what nobody has read."""
+    watched: tuple[str, ...] = ()
+    """Tables in the schema public with a trigger."""
+    client_default: str | None = None
+    """What pgnotary.default_transaction_read_only is."""
+    cursors: dict[str, str] = field(default_factory=dict)
+    """What pg_cursors says."""
+    _before: list[str | None] = field(default_factory=list)
+    """What the client's default was at the beginning of the transaction, and at each savepoint."""
+    _local: bool = False
     _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
     _skipping: bool = False
     _xid: int = 770
@@ -290,6 +310,7 @@ class ScriptedServer:
         match word:
             case "BEGIN" | "START":
                 self.status = "T"
+                self._before, self._local = [self.client_default], False
                 self.read_only = "READ ONLY" in text.upper() or (
                     self.default_read_only and "READ WRITE" not in text.upper()
                 )
@@ -301,12 +322,13 @@ class ScriptedServer:
                 del self.savepoints[places[-1] + 1 :]
                 self.read_only = self.savepoints[-1].read_only
                 del self.changed[self.savepoints[-1].changed :]
+                self.client_default = self.savepoints[-1].client_default
                 self.status = "T"
                 return command("ROLLBACK")
             case "SAVEPOINT" if self.status == "I":
                 return self._fail("25P01", "SAVEPOINT can only be used in transaction blocks")
             case "SAVEPOINT":
-                self.savepoints.append(_Savepoint(name, self.read_only, len(self.changed)))
+                self.savepoints.append(_Savepoint(name, self.read_only, len(self.changed), self.client_default))
                 return command("SAVEPOINT")
             case "RELEASE":
                 while self.savepoints:
@@ -321,14 +343,33 @@ class ScriptedServer:
         commits = word in ("COMMIT", "END") and self.status != "E"
         if commits:
             self.committed += self.changed
+        if self._before and (not commits or self._local):
+            self.client_default = self._before[0]
         self.changed.clear()
         self.savepoints.clear()
         self.status = "T" if chained else "I"
         self.read_only = self.read_only if chained else self.default_read_only
         return command("COMMIT" if commits else "ROLLBACK")
 
+    def _own_functions(self) -> str:
+        try:
+            names = json.loads(self.functions)
+            if not isinstance(names, list):
+                return self.functions
+            own = [
+                [20_000 + i, "public", name, "v", "plpgsql", True, None, None, None, False]
+                for i, name in enumerate(names)
+            ]
+        except ValueError:
+            return self.functions
+        return json.dumps({"built_in": [], "own": own, "words": []})
+
     def _work(self, word: str, text: str) -> bytes:
         upper = text.upper()
+        if word in ("SET", "RESET") and "PGNOTARY.DEFAULT_TRANSACTION_READ_ONLY" in upper:
+            self.client_default = text.rsplit(maxsplit=1)[-1] if word == "SET" else None
+            self._local = self._local or " LOCAL " in upper
+            return command(word)
         if word == "SET":
             if "READ WRITE" in upper:
                 self.read_only = False
@@ -343,11 +384,27 @@ class ScriptedServer:
         if "current_user, session_user" in text:
             context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
             return _COLUMNS + row(*context, *self.timers) + command("SELECT 1")
+        if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
+            behind = {name.decode(): said for name, said in self.prepared.items()} | self.cursors
+            asked = text.split("'")[1]
+            return _COLUMNS + (row(behind[asked]) if asked in behind else b"") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements" in text:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(name.decode(), text) for name, text in named.items()) + command("SELECT 1")
-        if "pg_catalog.pg_proc" in text:
-            return _COLUMNS + row(self.functions, "[]", self.isolation) + command("SELECT 1")
+        if "'built_in'" in text:
+            return _COLUMNS + row(self._own_functions()) + command("SELECT 1")
+        if "WITH RECURSIVE seed" in text:
+            tables = [["public", name, "r", False, False] for name in self.relations]
+            tables += [["public", name, "v", True, False] for name in self.views]
+            tables += [["public", name, "r", False, True] for name in self.watched]
+            found = {"functions": [], "operators": [], "types": [], "anything": False, "event_triggers": False}
+            return _COLUMNS + row(json.dumps(found | {"relations": tables, "spreading": []})) + command("SELECT 1")
+        if "current_schemas" in text:
+            return _COLUMNS + row(self.path, self.role, self.client_default) + command("SELECT 1")
+        if "pg_my_temp_schema" in text:
+            return _COLUMNS + row(self.temporary) + command("SELECT 1")
+        if "transaction_isolation" in text:
+            return _COLUMNS + row(self.isolation) + command("SELECT 1")
         if word == "EXPLAIN":
             return _COLUMNS + row(_PLAN) + command("EXPLAIN")
         if word == "SELECT" and "count(*)" in text:
@@ -498,10 +555,10 @@ class Play:
             client="10.2.0.7:50123",
             upstream_pid=4711,
             system_identifier="7400000000000000001",
-            read_only=user_read_only,
+            read_only_by_default=user_read_only,
         )
         rules = Rules(
-            profile=PROFILES["default"],
+            policy=POLICY,
             hold_s=hold_s,
             reminder_s=reminder_s,
             preview_timeout_ms=2_000,
@@ -513,16 +570,22 @@ class Play:
         self.state = SessionState(
             identity,
             rules,
-            judge,
+            JUDGE,
             lambda: f"R-{next(numbers)}",
             self.now,
             ForwardLog(SESSION),
             lambda: self.generation,
+            self._grow,
             Places(1, 1),
+            SharedCatalog(at=self.clock, generation=0),
             catalog_at=self.clock,
             catalog_generation=0,
+            scope_stale=False,
         )
         self.session = session(self.state)
+
+    def _grow(self) -> None:
+        self.generation += 1
 
     @property
     def now(self) -> Now:

@@ -41,6 +41,20 @@ pgnotary.cli.main()
 """
 
 
+UNSEEN = """
+CREATE OR REPLACE FUNCTION unseen() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN {body} RETURN 1; END $$
+"""
+
+
+def make_unseen(served: "Served", database: str, body: str = "DELETE FROM orders;") -> None:
+    """Make a view that the proxy knows as harmless, and let it run something else within the minute that this holds."""
+    with served.behind(database) as connection:
+        connection.execute("CREATE FUNCTION unseen() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'")
+        connection.execute("CREATE VIEW unseen AS SELECT unseen() AS n")
+        served.run_psql(database, "-c", "SELECT * FROM unseen")
+        connection.execute(UNSEEN.format(body=body).encode())
+
+
 def until(found: Callable[[], _T], what: str, patience_s: float = PATIENCE_S) -> _T:
     """Return the first true result of `found`."""
     deadline = time.monotonic() + patience_s

@@ -10,7 +10,7 @@ import pg8000.dbapi
 import pg8000.native
 import psycopg
 import pytest
-from tests.flow.served import PASSWORD, Served
+from tests.flow.served import PASSWORD, Served, make_unseen
 
 HELD = "DELETE needs an approval"
 
@@ -34,10 +34,11 @@ def test_psycopg_binds_and_prepares(served: Served, database: str) -> None:
 
 
 def test_psycopg_opens_a_block_and_reads_in_it(served: Served, database: str) -> None:
+    make_unseen(served, database)
     with default(served, database, autocommit=False) as connection:
         assert connection.execute("SELECT %s::int", [5]).fetchone() == (5,)
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            connection.execute("SELECT n FROM innocent WHERE 1 = %s", [1])
+            connection.execute("SELECT n FROM unseen WHERE 1 = %s", [1])
         connection.rollback()
         with connection.transaction(), connection.transaction():
             assert connection.execute("SELECT %s::text", ["x"]).fetchone() == ("x",)
@@ -135,13 +136,14 @@ def test_pg8000_reads(served: Served, database: str) -> None:
 
 
 def test_pg8000s_dbapi_begins_a_block_by_itself(served: Served, database: str) -> None:
+    make_unseen(served, database)
     connection = pg8000.dbapi.connect("eva", database=database, **_where(served))
     try:
         cursor = connection.cursor()
         cursor.execute("SELECT count(*) FROM orders WHERE id <= %s", (7,))
         assert cursor.fetchone() == [7]
         with pytest.raises(pg8000.exceptions.DatabaseError, match="read-only transaction"):
-            cursor.execute("SELECT n FROM innocent")
+            cursor.execute("SELECT n FROM unseen")
         connection.rollback()
         cursor.execute("SELECT 1")
         connection.commit()

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, make_unseen
 
 BACKSLASHES = [
     "\\d", "\\d orders", "\\d+ orders", "\\df", "\\df+", "\\l", "\\dt+", "\\di", "\\dv", "\\dn+", "\\du", "\\dp",
@@ -100,6 +100,7 @@ def test_the_backend_pid_is_the_real_one(served: Served, database: str) -> None:
 
 
 def test_reads_inside_a_read_write_block_pass_and_stay_walled(served: Served, database: str) -> None:
+    make_unseen(served, database, "BEGIN DELETE FROM orders; EXCEPTION WHEN OTHERS THEN RAISE '%', SQLERRM; END;")
     done = served.run_psql(
         database,
         "-At",
@@ -108,7 +109,7 @@ def test_reads_inside_a_read_write_block_pass_and_stay_walled(served: Served, da
         "-c",
         "SELECT count(*) FROM orders",
         "-c",
-        "SELECT n FROM innocent",
+        "SELECT n FROM unseen",
         "-c",
         "COMMIT",
     )
