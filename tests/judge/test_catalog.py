@@ -242,6 +242,20 @@ CASES = [
         ("SELECT x FROM seen", "SELECT y FROM seen_again", "SELECT x FROM kept", "SELECT v FROM child"),
     ),
     Case(
+        "a literal that a polymorphic function makes a domain",
+        DOMAIN
+        + "CREATE FUNCTION five(anyelement) RETURNS bool LANGUAGE sql STABLE AS $$ SELECT ARRAY[$1] = '{5}' $$;"
+        + "CREATE VIEW fives AS SELECT five(v) AS x FROM with_d; CREATE VIEW threes AS SELECT v = 3 AS x FROM with_d;"
+        + "CREATE FUNCTION is_five(int) RETURNS bool LANGUAGE sql STABLE AS 'SELECT five($1)';",
+        (
+            "SELECT five(v) FROM with_d",
+            "SELECT five(x) FROM (SELECT v AS x FROM with_d) AS w",
+            "TABLE fives",
+            "SELECT w.five FROM (SELECT v FROM with_d) AS w (five) WHERE five(w.five)",
+        ),
+        ("SELECT five(a) FROM t", "SELECT five(1), is_five(2)", "SELECT five('{1}'::int[])", "TABLE threes"),
+    ),
+    Case(
         "a literal that becomes a row with a domain",
         DOMAIN
         + "CREATE TYPE pair AS (l d, r int); CREATE TABLE pairs (p pair); INSERT INTO pairs VALUES (ROW(1, 1));"

@@ -82,6 +82,13 @@ class Functions:
     """Their names, of those that one argument is enough for."""
     words: frozenset[str] = frozenset()
     """What a proven function may not mention."""
+    typed: bool = False
+    """There are types whose values cannot be made without what is unproven."""
+
+    @property
+    def polymorphic(self) -> frozenset[int]:
+        """Those that may make a value of a type that neither they nor their caller name: an argument has it."""
+        return frozenset(each.oid for each in self.own if each.polymorphic and not each.extension)
 
 
 def read_functions(answer: str) -> Functions:
@@ -125,12 +132,19 @@ def grown(functions: Functions, answer: str) -> Functions:
     If that are more than before, it must be asked again. Raises ValueError if the answer cannot be read.
     """
     with _understood(answer) as fields:
-        reached = functions.unproven | {int(oid) for oid in fields["functions"] or ()}
+        reached = _reached(functions, fields)
+        typed = functions.typed or bool(fields["types"])
         words = {str(name) for key in ("types", "operators") for name in fields[key] or ()}
         words |= {str(name) for _, name, _, reading, _ in fields["relations"] or () if reading}
         words |= _NAME_TYPES_IN_TEXT if fields["types"] else set()
     bad = functions.words | words | functions.unread
-    return replace(functions, unproven=frozenset(unproven(functions.own, bad, reached)))
+    return replace(functions, unproven=frozenset(unproven(functions.own, bad, reached)), typed=typed)
+
+
+def _reached(functions: Functions, fields: Mapping[str, Any]) -> frozenset[int]:
+    """Return the functions that are unproven, or reach what is; what was only asked about is not among them."""
+    answered = frozenset(int(oid) for oid in fields["functions"] or ())
+    return functions.unproven | (answered - functions.polymorphic if functions.typed else answered)
 
 
 # --- the second question: what reaches them ---------------------------------------------------------------------------
@@ -297,13 +311,18 @@ _NEXTVAL = frozenset({1574})
 
 
 def reach_question(functions: Functions) -> str:
-    """Return the second question: one row of one column, a JSON object with what reaches what is unproven."""
+    """Return the second question: one row of one column, a JSON object with what reaches what is unproven.
+
+    What calls a polymorphic function is among that, if there are types whose values cannot be made without it: what is
+    stored shows not which type the call is for.
+    """
+    seed = functions.unproven | (functions.polymorphic if functions.typed else frozenset())
     return _REACH.strip().format(
-        unproven="{" + ",".join(map(str, sorted(functions.unproven))) + "}",
+        unproven="{" + ",".join(map(str, sorted(seed))) + "}",
         built_in="{" + ",".join(map(str, functions.built_in)) + "}",
         calls=_calls(functions.built_in),
         constant_calls=_constant_calls(
-            each.oid for each in functions.own if each.volatility == "i" and each.oid in functions.unproven
+            each.oid for each in functions.own if each.volatility == "i" and each.oid in seed
         ),
         calls_but_sequences=_calls([oid for oid in functions.built_in if oid not in _NEXTVAL]),
     )
@@ -323,10 +342,7 @@ def _constant_calls(oids: Iterable[int]) -> str:
 def read_catalog(functions: Functions, answer: str) -> Catalog:
     """Return the catalog that both answers tell; raises ValueError if the second cannot be read."""
     with _understood(answer) as fields:
-        reached = functions.unproven | {int(oid) for oid in fields["functions"] or ()}
-        if fields["types"]:
-            # What one gives them becomes a value of a type that neither names.
-            reached |= {each.oid for each in functions.own if each.polymorphic and not each.extension}
+        reached = _reached(functions, fields)
         elsewhere = frozenset(each.name for each in functions.own if each.oid in reached)
         one_argument = frozenset(each.name for each in functions.own if each.oid in reached and each.one_argument)
         types = frozenset(str(name) for name in fields["types"] or ())
@@ -342,6 +358,7 @@ def read_catalog(functions: Functions, answer: str) -> Catalog:
             callable=one_argument | functions.callable | types,
             elsewhere=elsewhere,
             proven=frozenset(each.name for each in functions.own) - elsewhere,
+            polymorphic=frozenset(each.name for each in functions.own if each.polymorphic),
             operators=frozenset(str(name) for name in fields["operators"] or ()),
             types=types,
             unread=functions.unread,

@@ -52,6 +52,8 @@ class Catalog:
     """Names of functions of the database's own that are unproven."""
     proven: frozenset[str] = frozenset()
     """Names of functions of the database's own all of which are proven."""
+    polymorphic: frozenset[str] = frozenset()
+    """Names of functions of the database's own that take or give anyelement and the like."""
     operators: frozenset[str] = frozenset()
     """Names of operators that reach what is unproven."""
     types: frozenset[str] = frozenset()

@@ -163,7 +163,8 @@ def _calls(part: Part, catalog: Catalog) -> Iterator[Finding]:
     if names.typed_by_text and catalog.types:
         yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
     # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
-    for name in sorted(names.relations) if names.unifies else ():
+    unifies = names.unifies or any(name and name[-1] in catalog.polymorphic for name in names.functions)
+    for name in sorted(names.relations) if unifies or names.attributes & catalog.polymorphic else ():
         if name[-1] in catalog.types:
             yield _seen(
                 Qualifier.FUNCTION,
