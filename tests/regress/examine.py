@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.regress.judged import Judge, Judgement, OurJudge
@@ -24,8 +25,12 @@ __all__ = ["Scripts", "TextExaminer"]
 
 READ_ONLY = "25006"
 
+# An aggregate says nothing of itself: it is as volatile as what it is made of.
 _VOLATILE = b"""
-SELECT pg_catalog.json_agg(DISTINCT proname)::pg_catalog.text FROM pg_catalog.pg_proc WHERE provolatile = 'v'
+SELECT pg_catalog.json_agg(DISTINCT p.proname)::pg_catalog.text FROM pg_catalog.pg_proc p
+LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid
+LEFT JOIN pg_catalog.pg_proc made ON made.oid IN (a.aggtransfn, a.aggfinalfn, a.aggmtransfn, a.aggmfinalfn)
+WHERE 'v' IN (p.provolatile, made.provolatile)
 """
 _TRANSACTION_ID = b"SELECT pg_catalog.pg_current_xact_id_if_assigned()"
 # A subtransaction has an id of its own, which no function tells; the lock on it does.
@@ -122,15 +127,16 @@ class TextExaminer:
                 tally.wrong.append(finding(why))
             return
         elif (judgement.harmless or is_plain) and not obstacle:
-            why, sqlstate, ran_volatile = _try(server, shape, counts_calls=judgement.held)
+            trial = _try(server, shape, counts_calls=judgement.held)
+            sqlstate = trial.sqlstate
             if judgement.harmless:
                 tally.executed += len(shape.slices)
                 tally.failed += bool(sqlstate)
-                if why:
-                    tally.wrong.append(finding(why))
-            if is_plain and ran_volatile:
+                if trial.why:
+                    tally.wrong.append(finding(trial.why))
+            if is_plain and trial.calls_volatile:
                 tally.reads_of_volatile += 1
-            elif is_plain and not sqlstate and not why:
+            elif is_plain and trial.tells and not sqlstate and not trial.why:
                 tally.reads += 1
                 if judgement.held:
                     tally.held.append(finding(judgement.reason))
@@ -183,15 +189,26 @@ def _reads_texts(setting: str) -> bool:
     return setting in ("client_encoding", "standard_conforming_strings")
 
 
-def _try(server: Server, shape: Shape, *, counts_calls: bool) -> tuple[str, str, bool]:
-    """Run a text read only and undo it.
+@dataclass(frozen=True)
+class _Trial:
+    """What came of running a text read only."""
 
-    Return why it is no read, the SQLSTATE of any other error, and whether a VOLATILE function of somebody's was called.
-    """
+    why: str
+    """Why it is no read, or ""."""
+    sqlstate: str
+    """Of any other error."""
+    calls_volatile: bool
+    """A VOLATILE function of somebody's was called."""
+    tells: bool
+    """A transaction that has an id already does not tell whether the text would have been given one."""
+
+
+def _try(server: Server, shape: Shape, *, counts_calls: bool) -> _Trial:
+    """Run a text read only and undo it."""
     idle = server.status == "I"
     # A question would take the snapshot which SET TRANSACTION may still have to come before.
     counts = shape.takes_a_snapshot
-    before = [] if idle or not counts else server.ask(_ID_LOCKS).rows
+    before = [["0"]] if idle or not counts else server.ask(_ID_LOCKS).rows
     for text in (b"BEGIN READ ONLY",) if idle else _BELOW:
         server.ask(text)
     called = server.ask(_VOLATILE_CALLS).rows if counts_calls else []
@@ -199,10 +216,11 @@ def _try(server: Server, shape: Shape, *, counts_calls: bool) -> tuple[str, str,
     for part in shape.slices:
         if sqlstate := server.ask(part.text).sqlstate:
             break
-    wrote = False
+    wrote = calls_volatile = False
     if server.status == "T" and counts:
         wrote = server.ask(_TRANSACTION_ID).rows != [[None]] if idle else server.ask(_ID_LOCKS).rows != before
-    ran_volatile = counts_calls and server.status == "T" and server.ask(_VOLATILE_CALLS).rows != called
+    if server.status == "T" and counts_calls:
+        calls_volatile = _calls_since(server, shape, called)
     held_over = [part.held_over for part in shape.slices if part.held_over]
     if idle and held_over and not sqlstate:
         # Only its end runs the query of a cursor that outlives the transaction.
@@ -215,9 +233,16 @@ def _try(server: Server, shape: Shape, *, counts_calls: bool) -> tuple[str, str,
     # No rollback takes a prepared statement back.
     for name in [part.prepared for part in shape.slices if part.prepared and not sqlstate]:
         server.ask(b"DEALLOCATE " + _quoted(name))
-    if sqlstate == READ_ONLY:
-        return READ_ONLY, "", ran_volatile
-    return ("was given a transaction id" if wrote else ""), sqlstate, ran_volatile
+    why = READ_ONLY if sqlstate == READ_ONLY else "was given a transaction id" if wrote else ""
+    return _Trial(why, "" if sqlstate == READ_ONLY else sqlstate, calls_volatile, tells=before == [["0"]])
+
+
+def _calls_since(server: Server, shape: Shape, called: list[list[str | None]]) -> bool:
+    """Say whether a VOLATILE function was called; what EXPLAIN only shows runs for that, too."""
+    for part in shape.slices:
+        if part.explained and server.ask(part.explained).sqlstate:
+            return False
+    return server.ask(_VOLATILE_CALLS).rows != called
 
 
 def _quoted(name: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.grammar import Message, messages, parse
+from pgnotary.judge.grammar import Message, messages, parse, scan
 from pgnotary.judge.kinds import explain_analyzes
 
 __all__ = ["ESCAPES", "Shape", "Slice", "shape_of"]
@@ -67,6 +67,8 @@ class Slice:
     """The name of a cursor WITH HOLD."""
     controls: bool = False
     """It is transaction control, SET TRANSACTION too."""
+    explained: bytes = b""
+    """The query that EXPLAIN only shows the plan of."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def shape_of(text: bytes) -> Shape:
         tree = list(messages(raw.node, raw.fields))
         prepared = str(raw.fields["name"]) if raw.node == "PrepareStmt" else ""
         held_over, controls = _held_over(raw.node, raw.fields), _controls(raw.node, raw.fields)
-        slices.append(Slice(raw.node, text[raw.start : raw.end], prepared, held_over, controls))
+        part = text[raw.start : raw.end]
+        explained = _explained(part) if raw.node == "ExplainStmt" and _shows_query(raw.fields) else b""
+        slices.append(Slice(raw.node, part, prepared, held_over, controls, explained))
         functions |= {_last_name(message.fields["funcname"]) for message in tree if message.type == "FuncCall"}
         escapes += _escapes(raw.node, raw.fields, tree)
         reads = reads and _reads(raw.node, raw.fields, tree)
@@ -129,6 +133,22 @@ def _reads(node: str, fields: Mapping[str, Any], tree: Sequence[Message]) -> boo
             return plain and not (fields.get("is_from") or fields.get("is_program") or fields.get("filename"))
         case _:
             return False
+
+
+def _shows_query(fields: Mapping[str, Any]) -> bool:
+    return "SelectStmt" in fields["query"] and not explain_analyzes(fields)
+
+
+def _explained(text: bytes) -> bytes:
+    """Return what follows EXPLAIN and its options."""
+    depth = 0
+    for token in scan(text):
+        word = text[token.start : token.end].upper()
+        depth += {b"(": 1, b")": -1}.get(word, 0)
+        if depth == 0 and word in (b"SELECT", b"WITH", b"VALUES", b"TABLE"):
+            return text[token.start :]
+    # A query in brackets, which look like those of options.
+    return b""
 
 
 def _escapes(node: str, fields: Mapping[str, Any], tree: Sequence[Message]) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Tally:
     untried: Counter[str] = field(default_factory=Counter)
     """Harmless ones that could not be run twice, by what hindered it."""
     reads: int = 0
-    """Statements of a read's form that call nothing VOLATILE, and ran READ ONLY without an error."""
+    """Statements of a read's form that call nothing VOLATILE, and ran READ ONLY without an error or an id."""
     reads_of_volatile: int = 0
     """Held ones beside these, in which the server counted calls of a VOLATILE function that no text names."""
     seconds: float = 0.0

@@ -30,6 +30,22 @@ def test_anything_else_has_not(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "explained"),
+    [
+        ("EXPLAIN SELECT 1", "SELECT 1"),
+        ("explain (costs off, format text) with x as (select 1) table x", "with x as (select 1) table x"),
+        ("EXPLAIN VERBOSE /* ( */ TABLE t", "TABLE t"),
+        ("EXPLAIN (VERBOSE) (SELECT 1)", ""),
+        ("EXPLAIN ANALYZE SELECT 1", ""),
+        ("EXPLAIN DELETE FROM t", ""),
+        ("SELECT 1", ""),
+    ],
+)
+def test_the_query_that_explain_only_shows_the_plan_of_is_found(text: str, explained: str) -> None:
+    assert [part.explained for part in shape_of(text.encode()).slices] == [explained.encode()]
+
+
+@pytest.mark.parametrize(
     ("text", "escape"),
     [
         ("SELECT 1", ""),
