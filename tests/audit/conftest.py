@@ -41,6 +41,13 @@ def ledger() -> Ledger:
 
 
 @pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no configuration is named or lies about."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PGNOTARY_CONFIG", raising=False)
+
+
+@pytest.fixture
 def folder(ledger: Ledger, tmp_path: Path) -> Path:
     """The ledger, exported with all of its values."""
     export_folder(ledger, tmp_path / "evidence", VKEY)

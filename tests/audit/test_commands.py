@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from tests.audit.running import run
 from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.export import export_folder
@@ -24,17 +25,7 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.store import Append, StoredEntry
 from pgnotary.store.sqlite import SqliteStore
 
-GROUP = click.Group("pgnotary", commands={command.name or "": command for command in COMMANDS})
-
-
-def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(GROUP, [str(word) for word in words])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PGNOTARY_CONFIG", raising=False)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture

@@ -6,31 +6,22 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner, Result
+from tests.audit.running import run
 from tests.verify.builder import VKEY, Ledger
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import OPENED
 from pgnotary.audit.story import stories
 from pgnotary.audit.veil import NOTE, Veil
-from pgnotary.cli.auditor import COMMANDS, print_story
+from pgnotary.cli.auditor import print_story
 from pgnotary.ledger.canonical import decode, unb64
 from pgnotary.ledger.entries import Draft, EntryType
 
-GROUP = click.Group("pgnotary", commands={command.name or "": command for command in COMMANDS})
 SECRET = "hunter2-of-eva"
 
 
-def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(GROUP, [str(word) for word in words])
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PGNOTARY_CONFIG", raising=False)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg import pq
 from psycopg.types.string import TextLoader
 
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, grown, reach_question, read_catalog, read_functions
@@ -11,7 +12,7 @@ from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.meaning import Scope
 from pgnotary.judge.scoped import SCOPE_QUESTIONS, read_scope
 
-__all__ = ["catalog_by", "catalog_of", "scope_of"]
+__all__ = ["catalog_by", "catalog_of", "first_error", "scope_of"]
 
 
 def catalog_by(ask: Callable[[str], str]) -> Catalog:
@@ -32,6 +33,17 @@ def scope_of(connection: psycopg.Connection[Any]) -> Scope:
     path, role, _ = _answer(connection, SCOPE_QUESTIONS[0])
     (relations,) = _answer(connection, SCOPE_QUESTIONS[1])
     return read_scope(path, role, relations)
+
+
+def first_error(server: pq.abc.PGconn) -> str:
+    """Read the answer to what was sent, COPY data too, and return the SQLSTATE of its first error, or ""."""
+    found = ""
+    while (result := server.get_result()) is not None:
+        if result.status == pq.ExecStatus.COPY_OUT:
+            while server.get_copy_data(0)[0] > 0:
+                pass
+        found = found or (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    return found
 
 
 def _answer(connection: psycopg.Connection[Any], question: str) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.judge.asking import catalog_of
 from tests.judge.texts import action, judged
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -568,23 +569,6 @@ def server(postgres: EmbeddedPostgres) -> Iterator[Connection]:
                 yield connection
         finally:
             admin.execute("DROP DATABASE reached WITH (FORCE)")
-
-
-def catalog_of(connection: Connection) -> Catalog:
-    """Ask as a session does, as text, until nothing more is found."""
-
-    def ask(question: str) -> str:
-        row = connection.execute(f"SELECT x::text FROM ({question}) AS q (x)".encode()).fetchone()
-        assert row is not None
-        return str(row[0])
-
-    functions = read_functions(ask(FUNCTIONS_QUESTION))
-    while True:
-        answer = ask(reach_question(functions))
-        more = grown(functions, answer)
-        if more == functions:
-            return read_catalog(functions, answer)
-        functions = more
 
 
 def reaches(connection: Connection, sql: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import pq
+from tests.judge.asking import first_error
 from tests.judge.texts import ATTACKS, CORPUS, FORWARDED, HOLDING, PSQL, REFUSED, action, judged
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -99,10 +99,4 @@ def _sqlstate(connection: psycopg.Connection[Any], sql: str) -> str:
     """Send a text as one Query and return the SQLSTATE of its first error, or ""."""
     server = connection.pgconn
     server.send_query(sql.encode())
-    found = ""
-    while (result := server.get_result()) is not None:
-        if result.status == pq.ExecStatus.COPY_OUT:
-            while server.get_copy_data(0)[0] > 0:
-                pass
-        found = found or (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-    return found
+    return first_error(server)

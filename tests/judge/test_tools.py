@@ -14,9 +14,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import pq
 from psycopg.postgres import types as postgres_types
-from tests.judge.asking import catalog_of
+from tests.judge.asking import catalog_of, first_error
 from tests.judge.texts import POLICIES
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -126,13 +125,7 @@ def _sqlstate(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> st
         server.send_query_params(row["sql"].encode(), [None] * places, types)
     else:
         server.send_query(row["sql"].encode())
-    found = ""
-    while (result := server.get_result()) is not None:
-        if result.status == pq.ExecStatus.COPY_OUT:
-            while server.get_copy_data(0)[0] > 0:
-                pass
-        found = found or (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-    return found
+    return first_error(server)
 
 
 def _type(name: str) -> int:

@@ -296,11 +296,7 @@ def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[S
             answer = yield from relay_walled(state, manner_of(part), message, keep=Keep.ALL)
         else:
             answer = yield from relay(message, keep=Keep.ALL)
-        whole.keep(answer.kept)
-        whole.overflowed |= answer.overflowed
-        whole.tags += answer.tags
-        whole.error, whole.raw_error = answer.error, answer.raw_error
-        if answer.error is not None or whole.overflowed:
+        if not whole.take(answer):
             break
     return whole
 

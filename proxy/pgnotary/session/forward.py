@@ -90,16 +90,19 @@ def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Ma
     if state.block:
         state.block.statements += 1
     for part, manner in zip(statement.parts, manners, strict=True):
-        message = query(statement.slice(part))
-        if part.control:
-            answer = yield from run_control(state, part, message)
-        else:
-            answer = yield from relay_walled(state, manner, message)
+        answer = yield from _relay_part(state, statement, part, manner)
         tags += answer.tags
         if answer.error is not None:
             break
     answer.tags = tags
     return answer
+
+
+def _relay_part(state: SessionState, statement: Statement, part: Part, manner: Manner) -> Generator[Step, Any, Answer]:
+    message = query(statement.slice(part))
+    if part.control:
+        return (yield from run_control(state, part, message))
+    return (yield from relay_walled(state, manner, message))
 
 
 def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Flow:
@@ -109,11 +112,8 @@ def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict)
     # The block is opened by the first part, so what the others may do is noted in it, for its end.
     answer, tags = Answer(), []
     for part, manner in zip(statement.parts, manners, strict=True):
-        message = query(statement.slice(part))
-        if part.control:
-            answer = yield from run_control(state, part, message)
-        else:
-            answer = yield from relay_walled(state, manner, message)
+        answer = yield from _relay_part(state, statement, part, manner)
+        if not part.control:
             note_effects(state, [part], [manner])
         tags += answer.tags
         if answer.error is not None:

@@ -79,6 +79,14 @@ class Answer:
                 self.overflowed = True
                 self.kept.clear()
 
+    def take(self, part: "Answer") -> bool:
+        """Take in the answer to the next part of a text; say whether what is behind that part may run."""
+        self.keep(part.kept)
+        self.overflowed |= part.overflowed
+        self.tags += part.tags
+        self.error, self.raw_error = part.error, part.raw_error
+        return self.error is None and not self.overflowed
+
 
 class Keep(Enum):
     """What of an answer waits for the flow's word before the client may have it."""

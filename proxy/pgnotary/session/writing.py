@@ -81,10 +81,6 @@ def _run(
     whole = Answer()
     for part, manner in zip(statement.parts, manners, strict=True):
         answer = yield from relay_walled(state, manner, query(statement.slice(part)), keep=Keep.ALL)
-        whole.keep(answer.kept)
-        whole.overflowed |= answer.overflowed
-        whole.tags += answer.tags
-        whole.error, whole.raw_error = answer.error, answer.raw_error
-        if answer.error is not None or whole.overflowed:
+        if not whole.take(answer):
             break
     return whole
