@@ -118,7 +118,7 @@ def _search_path(patch: pytest.MonkeyPatch) -> None:
     """Look for relations where they usually are."""
     honest = Catalog.find
 
-    def find(catalog: Catalog, name: Name, path: object) -> tuple[Name, Relation] | None:
+    def find(catalog: Catalog, name: Name, path: object) -> tuple[tuple[Name, Relation], ...]:
         return honest(catalog, name, ("pg_catalog", "public"))
 
     patch.setattr(Catalog, "find", find)

@@ -64,6 +64,7 @@ def test_a_body_that_only_reads_is_proven(source: str) -> None:
         "SELECT 1 FROM t FOR UPDATE",
         "SELECT 1 FROM t FOR SHARE",
         "CALL p()",
+        "DECLARE c refcursor := 'c'; r record; BEGIN FETCH c INTO r; RETURN 1; END",
         "this is not SQL '",
         "SELECT $$ never closed",
     ],
@@ -167,8 +168,9 @@ def test_what_an_extension_of_postgresqls_own_does_is_known_by_name() -> None:
         OwnFunction(2, "x", "gen_salt", "v", "c", True, None),
         OwnFunction(3, "x", "gen_salt", "v", "c", True, None, (), "another"),
         OwnFunction(4, "x", "dblink_exec", "v", "c", True, None, (), "dblink"),
+        OwnFunction(5, "x", "gen_salt", "v", "plpgsql", True, "BEGIN RETURN 1; END", (), "pgcrypto"),
     ]
-    assert unproven([known, *others], ()) == {2, 3, 4}
+    assert unproven([known, *others], ()) == {2, 3, 4, 5}
 
 
 def test_what_calls_an_unproven_function_is_unproven_to_the_last() -> None:

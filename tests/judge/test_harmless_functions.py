@@ -16,6 +16,7 @@ DANGEROUS = """
     pg_hba_file_rules pg_show_all_file_settings pg_terminate_backend pg_cancel_backend pg_reload_conf pg_rotate_logfile
     pg_log_backend_memory_contexts lo_creat lo_create lo_open lo_import lo_export lo_unlink lo_put lo_from_bytea
     lo_truncate lo_truncate64 lowrite query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml
+    table_to_xmlschema schema_to_xmlschema database_to_xmlschema
     cursor_to_xmlschema table_to_xml table_to_xml_and_xmlschema schema_to_xml database_to_xml
     database_to_xml_and_xmlschema ts_stat ts_rewrite set_config setseed setval nextval pg_notify pg_advisory_lock
     pg_advisory_xact_lock pg_try_advisory_lock pg_advisory_unlock pg_advisory_unlock_all pg_export_snapshot

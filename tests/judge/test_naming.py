@@ -35,6 +35,8 @@ def names(sql: str) -> Names:
         ("SELECT 1 FROM t JOIN u USING (a)", {"="}),
         ("SELECT 1 FROM t NATURAL JOIN u", {"="}),
         ("SELECT a FROM t ORDER BY a USING >", {">"}),
+        ("SELECT pg_get_viewdef(1)", {"="}),
+        ("SELECT pg_get_ruledef(1)", {"="}),
     ],
 )
 def test_every_operator_that_is_used_is_named_said_or_unsaid(sql: str, operators: set[str]) -> None:
@@ -112,6 +114,7 @@ def test_the_names_of_with_queries_are_known() -> None:
         "SELECT populate_record(t, h) FROM t",
         "SELECT t #= h FROM t",
         "SELECT array_append(a, '5') FROM t",
+        "SELECT percentile_disc('{1}'::float8[]) WITHIN GROUP (ORDER BY a) = '{5}' FROM t",
         "SELECT lag(a, 1, '5') OVER () FROM t",
         "SELECT ARRAY[a] = '{5}' FROM t",
         "SELECT ARRAY(SELECT a FROM t)",

@@ -92,7 +92,7 @@ def spelled(name: Name) -> str:
 
 def _whole(name: Name, view: View) -> str:
     found = view.catalog.find(name, view.scope.path)
-    return spelled(found[0] if found else name)
+    return spelled(found[0][0] if len(found) == 1 else name)
 
 
 def _once(words: Iterator[str]) -> tuple[str, ...]:

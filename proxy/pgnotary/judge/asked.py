@@ -24,8 +24,8 @@ __all__ = ["FUNCTIONS_QUESTION", "Functions", "grown", "reach_question", "read_c
 
 _HARMLESS_NAMES = "{" + ",".join(sorted(HARMLESS)) + "}"
 _MAX_SOURCE = 10_000
-# anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange and their anycompatible twins.
-_POLYMORPHIC = "'{2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538}'::pg_catalog.oid[]"
+# anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange and their anycompatible twins; record, record[].
+_POLYMORPHIC = "'{2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538,2249,2287}'::pg_catalog.oid[]"
 
 FUNCTIONS_QUESTION = f"""
 SELECT pg_catalog.json_build_object(
@@ -40,7 +40,8 @@ SELECT pg_catalog.json_build_object(
              l.lanname, p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1,
              CASE WHEN p.provolatile <> 'v' AND l.lanname IN ('sql', 'plpgsql', 'internal')
                        AND pg_catalog.length(p.prosrc) BETWEEN 1 AND {_MAX_SOURCE}
-                       AND pg_catalog.to_jsonb(p)->>'prosqlbody' IS NULL THEN p.prosrc END,
+                       AND pg_catalog.to_jsonb(p)->>'prosqlbody' IS NULL
+                       AND 1790::pg_catalog.oid <> ALL (p.proargtypes::pg_catalog.oid[]) THEN p.prosrc END,
              p.proconfig, e.extname,
              (p.prorettype = ANY ({_POLYMORPHIC}) OR p.proargtypes::pg_catalog.oid[] && {_POLYMORPHIC})))
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -213,7 +214,8 @@ reach (class, object) AS (
   SELECT seed.class, seed.object FROM seed
   UNION
   SELECT next.class, next.object FROM reach r CROSS JOIN LATERAL (
-    SELECT CASE WHEN d.classid = 1247::pg_catalog.oid AND (r.class = 2 OR (r.class = 1247 AND y.typtype <> 'd'))
+    SELECT CASE WHEN d.classid = 1247::pg_catalog.oid AND (r.class = 2 OR (r.class = 1247 AND (y.typtype <> 'd'
+                  OR EXISTS (SELECT 1 FROM pg_catalog.pg_type b WHERE b.oid = r.object AND b.typtype = 'c'))))
                 THEN 2 ELSE d.classid::pg_catalog.int4 END, d.objid
     FROM pg_catalog.pg_depend d
     LEFT JOIN pg_catalog.pg_type y ON d.classid = 1247::pg_catalog.oid AND y.oid = d.objid
@@ -240,6 +242,8 @@ reach (class, object) AS (
     FROM pg_catalog.pg_operator o CROSS JOIN LATERAL (VALUES (o.oprnegate), (o.oprcom)) AS x (oid)
     WHERE r.class = 2617 AND o.oid = r.object AND x.oid >= 16384::pg_catalog.oid
     UNION ALL
+    SELECT 2617, o.oid FROM pg_catalog.pg_operator o WHERE r.class = 2617 AND r.object IN (o.oprnegate, o.oprcom)
+    UNION ALL
     SELECT CASE WHEN t.oid < 16384::pg_catalog.oid THEN 0 ELSE 2 END, t.oid
     FROM pg_catalog.pg_amproc a CROSS JOIN LATERAL (VALUES (a.amproclefttype), (a.amprocrighttype)) AS t (oid)
     WHERE r.class = 2603 AND a.oid = r.object
@@ -253,7 +257,8 @@ reach (class, object) AS (
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid
     CROSS JOIN (VALUES (1), (1247), (1259)) AS u (class)
     WHERE r.class IN (2, 1247) AND d.refclassid = 1247::pg_catalog.oid AND d.refobjid = r.object
-    AND d.classid = 1259::pg_catalog.oid AND d.objsubid > 0 AND (u.class <> 1259 OR r.class = 2)
+    AND d.classid = 1259::pg_catalog.oid AND d.objsubid > 0 AND (u.class <> 1259 OR r.class = 2
+      OR EXISTS (SELECT 1 FROM pg_catalog.pg_type b WHERE b.oid = r.object AND b.typtype = 'c'))
     UNION ALL
     SELECT v.class, CASE v.class WHEN 1 THEN c.conrelid ELSE c.contypid END
     FROM pg_catalog.pg_constraint c CROSS JOIN (VALUES (1), (1247)) AS v (class)
@@ -321,9 +326,7 @@ def reach_question(functions: Functions) -> str:
         unproven="{" + ",".join(map(str, sorted(seed))) + "}",
         built_in="{" + ",".join(map(str, functions.built_in)) + "}",
         calls=_calls(functions.built_in),
-        constant_calls=_constant_calls(
-            each.oid for each in functions.own if each.volatility == "i" and each.oid in seed
-        ),
+        constant_calls=_constant_calls([each for each in functions.own if each.volatility == "i" and each.oid in seed]),
         calls_but_sequences=_calls([oid for oid in functions.built_in if oid not in _NEXTVAL]),
     )
 
@@ -333,10 +336,16 @@ def _calls(oids: Iterable[int]) -> str:
     return ":(funcid|aggfnoid|winfnoid) (" + "|".join(map(str, oids)) + r")\M"
 
 
-def _constant_calls(oids: Iterable[int]) -> str:
-    """Return the pattern of a call of one of these on what may be constant: to plan a read is to run it then."""
-    listed = "|".join(map(str, sorted(oids))) or "0"
-    return f":(funcid|opfuncid) ({listed}) [^{{]*:args (?![(]({{RELABELTYPE :arg )?{{VAR )"
+def _constant_calls(functions: Iterable[OwnFunction]) -> str:
+    """Return the pattern of a call of one of these on what may be constant: to plan a read is to run it then.
+
+    One in SQL may be put in the place of its call, and what stands in it may be constant whatever it is called with.
+    """
+    by_language: dict[bool, list[int]] = {False: [0], True: [0]}
+    for each in functions:
+        by_language[each.language == "sql"].append(each.oid)
+    others, in_sql = ("|".join(map(str, sorted(oids))) for oids in by_language.values())
+    return rf":(funcid|opfuncid) (({in_sql})\M|({others}) [^{{]*:args (?![(]({{RELABELTYPE :arg )?{{VAR ))"
 
 
 def read_catalog(functions: Functions, answer: str) -> Catalog:

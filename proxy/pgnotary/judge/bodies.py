@@ -15,11 +15,12 @@ from pgnotary.judge.harmless_functions import HARMLESS
 
 __all__ = ["OwnFunction", "unproven"]
 
+# refcursor: a cursor of the caller's gives rows of types that nobody names.
 _WRITE_WORDS = frozenset(
     """
     alter analyze call checkpoint cluster comment commit copy create deallocate delete discard do drop execute grant
-    import insert listen load lock merge notify prepare reassign refresh reindex release reset revoke rollback savepoint
-    security set share truncate unlisten update vacuum
+    import insert listen load lock merge notify prepare reassign refcursor refresh reindex release reset revoke
+    rollback savepoint security set share truncate unlisten update vacuum
     """.split()
 )
 _READ_LANGUAGES = frozenset({"sql", "plpgsql"})
@@ -123,7 +124,7 @@ def unproven(
 
 
 def _is_known(function: OwnFunction) -> bool:
-    if function.name in _HARMLESS_OF_EXTENSIONS.get(function.extension, ()):
+    if function.language == "c" and function.name in _HARMLESS_OF_EXTENSIONS.get(function.extension, ()):
         return True
     if function.volatility == "v":
         return False

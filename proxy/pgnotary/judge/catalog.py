@@ -77,29 +77,21 @@ class Catalog:
         """Say whether PostgreSQL itself has a function of that name that is not known to be harmless."""
         return function in self.unread
 
-    def find(self, name: Name, path: Collection[str] | None) -> tuple[Name, Relation] | None:
-        """Return the relation that a name stands for, with its whole name, or None if there is none.
+    def find(self, name: Name, path: Collection[str] | None) -> tuple[tuple[Name, Relation], ...]:
+        """Return the relations that a name may stand for, with their whole names: one, or none, if that is known.
 
-        `path` are the schemas that are searched, in order; None if that is not known: then the relation that would be
-        worst to read is returned.
+        `path` are the schemas that are searched, in order; None if that is not known: then it may be each of that name.
         """
         *schema, only = name
+        everywhere = self.relations.get(only, {})
         if schema:
-            found = {schema[-1]: each} if (each := self.relations.get(only, {}).get(schema[-1])) else {}
-        else:
-            found = dict(self.relations.get(only, {}))
-        if not found:
-            return (name, Relation("r")) if schema and schema[-1] in _SYSTEM_SCHEMAS else None
-        if not schema and path is not None:
-            found = {each: found[each] for each in path if each in found}
-        if not found:
-            return None
-        worst = next(iter(found)) if path is not None or schema else max(found, key=lambda each: _badness(found[each]))
-        return (worst, only), found[worst]
-
-
-def _badness(relation: Relation) -> tuple[bool, bool]:
-    return relation.reading_calls, relation.writing_calls
+            if (known := everywhere.get(schema[-1])) is not None:
+                return (((schema[-1], only), known),)
+            return ((name, Relation("r")),) if schema[-1] in _SYSTEM_SCHEMAS else ()
+        if path is None:
+            return tuple(((each, only), relation) for each, relation in sorted(everywhere.items()))
+        first = next((each for each in path if each in everywhere), None)
+        return () if first is None else (((first, only), everywhere[first]),)
 
 
 BUILT_IN = Catalog()

@@ -76,7 +76,7 @@ _STABLE = frozenset(
     circle_overright circle_right circle_same circle_send circle_sub_pt close_ls close_lseg close_pb
     close_pl close_ps close_sb col_description concat concat_ws convert convert_from convert_to corr cos
     cosd cosh cot cotd count covar_pop covar_samp crc32 crc32c cstring_in cstring_out cstring_send cume_dist
-    current_database current_schema current_schemas current_setting current_user database_to_xmlschema date
+    current_database current_schema current_schemas current_setting current_user date
     date_add date_bin date_cmp date_cmp_timestamp date_cmp_timestamptz date_eq date_eq_timestamp
     date_eq_timestamptz date_ge date_ge_timestamp date_ge_timestamptz date_gt date_gt_timestamp
     date_gt_timestamptz date_in date_larger date_le date_le_timestamp date_le_timestamptz date_lt
@@ -276,11 +276,11 @@ _STABLE = frozenset(
     regprocedurein regprocedureout regproceduresend regprocin regprocout regprocsend regr_avgx regr_avgy
     regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy regrolein regroleout regrolesend
     regtypein regtypeout regtypesend repeat replace reverse right round row_number row_security_active
-    row_to_json rpad rtrim satisfies_hash_partition scale schema_to_xmlschema session_user set_bit set_byte
+    row_to_json rpad rtrim satisfies_hash_partition scale session_user set_bit set_byte
     set_masklen setweight sha224 sha256 sha384 sha512 shell_in shell_out shobj_description sign
     similar_escape similar_to_escape sin sind sinh slope spg_poly_quad_compress split_part sqrt starts_with
     statement_timestamp stddev stddev_pop stddev_samp string_agg string_to_array string_to_table strip
-    strpos substr substring sum system_user table_am_handler_out table_to_xmlschema tan tand tanh text
+    strpos substr substring sum system_user table_am_handler_out tan tand tanh text
     text_ge text_gt text_larger text_le text_lt text_pattern_ge text_pattern_gt text_pattern_le
     text_pattern_lt text_smaller textanycat textcat texteq texteqname textgename textgtname texticlike
     texticnlike texticregexeq texticregexne textin textlen textlename textlike textltname textne textnename

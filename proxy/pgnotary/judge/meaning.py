@@ -63,7 +63,7 @@ def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
     if part.control is not None or part.kind is StatementClass.UNKNOWN:
         return part
     names = _with_temporary_views(part.names, scope)
-    calls = tuple(_calls(replace(part, names=names), catalog))
+    calls = (*_calls(replace(part, names=names), catalog), *_calls_of_temporary(names, catalog, scope))
     reads = tuple(_reads(names, catalog, scope))
     changes = tuple(_changes(part, catalog, scope))
     own = part.findings
@@ -102,6 +102,8 @@ def _with_temporary_views(names: Names, scope: Scope) -> Names:
                 functions=names.functions | view.functions,
                 operators=names.operators | view.operators,
                 types=names.types | view.types,
+                typed_by_text=names.typed_by_text or view.typed_by_text,
+                unifies=names.unifies or view.unifies,
             )
     return names
 
@@ -174,6 +176,24 @@ def _calls(part: Part, catalog: Catalog) -> Iterator[Finding]:
         yield _seen(Qualifier.FUNCTION, "may run a cast between built-in types that calls what nobody has read")
 
 
+def _calls_of_temporary(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
+    """Yield what the session's own temporary relations make of names that are harmless in the database."""
+    for name in sorted(names.types | names.functions):
+        if name and name[-1].lstrip("_") in {each.lstrip("_") for each in scope.odd_temporary}:
+            yield _seen(
+                Qualifier.FUNCTION,
+                f"may make a row of the temporary {identifier(name[-1])}, which may call what nobody has read",
+            )
+    if not (scope.odd_temporary or scope.temporary_views):
+        return
+    for name in sorted(names.functions):
+        if name and name[-1] in catalog.proven:
+            yield _seen(
+                Qualifier.FUNCTION,
+                f"calls {'.'.join(name)}, and a temporary relation may stand in the place of one that it reads",
+            )
+
+
 def _call(name: Name, catalog: Catalog) -> Finding | None:
     spelled = ".".join(name)
     if name and name[-1] in catalog.types:
@@ -201,9 +221,13 @@ def _call(name: Name, catalog: Catalog) -> Finding | None:
 
 
 def _resolved(part: Part, catalog: Catalog, scope: Scope) -> tuple[Name, ...]:
-    names = dict.fromkeys((*part.targets, *part.others, *sorted(part.names.relations)))
-    found = ((name, catalog.find(name, scope.path)) for name in names if not _own_temporary(name, scope))
-    return tuple(dict.fromkeys(known[0] if known else name for name, known in found))
+    """Return all relations that the part may touch: a temporary one may be gone, and uncover another, by then."""
+    resolved = dict[Name, None]()
+    for name in dict.fromkeys((*part.targets, *part.others, *sorted(part.names.relations))):
+        found = [known for known, _ in catalog.find(name, scope.path)]
+        own = [(_TEMP, name[-1])] if _own_temporary(name, scope) else []
+        resolved |= dict.fromkeys([*own, *found] or [name])
+    return tuple(resolved)
 
 
 def _reads(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
@@ -213,16 +237,14 @@ def _reads(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
         if own == "odd":
             yield _seen(Qualifier.FUNCTION, f"reads {spelled}, a temporary relation that may call what nobody has read")
         found = catalog.find(name, scope.path)
-        if found is None:
-            is_query = len(name) == 1 and name[0] in names.queries
-            if catalog.known and not own and not is_query:
-                yield _seen(Qualifier.UNKNOWN_NAME, f"names {spelled}, which the catalog does not know")
-            continue
-        _, relation = found
-        if relation.kind == "f":
-            yield _seen(Qualifier.FOREIGN, f"reads {spelled}, which is on another server")
-        elif relation.reading_calls:
-            yield _seen(Qualifier.FUNCTION, f"reads {spelled}, which calls what nobody has read")
+        is_query = len(name) == 1 and name[0] in names.queries
+        if not found and catalog.known and not own and not is_query:
+            yield _seen(Qualifier.UNKNOWN_NAME, f"names {spelled}, which the catalog does not know")
+        for _, relation in found:
+            if relation.kind == "f":
+                yield _seen(Qualifier.FOREIGN, f"reads {spelled}, which is on another server")
+            elif relation.reading_calls:
+                yield _seen(Qualifier.FUNCTION, f"reads {spelled}, which calls what nobody has read")
 
 
 def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
@@ -233,19 +255,21 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
         spelled = ".".join(map(identifier, name))
         own = _own_temporary(name, scope)
         found = catalog.find(name, scope.path)
-        relation = found[1] if found else None
-        if own == "plain" and relation is None:
-            continue
-        if not catalog.known:
+        if own not in ("", "plain"):
+            yield _seen(Qualifier.CODE, f"changes {spelled}, a temporary relation that runs code of its own")
+        elif not catalog.known and not (own and not found):
             yield _seen(Qualifier.CODE, f"changes {spelled}, and no catalog says whether that is a plain table")
-        elif relation is None or relation.kind not in _OWN_KINDS or not _is_ones_own(found[0] if found else name):
+        elif not found and not own:
             yield _seen(Qualifier.CODE, f"changes {spelled}, which is no plain table")
-        elif relation.spreads and part.classes & _SPREADING:
-            yield _seen(Qualifier.CASCADE, f"changes {spelled}, from where it goes on to other tables")
-        if relation is not None and relation.writing_calls:
-            yield _seen(
-                Qualifier.CODE, f"changes {spelled}, which runs a trigger, a rule, a default or a check of its own"
-            )
+        for whole, relation in found:
+            if relation.kind not in _OWN_KINDS or not _is_ones_own(whole):
+                yield _seen(Qualifier.CODE, f"changes {spelled}, which is no plain table")
+            elif relation.spreads and part.classes & _SPREADING:
+                yield _seen(Qualifier.CASCADE, f"changes {spelled}, from where it goes on to other tables")
+            if relation.writing_calls:
+                yield _seen(
+                    Qualifier.CODE, f"changes {spelled}, which runs a trigger, a rule, a default or a check of its own"
+                )
 
 
 def _is_ones_own(name: Name) -> bool:

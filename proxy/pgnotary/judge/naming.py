@@ -14,7 +14,16 @@ from typing import Any
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.statement import Name, Names
 
-__all__ = ["attributes", "function_name", "identifier", "names_of", "relation", "relation_name", "strings"]
+__all__ = [
+    "attributes",
+    "function_name",
+    "identifier",
+    "names_of",
+    "relation",
+    "relation_name",
+    "strings",
+    "types_by_text",
+]
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _EQUALS: Name = ("=",)
@@ -24,8 +33,10 @@ _TYPED_BY_TEXT = re.compile(r"(array|domain|multirange|range|record)_in|pg_input
 # They make a literal a value of the type that another argument has, or holds.
 _UNIFYING = re.compile(
     r"(jsonb?_)?populate_record(set|_valid)?|array_(agg|append|cat|fill|position|positions|prepend|remove|replace)"
-    r"|lag|lead|width_bucket|(multi)?range_contains_elem|elem_contained_by_(multi)?range"
+    r"|any_value_transfn|percentile_disc|lag|lead|width_bucket|(multi)?range_contains_elem|elem_contained_by_(multi)?range"
 )
+# They run a query of their own, in which `=` is looked up by the session's search_path.
+_QUERYING = re.compile(r"pg_get_(view|rule)def")
 # Syntax of PostgreSQL 16 to 18 that is a call of a function of that name for an older server.
 _CONSTRUCTS = {
     "JsonScalarExpr": "json_scalar",
@@ -71,6 +82,8 @@ def names_of(tree: Sequence[Message]) -> Names:
             case "CaseExpr" | "JoinExpr":
                 operators.add(_EQUALS)
         selected.update(attributes(message))
+    if _calls(_QUERYING, functions):
+        operators.add(_EQUALS)
     return Names(
         relations=frozenset(relations),
         queries=frozenset(queries),
@@ -79,7 +92,7 @@ def names_of(tree: Sequence[Message]) -> Names:
         operators=frozenset(operators),
         types=frozenset(types),
         constructs=frozenset(constructs),
-        typed_by_text=_calls(_TYPED_BY_TEXT, functions),
+        typed_by_text=types_by_text(functions),
         unifies=("#=",) in operators or _calls(_UNIFYING, functions) or _makes_arrays(tree) or _takes_whole_rows(tree),
     )
 
@@ -87,6 +100,11 @@ def names_of(tree: Sequence[Message]) -> Names:
 def _of_this_database(nodes: Iterable[Mapping[str, Any]]) -> Name:
     """Return a name without its database, which can only be the one that one is in."""
     return tuple(strings(nodes)[-2:])
+
+
+def types_by_text(functions: Collection[Name]) -> bool:
+    """Say whether one of the functions makes a value of a type that its argument names."""
+    return _calls(_TYPED_BY_TEXT, functions)
 
 
 def _calls(pattern: re.Pattern[str], functions: Collection[Name]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgnotary.judge.meaning import Scope
+from pgnotary.judge.naming import types_by_text
 from pgnotary.judge.statement import Names
 
 __all__ = ["SCOPE_QUESTIONS", "read_scope"]
@@ -42,9 +43,12 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.name, o.reads_plainly, 
       (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.oprname))
        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_operator x ON x.oid = d.refobjid
        WHERE d.classid = 2618::pg_catalog.oid AND d.objid = w.oid AND d.refclassid = 2617::pg_catalog.oid),
-      (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(y.typname))
-       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_type y ON y.oid = d.refobjid
-       WHERE d.classid = 2618::pg_catalog.oid AND d.objid = w.oid AND d.refclassid = 1247::pg_catalog.oid))
+      (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(y.typname)) FROM (
+         SELECT d.refobjid FROM pg_catalog.pg_depend d
+         WHERE d.classid = 2618::pg_catalog.oid AND d.objid = w.oid AND d.refclassid = 1247::pg_catalog.oid
+         UNION
+         SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = o.oid
+       ) AS u (oid) JOIN pg_catalog.pg_type y ON y.oid = u.oid AND y.oid >= 16384::pg_catalog.oid))
     FROM pg_catalog.pg_rewrite w
     WHERE o.kind = 'v' AND w.ev_class = o.oid AND w.rulename = '_RETURN'
     AND w.ev_action::pg_catalog.text !~ ':rowMarks [(]')))
@@ -52,8 +56,9 @@ FROM (
   SELECT c.oid, c.relname, c.relkind, c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
        WHERE a.attrelid = c.oid AND y.oid >= 16384::pg_catalog.oid
-         AND (y.typtype <> 'e' OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast k
-           WHERE k.oid >= 16384::pg_catalog.oid AND y.oid IN (k.castsource, k.casttarget))))
+         AND (y.typtype <> 'e' OR EXISTS (SELECT 1 FROM pg_catalog.pg_opclass x WHERE x.opcintype = y.oid)
+           OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast k
+             WHERE k.oid >= 16384::pg_catalog.oid AND y.oid IN (k.castsource, k.casttarget))))
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indclass) AS o (oid)
        WHERE i.indrelid = c.oid AND o.oid >= 16384::pg_catalog.oid)
      AND NOT EXISTS (
@@ -92,4 +97,12 @@ def read_scope(path: str, role: str, relations: str | None) -> Scope:
 
 def _of_view(*listed: Sequence[Sequence[str]] | None) -> Names:
     relations, functions, operators, types = (frozenset(map(tuple, each or ())) for each in listed)
-    return Names(relations=relations, functions=functions, operators=operators, types=types)
+    return Names(
+        relations=relations,
+        functions=functions,
+        operators=operators,
+        types=types,
+        typed_by_text=types_by_text(functions),
+        # Its tree does not say what became of a literal in it, nor its columns what will become of one beside them.
+        unifies=True,
+    )

@@ -75,7 +75,7 @@ def _trusted_for(state: SessionState, statement: Statement, verdict: Verdict) ->
     if verdict.action is not Action.FORWARD or not writing:
         return None
     names = {name[-1] for part in writing for name in part.names.functions if name}
-    kinds = {found[1].kind for part in writing for name in part.resolved if (found := state.catalog.find(name, None))}
+    kinds = {kind.kind for part in writing for name in part.resolved for _, kind in state.catalog.find(name, None)}
     return _FRESH_S if "v" in kinds or not names.isdisjoint(state.catalog.proven) else MAX_AGE_S
 
 
