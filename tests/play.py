@@ -378,6 +378,10 @@ class ScriptedServer:
             return command("SET")
         if word in _CHANGES:
             return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
+        if "AS x (inserted, updated, deleted)" in text:
+            return _COLUMNS + row('{"cursors": null, "tables": null}') + command("SELECT 1")
+        if "is_holdable" in text:
+            return _COLUMNS + command("SELECT 0")
         if "pg_current_xact_id()" in text:
             self._xid += 1
             return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")

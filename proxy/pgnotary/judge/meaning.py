@@ -114,15 +114,16 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
     `texts` are weighed statements, one for each of the part's names that the server knows.
     """
     found = [each for each in part.findings if each != ONLY_A_NAME]
-    runs = None
+    runs, changes = None, part.changes
     for key in part.prepared:
         statement = texts.get(key)
         inner = _named(statement, key[0]) if statement is not None else None
         if inner is None:
             return part
         runs = runs or inner.runs or inner.kind
+        changes |= inner.changes
         found += [Finding(each.qualifier, f"runs {identifier(key[0])}, which {each.reason}") for each in inner.findings]
-    return replace(part, findings=tuple(dict.fromkeys(found)), runs=runs)
+    return replace(part, findings=tuple(dict.fromkeys(found)), runs=runs, changes=changes)
 
 
 def _named(statement: Statement, name: str) -> Part | None:

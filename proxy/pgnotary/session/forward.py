@@ -13,13 +13,14 @@ from pgnotary.errors import StatementError
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.session.control import run_control
+from pgnotary.session.counted import relay_counted
 from pgnotary.session.events import Now
 from pgnotary.session.manner import Manner, manner_of
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step
 from pgnotary.session.virtual import looks_at_default, relay_with_default
-from pgnotary.session.wall import relay_walled, undo_wall
+from pgnotary.session.wall import undo_wall
 from pgnotary.session.writing import relay_in_own_block, relay_outside_block, runs_outside_block
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
@@ -56,7 +57,7 @@ def forward(state: SessionState, statement: Statement, verdict: Verdict, frame: 
 
 def _may_hold(state: SessionState) -> bool:
     """Say whether what may write could run here once it is signed."""
-    return not state.is_read_only and not (state.block and state.block.loose)
+    return not state.is_read_only and not (state.block and (state.block.loose or state.block.holds_cursor))
 
 
 def _relay(
@@ -67,21 +68,21 @@ def _relay(
     if state.status == IN_BLOCK:
         if len(statement.parts) > 1:
             return (yield from _relay_parts(state, statement, manners))
-        return (yield from _relay_one(state, manners[0], frame.raw))
-    if Manner.READ_WRITE in manners and state.status == IDLE and not state.is_read_only:
+        return (yield from _relay_one(state, statement.parts[0], manners[0], frame.raw))
+    if any(manner.writes for manner in manners) and state.status == IDLE and not state.is_read_only:
         if runs_outside_block(statement):
             return (yield from relay_outside_block(state, frame))
         return (yield from relay_in_own_block(state, statement, frame, manners))
-    return (yield from _relay_one(state, manners[0], frame.raw, alone=len(statement.parts) == 1))
+    return (yield from _relay_one(state, statement.parts[0], manners[0], frame.raw, alone=len(statement.parts) == 1))
 
 
 def _relay_one(
-    state: SessionState, manner: Manner, message: bytes, *, alone: bool = True
+    state: SessionState, part: Part, manner: Manner, message: bytes, *, alone: bool = True
 ) -> Generator[Step, Any, Answer]:
     if state.block:
         state.block.statements += 1
     keep = Keep.HEAD if manner is Manner.WALLED and alone else Keep.NOTHING
-    return (yield from relay_walled(state, manner, message, keep=keep))
+    return (yield from relay_counted(state, part, manner, message, keep=keep))
 
 
 def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Manner]) -> Generator[Step, Any, Answer]:
@@ -102,7 +103,7 @@ def _relay_part(state: SessionState, statement: Statement, part: Part, manner: M
     message = query(statement.slice(part))
     if part.control:
         return (yield from run_control(state, part, message))
-    return (yield from relay_walled(state, manner, message))
+    return (yield from relay_counted(state, part, manner, message))
 
 
 def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Flow:
@@ -132,11 +133,11 @@ def note_effects(state: SessionState, parts: Sequence[Part], manners: Sequence[M
             state.block.rescoped = True
     if state.block and any(part.with_hold for part in parts):
         state.block.holds_cursor = True
-    if Manner.READ_WRITE not in manners:
+    if not any(manner.writes for manner in manners):
         return
     if state.block:
         state.block.wrote = True
-    written = [part for part, manner in zip(parts, manners, strict=True) if manner is Manner.READ_WRITE]
+    written = [part for part, manner in zip(parts, manners, strict=True) if manner.writes]
     if any(_may_change_catalog(part) for part in written):
         state.changed()
         state.scope_stale = True

@@ -17,7 +17,7 @@ from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Finding, Qualifier, Statement, StatementClass
 from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
 from pgnotary.session.inject import inject
-from pgnotary.session.manner import Manner, manner_of
+from pgnotary.session.manner import manner_of
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow, Step, ask, read_elsewhere
@@ -67,11 +67,7 @@ def _trusted_for(state: SessionState, statement: Statement, verdict: Verdict) ->
     """Return how old the catalog may be for what no wall stops, or for a name that it lacks; None for the rest."""
     if any(Qualifier.UNKNOWN_NAME in part.qualifiers for part in statement.parts):
         return _FRESH_S
-    writing = [
-        part
-        for part in statement.parts
-        if part.with_hold or manner_of(part, unwalled=verdict.unwalled) is Manner.READ_WRITE
-    ]
+    writing = [part for part in statement.parts if part.with_hold or manner_of(part, unwalled=verdict.unwalled).writes]
     if verdict.action is not Action.FORWARD or not writing:
         return None
     names = {name[-1] for part in writing for name in part.names.functions if name}

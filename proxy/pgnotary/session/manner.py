@@ -6,11 +6,13 @@ because the server is the last judge; what must outlive the wall, or take locks 
 
 from enum import Enum
 
-from pgnotary.judge.statement import Part, Qualifier
+from pgnotary.judge.statement import Part, Qualifier, StatementClass
 
 __all__ = ["Manner", "manner_of"]
 
 _RUN_CODE = frozenset({"SelectStmt", "ExplainStmt", "CopyStmt", "ExecuteStmt", "FetchStmt"})
+# No rollback takes a prepared statement back; to read its text may run code.
+_BEHIND = _RUN_CODE | {"PrepareStmt"}
 _BEHIND_WALL = frozenset({Qualifier.FUNCTION, Qualifier.SINGLE_READER})
 _READ_WRITE = frozenset(Qualifier) - _BEHIND_WALL - {
     Qualifier.ADVISORY_LOCK,
@@ -23,6 +25,22 @@ _READ_WRITE = frozenset(Qualifier) - _BEHIND_WALL - {
 }  # fmt: skip
 
 
+_UNCOUNTED = frozenset(
+    {
+        Qualifier.CODE,
+        Qualifier.CASCADE,
+        Qualifier.WITH_HOLD,
+        Qualifier.PINNED,
+        Qualifier.UNKNOWN_NAME,
+        Qualifier.DISAGREEMENT,
+        Qualifier.UNREAD,
+    }
+)
+_ROWS = frozenset(
+    {StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE, StatementClass.SELECT}
+)
+
+
 class Manner(Enum):
     """How a part runs."""
 
@@ -32,16 +50,31 @@ class Manner(Enum):
     """In a block: in a read-only savepoint that is undone behind it."""
     KEPT = "kept"
     """In a block: in a read-only savepoint of which a cursor, a lock or a setting is kept."""
+    COUNTED = "counted"
+    """Read-write; nothing may be changed but what the part says that it changes, as the server counts it."""
     READ_WRITE = "read-write"
+    """Read-write, whatever it changes: policy lets it run code, or it makes and drops what is not counted as rows."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it needs a read-write transaction."""
+        return self in (Manner.COUNTED, Manner.READ_WRITE)
 
 
 def manner_of(part: Part, *, unwalled: bool = False) -> Manner:
     """Return how a part that policy forwards runs; `unwalled`: policy lets it write whatever it calls."""
     writes = not part.qualifiers.isdisjoint(_READ_WRITE)
     if writes or (unwalled and part.findings):
-        return Manner.READ_WRITE
-    if part.node in _RUN_CODE and part.qualifiers <= _BEHIND_WALL:
+        return Manner.READ_WRITE if unwalled or not _is_counted(part) else Manner.COUNTED
+    if part.node in _BEHIND and part.qualifiers <= _BEHIND_WALL:
         return Manner.WALLED
     if part.node in _RUN_CODE or part.node == "DeclareCursorStmt":
         return Manner.KEPT
     return Manner.PLAIN
+
+
+def _is_counted(part: Part) -> bool:
+    """Say whether the part says what it changes: rows of relations that it names, or temporary ones."""
+    if not part.qualifiers.isdisjoint(_UNCOUNTED):
+        return False
+    return Qualifier.WRITE not in part.qualifiers or (part.runs or part.kind) in _ROWS

@@ -346,7 +346,7 @@ def _judge(state: SessionState, text: bytes, *, anywhere: bool = False) -> Part:
 def _is_carried(part: Part, verdict: Verdict) -> bool:
     """Say whether a part that is forwarded needs no read-write transaction of ours, and gives or takes no name."""
     names = part.prepared or part.defines or part.node in _GIVE_OR_TAKE_NAMES
-    return not names and manner_of(part, unwalled=verdict.unwalled) is not Manner.READ_WRITE
+    return not names and not manner_of(part, unwalled=verdict.unwalled).writes
 
 
 def _may_end_block(state: SessionState, part: Part) -> bool:

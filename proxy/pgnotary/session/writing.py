@@ -10,10 +10,10 @@ from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Statement
+from pgnotary.session.counted import relay_counted
 from pgnotary.session.manner import Manner
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, ask, relay
-from pgnotary.session.wall import relay_walled
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
@@ -56,7 +56,13 @@ def relay_in_own_block(
     opened = yield from ask(query(_BEGIN))
     if opened.error is not None or state.status != IN_BLOCK:
         raise UpstreamProtocolError(f"no read-write transaction could be opened: {opened.error}")
-    answer = yield from _run(state, statement, frame, manners)
+    try:
+        answer = yield from _run(state, statement, frame, manners)
+    except StatementError:
+        yield from ask(query(b"ROLLBACK"))
+        if state.status != IDLE:
+            raise UpstreamProtocolError("a transaction of ours could not be rolled back") from None
+        raise
     if answer.error is not None or answer.overflowed:
         ended = yield from ask(query(b"ROLLBACK"))
     elif state.status != IN_BLOCK:
@@ -77,10 +83,10 @@ def _run(
     state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
 ) -> Generator[Step, Any, Answer]:
     if len(statement.parts) == 1:
-        return (yield from relay_walled(state, manners[0], frame.raw, keep=Keep.COMPLETION))
+        return (yield from relay_counted(state, statement.parts[0], manners[0], frame.raw, keep=Keep.COMPLETION))
     whole = Answer()
     for part, manner in zip(statement.parts, manners, strict=True):
-        answer = yield from relay_walled(state, manner, query(statement.slice(part)), keep=Keep.ALL)
+        answer = yield from relay_counted(state, part, manner, query(statement.slice(part)), keep=Keep.ALL)
         if not whole.take(answer):
             break
     return whole
