@@ -150,3 +150,56 @@ def test_who_forwards_everything_is_like_nobody(postgres: EmbeddedPostgres, data
         expected = ["CREATE TABLE", "CREATE VIEW", "1", "INSERT 0 1", "UPDATE 1", "2", "DO", "CREATE INDEX", "0", "off"]
         assert done.stdout.splitlines() == expected
         served.entries()
+
+
+STAGING = """
+[[policy.rule]]
+name = "staging"
+result = "forward"
+class = ["insert", "update", "delete"]
+qualifier = ["write", "unconditional", "code", "temp"]
+relation = "staging.*"
+"""
+ELSEWHERE = "set_config('search_path', 'public', false)"
+
+
+@pytest.fixture
+def staging(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> Iterator[Served]:
+    with _served(postgres, tmp_path, STAGING) as proxy:
+        with proxy.behind(database) as connection:
+            connection.execute("CREATE SCHEMA staging")
+            connection.execute("CREATE TABLE staging.items AS SELECT * FROM items")
+        yield proxy
+        proxy.entries()
+
+
+def test_a_rule_about_relations_lets_pass_what_names_those(staging: Served, database: str) -> None:
+    done = staging.run_psql(database, "-c", "SET search_path = staging", "-c", "DELETE FROM items")
+    assert (done.stdout, done.stderr) == ("SET\nDELETE 100\n", "")
+    assert (_count(staging, database, "items"), _count(staging, database, "staging.items")) == (100, 0)
+
+
+def test_a_temporary_view_that_was_signed_is_none_of_a_rules_relations(staging: Served, database: str) -> None:
+    texts = ("-c", "CREATE TEMP VIEW v AS SELECT * FROM items", "-c", "DELETE FROM v")
+    with staging.open_psql(database, *texts) as psql:
+        staging.approve()
+        staging.deny()
+        psql.communicate(timeout=30)
+    assert _count(staging, database, "items") == 100
+
+
+def test_nor_is_a_temporary_view_in_the_place_of_one(staging: Served, database: str) -> None:
+    texts = ("-c", "SET search_path = staging", "-c", "CREATE TEMP VIEW items AS SELECT * FROM public.items")
+    with staging.open_psql(database, *texts, "-c", "DELETE FROM items") as psql:
+        staging.approve()
+        staging.deny()
+        psql.communicate(timeout=30)
+    assert (_count(staging, database, "items"), _count(staging, database, "staging.items")) == (100, 100)
+
+
+def test_nor_a_name_that_the_same_text_looks_up_elsewhere(staging: Served, database: str) -> None:
+    texts = ("-c", "SET search_path = staging", "-c", f"SELECT {ELSEWHERE}; DELETE FROM items")
+    with staging.open_psql(database, *texts) as psql:
+        staging.deny()
+        psql.communicate(timeout=30)
+    assert (_count(staging, database, "items"), _count(staging, database, "staging.items")) == (100, 100)
