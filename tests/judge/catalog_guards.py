@@ -130,7 +130,7 @@ def _plain_tables(patch: pytest.MonkeyPatch) -> None:
 
 
 def _types_named_in_strings(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(naming, "_TYPED_BY_TEXT", re.compile("(?!)"))
+    patch.setattr(naming, "NAMING_TYPES", frozenset())
 
 
 def _constructs(patch: pytest.MonkeyPatch) -> None:

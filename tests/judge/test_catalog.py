@@ -4,6 +4,7 @@ Each case makes its objects in a transaction that is rolled back. Its code leave
 stops, so that a case which does not really run somebody's code fails here, too.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -789,13 +790,16 @@ def test_a_plain_database_is_asked_once_and_reaches_nothing(server: Connection, 
     assert not [name for name, found in catalog.relations.items() for each in found.values() if each.reading_calls]
 
 
+NO_FUNCTIONS = {"built_in": [], "own": [], "words": [], "making": [], "unifying": [], "equals": False}
+
+
 @pytest.mark.parametrize(
     "answer", ["", "nonsense", "null", "[]", "{}", '{"built_in": [1]}', '{"own": 1}', '{"words": 1}']
 )
 def test_an_answer_of_another_shape_is_refused(server: Connection, answer: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_functions(answer)
-    functions = read_functions('{"built_in": [], "own": [], "words": []}')
+    functions = read_functions(json.dumps(NO_FUNCTIONS))
     with pytest.raises(ValueError, match=r"."):
         read_catalog(functions, answer)
     with pytest.raises(ValueError, match=r"."):
@@ -803,7 +807,7 @@ def test_an_answer_of_another_shape_is_refused(server: Connection, answer: str) 
 
 
 def test_the_questions_are_plain_reads() -> None:
-    functions = read_functions('{"built_in": [[1574, "nextval", true]], "own": [], "words": []}')
+    functions = read_functions(json.dumps(NO_FUNCTIONS | {"built_in": [[1574, "nextval", True]]}))
     for question in (FUNCTIONS_QUESTION, reach_question(functions)):
         assert " pg_catalog." in question
         assert ";" not in question

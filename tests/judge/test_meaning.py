@@ -26,7 +26,7 @@ CATALOG = Catalog(
         "parts": {"public": Relation("p")},
     },
     elsewhere=frozenset({"wipe", "lower"}),
-    proven=frozenset({"twice"}),
+    bodies=dict.fromkeys({"twice"}, frozenset()),
     unread=frozenset({"lo_create"}),
 )
 SCOPE = Scope(("pg_catalog", "public"), "eva")
@@ -238,7 +238,7 @@ def test_a_call_is_known_by_its_name(sql: str, found: set[str]) -> None:
 
 
 def test_a_name_of_ones_own_beside_that_of_a_built_in_one_makes_it_unproven() -> None:
-    both = replace(CATALOG, elsewhere=frozenset({"nextval"}), proven=frozenset({"lo_create"}))
+    both = replace(CATALOG, elsewhere=frozenset({"nextval"}), bodies=dict.fromkeys({"lo_create"}, frozenset()))
     assert qualifiers("SELECT nextval('s')", both) == {"function"}
     assert qualifiers("SELECT lo_create(1)", both) == {"function"}
     assert qualifiers("SELECT public.lo_create(1)", both) == set()

@@ -14,15 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pgnotary.judge.bodies import OwnFunction, unproven
+from pgnotary.judge.bodies import OwnFunction, unproven, words_of
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.harmless_functions import HARMLESS
+from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES, POPULATING
 
-__all__ = ["FUNCTIONS_QUESTION", "Functions", "grown", "reach_question", "read_catalog", "read_functions"]
+__all__ = [
+    "FUNCTIONS_QUESTION",
+    "MAKING_NAMES",
+    "RETURNING_OWN_TYPE",
+    "Functions",
+    "grown",
+    "reach_question",
+    "read_catalog",
+    "read_functions",
+]
 
 # --- the first question: functions ------------------------------------------------------------------------------------
 
 _HARMLESS_NAMES = "{" + ",".join(sorted(HARMLESS)) + "}"
+MAKING_NAMES = "{" + ",".join(sorted(NAMING_TYPES | POPULATING)) + "}"
 _MAX_SOURCE = 10_000
 # anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange and their anycompatible twins; record, record[].
 _POLYMORPHIC = "'{2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538,2249,2287}'::pg_catalog.oid[]"
@@ -41,7 +51,8 @@ SELECT pg_catalog.json_build_object(
              CASE WHEN p.provolatile <> 'v' AND l.lanname IN ('sql', 'plpgsql', 'internal')
                        AND pg_catalog.length(p.prosrc) BETWEEN 1 AND {_MAX_SOURCE}
                        AND pg_catalog.to_jsonb(p)->>'prosqlbody' IS NULL
-                       AND 1790::pg_catalog.oid <> ALL (p.proargtypes::pg_catalog.oid[]) THEN p.prosrc END,
+                       AND 1790::pg_catalog.oid <> ALL (p.prorettype || coalesce(p.proallargtypes, p.proargtypes))
+                  THEN p.prosrc END,
              p.proconfig, e.extname,
              (p.prorettype = ANY ({_POLYMORPHIC}) OR p.proargtypes::pg_catalog.oid[] && {_POLYMORPHIC})))
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -49,6 +60,15 @@ SELECT pg_catalog.json_build_object(
     LEFT JOIN pg_catalog.pg_depend d ON d.classid = 1255::pg_catalog.oid AND d.objid = p.oid AND d.deptype = 'e'
     LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
     WHERE p.oid >= 16384::pg_catalog.oid OR l.lanname NOT IN ('internal', 'c', 'sql')),
+  'making', (
+    SELECT pg_catalog.json_agg(p.oid::pg_catalog.int8) FROM pg_catalog.pg_proc p
+    WHERE p.oid < 16384::pg_catalog.oid AND p.proname = ANY ('{MAKING_NAMES}'::pg_catalog.name[])),
+  'unifying', (
+    SELECT pg_catalog.json_agg(DISTINCT o.oprname) FROM pg_catalog.pg_operator o
+    WHERE o.oid >= 16384::pg_catalog.oid AND (o.oprleft = ANY ({_POLYMORPHIC}) OR o.oprright = ANY ({_POLYMORPHIC}))),
+  'equals', EXISTS (
+    SELECT 1 FROM pg_catalog.pg_operator o WHERE o.oid >= 16384::pg_catalog.oid AND o.oprname = '='
+    AND o.oprleft = 25::pg_catalog.oid AND o.oprright = 25::pg_catalog.oid),
   'words', (
     SELECT pg_catalog.json_agg(DISTINCT w.word) FROM (
       SELECT c.relname FROM pg_catalog.pg_class c
@@ -81,6 +101,12 @@ class Functions:
     """Their names."""
     callable: frozenset[str]
     """Their names, of those that one argument is enough for."""
+    making: tuple[int, ...] = ()
+    """oids of PostgreSQL's own functions that make values of a type which a text, or an argument, has."""
+    unifying: frozenset[str] = frozenset()
+    """Names of the database's own operators that take anyelement and the like."""
+    equals: bool = False
+    """The database has an operator `=` of its own between texts."""
     words: frozenset[str] = frozenset()
     """What a proven function may not mention."""
     typed: bool = False
@@ -89,7 +115,11 @@ class Functions:
     @property
     def polymorphic(self) -> frozenset[int]:
         """Those that may make a value of a type that neither they nor their caller name: an argument has it."""
-        return frozenset(each.oid for each in self.own if each.polymorphic and not each.extension)
+        return frozenset(
+            each.oid
+            for each in self.own
+            if each.polymorphic and (not each.extension or each.name == _POPULATING_OF_HSTORE)
+        )
 
 
 def read_functions(answer: str) -> Functions:
@@ -111,20 +141,11 @@ def read_functions(answer: str) -> Functions:
             built_in=tuple(oid for oid, _, _ in built_in),
             unread=frozenset(name for _, name, _ in built_in),
             callable=frozenset(name for _, name, one in built_in if one),
+            making=tuple(int(oid) for oid in fields["making"] or ()),
+            unifying=frozenset(str(name) for name in fields["unifying"] or ()),
+            equals=bool(fields["equals"]),
             words=frozenset(words),
         )
-
-
-# They make a value of a type that a literal or an oid names.
-_NAME_TYPES_IN_TEXT = {
-    "array_in",
-    "domain_in",
-    "multirange_in",
-    "pg_input_error_info",
-    "pg_input_is_valid",
-    "range_in",
-    "record_in",
-}
 
 
 def grown(functions: Functions, answer: str) -> Functions:
@@ -137,7 +158,7 @@ def grown(functions: Functions, answer: str) -> Functions:
         typed = functions.typed or bool(fields["types"])
         words = {str(name) for key in ("types", "operators") for name in fields[key] or ()}
         words |= {str(name) for _, name, _, reading, _ in fields["relations"] or () if reading}
-        words |= _NAME_TYPES_IN_TEXT if fields["types"] else set()
+        words |= NAMING_TYPES if fields["types"] else set()
     bad = functions.words | words | functions.unread
     return replace(functions, unproven=frozenset(unproven(functions.own, bad, reached)), typed=typed)
 
@@ -149,6 +170,9 @@ def _reached(functions: Functions, fields: Mapping[str, Any]) -> frozenset[int]:
 
 
 # --- the second question: what reaches them ---------------------------------------------------------------------------
+
+# JSON_VALUE and JSON_QUERY ... RETURNING a type that is not PostgreSQL's own, in a stored tree.
+RETURNING_OWN_TYPE = r"JSONRETURNING :format ([{][^}]*[}]|<>) :typid [0-9]{5}"
 
 # Classes of objects are the oids of their catalogs: 1247 pg_type, 1255 pg_proc, 1259 pg_class (to read a relation),
 # 2602 pg_amop, 2603 pg_amproc, 2604 pg_attrdef, 2605 pg_cast, 2606 pg_constraint, 2617 pg_operator, 2618 pg_rewrite,
@@ -238,6 +262,10 @@ reach (class, object) AS (
     WHERE r.class IN (2, 1247, 1255, 2617) AND d.classid = 1259::pg_catalog.oid AND d.objsubid = 0
     AND d.refclassid = (CASE r.class WHEN 2 THEN 1247 ELSE r.class END)::pg_catalog.oid AND d.refobjid = r.object
     UNION ALL
+    SELECT 1255, a.aggfnoid::pg_catalog.oid FROM pg_catalog.pg_aggregate a
+    WHERE r.class IN (2, 1247) AND a.aggfnoid::pg_catalog.oid >= 16384::pg_catalog.oid
+    AND r.object IN (a.aggtranstype, a.aggmtranstype)
+    UNION ALL
     SELECT 2617, x.oid
     FROM pg_catalog.pg_operator o CROSS JOIN LATERAL (VALUES (o.oprnegate), (o.oprcom)) AS x (oid)
     WHERE r.class = 2617 AND o.oid = r.object AND x.oid >= 16384::pg_catalog.oid
@@ -313,6 +341,7 @@ SELECT pg_catalog.json_build_object(
 """
 
 _NEXTVAL = frozenset({1574})
+_POPULATING_OF_HSTORE = "populate_record"
 
 
 def reach_question(functions: Functions) -> str:
@@ -322,18 +351,25 @@ def reach_question(functions: Functions) -> str:
     stored shows not which type the call is for.
     """
     seed = functions.unproven | (functions.polymorphic if functions.typed else frozenset())
+    making = _making(functions.making) if functions.typed else ""
     return _REACH.strip().format(
         unproven="{" + ",".join(map(str, sorted(seed))) + "}",
         built_in="{" + ",".join(map(str, functions.built_in)) + "}",
-        calls=_calls(functions.built_in),
-        constant_calls=_constant_calls([each for each in functions.own if each.volatility == "i" and each.oid in seed]),
-        calls_but_sequences=_calls([oid for oid in functions.built_in if oid not in _NEXTVAL]),
+        calls=_calls(functions.built_in) + making,
+        constant_calls=_constant_calls([each for each in functions.own if each.volatility == "i" and each.oid in seed])
+        + making,
+        calls_but_sequences=_calls([oid for oid in functions.built_in if oid not in _NEXTVAL]) + making,
     )
 
 
 def _calls(oids: Iterable[int]) -> str:
     """Return the pattern of a stored tree that calls one of these."""
     return ":(funcid|aggfnoid|winfnoid) (" + "|".join(map(str, oids)) + r")\M"
+
+
+def _making(oids: Iterable[int]) -> str:
+    """Return the rest of a pattern: a stored tree that makes values of a type on which pg_depend has nothing to say."""
+    return rf"|:(funcid|opfuncid) ({'|'.join(map(str, oids))})\M|{RETURNING_OWN_TYPE}"
 
 
 def _constant_calls(functions: Iterable[OwnFunction]) -> str:
@@ -366,8 +402,10 @@ def read_catalog(functions: Functions, answer: str) -> Catalog:
             known=True,
             callable=one_argument | functions.callable | types,
             elsewhere=elsewhere,
-            proven=frozenset(each.name for each in functions.own) - elsewhere,
+            bodies=_bodies(each for each in functions.own if each.name not in elsewhere),
             polymorphic=frozenset(each.name for each in functions.own if each.polymorphic),
+            unifying=functions.unifying,
+            equals=functions.equals,
             operators=frozenset(str(name) for name in fields["operators"] or ()),
             types=types,
             unread=functions.unread,
@@ -375,6 +413,14 @@ def read_catalog(functions: Functions, answer: str) -> Catalog:
             anything_casts=bool(fields["anything"]),
             event_triggers=bool(fields["event_triggers"]),
         )
+
+
+def _bodies(functions: Iterable[OwnFunction]) -> dict[str, frozenset[str]]:
+    """Return by name the words in the bodies of functions."""
+    found: dict[str, frozenset[str]] = {}
+    for each in functions:
+        found[each.name] = found.get(each.name, frozenset()) | (words_of(each) or frozenset())
+    return found
 
 
 _RELATIONS: dict[Relation, Relation] = {}

@@ -9,13 +9,14 @@ it stands, so no search_path can make it mean something else; what is unproven c
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgnotary.judge.grammar import Unreadable, scan
-from pgnotary.judge.harmless_functions import HARMLESS
+from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES
 
-__all__ = ["OwnFunction", "unproven"]
+__all__ = ["OwnFunction", "unproven", "words_of"]
 
-# refcursor: a cursor of the caller's gives rows of types that nobody names.
+# refcursor and fetch: a cursor of the caller's gives rows of types that nobody names.
 _WRITE_WORDS = frozenset(
     """
     alter analyze call checkpoint cluster comment commit copy create deallocate delete discard do drop execute grant
@@ -23,6 +24,8 @@ _WRITE_WORDS = frozenset(
     rollback savepoint security set share truncate unlisten update vacuum
     """.split()
 )
+# In SQL, FETCH FIRST is a limit; in PL/pgSQL it may give rows of a cursor of the caller's.
+_WRITE_WORDS_OF_PLPGSQL = _WRITE_WORDS | {"fetch"}
 _READ_LANGUAGES = frozenset({"sql", "plpgsql"})
 _MADE_BY_THE_SERVER = frozenset(
     """
@@ -108,7 +111,7 @@ def unproven(
     for function in functions:
         if function.oid not in known and _is_known(function):
             continue
-        body = _words(function) if function.oid not in known else None
+        body = words_of(function) if function.oid not in known else None
         if body is None:
             found.add(function.oid)
             bad_names.add(function.name)
@@ -130,11 +133,12 @@ def _is_known(function: OwnFunction) -> bool:
         return False
     if function.language == "internal":
         # Another name for a function of PostgreSQL's own; an aggregate is known by what it is made of.
-        return function.source in HARMLESS or function.source in _MADE_BY_THE_SERVER
+        return function.source in HARMLESS - NAMING_TYPES or function.source in _MADE_BY_THE_SERVER
     return function.language == "c" and bool(function.extension) and function.name not in _RUN_TEXT
 
 
-def _words(function: OwnFunction) -> frozenset[str] | None:
+@lru_cache(maxsize=20_000)
+def words_of(function: OwnFunction) -> frozenset[str] | None:
     """Return the names that a body may call, or None if it cannot be trusted whatever they mean."""
     if function.volatility == "v" or function.language not in _READ_LANGUAGES or function.source is None:
         return None
@@ -158,7 +162,8 @@ def _words(function: OwnFunction) -> frozenset[str] | None:
     for said, unsaid in _UNSAID:
         if not said.isdisjoint(found):
             found |= unsaid
-    return None if not _WRITE_WORDS.isdisjoint(found) else frozenset(found)
+    bad = _WRITE_WORDS_OF_PLPGSQL if function.language == "plpgsql" else _WRITE_WORDS
+    return None if not bad.isdisjoint(found) else frozenset(found)
 
 
 def _clipped(word: bytes) -> str:

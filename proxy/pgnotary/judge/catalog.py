@@ -50,10 +50,14 @@ class Catalog:
     """Names that `(x).name` may call: of functions that one argument is enough for, and of types; all unproven."""
     elsewhere: frozenset[str] = frozenset()
     """Names of functions of the database's own that are unproven."""
-    proven: frozenset[str] = frozenset()
-    """Names of functions of the database's own all of which are proven."""
+    bodies: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Names of functions of the database's own all of which are proven -> the words in their bodies."""
     polymorphic: frozenset[str] = frozenset()
     """Names of functions of the database's own that take or give anyelement and the like."""
+    unifying: frozenset[str] = frozenset()
+    """Names of operators of the database's own that take anyelement and the like."""
+    equals: bool = False
+    """There is an operator `=` of somebody's own between texts."""
     operators: frozenset[str] = frozenset()
     """Names of operators that reach what is unproven."""
     types: frozenset[str] = frozenset()
@@ -66,6 +70,22 @@ class Catalog:
     """A cast between two of PostgreSQL's own types is unproven, so any expression may run it."""
     event_triggers: bool = False
     """Making or dropping any relation runs code."""
+
+    @property
+    def proven(self) -> Collection[str]:
+        """The names of functions of the database's own all of which are proven."""
+        return self.bodies.keys()
+
+    def mentions(self, function: str, names: Collection[str]) -> bool:
+        """Say whether a proven function, or one that it calls, has one of these words in its body."""
+        seen, waiting = {function}, [function]
+        while waiting:
+            words = self.bodies.get(waiting.pop(), frozenset())
+            if not words.isdisjoint(names):
+                return True
+            waiting += (words & self.bodies.keys()) - seen
+            seen |= words
+        return False
 
     def may_call(self, attribute: str) -> bool:
         """Say whether `(x).attribute` may be a call of something that is not known to be harmless."""

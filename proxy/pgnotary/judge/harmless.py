@@ -62,11 +62,13 @@ _WRITES = {
 def structural(tree: Iterable[Message], allowed: frozenset[str]) -> Iterator[Finding]:
     """Yield what the tree may do beyond a plain read by its structure, whatever the names in it mean."""
     fixed: dict[int, str] = {}
+    tree = list(tree)
+    queries = {message.fields.get("ctename") for message in tree if message.type == "CommonTableExpr"}
     for message in tree:
         match message.type:
             case "LockingClause":
                 yield Finding(Qualifier.LOCKING, "has row locks (FOR UPDATE or SHARE)")
-            case "SelectStmt" if (name := _fixed_name(message.fields)) is not None:
+            case "SelectStmt" if "pg_settings" not in queries and (name := _fixed_name(message.fields)) is not None:
                 fixed.update(dict.fromkeys(_selected_calls(message.fields), name))
             case kind if kind not in allowed and kind in _WRITES:
                 yield Finding(Qualifier.WRITE, f"has {_WRITES[kind]}")
@@ -81,14 +83,14 @@ def structural(tree: Iterable[Message], allowed: frozenset[str]) -> Iterator[Fin
 def _fixed_name(fields: Mapping[str, Any]) -> str | None:
     """Return x of `SELECT ... FROM pg_settings WHERE name = 'x'`, which is how pg_dump sets what may not be there."""
     match fields.get("fromClause"), fields.get("whereClause"):
-        case [{"RangeVar": {"relname": "pg_settings"}}], {
+        case [{"RangeVar": {"relname": "pg_settings", **_where}}], {
             "A_Expr": {
                 "kind": "AEXPR_OP",
                 "name": [{"String": {"sval": "="}}],
                 "lexpr": {"ColumnRef": {"fields": [{"String": {"sval": "name"}}]}},
                 "rexpr": {"A_Const": {"sval": {"sval": str(name)}}},
             }
-        }:
+        } if _where.get("schemaname", "pg_catalog") == "pg_catalog":
             return name
         case _:
             return None

@@ -6,7 +6,20 @@ Trigger and support functions that SQL cannot call are left out. What is not lis
 `tests/judge/test_harmless_functions.py` holds the list against the catalog of a live server.
 """
 
-__all__ = ["HARMLESS", "HARMLESS_THOUGH_VOLATILE"]
+__all__ = ["HARMLESS", "HARMLESS_THOUGH_VOLATILE", "NAMING_TYPES", "POPULATING"]
+
+NAMING_TYPES = frozenset(
+    "array_in domain_in multirange_in pg_input_error_info pg_input_is_valid range_in record_in".split()
+)
+"""They make a value of a type that a text or an oid names, which may be somebody's own."""
+
+POPULATING = frozenset(
+    """
+    json_populate_record json_populate_recordset jsonb_populate_record jsonb_populate_record_valid
+    jsonb_populate_recordset
+    """.split()
+)
+"""They make values of the types that an argument's columns have."""
 
 HARMLESS_THOUGH_VOLATILE = frozenset(
     """

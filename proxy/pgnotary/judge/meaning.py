@@ -7,7 +7,7 @@ name is, so no search_path changes what a call means here; a relation is looked 
 that are searched.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog
@@ -29,6 +29,7 @@ _ON_TEMPORARY = frozenset(
     {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "DropStmt", "IndexStmt", "SelectStmt"}
 )
 _CHANGES = frozenset({Qualifier.WRITE, Qualifier.UNCONDITIONAL})
+_SETTINGS = "pg_settings"
 _SPREADING = frozenset({StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
 _OWN_KINDS = frozenset({"r", "p"})
 
@@ -56,14 +57,28 @@ UNSCOPED = Scope()
 
 def weigh(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Statement:
     """Return the statement with what its names add to it in that database and session."""
-    return replace(statement, parts=tuple(_weigh(part, catalog, scope) for part in statement.parts))
+    parts = []
+    for part in statement.parts:
+        parts.append(_weigh(part, catalog, scope))
+        scope = _scope_behind(parts[-1], scope)
+    return replace(statement, parts=tuple(parts))
+
+
+def _scope_behind(part: Part, scope: Scope) -> Scope:
+    """Return where the session stands once a part has run: what a query made has types that nobody has looked at."""
+    made = frozenset(name[-1] for name in part.makes if not _own_temporary(name[-1:], scope))
+    if not made:
+        return scope
+    if part.node == "CreateStmt" and part.qualifiers <= {Qualifier.TEMP, Qualifier.SINGLE_READER}:
+        return replace(scope, temporary=scope.temporary | made)
+    return replace(scope, odd_temporary=scope.odd_temporary | made)
 
 
 def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
     if part.control is not None or part.kind is StatementClass.UNKNOWN:
         return part
     names = _with_temporary_views(part.names, scope)
-    calls = (*_calls(replace(part, names=names), catalog), *_calls_of_temporary(names, catalog, scope))
+    calls = (*_calls(replace(part, names=names), catalog, scope), *_calls_of_temporary(names, catalog, scope))
     reads = tuple(_reads(names, catalog, scope))
     changes = tuple(_changes(part, catalog, scope))
     own = part.findings
@@ -76,7 +91,11 @@ def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
     if Qualifier.TEMP in part.qualifiers and catalog.event_triggers:
         found[_seen(Qualifier.CODE, "makes a relation, which fires an event trigger")] = None
     part = replace(
-        part, findings=tuple(found), planning=(*part.planning, *calls, *reads), resolved=_resolved(part, catalog, scope)
+        part,
+        findings=tuple(found),
+        planning=(*part.planning, *calls, *reads),
+        resolved=_resolved((*part.targets, *part.others, *sorted(part.names.relations)), catalog, scope),
+        resolved_targets=_resolved(part.targets, catalog, scope),
     )
     if part.with_hold and (found or not catalog.known):
         part = replace(
@@ -114,7 +133,7 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
     `texts` are weighed statements, one for each of the part's names that the server knows.
     """
     found = [each for each in part.findings if each != ONLY_A_NAME]
-    runs, changes = None, part.changes
+    runs, changes, targets, on_conflict = None, part.changes, dict.fromkeys(part.resolved_targets), part.on_conflict
     for key in part.prepared:
         statement = texts.get(key)
         inner = _named(statement, key[0]) if statement is not None else None
@@ -122,8 +141,17 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
             return part
         runs = runs or inner.runs or inner.kind
         changes |= inner.changes
+        targets |= dict.fromkeys(inner.resolved_targets)
+        on_conflict |= inner.on_conflict
         found += [Finding(each.qualifier, f"runs {identifier(key[0])}, which {each.reason}") for each in inner.findings]
-    return replace(part, findings=tuple(dict.fromkeys(found)), runs=runs, changes=changes)
+    return replace(
+        part,
+        findings=tuple(dict.fromkeys(found)),
+        runs=runs,
+        changes=changes,
+        resolved_targets=tuple(targets),
+        on_conflict=on_conflict,
+    )
 
 
 def _named(statement: Statement, name: str) -> Part | None:
@@ -141,7 +169,7 @@ def _seen(qualifier: Qualifier, reason: str) -> Finding:
 # --- calls ------------------------------------------------------------------------------------------------------------
 
 
-def _calls(part: Part, catalog: Catalog) -> Iterator[Finding]:
+def _calls(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     """Yield what the part calls that nobody has read, or that policy has a word for."""
     names = part.names
     for name in sorted(names.functions):
@@ -166,29 +194,48 @@ def _calls(part: Part, catalog: Catalog) -> Iterator[Finding]:
     if names.typed_by_text and catalog.types:
         yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
     # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
-    unifies = names.unifies or any(name and name[-1] in catalog.polymorphic for name in names.functions)
+    unifies = names.unifies or any(
+        name and name[-1] in among
+        for named, among in ((names.functions, catalog.polymorphic), (names.operators, catalog.unifying))
+        for name in named
+    )
     for name in sorted(names.relations) if unifies or names.attributes & catalog.polymorphic else ():
         if name[-1] in catalog.types:
             yield _seen(
                 Qualifier.FUNCTION,
                 f"may make values of a type that {identifier(name[-1])} has, which calls what nobody has read",
             )
+    if _may_hide_settings(names, catalog, scope):
+        yield _seen(Qualifier.SETTING, "changes by set_config() what a relation names that may not be PostgreSQL's own")
     if catalog.anything_casts and part.kind not in (StatementClass.SHOW, StatementClass.SESSION, StatementClass.EMPTY):
         yield _seen(Qualifier.FUNCTION, "may run a cast between built-in types that calls what nobody has read")
 
 
+def _may_hide_settings(names: Names, catalog: Catalog, scope: Scope) -> bool:
+    """Say whether set_config() `FROM pg_settings WHERE name = 'x'` may set more than x: by a relation, or by `=`."""
+    if not any(name[-1:] == ("set_config",) for name in names.functions):
+        return False
+    found = [name for name in names.relations if name[-1] == _SETTINGS]
+    bare = any(len(name) == 1 for name in found)
+    return bool(found) and (
+        catalog.equals
+        or (bare and not catalog.relations.get(_SETTINGS, {}).keys() <= {"pg_catalog"})
+        or (bare and bool(_own_temporary((_SETTINGS,), scope)))
+    )
+
+
 def _calls_of_temporary(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     """Yield what the session's own temporary relations make of names that are harmless in the database."""
-    for name in sorted(names.types | names.functions):
-        if name and name[-1].lstrip("_") in {each.lstrip("_") for each in scope.odd_temporary}:
+    rows = {name.lstrip("_") for name in scope.odd_temporary}
+    for name in sorted(names.types | names.functions) if rows else ():
+        if name and name[-1].lstrip("_") in rows:
             yield _seen(
                 Qualifier.FUNCTION,
                 f"may make a row of the temporary {identifier(name[-1])}, which may call what nobody has read",
             )
-    if not (scope.odd_temporary or scope.temporary_views):
-        return
-    for name in sorted(names.functions):
-        if name and name[-1] in catalog.proven:
+    temporary = scope.odd_temporary | dict(scope.temporary_views).keys()
+    for name in sorted(names.functions) if temporary else ():
+        if name and catalog.mentions(name[-1], temporary):
             yield _seen(
                 Qualifier.FUNCTION,
                 f"calls {'.'.join(name)}, and a temporary relation may stand in the place of one that it reads",
@@ -221,10 +268,10 @@ def _call(name: Name, catalog: Catalog) -> Finding | None:
 # --- relations --------------------------------------------------------------------------------------------------------
 
 
-def _resolved(part: Part, catalog: Catalog, scope: Scope) -> tuple[Name, ...]:
-    """Return all relations that the part may touch: a temporary one may be gone, and uncover another, by then."""
+def _resolved(names: Iterable[Name], catalog: Catalog, scope: Scope) -> tuple[Name, ...]:
+    """Return all relations that names may stand for: a temporary one may be gone, and uncover another, by then."""
     resolved = dict[Name, None]()
-    for name in dict.fromkeys((*part.targets, *part.others, *sorted(part.names.relations))):
+    for name in names:
         found = [known for known, _ in catalog.find(name, scope.path)]
         own = [(_TEMP, name[-1])] if _own_temporary(name, scope) else []
         resolved |= dict.fromkeys([*own, *found] or [name])

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pgnotary.judge.grammar import Message
+from pgnotary.judge.harmless_functions import NAMING_TYPES
 from pgnotary.judge.statement import Name, Names
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _EQUALS: Name = ("=",)
 _BETWEEN: frozenset[Name] = frozenset({("<",), (">",), ("<=",), (">=",)})
-# The type of what they make is named by a text or an oid.
-_TYPED_BY_TEXT = re.compile(r"(array|domain|multirange|range|record)_in|pg_input_(is_valid|error_info)")
 # They make a literal a value of the type that another argument has, or holds.
 _UNIFYING = re.compile(
     r"(jsonb?_)?populate_record(set|_valid)?|array_(agg|append|cat|fill|position|positions|prepend|remove|replace)"
@@ -104,7 +103,7 @@ def _of_this_database(nodes: Iterable[Mapping[str, Any]]) -> Name:
 
 def types_by_text(functions: Collection[Name]) -> bool:
     """Say whether one of the functions makes a value of a type that its argument names."""
-    return _calls(_TYPED_BY_TEXT, functions)
+    return any(name and name[-1] in NAMING_TYPES for name in functions)
 
 
 def _calls(pattern: re.Pattern[str], functions: Collection[Name]) -> bool:

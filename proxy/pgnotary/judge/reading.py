@@ -89,6 +89,8 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
         written=_written(tree),
         targets=_targets(raw, tree),
         others=_others(raw),
+        makes=_made(tree),
+        on_conflict=any(message.type == "OnConflictClause" for message in tree),
         functions=_functions(tree),
         changes=classes_within(tree),
         parameters=max((int(each.fields.get("number", 0)) for each in tree if each.type == "ParamRef"), default=0),
@@ -370,6 +372,11 @@ def _targets(raw: RawStatement, tree: Sequence[Message]) -> tuple[Name, ...]:
         case "DropStmt" if raw.fields.get("removeType") == "OBJECT_TABLE":
             found += [tuple(strings(item["List"]["items"])) for item in raw.fields["objects"]]
     return tuple(dict.fromkeys(found))
+
+
+def _made(tree: Sequence[Message]) -> tuple[Name, ...]:
+    places = {"CreateStmt": "relation", "IntoClause": "rel"}
+    return tuple(relation(each.fields[places[each.type]]) for each in tree if each.type in places)
 
 
 def _others(raw: RawStatement) -> tuple[Name, ...]:

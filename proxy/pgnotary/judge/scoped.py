@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pgnotary.judge.asked import MAKING_NAMES, RETURNING_OWN_TYPE
 from pgnotary.judge.meaning import Scope
 from pgnotary.judge.naming import types_by_text
 from pgnotary.judge.statement import Names
@@ -51,7 +52,7 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.name, o.reads_plainly, 
        ) AS u (oid) JOIN pg_catalog.pg_type y ON y.oid = u.oid AND y.oid >= 16384::pg_catalog.oid))
     FROM pg_catalog.pg_rewrite w
     WHERE o.kind = 'v' AND w.ev_class = o.oid AND w.rulename = '_RETURN'
-    AND w.ev_action::pg_catalog.text !~ ':rowMarks [(]')))
+    AND w.ev_action::pg_catalog.text !~ ':rowMarks [(]|__RETURNING__')))
 FROM (
   SELECT c.oid, c.relname, c.relkind, c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
@@ -68,14 +69,17 @@ FROM (
          UNION ALL SELECT i.indexprs::pg_catalog.text FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid
          UNION ALL SELECT i.indpred::pg_catalog.text FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid
        ) AS e (tree)
-       CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':(?:funcid|opfuncid) ([0-9]+)', 'g') AS called (oid)
-       JOIN pg_catalog.pg_proc p ON p.oid = called.oid[1]::pg_catalog.oid
-       WHERE p.oid >= 16384::pg_catalog.oid OR (p.provolatile = 'v' AND p.proname NOT IN
+       LEFT JOIN LATERAL pg_catalog.regexp_matches(e.tree, ':(?:funcid|opfuncid) ([0-9]+)', 'g') AS called (oid) ON true
+       LEFT JOIN pg_catalog.pg_proc p ON p.oid = called.oid[1]::pg_catalog.oid
+       WHERE e.tree ~ '__RETURNING__' OR p.proname = ANY ('__MAKING__'::pg_catalog.name[])
+       OR p.oid >= 16384::pg_catalog.oid OR (p.provolatile = 'v' AND p.proname NOT IN
          ('clock_timestamp', 'gen_random_uuid', 'nextval', 'random', 'timeofday')))
   FROM pg_catalog.pg_class c
   WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relkind NOT IN ('i', 'I', 't', 'c', 'S')
 ) AS o (oid, name, kind, reads_plainly)
-""".strip(),
+""".strip()
+    .replace("__RETURNING__", RETURNING_OWN_TYPE)
+    .replace("__MAKING__", MAKING_NAMES),
 )
 """One row each: the schemas that are searched as JSON, the role, the client's default_transaction_read_only; and the
 session's temporary relations as JSON, each with whether reading it, and whether writing to it, runs nobody's code, and

@@ -161,8 +161,14 @@ class Part:
     """The relations whose rows it changes, or which it makes, by name."""
     others: tuple[Name, ...] = ()
     """The views, indexes and the like that it drops."""
+    makes: tuple[Name, ...] = ()
+    """The tables that it makes: by CREATE TABLE, CREATE TABLE AS, SELECT INTO."""
     resolved: tuple[Name, ...] = ()
     """All relations that it names, by their whole names where the catalog knows them."""
+    resolved_targets: tuple[Name, ...] = ()
+    """Those whose rows it changes; of EXECUTE, those that what it runs changes."""
+    on_conflict: bool = False
+    """It has ON CONFLICT: what loses against another session is inserted and deleted again."""
     functions: tuple[str, ...] = ()
     """What it calls, or may call by selecting an attribute, as spelled."""
     changes: frozenset[StatementClass] = frozenset()
