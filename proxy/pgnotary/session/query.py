@@ -7,16 +7,15 @@ but the transaction control that can end it. While the ledger is down nothing is
 from contextlib import suppress
 
 from pgnotary.errors import InvalidText, LedgerUnavailable, NotSupported, StatementError
-from pgnotary.judge.policy import Verdict
 from pgnotary.judge.refusals import moves_savepoints
 from pgnotary.judge.rules import Action
 from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Statement, StatementClass
 from pgnotary.session.control import control, control_all
+from pgnotary.session.cursors import cursor_beside_change
 from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
 from pgnotary.session.judged import judged, stopped_by_wall
-from pgnotary.session.manner import manner_of
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow, ask, await_room
@@ -44,31 +43,6 @@ _ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBA
 
 class _BlockFailed(StatementError):
     sqlstate = "25P02"
-
-
-class _CursorOpen(StatementError):
-    """COMMIT must be read only for what a read has left behind, and must write for a change."""
-
-    sqlstate = "55000"
-
-    def __init__(self, cursor: str) -> None:
-        super().__init__(
-            f"{cursor} and a change cannot share a transaction, which can only be committed read only",
-            hint="Make the change in a transaction of its own, or before anything is fetched in portions.",
-        )
-
-
-def _cursor_beside_change(state: SessionState, statement: Statement, verdict: Verdict) -> str:
-    """Return what COMMIT would run behind a wall if there were no change beside it, or "" if nothing is in the way."""
-    block = state.block
-    held = verdict.action is Action.HOLD
-    writes = held or any(manner_of(part, unwalled=verdict.unwalled).writes for part in statement.parts)
-    holds = not held and any(part.with_hold for part in statement.parts)
-    if block and block.loose and held:
-        return "a portal of the driver's that has outlived its read"
-    if (block and block.holds_cursor and writes) or (holds and (writes or (block and block.must_write))):
-        return "a cursor WITH HOLD"
-    return ""
 
 
 class _ReadOnly(StatementError):
@@ -134,9 +108,9 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
     elif verdict.action is Action.HOLD and state.is_read_only and (doomed := _doomed(statement)):
         state.note_refusal(text, verdict.kind, _ReadOnly.sqlstate)
         yield from refuse(state, _ReadOnly(f"cannot execute {doomed} in a read-only transaction"))
-    elif cursor := _cursor_beside_change(state, statement, verdict):
-        state.note_refusal(text, verdict.kind, _CursorOpen.sqlstate)
-        yield from refuse(state, _CursorOpen(cursor))
+    elif (cursor := (yield from cursor_beside_change(state, statement, verdict))) is not None:
+        state.note_refusal(text, verdict.kind, cursor.sqlstate)
+        yield from refuse(state, cursor)
     elif verdict.action is Action.HOLD:
         yield from hold(state, statement, verdict, frame)
     elif len(statement.parts) > 1 and statement.parts[0].control:
