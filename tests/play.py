@@ -138,6 +138,7 @@ class _Savepoint:
     read_only: bool
     changed: int
     client_default: str | None
+    done_unsaid: int
 
 
 @dataclass(slots=True)
@@ -189,6 +190,14 @@ class ScriptedServer:
     """What pgnotary.default_transaction_read_only is."""
     cursors: dict[str, str] = field(default_factory=dict)
     """What pg_cursors says."""
+    counting: str = "on"
+    """What track_counts is."""
+    unsaid: dict[str, str] = field(default_factory=dict)
+    """What a text does beside what it says: it empties that table, or leaves a cursor WITH HOLD if that is "cursor".
+
+    "cursor c" is one of that name.
+    """
+    _done_unsaid: list[str] = field(default_factory=list)
     _before: list[str | None] = field(default_factory=list)
     """What the client's default was at the beginning of the transaction, and at each savepoint."""
     _local: bool = False
@@ -301,6 +310,8 @@ class ScriptedServer:
             return self._control(words[0], words, text)
         else:
             found = self._work(words[0], text)
+        if text in self.unsaid:
+            self._done_unsaid.append(self.unsaid[text])
         if words[0] in _CHANGES:
             (self.changed if self.status == "T" else self.committed).append(text)
         return found
@@ -322,13 +333,16 @@ class ScriptedServer:
                 del self.savepoints[places[-1] + 1 :]
                 self.read_only = self.savepoints[-1].read_only
                 del self.changed[self.savepoints[-1].changed :]
+                del self._done_unsaid[self.savepoints[-1].done_unsaid :]
                 self.client_default = self.savepoints[-1].client_default
                 self.status = "T"
                 return command("ROLLBACK")
             case "SAVEPOINT" if self.status == "I":
                 return self._fail("25P01", "SAVEPOINT can only be used in transaction blocks")
             case "SAVEPOINT":
-                self.savepoints.append(_Savepoint(name, self.read_only, len(self.changed), self.client_default))
+                self.savepoints.append(
+                    _Savepoint(name, self.read_only, len(self.changed), self.client_default, len(self._done_unsaid))
+                )
                 return command("SAVEPOINT")
             case "RELEASE":
                 while self.savepoints:
@@ -346,6 +360,7 @@ class ScriptedServer:
         if self._before and (not commits or self._local):
             self.client_default = self._before[0]
         self.changed.clear()
+        self._done_unsaid.clear()
         self.savepoints.clear()
         self.status = "T" if chained else "I"
         self.read_only = self.read_only if chained else self.default_read_only
@@ -362,7 +377,25 @@ class ScriptedServer:
             ]
         except ValueError:
             return self.functions
-        return json.dumps({"built_in": [], "own": own, "words": []})
+        return json.dumps({"built_in": [], "own": own, "words": [], "making": [], "unifying": [], "equals": False})
+
+    def _left_cursors(self) -> list[tuple[str, str]]:
+        left = [done for done in self._done_unsaid if done.startswith("cursor")]
+        return [(done.removeprefix("cursor ") if " " in done else f"left_{i}", "now") for i, done in enumerate(left)]
+
+    def _counted(self) -> str:
+        emptied = [name for name in self._done_unsaid if not name.startswith("cursor")]
+        relations = [[16_384 + i, ["public", name], None, False, 0, 0, 10] for i, name in enumerate(emptied)]
+        return json.dumps(
+            {
+                "counting": self.counting,
+                "path": json.loads(self.path),
+                "role": self.role,
+                "cursors": [name for name, _ in self._left_cursors()],
+                "objects": None,
+                "relations": relations,
+            }
+        )
 
     def _work(self, word: str, text: str) -> bytes:
         upper = text.upper()
@@ -379,9 +412,9 @@ class ScriptedServer:
         if word in _CHANGES:
             return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
         if "AS x (inserted, updated, deleted)" in text:
-            return _COLUMNS + row('{"cursors": null, "tables": null}') + command("SELECT 1")
+            return _COLUMNS + row(self._counted()) + command("SELECT 1")
         if "is_holdable" in text:
-            return _COLUMNS + command("SELECT 0")
+            return _COLUMNS + b"".join(row(name, at) for name, at in self._left_cursors()) + command("SELECT 1")
         if "pg_current_xact_id()" in text:
             self._xid += 1
             return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")

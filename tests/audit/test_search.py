@@ -148,6 +148,7 @@ def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
     )
     execution = execution_fields(next(executions(ledger.entries())))
     assert " ".join(execution) == (
-        "entry at session user person database application statement kind verdict tag rows sqlstate took_us would_hold"
+        "entry at session user person database application statement kind verdict tag rows sqlstate took_us would_hold "
+        "why"
     )
     json.dumps([story, execution])

@@ -20,8 +20,7 @@ def known(play: Play) -> Play:
     return asked_anew(play)
 
 
-COUNT = f"upstream {counted.COUNT.decode()}"
-KEEPING = f"{WALL}; SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_holdable"
+BEFORE, AFTER = (f"upstream {counted.QUESTIONS[False, ran].decode()}" for ran in (False, True))
 
 
 def test_a_plain_insert_runs_in_a_transaction_of_ours(known: Play) -> None:
@@ -29,9 +28,9 @@ def test_a_plain_insert_runs_in_a_transaction_of_ours(known: Play) -> None:
         known
         >> INSERT
         << BEGIN
-        << COUNT
+        << BEFORE
         << f"upstream {INSERT}"
-        << COUNT
+        << AFTER
         << "upstream COMMIT"
         << "client INSERT 0 5"
         << "client ready I"
@@ -52,26 +51,26 @@ def test_without_a_catalog_no_insert_is_plain(play: Play) -> None:
 def test_the_client_hears_of_no_insert_that_was_not_committed(known: Play) -> None:
     """A deferred constraint fails at COMMIT, and the rows are not there."""
     known.server.on("COMMIT", error("23503", "violates a foreign key"))
-    known >> INSERT << BEGIN << COUNT << f"upstream {INSERT}" << COUNT << "upstream COMMIT"
+    known >> INSERT << BEGIN << BEFORE << f"upstream {INSERT}" << AFTER << "upstream COMMIT"
     known << "client ERROR 23503 violates a foreign key" << "client ready I"
     assert known.server.committed == []
 
 
 def test_a_failed_insert_leaves_no_transaction_behind(known: Play) -> None:
     known.server.on(INSERT, error("23505", "duplicate key"))
-    known >> INSERT << BEGIN << COUNT << f"upstream {INSERT}" << "upstream ROLLBACK"
+    known >> INSERT << BEGIN << BEFORE << f"upstream {INSERT}" << "upstream ROLLBACK"
     known << "client ERROR 23505 duplicate key" << "client ready I"
     known >> "select 1" << "upstream select 1" << until("client ready I")
 
 
 def test_several_inserts_are_one_transaction(known: Play) -> None:
     text = "insert into t values (1); insert into u values (2)"
-    known >> text << BEGIN << COUNT << "upstream insert into t values (1)" << COUNT
+    known >> text << BEGIN << BEFORE << "upstream insert into t values (1)" << AFTER
     (
         known
-        << COUNT
+        << BEFORE
         << "upstream insert into u values (2)"
-        << COUNT
+        << AFTER
         << "upstream COMMIT"
         << "client INSERT 0 5"
         << "client INSERT 0 5"
@@ -84,10 +83,10 @@ def test_several_inserts_are_one_transaction(known: Play) -> None:
 
 
 def test_a_read_beside_an_insert_runs_behind_the_wall(known: Play) -> None:
-    known >> f"select 1; {INSERT}" << BEGIN << WALL << "upstream select 1" << UNWALL << COUNT << f"upstream {INSERT}"
+    known >> f"select 1; {INSERT}" << BEGIN << WALL << "upstream select 1" << UNWALL << BEFORE << f"upstream {INSERT}"
     (
         known
-        << COUNT
+        << AFTER
         << "upstream COMMIT"
         << "client columns"
         << "client row 1"
@@ -105,7 +104,7 @@ def test_where_no_transaction_of_ours_can_be_opened_the_session_ends(known: Play
 
 
 def test_in_a_block_of_the_clients_own_an_insert_runs_counted(known: Play) -> None:
-    in_a_block(known) >> INSERT << COUNT << f"upstream {INSERT}" << COUNT << "client INSERT 0 5" << "client ready T"
+    in_a_block(known) >> INSERT << BEFORE << f"upstream {INSERT}" << AFTER << "client INSERT 0 5" << "client ready T"
     known >> "commit" << "upstream commit" << "client COMMIT" << "client ready I"
     assert known.server.committed == [INSERT]
 
@@ -142,8 +141,9 @@ AS_THEY_ARE = [
 
 @pytest.mark.parametrize("text", IN_OWN_BLOCK)
 def test_what_must_write_has_a_transaction_of_ours_outside_a_block_and_no_wall_in_one(known: Play, text: str) -> None:
-    known >> text << BEGIN << COUNT << f"upstream {text}" << until(COUNT) << until("client ready I")
-    in_a_block(known) >> text << COUNT << f"upstream {text}" << until(COUNT) << until("client ready T")
+    before, after = (f"upstream {counted.QUESTIONS['temp' in text, ran].decode()}" for ran in (False, True))
+    known >> text << BEGIN << before << f"upstream {text}" << until(after) << until("client ready I")
+    in_a_block(known) >> text << before << f"upstream {text}" << until(after) << until("client ready T")
     assert known.server.writable.count(text) == 2
 
 
@@ -153,7 +153,7 @@ def test_what_needs_no_writing_goes_as_it_is(known: Play, text: str) -> None:
     assert text not in known.server.writable
     in_a_block(known)
     known >> text << until(f"upstream {text}") << until("client ready T")
-    assert (KEEPING.removeprefix("upstream ") in known.server.heard) == text.startswith("select")
+    assert (counted.QUESTIONS[False, True].decode() in known.server.heard) == text.startswith("select")
     assert UNWALL.removeprefix("upstream ") not in known.server.heard, "locks and settings outlive it"
 
 
@@ -166,7 +166,7 @@ def test_a_read_runs_behind_the_wall_in_a_block_and_read_only_outside(known: Pla
 
 def test_a_cursor_outlives_its_wall_and_what_is_fetched_from_it_is_walled(known: Play) -> None:
     declared = "declare c cursor for select 1 from t"
-    in_a_block(known) >> declared << KEEPING << f"upstream {declared}" << until(KEPT) << until("client ready T")
+    in_a_block(known) >> declared << WALL << BEFORE << f"upstream {declared}" << until(KEPT) << until("client ready T")
     known.server.cursors["c"] = declared
     known >> "fetch c" << until(WALL) << "upstream fetch c" << until(UNWALL) << "client ready T"
     assert not {declared, "fetch c"} & set(known.server.writable)
@@ -193,7 +193,7 @@ def test_execute_of_a_read_is_a_read(known: Play) -> None:
 
 def test_execute_of_an_insert_writes_like_the_insert(known: Play) -> None:
     known.server.prepared[b"p"] = "insert into t values ($1)"
-    known >> "execute p (1)" << until(BEGIN) << COUNT << "upstream execute p (1)" << until(COUNT) << "upstream COMMIT"
+    known >> "execute p (1)" << until(BEGIN) << BEFORE << "upstream execute p (1)" << until(AFTER) << "upstream COMMIT"
     known << until("client ready I")
 
 

@@ -42,6 +42,8 @@ class Execution:
     took_us: int | None
     would: str
     """The rule that would have held it, if policy did more than observe; else empty."""
+    why: str
+    """Why pgnotary undid it; else empty."""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
             sqlstate=text(each, "sqlstate"),
             took_us=number(each, "took_us"),
             would=text(each, "would"),
+            why=text(each, "why"),
         )
 
 

@@ -145,6 +145,7 @@ def execution_fields(execution: Execution) -> dict[str, JSON | None]:
         "sqlstate": execution.sqlstate or None,
         "took_us": execution.took_us,
         "would_hold": execution.would or None,
+        "why": execution.why or None,
     }
 
 

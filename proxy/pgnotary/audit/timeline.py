@@ -49,7 +49,8 @@ def tell_execution(execution: Execution, leaf: bytes) -> Told:
     ending = execution.sqlstate or execution.tag or execution.kind
     took = "" if execution.took_us is None else f" in {_milliseconds(execution.took_us)}"
     would = f", which {execution.would} would have held" if execution.would else ""
-    sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}"
+    why = f", {execution.why}" if execution.why else ""
+    sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
     return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, tuple(quoted(execution.statement)))
 
 

@@ -30,10 +30,10 @@ from pgnotary.session.look import NamesUnread
 from pgnotary.session.manner import manner_of
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.relaying import Withdrawn, relay_part
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
-from pgnotary.session.wall import relay_walled
 from pgnotary.session.writing import relay_outside_block
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic, query, rows_of
@@ -68,12 +68,6 @@ class _NotRun(StatementError):
     sqlstate = "55000"
 
 
-class _Cancelled(StatementError):
-    """An approved statement that its requester took back before anything of it was sent."""
-
-    sqlstate = "57014"
-
-
 def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
     """Run an approved statement and answer the client."""
     outside, wrapped = statement.runs_outside_blocks, state.status == IDLE
@@ -101,7 +95,7 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         if outside:
             yield from run.finish_outside(statement, (yield from relay_outside_block(state, frame)))
         else:
-            yield from run.finish(statement, (yield from _run(state, statement, frame)))
+            yield from _run_in_block(state, run, statement, frame)
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from run.settle(State.UNKNOWN, why=str(lost))
         if outside:
@@ -112,6 +106,15 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         )
         hint = f"SELECT pg_xact_status('{xid}') tells whether it committed."
         raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
+
+
+def _run_in_block(state: SessionState, run: "_Run", statement: Statement, frame: Frame) -> Flow:
+    try:
+        answer = yield from _run(state, statement, frame)
+    except StatementError as error:
+        yield from run.undo(error)
+    else:
+        yield from run.finish(statement, answer)
 
 
 def _prepare(
@@ -184,7 +187,7 @@ def _is_cancelled(state: SessionState) -> bool:
 def _cancelled(decided: Decided) -> StatementError:
     # Drivers know a cancelled statement by exactly these words.
     detail = f"{decided.request} was approved, and taken back before it was sent."
-    return _Cancelled("canceling statement due to user request", detail=detail)
+    return Withdrawn(detail)
 
 
 def _objection(state: SessionState, decided: Decided) -> _NotRun | None:
@@ -293,7 +296,7 @@ def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[S
             continue  # BEGIN and COMMIT are ours to send.
         message = query(statement.slice(part))
         if part.harmless:
-            answer = yield from relay_walled(state, manner_of(part), message, keep=Keep.ALL)
+            answer = yield from relay_part(state, part, manner_of(part), message, keep=Keep.ALL)
         else:
             answer = yield from relay(message, keep=Keep.ALL)
         if not whole.take(answer):
@@ -325,8 +328,6 @@ class _Run:
         self._state.scope_stale = True
         if self._state.block:
             self._state.block.rescoped = True
-        if self._state.block:
-            self._state.block.rescoped = True
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             yield from self._fail(statement, answer)
@@ -334,9 +335,7 @@ class _Run:
         self._rows = _rows(statement, answer.tags)
         self._unreadable = statement.unreadable
         if (refusal := self._refusal(answer)) is not None:
-            yield from _undo(self._state, wrapped=self._wrapped)
-            yield from self.settle(State.ROLLED_BACK, why=refusal.message)
-            yield from refuse(self._state, refusal, self._decided.request)
+            yield from self.undo(refusal)
             return
         try:
             yield from self._executed(answer.tags)
@@ -367,6 +366,12 @@ class _Run:
             yield from self.settle(State.FAILED, error=answer.error)
         self._state.tell(answer.kept)
         self._state.ready()
+
+    def undo(self, error: StatementError) -> Flow:
+        """Let nothing stay of what has run, and say why."""
+        yield from _undo(self._state, wrapped=self._wrapped)
+        yield from self.settle(State.ROLLED_BACK, why=error.message)
+        yield from refuse(self._state, error, self._decided.request)
 
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.policy import Verdict
-from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
+from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.session.control import run_control
-from pgnotary.session.counted import relay_counted
 from pgnotary.session.events import Now
-from pgnotary.session.manner import Manner, manner_of
+from pgnotary.session.manner import OF_ROWS, Manner, manner_of
 from pgnotary.session.refuse import refuse
+from pgnotary.session.relaying import relay_part
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step
 from pgnotary.session.virtual import looks_at_default, relay_with_default
@@ -28,9 +28,6 @@ from pgnotary.wire.messages import query
 __all__ = ["forward", "forward_bracket", "note", "note_effects"]
 
 _STOPPED_BY_WALL = "25006"
-_PLAIN_CHANGES = frozenset(
-    {StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE, StatementClass.SELECT}
-)
 _RESCOPING = frozenset({Qualifier.TEMP, Qualifier.FUNCTION, Qualifier.ROLE, Qualifier.UNREAD})
 
 
@@ -41,13 +38,14 @@ def forward(state: SessionState, statement: Statement, verdict: Verdict, frame: 
     try:
         answer = yield from _relay(state, statement, manners, frame)
     except StatementError as error:
-        note(state, statement.text, verdict, started, [], error.sqlstate)
+        note(state, statement.text, verdict, started, [], error.sqlstate, why=error.message)
         yield from refuse(state, error)
         return True
     sqlstate = _sqlstate(answer)
     note(state, statement.text, verdict, started, answer.tags, sqlstate)
     if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
-        yield from undo_wall(state)
+        if state.block is not None:
+            yield from undo_wall()
         return False
     note_effects(state, statement.parts, manners)
     state.tell(answer.kept)
@@ -82,7 +80,7 @@ def _relay_one(
     if state.block:
         state.block.statements += 1
     keep = Keep.HEAD if manner is Manner.WALLED and alone else Keep.NOTHING
-    return (yield from relay_counted(state, part, manner, message, keep=keep))
+    return (yield from relay_part(state, part, manner, message, keep=keep))
 
 
 def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Manner]) -> Generator[Step, Any, Answer]:
@@ -91,7 +89,7 @@ def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Ma
     if state.block:
         state.block.statements += 1
     for part, manner in zip(statement.parts, manners, strict=True):
-        answer = yield from _relay_part(state, statement, part, manner)
+        answer = yield from _relay_slice(state, statement, part, manner)
         tags += answer.tags
         if answer.error is not None:
             break
@@ -99,11 +97,11 @@ def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Ma
     return answer
 
 
-def _relay_part(state: SessionState, statement: Statement, part: Part, manner: Manner) -> Generator[Step, Any, Answer]:
+def _relay_slice(state: SessionState, statement: Statement, part: Part, manner: Manner) -> Generator[Step, Any, Answer]:
     message = query(statement.slice(part))
     if part.control:
         return (yield from run_control(state, part, message))
-    return (yield from relay_counted(state, part, manner, message))
+    return (yield from relay_part(state, part, manner, message))
 
 
 def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Flow:
@@ -111,9 +109,14 @@ def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict)
     started = state.now
     manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
     # The block is opened by the first part, so what the others may do is noted in it, for its end.
-    answer, tags = Answer(), []
+    answer, tags = Answer(), list[str]()
     for part, manner in zip(statement.parts, manners, strict=True):
-        answer = yield from _relay_part(state, statement, part, manner)
+        try:
+            answer = yield from _relay_slice(state, statement, part, manner)
+        except StatementError as error:
+            note(state, statement.text, verdict, started, tags, error.sqlstate, why=error.message)
+            yield from refuse(state, error)
+            return
         if not part.control:
             note_effects(state, [part], [manner])
         tags += answer.tags
@@ -150,14 +153,23 @@ def _may_change_catalog(part: Part) -> bool:
     if Qualifier.FUNCTION in part.qualifiers:
         return True
     own = Qualifier.TEMP in part.qualifiers and Qualifier.WRITE not in part.qualifiers
-    return not own and (part.runs or part.kind) not in _PLAIN_CHANGES
+    return not own and (part.runs or part.kind) not in OF_ROWS
 
 
-def note(state: SessionState, text: bytes, verdict: Verdict, started: Now, tags: list[str], sqlstate: str = "") -> None:
-    """Note one execution for the record."""
+def note(
+    state: SessionState,
+    text: bytes,
+    verdict: Verdict,
+    started: Now,
+    tags: list[str],
+    sqlstate: str = "",
+    *,
+    why: str = "",
+) -> None:
+    """Note one execution for the record; `why` it was undone by us."""
     state.forwarded += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
-    state.log.add(text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would)
+    state.log.add(text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why)
 
 
 def _sqlstate(answer: Answer) -> str:

@@ -8,6 +8,7 @@ wait.
 import hashlib
 from datetime import datetime
 
+from pgnotary.judge.secret_values import words_masked
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.wire.messages import rows_of
@@ -54,8 +55,12 @@ class ForwardLog:
         *,
         refused: bool = False,
         would: str = "",
+        why: str = "",
     ) -> None:
-        """Note one execution, or one refusal; `would` is the rule that would have held it if policy held anything."""
+        """Note one execution, or one refusal.
+
+        `would` is the rule that would have held it if policy held anything, `why` what it did that was undone.
+        """
         execution: dict[str, JSON] = {
             "text": self._name(text),
             "kind": kind,
@@ -65,6 +70,8 @@ class ForwardLog:
         }
         if would:
             execution["would"] = would
+        if why:
+            execution["why"] = words_masked(why)
         if tags:
             execution["tag"] = tags[-1]
             counts = [rows for rows in map(rows_of, tags) if rows is not None]

@@ -8,7 +8,7 @@ from enum import Enum
 
 from pgnotary.judge.statement import Part, Qualifier, StatementClass
 
-__all__ = ["Manner", "manner_of"]
+__all__ = ["OF_ROWS", "Manner", "manner_of"]
 
 _RUN_CODE = frozenset({"SelectStmt", "ExplainStmt", "CopyStmt", "ExecuteStmt", "FetchStmt"})
 # No rollback takes a prepared statement back; to read its text may run code.
@@ -23,8 +23,7 @@ _READ_WRITE = frozenset(Qualifier) - _BEHIND_WALL - {
     Qualifier.SETTING,
     Qualifier.FOREIGN,
 }  # fmt: skip
-
-
+# Policy that lets these pass takes what they do at its word.
 _UNCOUNTED = frozenset(
     {
         Qualifier.CODE,
@@ -36,9 +35,10 @@ _UNCOUNTED = frozenset(
         Qualifier.UNREAD,
     }
 )
-_ROWS = frozenset(
+OF_ROWS = frozenset(
     {StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE, StatementClass.SELECT}
 )
+"""Classes of statements that change nothing but rows."""
 
 
 class Manner(Enum):
@@ -49,7 +49,7 @@ class Manner(Enum):
     WALLED = "walled"
     """In a block: in a read-only savepoint that is undone behind it."""
     KEPT = "kept"
-    """In a block: in a read-only savepoint of which a cursor, a lock or a setting is kept."""
+    """In a block: in a read-only savepoint of which a cursor, a lock or a setting is kept, and nothing else."""
     COUNTED = "counted"
     """Read-write; nothing may be changed but what the part says that it changes, as the server counts it."""
     READ_WRITE = "read-write"
@@ -77,4 +77,4 @@ def _is_counted(part: Part) -> bool:
     """Say whether the part says what it changes: rows of relations that it names, or temporary ones."""
     if not part.qualifiers.isdisjoint(_UNCOUNTED):
         return False
-    return Qualifier.WRITE not in part.qualifiers or (part.runs or part.kind) in _ROWS
+    return Qualifier.WRITE not in part.qualifiers or (part.runs or part.kind) in OF_ROWS

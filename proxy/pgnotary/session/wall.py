@@ -3,20 +3,19 @@
 Outside a block the session's own default_transaction_read_only is the wall. A message that policy forwards enters; its
 answer leaves. A view or an operator which reaches a writing function fails with 25006. The savepoint is undone, not
 only released: a cursor WITH HOLD or a deferred trigger that a function left behind would run at COMMIT, without a wall.
-What must stay (a cursor, a lock, a setting) is only released, once it is known to have left no other cursor WITH HOLD.
+What must stay (a cursor, a lock, a setting) is only released, once the server has counted that nothing else was done.
 """
 
 from collections.abc import Generator
 from typing import Any
 
-from pgnotary.errors import StatementError, UpstreamProtocolError
+from pgnotary.errors import UpstreamProtocolError
 from pgnotary.session.inject import inject
-from pgnotary.session.manner import Manner
 from pgnotary.session.state import IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Keep, Step, ask, relay
+from pgnotary.session.steps import Answer, Step, ask, relay
 from pgnotary.wire.messages import query
 
-__all__ = ["relay_batch_walled", "relay_walled", "undo_wall"]
+__all__ = ["close_wall", "open_wall", "relay_batch_walled", "undo_wall"]
 
 _OPENING = (b"SAVEPOINT pgnotary_read", b"SET LOCAL transaction_read_only = on")
 _RELEASE = b"RELEASE SAVEPOINT pgnotary_read"
@@ -24,51 +23,19 @@ _UNDOING = (b"ROLLBACK TO SAVEPOINT pgnotary_read", _RELEASE)
 _HOLDABLE = b"SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_holdable"
 
 
-class _CursorLeft(StatementError):
-    """COMMIT would run its query, without a wall."""
-
-    sqlstate = "55000"
-
-
-def relay_walled(
-    state: SessionState, manner: Manner, message: bytes, *, keep: Keep = Keep.NOTHING, holds: bool = False
-) -> Generator[Step, Any, Answer]:
-    """Relay one statement; inside a block behind the wall if that is its manner.
-
-    `holds`: it is a DECLARE of a cursor WITH HOLD. Raises StatementError if it leaves another one behind.
-    """
-    if state.status != IN_BLOCK or manner not in (Manner.WALLED, Manner.KEPT):
-        return (yield from relay(message, keep=keep))
-    if manner is Manner.KEPT:
-        return (yield from _relay_kept(state, message, keep=keep, holds=holds))
+def open_wall() -> Generator[Step, Any, None]:
+    """Set the savepoint and make it read only."""
     yield from _ours(query(b"; ".join(_OPENING)), "set")
-    answer = yield from relay(message, keep=keep)
-    if answer.error is None:
-        yield from _ours(query(b"; ".join(_UNDOING)), "undone")
-    return answer
 
 
-def _relay_kept(state: SessionState, message: bytes, *, keep: Keep, holds: bool) -> Generator[Step, Any, Answer]:
-    before = yield from _ours(query(b"; ".join((*_OPENING, _HOLDABLE))), "set")
-    answer = yield from relay(message, keep=Keep.COMPLETION if keep is Keep.NOTHING else keep)
-    if answer.error is None:
-        after = yield from _ours(query(_HOLDABLE), "asked about")
-        if len(set(after.rows) - set(before.rows)) > holds:
-            yield from _ours(query(b"; ".join(_UNDOING)), "undone")
-            raise _CursorLeft(
-                "undone: it left a cursor WITH HOLD behind, which nothing in its text says",
-                detail="COMMIT would run its query, and nobody has approved that.",
-            )
-        yield from _ours(query(_RELEASE), "released")
-    if keep is Keep.NOTHING:
-        state.tell(answer.released())
-    return answer
+def close_wall() -> Generator[Step, Any, None]:
+    """Keep what was done behind the wall: the caller knows that it left nothing that COMMIT would run."""
+    yield from _ours(query(_RELEASE), "released")
 
 
-def undo_wall(state: SessionState) -> Generator[Step, Any, None]:
-    """Leave the wall behind an error in it: the block is as it was before."""
-    if state.block is not None:
-        yield from _ours(query(b"; ".join(_UNDOING)), "undone")
+def undo_wall() -> Generator[Step, Any, None]:
+    """Leave the wall, and undo what was done behind it; also after an error in it. The block is as it was before."""
+    yield from _ours(query(b"; ".join(_UNDOING)), "undone")
 
 
 def relay_batch_walled(

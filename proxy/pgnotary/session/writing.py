@@ -10,8 +10,8 @@ from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Statement
-from pgnotary.session.counted import relay_counted
 from pgnotary.session.manner import Manner
+from pgnotary.session.relaying import relay_part
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, ask, relay
 from pgnotary.wire.frames import Frame
@@ -83,10 +83,10 @@ def _run(
     state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
 ) -> Generator[Step, Any, Answer]:
     if len(statement.parts) == 1:
-        return (yield from relay_counted(state, statement.parts[0], manners[0], frame.raw, keep=Keep.COMPLETION))
+        return (yield from relay_part(state, statement.parts[0], manners[0], frame.raw, keep=Keep.COMPLETION))
     whole = Answer()
     for part, manner in zip(statement.parts, manners, strict=True):
-        answer = yield from relay_counted(state, part, manner, query(statement.slice(part)), keep=Keep.ALL)
+        answer = yield from relay_part(state, part, manner, query(statement.slice(part)), keep=Keep.ALL)
         if not whole.take(answer):
             break
     return whole

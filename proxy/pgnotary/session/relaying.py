@@ -1,0 +1,81 @@
+"""Relaying one part of a text, or a whole text of one part, as its manner is: walled, counted, or as it came.
+
+A part that policy forwards and its message enter; its answer leaves. Where something must outlive the wall (a cursor, a
+lock, a setting), or must write, the server counts what was done; what the part does not say is raised as an error, and
+the caller must undo it, or let the client's block fail.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import StatementError
+from pgnotary.judge.statement import Part
+from pgnotary.session.counted import Unsaid, count, unsaid
+from pgnotary.session.manner import Manner
+from pgnotary.session.state import IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Keep, Step, relay
+from pgnotary.session.wall import close_wall, open_wall, undo_wall
+
+__all__ = ["Withdrawn", "relay_part"]
+
+
+class Withdrawn(StatementError):
+    """The client took it back before anything of it was sent."""
+
+    sqlstate = "57014"
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("canceling statement due to user request", detail=detail)
+
+
+def relay_part(
+    state: SessionState,
+    part: Part,
+    manner: Manner,
+    message: bytes,
+    *,
+    keep: Keep = Keep.NOTHING,
+) -> Generator[Step, Any, Answer]:
+    """Relay a part; raises StatementError if it did what it does not say, or may have."""
+    match manner:
+        case Manner.COUNTED:
+            return (yield from _relay_counted(state, part, message, keep))
+        case Manner.KEPT if state.status == IN_BLOCK:
+            yield from open_wall()
+            try:
+                answer = yield from _relay_counted(state, part, message, keep)
+            except StatementError:
+                yield from undo_wall()
+                raise
+            if answer.error is None:
+                yield from close_wall()
+            return answer
+        case Manner.WALLED if state.status == IN_BLOCK:
+            yield from open_wall()
+            answer = yield from relay(message, keep=keep)
+            if answer.error is None:
+                yield from undo_wall()
+            return answer
+        case _:
+            return (yield from relay(message, keep=keep))
+
+
+def _relay_counted(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
+    before = yield from count(part, ran=False)
+    if state.cancelled:
+        raise Withdrawn
+    answer = yield from relay(message, keep=Keep.COMPLETION if keep is Keep.NOTHING else keep)
+    if answer.error is None:
+        after = yield from count(part, ran=True)
+        if (after.path, after.role) != (state.scope.path, state.scope.role):
+            state.scope_stale = True
+            if state.block:
+                state.block.rescoped = True
+        if done := unsaid(part, before, after):
+            # Whatever was believed of the database was wrong.
+            state.changed()
+            state.scope_stale = True
+            raise Unsaid(done)
+    if keep is Keep.NOTHING:
+        state.tell(answer.released())
+    return answer
