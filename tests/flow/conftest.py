@@ -47,6 +47,16 @@ def served(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
         proxy.entries()
 
 
+@pytest.fixture(scope="module", params=["default", "strict"])
+def undecided(
+    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A proxy where nobody decides: what is held expires at once."""
+    folder = tmp_path_factory.mktemp(str(request.param)) / "pgnotary"
+    with Served(postgres, folder, profile=request.param, hold_s=1, max_held_per_person=1_000) as served:
+        yield served
+
+
 @pytest.fixture
 def own_proxy(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
     """A proxy of a test's own, for tests that hurt it."""

@@ -1,19 +1,12 @@
 """Ways to run code that no text shows where no wall stands, found by attack: each works without us, and not through us.
 
 A text that may write (nextval(), FOR UPDATE, a temporary table) runs in a read-write transaction, and what is left for
-COMMIT to run has no wall either. So each script first empties the table on the server itself; then it is sent through
-the proxy, where it must be held, refused or undone.
+COMMIT to run has no wall either.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
-
-import psycopg
 import pytest
-from psycopg import sql
-from tests.flow.served import PASSWORD, Served
+from tests.flow.served import Served
+from tests.flow.unsaid import Way, comes_to_nothing
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -38,16 +31,6 @@ CREATE FUNCTION g(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
   IF current_setting('application_name') = 'boom' THEN PERFORM public.wipe(); END IF; RETURN 1; END $$;
 CREATE FUNCTION f(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT public.g(1)';
 """
-
-
-@dataclass(frozen=True)
-class Way:
-    """What an administrator has made, and what somebody sends."""
-
-    texts: Sequence[str]
-    made: str = ""
-    signed: str = ""
-    """What an approver signs first: it looks harmless."""
 
 
 WAYS = {
@@ -184,66 +167,14 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["default", "strict"])
-def proxy(
-    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """A proxy where nobody decides: what is held expires at once."""
-    folder = tmp_path_factory.mktemp(str(request.param)) / "pgnotary"
-    with Served(postgres, folder, profile=request.param, hold_s=2, max_held_per_person=1_000) as served:
-        yield served
-
-
 @pytest.fixture
 def template() -> str:
     """No shop here."""
     return "template1"
 
 
-def run(connection: psycopg.Connection[Any], texts: Sequence[str]) -> list[str]:
-    """Send texts, whatever each meets; return the SQLSTATEs."""
-    met = []
-    for text in texts:
-        try:
-            connection.execute(text.encode(), prepare=False)
-            met.append("")
-        except psycopg.Error as error:
-            met.append(error.sqlstate or "?")
-    return met
-
-
-def victims(connection: psycopg.Connection[Any]) -> int:
-    row = connection.execute("SELECT count(*) FROM public.victims").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_code_that_no_text_shows_runs_without_us_and_not_through_us(
-    proxy: Served, postgres: EmbeddedPostgres, database: str, way: Way
+    undecided: Served, postgres: EmbeddedPostgres, database: str, way: Way
 ) -> None:
-    with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
-        behind.execute((COMMON + way.made).encode())
-        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
-            twin = sql.Identifier(f"{database}_twin")
-            behind.close()
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(twin, sql.Identifier(database)))
-            try:
-                with psycopg.connect(postgres.dsn(f"{database}_twin"), autocommit=True) as direct:
-                    run(direct, [way.signed, *way.texts] if way.signed else way.texts)
-                    direct.execute("DISCARD ALL")
-                    assert victims(direct) == 0, "it does nothing"
-            finally:
-                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(twin))
-    with psycopg.connect(
-        host="127.0.0.1", port=proxy.port, user="eva", password=PASSWORD, dbname=database, autocommit=True
-    ) as eva:
-        if way.signed:
-            with ThreadPoolExecutor(1) as beside:
-                signing = beside.submit(run, eva, [way.signed])
-                proxy.approve()
-                assert signing.result() == [""]
-        met = run(eva, way.texts)
-    with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
-        assert victims(behind) == 10
-    assert any(met), "nothing stopped it, and yet it did nothing"
+    comes_to_nothing(undecided, postgres, database, COMMON, way)

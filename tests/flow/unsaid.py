@@ -1,0 +1,82 @@
+"""A way to run code that no text shows: tried on the server itself first, then through the proxy.
+
+A way that does nothing without us proves nothing, so its script must empty the table in a twin of the database. Through
+the proxy it must be held, refused or undone.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from tests.flow.served import PASSWORD, Served
+
+from pgnotary.demo.postgres import EmbeddedPostgres
+
+__all__ = ["Way", "comes_to_nothing", "eva", "run", "victims"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What an administrator has made, and what somebody sends."""
+
+    texts: Sequence[str]
+    made: str = ""
+    signed: str = ""
+    """What an approver signs first: it looks harmless."""
+
+
+def eva(proxy: Served, database: str) -> psycopg.Connection[Any]:
+    """Connect as she does."""
+    return psycopg.connect(
+        host="127.0.0.1", port=proxy.port, user="eva", password=PASSWORD, dbname=database, autocommit=True
+    )
+
+
+def run(connection: psycopg.Connection[Any], texts: Sequence[str]) -> list[str]:
+    """Send texts, whatever each meets; return the SQLSTATEs."""
+    met = []
+    for text in texts:
+        try:
+            connection.execute(text.encode(), prepare=False)
+            met.append("")
+        except psycopg.Error as error:
+            met.append(error.sqlstate or "?")
+    return met
+
+
+def victims(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT count(*) FROM public.victims").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def comes_to_nothing(proxy: Served, postgres: EmbeddedPostgres, database: str, made: str, way: Way) -> None:
+    """Try a way on a twin of the database, and on the database through the proxy."""
+    twin = f"{database}_twin"
+    for name in (database, twin):
+        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+            if name == twin:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(twin)))
+        with psycopg.connect(postgres.dsn(name), autocommit=True) as behind:
+            behind.execute((made + way.made).replace("{dsn}", postgres.dsn(name)).encode())
+    try:
+        with psycopg.connect(postgres.dsn(twin), autocommit=True) as direct:
+            run(direct, [way.signed, *way.texts] if way.signed else way.texts)
+            direct.execute("DISCARD ALL")
+            assert victims(direct) == 0, "it does nothing"
+    finally:
+        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(twin)))
+    with eva(proxy, database) as her:
+        if way.signed:
+            with ThreadPoolExecutor(1) as beside:
+                signing = beside.submit(run, her, [way.signed])
+                proxy.approve()
+                assert signing.result() == [""]
+        met = run(her, way.texts)
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
+        assert victims(behind) == 10
+    assert any(met), "nothing stopped it, and yet it did nothing"
