@@ -20,10 +20,11 @@ from tests.judge.resources import RESOURCES
 from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.gate import needs_worker, tokens_of
 from pgnotary.judge.grammar import parse
-from pgnotary.judge.meaning import UNSCOPED, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, Subject, policy_of
+from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.second import TIMED, bounds
 from pgnotary.serve.nursery import Limits
 from pgnotary.serve.verdicts import Verdicts

@@ -25,9 +25,9 @@ from typing import Any, Self, TypeAlias
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.judge.catalog import BUILT_IN
-from pgnotary.judge.meaning import UNSCOPED
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import PROFILES, Subject, policy_of
+from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry

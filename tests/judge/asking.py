@@ -9,7 +9,7 @@ from psycopg.types.string import TextLoader
 
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, grown, reach_question, read_catalog, read_functions
 from pgnotary.judge.catalog import Catalog
-from pgnotary.judge.meaning import Scope
+from pgnotary.judge.scope import Scope
 from pgnotary.judge.scoped import SCOPE_QUESTIONS, read_scope
 
 __all__ = ["catalog_by", "catalog_of", "first_error", "scope_of"]

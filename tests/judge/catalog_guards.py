@@ -16,7 +16,7 @@ from pgnotary.judge import asked, bodies, meaning, naming
 from pgnotary.judge.asked import Functions
 from pgnotary.judge.bodies import OwnFunction
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.meaning import Scope
+from pgnotary.judge.scope import Scope, Temporary
 from pgnotary.judge.statement import Name
 
 __all__ = ["CATALOG_GUARDS", "take_down"]
@@ -106,12 +106,12 @@ def _foreign_tables(patch: pytest.MonkeyPatch) -> None:
 
 
 def _temporary_relations(patch: pytest.MonkeyPatch) -> None:
-    honest = meaning._own_temporary
+    honest = Scope.temporary_kind
 
-    def own_temporary(name: Name, scope: Scope) -> str:
-        return honest(name, replace(scope, odd_temporary=frozenset(), temporary_views=frozenset()))
+    def temporary_kind(scope: Scope, name: Name) -> Temporary | None:
+        return honest(replace(scope, odd_temporary=frozenset(), temporary_views=frozenset()), name)
 
-    patch.setattr(meaning, "_own_temporary", own_temporary)
+    patch.setattr(Scope, "temporary_kind", temporary_kind)
 
 
 def _search_path(patch: pytest.MonkeyPatch) -> None:

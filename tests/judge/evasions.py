@@ -25,10 +25,11 @@ from tests.judge.texts import POLICIES
 
 from pgnotary.errors import InvalidText
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
+from pgnotary.judge.scope import UNSCOPED, Scope
 
 __all__ = ["EVASIONS", "FAMILIES", "Evasion", "action"]
 

@@ -18,8 +18,8 @@ from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, grown, reach_question, read_catalog, read_functions
 from pgnotary.judge.catalog import BUILT_IN, Catalog, Relation
 from pgnotary.judge.harmless_functions import HARMLESS
-from pgnotary.judge.meaning import Scope
 from pgnotary.judge.rules import Action
+from pgnotary.judge.scope import Scope
 
 Connection = psycopg.Connection[Any]
 SCOPE = Scope(("pg_catalog", "public"), "postgres")

@@ -6,9 +6,10 @@ import pytest
 from tests.judge.texts import action
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog, Relation
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh, weigh_run
+from pgnotary.judge.meaning import weigh, weigh_run
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Names, Part, Qualifier, Statement, StatementClass
 
 PLAIN, VIEW = Relation("r"), Relation("v", reading_calls=True)

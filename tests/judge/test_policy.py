@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tests.judge.texts import action, judged
 
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, terms, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, USUAL, Action, Policy, Profile, Rule, Subject, Terms, policy_of
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
 # --- what is said -----------------------------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from tests.judge.texts import POLICIES
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.meaning import UNSCOPED, weigh, weigh_run
+from pgnotary.judge.meaning import weigh, weigh_run
 from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
+from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.statement import Statement
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, Action, policy_of
+from pgnotary.judge.scope import UNSCOPED, Scope
 
 __all__ = ["ATTACKS", "CORPUS", "FORWARDED", "HOLDING", "POLICIES", "PSQL", "REFUSED", "action", "judged"]
 

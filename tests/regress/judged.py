@@ -12,10 +12,11 @@ from tests.judge.asking import catalog_by
 from tests.regress.relay import Answer
 
 from pgnotary.judge.catalog import BUILT_IN
-from pgnotary.judge.meaning import UNSCOPED, weigh, weigh_run
+from pgnotary.judge.meaning import weigh, weigh_run
 from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, Action, policy_of
+from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.scoped import SCOPE_QUESTIONS, read_scope
 from pgnotary.judge.statement import Statement
 

@@ -3,9 +3,9 @@
 import pytest
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog, Relation
-from pgnotary.judge.meaning import UNSCOPED, Scope
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import PROFILES, Action, Rule, Subject, policy_of
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Statement
 from pgnotary.serve.verdicts import MAX_REMEMBERED, Verdicts
 

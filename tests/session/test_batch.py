@@ -5,7 +5,7 @@ from tests.play import Play, after, approve, error, ledger_is_down, message, ser
 from tests.session.stories import DELETE, held, in_a_block, worked_by_hand
 
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.meaning import Scope
+from pgnotary.judge.scope import Scope
 from pgnotary.session import events
 from pgnotary.session.events import ClientBytes
 from pgnotary.session.state import SharedCatalog

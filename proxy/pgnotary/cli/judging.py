@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action, Policy, Subject
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Name, Part, Statement, StatementClass
 
 __all__ = ["NO_DATABASE", "Judged", "Touched", "View", "judge", "spelled", "touched"]

@@ -7,8 +7,8 @@ name is, so no search_path changes what a call means here; a relation is looked 
 that are searched.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.functions import (
@@ -19,11 +19,11 @@ from pgnotary.judge.functions import (
     qualifier_of,
 )
 from pgnotary.judge.naming import identifier
+from pgnotary.judge.scope import TEMP, UNSCOPED, Scope, Temporary
 from pgnotary.judge.statement import ONLY_A_NAME, Finding, Name, Names, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["UNSCOPED", "Scope", "weigh", "weigh_run"]
+__all__ = ["weigh", "weigh_run"]
 
-_TEMP = "pg_temp"
 # Ways to change a relation that leave nothing else changed, if it is one of the session's own temporary tables.
 _ON_TEMPORARY = frozenset(
     {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "DropStmt", "IndexStmt", "SelectStmt"}
@@ -34,44 +34,13 @@ _SPREADING = frozenset({StatementClass.UPDATE, StatementClass.DELETE, StatementC
 _OWN_KINDS = frozenset({"r", "p"})
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Where a session stands: what decides which relation a name stands for."""
-
-    path: tuple[str, ...] | None = None
-    """The schemas that are searched, in order, with those that are searched unsaid; None if that is not known."""
-    role: str = ""
-    temporary: frozenset[str] = frozenset()
-    """The session's own temporary tables that run no code of anybody's."""
-    busy_temporary: frozenset[str] = frozenset()
-    """Its temporary tables that run code when they are written to."""
-    odd_temporary: frozenset[str] = frozenset()
-    """Its other temporary relations, which may run code when they are read: tables with types of one's own."""
-    temporary_views: frozenset[tuple[str, Names]] = frozenset()
-    """Its temporary views, with what they are of."""
-
-
-UNSCOPED = Scope()
-"""Nothing is known of the session."""
-
-
 def weigh(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Statement:
     """Return the statement with what its names add to it in that database and session."""
     parts = []
     for part in statement.parts:
         parts.append(_weigh(part, catalog, scope))
-        scope = _scope_behind(parts[-1], scope)
+        scope = scope.behind(parts[-1])
     return replace(statement, parts=tuple(parts))
-
-
-def _scope_behind(part: Part, scope: Scope) -> Scope:
-    """Return where the session stands once a part has run: what a query made has types that nobody has looked at."""
-    made = frozenset(name[-1] for name in part.makes if not _own_temporary(name[-1:], scope))
-    if not made:
-        return scope
-    if part.node == "CreateStmt" and part.qualifiers <= {Qualifier.TEMP, Qualifier.SINGLE_READER}:
-        return replace(scope, temporary=scope.temporary | made)
-    return replace(scope, odd_temporary=scope.odd_temporary | made)
 
 
 def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
@@ -112,7 +81,7 @@ def _with_temporary_views(names: Names, scope: Scope) -> Names:
     views, waiting = dict(scope.temporary_views), list(names.relations)
     while waiting:
         name = waiting.pop()
-        view = views.pop(name[-1], None) if _own_temporary(name, scope) == "view" else None
+        view = views.pop(name[-1], None) if scope.temporary_kind(name) is Temporary.VIEW else None
         if view is not None:
             waiting += view.relations
             names = replace(
@@ -220,7 +189,7 @@ def _may_hide_settings(names: Names, catalog: Catalog, scope: Scope) -> bool:
     return bool(found) and (
         catalog.equals
         or (bare and not catalog.relations.get(_SETTINGS, {}).keys() <= {"pg_catalog"})
-        or (bare and bool(_own_temporary((_SETTINGS,), scope)))
+        or (bare and scope.temporary_kind((_SETTINGS,)) is not None)
     )
 
 
@@ -273,7 +242,7 @@ def _resolved(names: Iterable[Name], catalog: Catalog, scope: Scope) -> tuple[Na
     resolved = dict[Name, None]()
     for name in names:
         found = [known for known, _ in catalog.find(name, scope.path)]
-        own = [(_TEMP, name[-1])] if _own_temporary(name, scope) else []
+        own = [(TEMP, name[-1])] if scope.temporary_kind(name) else []
         resolved |= dict.fromkeys([*own, *found] or [name])
     return tuple(resolved)
 
@@ -281,8 +250,8 @@ def _resolved(names: Iterable[Name], catalog: Catalog, scope: Scope) -> tuple[Na
 def _reads(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     for name in sorted(names.relations):
         spelled = ".".join(map(identifier, name))
-        own = _own_temporary(name, scope)
-        if own == "odd":
+        own = scope.temporary_kind(name)
+        if own is Temporary.ODD:
             yield _seen(Qualifier.FUNCTION, f"reads {spelled}, a temporary relation that may call what nobody has read")
         found = catalog.find(name, scope.path)
         is_query = len(name) == 1 and name[0] in names.queries
@@ -301,9 +270,9 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
         return
     for name in part.targets:
         spelled = ".".join(map(identifier, name))
-        own = _own_temporary(name, scope)
+        own = scope.temporary_kind(name)
         found = catalog.find(name, scope.path)
-        if own not in ("", "plain"):
+        if own not in (None, Temporary.PLAIN):
             yield _seen(Qualifier.CODE, f"changes {spelled}, a temporary relation that runs code of its own")
         elif not catalog.known and not (own and not found):
             yield _seen(Qualifier.CODE, f"changes {spelled}, and no catalog says whether that is a plain table")
@@ -324,25 +293,6 @@ def _is_ones_own(name: Name) -> bool:
     return name[0] not in ("pg_catalog", "information_schema", "pg_toast")
 
 
-def _own_temporary(name: Name, scope: Scope) -> str:
-    """Return "plain", "busy", "odd" or "view" if the name is one of the session's own temporary relations, else ""."""
-    *schema, only = name
-    if schema and schema[-1] != _TEMP:
-        return ""
-    kinds: tuple[tuple[str, Container[str]], ...] = (
-        ("plain", scope.temporary),
-        ("busy", scope.busy_temporary),
-        ("odd", scope.odd_temporary),
-        ("view", dict(scope.temporary_views)),
-    )
-    return next((kind for kind, names in kinds if only in names), "")
-
-
-def _looks_there_first(scope: Scope) -> bool:
-    """Say whether a name is looked up among the temporary relations first: pg_temp may stand last in search_path."""
-    return scope.path is not None and "".join(scope.path[:1]).startswith(_TEMP)
-
-
 def _only_temporary(part: Part, catalog: Catalog, scope: Scope) -> bool:
     """Say whether all that the part changes are temporary tables, whatever becomes of them before it runs.
 
@@ -353,7 +303,7 @@ def _only_temporary(part: Part, catalog: Catalog, scope: Scope) -> bool:
     if Qualifier.CASCADE in part.qualifiers or catalog.event_triggers:
         return False
     return all(
-        _own_temporary(name, scope) == "plain"
-        and (len(name) > 1 or (_looks_there_first(scope) and name[-1] not in catalog.relations))
+        scope.temporary_kind(name) is Temporary.PLAIN
+        and (len(name) > 1 or (scope.looks_there_first and name[-1] not in catalog.relations))
         for name in part.targets
     )

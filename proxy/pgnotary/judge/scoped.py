@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgnotary.judge.asked import MAKING_NAMES, RETURNING_OWN_TYPE
-from pgnotary.judge.meaning import Scope
 from pgnotary.judge.naming import types_by_text
+from pgnotary.judge.scope import Scope
 from pgnotary.judge.statement import Names
 
 __all__ = ["SCOPE_QUESTIONS", "read_scope"]

@@ -20,8 +20,9 @@ from postgast import pg_query_pb2
 from pgnotary.judge import grammar
 from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.harmless_functions import HARMLESS_THOUGH_VOLATILE
-from pgnotary.judge.meaning import UNSCOPED, Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.reading import read
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.secrets import discreet
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 

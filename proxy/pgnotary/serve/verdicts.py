@@ -15,9 +15,10 @@ from dataclasses import replace
 from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.gate import decode
 from pgnotary.judge.grammar import Unreadable, without_constants
-from pgnotary.judge.meaning import Scope, weigh
+from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.rules import Action, Policy, Subject
+from pgnotary.judge.scope import Scope
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 from pgnotary.serve.workers import Readings, is_unread
 

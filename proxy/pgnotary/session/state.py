@@ -10,9 +10,9 @@ from typing import Protocol
 
 from pgnotary.errors import LedgerUnavailable, StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.meaning import UNSCOPED, Scope
 from pgnotary.judge.policy import Terming, Verdict, terms
 from pgnotary.judge.rules import Policy, Subject
+from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Statement
 from pgnotary.request.roster import Roster
 from pgnotary.session.actions import Action, ToClient
