@@ -1,0 +1,230 @@
+"""One execution of something that was signed, from its intent to its outcome: each step durable before the next.
+
+What the server answered to the statement enters; its outcome is durable before the client hears of it. More rows than
+were signed, an error, a client that has gone: then nothing of it stays, and the entry says why. In the client's own
+block the outcome is left to its COMMIT or ROLLBACK.
+"""
+
+from collections.abc import Sequence
+
+from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
+from pgnotary.judge.statement import Control, Part, Statement
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.life import Move, State
+from pgnotary.session.block import Block, Pending
+from pgnotary.session.control import OutcomeUnknown
+from pgnotary.session.events import Decided
+from pgnotary.session.outcomes import outcome
+from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Flow, ask, write
+from pgnotary.wire.messages import Diagnostic, query, rows_of
+
+__all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
+
+# Of a text that nobody could read: the server took it for control of the transaction.
+_CONTROL_TAGS = frozenset(
+    {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
+)
+
+
+class NotRun(StatementError):
+    """An approved statement that did not run, or did not stay; `sqlstate` is the server's own if it says why."""
+
+    sqlstate = "55000"
+
+
+def leave_unrecorded(state: SessionState) -> None:
+    """Let no savepoint save the block: its transaction's fate would be taken for that of what did not stay."""
+    if state.block:
+        state.block.unrecorded = True
+
+
+def undo(state: SessionState, *, wrapped: bool) -> Flow:
+    """Undo what has run, without a word to the client."""
+    if wrapped and state.status == IDLE:
+        return  # Nothing has been opened for it.
+    if wrapped:
+        undone = yield from ask(query(b"ROLLBACK"))
+        if undone.error is not None or state.status != IDLE:
+            raise UpstreamProtocolError(f"ROLLBACK failed: {undone.error}")
+    else:
+        yield from fail_block(state)
+
+
+def command_complete(tag: str) -> bytes:
+    """Return the message that tells the client of a statement which was ours to send."""
+    body = tag.encode() + b"\0"
+    return b"C" + (len(body) + 4).to_bytes(4, "big") + body
+
+
+class Run:
+    """One execution from its intent to its outcome."""
+
+    def __init__(self, state: SessionState, decided: Decided, xid: str, leaf: bytes, *, wrapped: bool) -> None:
+        self._state = state
+        self._decided = decided
+        self._xid = xid
+        self._leaf = leaf
+        self._wrapped = wrapped
+        self._at = State.INTENT
+        self._rows: int | None = None
+        self._unreadable = False
+        self._started = state.now.monotonic
+
+    def finish(self, statement: Statement, answer: Answer) -> Flow:
+        """Take the statement's answer to its outcome."""
+        self._state.scope_stale = True
+        if self._state.block:
+            self._state.block.rescoped = True
+        self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
+        if answer.error is not None:
+            yield from self._fail(statement, answer)
+            return
+        self._rows = _rows(statement, answer.tags)
+        self._unreadable = statement.unreadable
+        if (refusal := self._refusal(answer)) is not None:
+            yield from self.undo(refusal)
+            return
+        try:
+            yield from self._executed(answer.tags)
+        except LedgerUnavailable as error:
+            yield from undo(self._state, wrapped=self._wrapped)
+            leave_unrecorded(self._state)
+            yield from refuse(self._state, error, self._decided.request)
+            return
+        if self._wrapped:
+            yield from self._commit(statement.parts[-1], statement, answer)
+        else:
+            self._leave_pending()
+            self._state.tell(answer.kept)
+            self._state.ready()
+
+    def finish_outside(self, statement: Statement, answer: Answer) -> Flow:
+        """Take the answer to a statement that has run outside any transaction: what it did stays, whatever follows."""
+        self._state.scope_stale = self._state.names.doubtful = True
+        if answer.error is None:
+            self._rows = _rows(statement, answer.tags)
+            try:
+                yield from self._executed(answer.tags)
+            except LedgerUnavailable as down:
+                detail = f"{self._decided.request} has run, but the ledger could not be written."
+                raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
+            yield from self.settle(State.COMMITTED)
+        else:
+            yield from self.settle(State.FAILED, error=answer.error)
+        self._state.tell(answer.kept)
+        self._state.ready()
+
+    def undo(self, error: StatementError) -> Flow:
+        """Let nothing stay of what has run, and say why."""
+        yield from undo(self._state, wrapped=self._wrapped)
+        yield from self.settle(State.ROLLED_BACK, why=error.message)
+        yield from refuse(self._state, error, self._decided.request)
+
+    def _refusal(self, answer: Answer) -> StatementError | None:
+        """Say why what has run must not stay, if it must not."""
+        ceiling, name = self._decided.max_rows, self._decided.request
+        if self._state.status != IN_BLOCK or (self._unreadable and not _CONTROL_TAGS.isdisjoint(answer.tags)):
+            if self._state.block:
+                self._state.block.lost = True
+            raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
+        if answer.overflowed:
+            what = f"{name} rolled back: more results follow its first one than can be kept back"
+            return TooLarge(what, hint="Send its statements one by one.")
+        if ceiling is not None and self._rows is None:
+            message = f"{name} rolled back: its rows cannot be counted, approved for at most {ceiling}"
+            return NotRun(message, detail="Nothing was changed.", hint="Ask for a decision over any number of rows.")
+        if ceiling is not None and self._rows is not None and self._rows > ceiling:
+            message = f"{name} rolled back: {self._rows} rows affected, approved for at most {ceiling}"
+            return NotRun(
+                message, detail="Nothing was changed.", hint="Ask for a new decision over the present number."
+            )
+        if self._state.client_gone:
+            return NotRun(f"{name} rolled back: the client has gone")
+        return None
+
+    def _fail(self, statement: Statement, answer: Answer) -> Flow:
+        """The statement met an error of its own: nothing of it stays."""
+        if self._wrapped and not statement.parts[0].control:
+            yield from undo(self._state, wrapped=True)
+        elif self._wrapped:
+            self._state.block = Block()  # The client's own BEGIN: its block is open and failed, as without us.
+        yield from self.settle(State.FAILED, error=answer.error)
+        self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
+        self._state.ready()
+
+    def _executed(self, tags: Sequence[str]) -> Flow:
+        body: dict[str, JSON] = {
+            "tags": list(tags[:200]),
+            "took_us": int((self._state.now.monotonic - self._started) * 1_000_000),
+        }
+        if self._rows is not None:
+            body["rows"] = self._rows
+        draft = Draft(
+            EntryType.EXECUTED,
+            body,
+            session=self._state.who.session,
+            request=self._decided.request,
+            after=self._leaf,
+        )
+        (receipt,) = yield from write(draft, move=Move(self._decided.request, State.INTENT, State.EXECUTED))
+        self._leaf, self._at = receipt.leaf, State.EXECUTED
+
+    def _commit(self, last: Part, statement: Statement, answer: Answer) -> Flow:
+        """End our own transaction, or the client's `...; COMMIT`, and answer once the outcome is durable."""
+        ending = query(statement.slice(last)) if last.control else query(b"COMMIT")
+        rolls_back = last.control is Control.ROLLBACK
+        ended = yield from ask(ending)
+        committed = ended.error is None and ended.tags == ["COMMIT"] and self._state.status == IDLE
+        if self._state.status != IDLE:
+            yield from undo(self._state, wrapped=True)
+        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK, error=ended.error)
+        if ended.error is not None:
+            # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
+            self._state.tell(answer.kept if last.control else b"")
+            self._state.tell(ended.raw_error)
+        elif committed or rolls_back:
+            self._state.tell(answer.kept)
+            if last.control:
+                self._state.tell(command_complete(ended.tags[0] if ended.tags else ""))
+        else:
+            self._state.error(NotRun(f"{self._decided.request} was not committed: the server answered {ended.tags}"))
+        self._state.ready()
+
+    def _leave_pending(self) -> None:
+        """Its outcome is the block's."""
+        if self._state.block is None:
+            raise UpstreamProtocolError("a transaction block that we did not see begin")
+        self._state.block.statements += 1
+        self._state.block.pending.append(Pending(self._decided.request, self._leaf, self._rows, self._xid))
+
+    def settle(self, fate: State, *, error: Diagnostic | None = None, why: str = "") -> Flow:
+        """Record the outcome; if that fails after the fact the client is told that it is unknown."""
+        draft = outcome(
+            self._state,
+            self._decided.request,
+            self._leaf,
+            fate,
+            rows=self._rows if fate is State.COMMITTED else None,
+            xid=self._xid,
+            error=error,
+            why=why,
+        )
+        try:
+            yield from write(draft, move=Move(self._decided.request, self._at, fate))
+        except (LedgerUnavailable, RequestMoved) as failed:
+            # RequestMoved: a record that failed before this one has happened all the same.
+            detail = f"{self._decided.request} is {fate}, but the ledger could not be written."
+            hint = "pgnotary settles what it finds open when it is started again."
+            raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
+
+
+def _rows(statement: Statement, tags: Sequence[str]) -> int | None:
+    """Return how many rows the parts that wanted a signature changed, or None if tags do not count all of them."""
+    parts = [part for part in statement.parts if not part.control]
+    if not statement.countable or len(parts) != len(tags):
+        return None
+    counts = [rows_of(tag) for part, tag in zip(parts, tags, strict=True) if not part.harmless]
+    return sum(rows or 0 for rows in counts) if None not in counts else None
