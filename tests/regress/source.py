@@ -67,9 +67,11 @@ def unpack(version: str, target: Path) -> Path:
         members = []
         for member in archive:
             below = member.name.partition("/")[2]
-            if member.isfile() and below.startswith(_WANTED):
+            if member.isfile() and below.startswith(_WANTED) and not {"", ".."} & set(member.name.split("/")):
                 members.append(member)
-        archive.extractall(target, members, filter="data")
+        # Python has had filters since 3.11.4.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        archive.extractall(target, members)
     (root,) = target.iterdir()
     return root
 
