@@ -122,6 +122,13 @@ def test_what_a_text_says_is_said(server: Bench, text: str) -> None:
     assert server.found(text, before=["UPDATE plain SET a = 'y'", "ALTER TABLE old ADD b int"]) == ""
 
 
+@pytest.mark.parametrize(
+    "text", ["SELECT * FROM plain FOR UPDATE", "CREATE TEMP TABLE x AS SELECT * FROM plain", *HONEST[:6]]
+)
+def test_so_it_is_where_reads_leave_locks_of_their_own(server: Bench, text: str) -> None:
+    assert server.found(text, before=["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"]) == ""
+
+
 @pytest.mark.parametrize("text", ON_TEMPORARY)
 def test_what_is_done_with_temporary_tables_is_said(server: Bench, text: str) -> None:
     assert server.found(text, before=["CREATE TEMP TABLE mine (id int PRIMARY KEY, a text)"]) == ""

@@ -59,7 +59,7 @@ def _read(state: SessionState, *, idle: bool, extended: bool) -> Generator[Step,
             raise NamesUnread(f"the names of the database's functions could not be read: {first.error}")
         if not idle and first.rows[0] != ("read committed",):
             raise NamesUnread(
-                "something signed has run since this transaction took its snapshot, which shows no new functions",
+                "the catalog may have changed since this transaction took its snapshot, which shows no new functions",
                 hint="End the transaction and begin it anew.",
             )
         functions = read_functions(_only(first))

@@ -42,7 +42,7 @@ WITH locks AS MATERIALIZED (
   SELECT l.locktype, l.relation, l.classid, l.objid, l.transactionid,
     l.mode OPERATOR(pg_catalog.<>) 'RowExclusiveLock' AS strong
   FROM pg_catalog.pg_lock_status() AS l WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-  AND l.mode OPERATOR(pg_catalog.<>) ALL ('{AccessShareLock,RowShareLock}'::pg_catalog.text[])
+  AND l.mode OPERATOR(pg_catalog.<>) ALL ('{AccessShareLock,RowShareLock,SIReadLock}'::pg_catalog.text[])
 ), touched AS (
   SELECT l.relation, pg_catalog.bool_or(l.strong) FROM locks AS l
   WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' GROUP BY l.relation
