@@ -377,7 +377,9 @@ class ScriptedServer:
             ]
         except ValueError:
             return self.functions
-        return json.dumps({"built_in": [], "own": own, "words": [], "making": [], "unifying": [], "equals": False})
+        return json.dumps(
+            {"built_in": [], "own": own, "words": [], "making": [], "anyarrays": [], "unifying": [], "equals": False}
+        )
 
     def _left_cursors(self) -> list[tuple[str, str]]:
         left = [done for done in self._done_unsaid if done.startswith("cursor")]
@@ -431,9 +433,9 @@ class ScriptedServer:
         if "'built_in'" in text:
             return _COLUMNS + row(self._own_functions()) + command("SELECT 1")
         if "WITH RECURSIVE seed" in text:
-            tables = [["public", name, "r", False, False] for name in self.relations]
-            tables += [["public", name, "v", True, False] for name in self.views]
-            tables += [["public", name, "r", False, True] for name in self.watched]
+            tables = [["public", name, "r", False, False, False] for name in self.relations]
+            tables += [["public", name, "v", True, False, False] for name in self.views]
+            tables += [["public", name, "r", False, True, False] for name in self.watched]
             found = {"functions": [], "operators": [], "types": [], "anything": False, "event_triggers": False}
             return _COLUMNS + row(json.dumps(found | {"relations": tables, "spreading": []})) + command("SELECT 1")
         if "current_schemas" in text:

@@ -790,7 +790,7 @@ def test_a_plain_database_is_asked_once_and_reaches_nothing(server: Connection, 
     assert not [name for name, found in catalog.relations.items() for each in found.values() if each.reading_calls]
 
 
-NO_FUNCTIONS = {"built_in": [], "own": [], "words": [], "making": [], "unifying": [], "equals": False}
+NO_FUNCTIONS = {"built_in": [], "own": [], "words": [], "making": [], "anyarrays": [], "unifying": [], "equals": False}
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 RUNS_CODE = re.compile("select|explain|copy")
 LIMIT = "SET LOCAL statement_timeout = 10000; SET LOCAL jit = off; SET LOCAL search_path = pg_catalog"
-NO_FUNCTIONS = '{"built_in": [], "own": [], "words": [], "making": [], "unifying": [], "equals": false}'
+NO_FUNCTIONS = (
+    '{"built_in": [], "own": [], "words": [], "making": [], "anyarrays": [], "unifying": [], "equals": false}'
+)
 ISOLATION = "SELECT pg_catalog.current_setting('transaction_isolation')"
 REACH = reach_question(read_functions(NO_FUNCTIONS))
 OPENING, CLOSING = (

@@ -16,7 +16,7 @@ from typing import Any
 
 from pgnotary.judge.bodies import OwnFunction, unproven, words_of
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES, POPULATING
+from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES, OF_ANY_TYPE, POPULATING
 
 __all__ = [
     "FUNCTIONS_QUESTION",
@@ -32,10 +32,11 @@ __all__ = [
 # --- the first question: functions ------------------------------------------------------------------------------------
 
 _HARMLESS_NAMES = "{" + ",".join(sorted(HARMLESS)) + "}"
+_ANYARRAY_NAMES = "{" + ",".join(sorted(OF_ANY_TYPE)) + "}"
 MAKING_NAMES = "{" + ",".join(sorted(NAMING_TYPES | POPULATING)) + "}"
-_MAX_SOURCE = 10_000
-# anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange and their anycompatible twins; record, record[].
-_POLYMORPHIC = "'{2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538,2249,2287}'::pg_catalog.oid[]"
+_MAX_SOURCE, _MAX_TREE = 10_000, 200_000
+# any, anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange, their anycompatible twins; record, record[].
+_POLYMORPHIC = "'{2276,2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538,2249,2287}'::pg_catalog.oid[]"
 
 FUNCTIONS_QUESTION = f"""
 SELECT pg_catalog.json_build_object(
@@ -46,13 +47,21 @@ SELECT pg_catalog.json_build_object(
     WHERE p.oid < 16384::pg_catalog.oid AND p.pronamespace = 11::pg_catalog.oid
     AND p.proname <> ALL ('{_HARMLESS_NAMES}'::pg_catalog.name[])),
   'own', (
-    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(p.oid::pg_catalog.int8, n.nspname, p.proname, p.provolatile,
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(p.oid::pg_catalog.int8, n.nspname, p.proname,
+             CASE WHEN l.lanname = 'c' AND e.extname IS NOT NULL AND 2281::pg_catalog.oid = ANY (p.proargtypes)
+                  THEN 'i' ELSE p.provolatile::pg_catalog.text END,
              l.lanname, p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1,
-             CASE WHEN p.provolatile <> 'v' AND l.lanname IN ('sql', 'plpgsql', 'internal')
-                       AND pg_catalog.length(p.prosrc) BETWEEN 1 AND {_MAX_SOURCE}
-                       AND pg_catalog.to_jsonb(p)->>'prosqlbody' IS NULL
-                       AND 1790::pg_catalog.oid <> ALL (p.prorettype || coalesce(p.proallargtypes, p.proargtypes))
-                  THEN p.prosrc END,
+             CASE WHEN p.provolatile = 'v' OR l.lanname NOT IN ('sql', 'plpgsql', 'internal')
+                    OR 1790::pg_catalog.oid = ANY (p.prorettype || coalesce(p.proallargtypes, p.proargtypes))
+                    OR pg_catalog.length(p.prosrc) > {_MAX_SOURCE}
+                    OR pg_catalog.length(pg_catalog.to_jsonb(p)->>'prosqlbody') > {_MAX_TREE} THEN NULL
+                  WHEN l.lanname = 'internal' AND p.prokind <> 'a' THEN
+                    (SELECT b.proname::pg_catalog.text FROM pg_catalog.pg_proc b
+                     WHERE b.oid < 16384::pg_catalog.oid AND b.prolang = p.prolang AND b.prosrc = p.prosrc
+                     ORDER BY b.proname = ANY ('{_HARMLESS_NAMES}'::pg_catalog.name[]) LIMIT 1)
+                  WHEN pg_catalog.to_jsonb(p)->>'prosqlbody' IS NOT NULL THEN
+                    substring(pg_catalog.pg_get_functiondef(p.oid) FROM '\\n((?:BEGIN ATOMIC|RETURN ).*)$')
+                  ELSE p.prosrc END,
              p.proconfig, e.extname,
              (p.prorettype = ANY ({_POLYMORPHIC}) OR p.proargtypes::pg_catalog.oid[] && {_POLYMORPHIC})))
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -63,6 +72,9 @@ SELECT pg_catalog.json_build_object(
   'making', (
     SELECT pg_catalog.json_agg(p.oid::pg_catalog.int8) FROM pg_catalog.pg_proc p
     WHERE p.oid < 16384::pg_catalog.oid AND p.proname = ANY ('{MAKING_NAMES}'::pg_catalog.name[])),
+  'anyarrays', (
+    SELECT pg_catalog.json_agg(c.oid::pg_catalog.int8) FROM pg_catalog.pg_class c
+    WHERE c.oid < 16384::pg_catalog.oid AND c.relname = ANY ('{_ANYARRAY_NAMES}'::pg_catalog.name[])),
   'unifying', (
     SELECT pg_catalog.json_agg(DISTINCT o.oprname) FROM pg_catalog.pg_operator o
     WHERE o.oid >= 16384::pg_catalog.oid AND (o.oprleft = ANY ({_POLYMORPHIC}) OR o.oprright = ANY ({_POLYMORPHIC}))),
@@ -103,6 +115,8 @@ class Functions:
     """Their names, of those that one argument is enough for."""
     making: tuple[int, ...] = ()
     """oids of PostgreSQL's own functions that make values of a type which a text, or an argument, has."""
+    anyarrays: tuple[int, ...] = ()
+    """oids of PostgreSQL's own relations whose columns have arrays of any type."""
     unifying: frozenset[str] = frozenset()
     """Names of the database's own operators that take anyelement and the like."""
     equals: bool = False
@@ -118,7 +132,7 @@ class Functions:
         return frozenset(
             each.oid
             for each in self.own
-            if each.polymorphic and (not each.extension or each.name == _POPULATING_OF_HSTORE)
+            if each.polymorphic and (each.language != "c" or not each.extension or each.name == _POPULATING_OF_HSTORE)
         )
 
 
@@ -142,6 +156,7 @@ def read_functions(answer: str) -> Functions:
             unread=frozenset(name for _, name, _ in built_in),
             callable=frozenset(name for _, name, one in built_in if one),
             making=tuple(int(oid) for oid in fields["making"] or ()),
+            anyarrays=tuple(int(oid) for oid in fields["anyarrays"] or ()),
             unifying=frozenset(str(name) for name in fields["unifying"] or ()),
             equals=bool(fields["equals"]),
             words=frozenset(words),
@@ -157,8 +172,8 @@ def grown(functions: Functions, answer: str) -> Functions:
         reached = _reached(functions, fields)
         typed = functions.typed or bool(fields["types"])
         words = {str(name) for key in ("types", "operators") for name in fields[key] or ()}
-        words |= {str(name) for _, name, _, reading, _ in fields["relations"] or () if reading}
-        words |= NAMING_TYPES if fields["types"] else set()
+        words |= {str(name) for _, name, _, reading, *_ in fields["relations"] or () if reading}
+        words |= NAMING_TYPES | OF_ANY_TYPE if fields["types"] else set()
     bad = functions.words | words | functions.unread
     return replace(functions, unproven=frozenset(unproven(functions.own, bad, reached)), typed=typed)
 
@@ -183,7 +198,8 @@ WITH RECURSIVE seed (class, object) AS (
   SELECT 1255, f.oid FROM pg_catalog.unnest('{unproven}'::pg_catalog.oid[]) AS f (oid)
   UNION ALL
   SELECT 1255, p.oid FROM pg_catalog.pg_proc p
-  WHERE p.oid >= 16384::pg_catalog.oid AND p.proargdefaults::pg_catalog.text ~ '{calls}'
+  WHERE p.oid >= 16384::pg_catalog.oid AND (p.proargdefaults::pg_catalog.text ~ '{calls}'
+    OR pg_catalog.to_jsonb(p)->>'prosqlbody' ~ '{calls}')
   UNION ALL
   SELECT 1255, a.aggfnoid::pg_catalog.oid FROM pg_catalog.pg_aggregate a
   WHERE a.aggfnoid::pg_catalog.oid >= 16384::pg_catalog.oid
@@ -328,7 +344,8 @@ SELECT pg_catalog.json_build_object(
             FROM reach r JOIN pg_catalog.pg_type t ON t.oid = r.object WHERE r.class IN (2, 1247)),
   'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, c.relkind,
                   EXISTS (SELECT 1 FROM reach r WHERE r.class = 1259 AND r.object = c.oid),
-                  EXISTS (SELECT 1 FROM reach r WHERE r.class = 1 AND r.object = c.oid)))
+                  EXISTS (SELECT 1 FROM reach r WHERE r.class = 1 AND r.object = c.oid),
+                  EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')))
                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND n.nspname !~ '^pg_(temp|toast)'),
   'spreading', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname))
@@ -351,7 +368,7 @@ def reach_question(functions: Functions) -> str:
     stored shows not which type the call is for.
     """
     seed = functions.unproven | (functions.polymorphic if functions.typed else frozenset())
-    making = _making(functions.making) if functions.typed else ""
+    making = _making(functions.making, functions.anyarrays) if functions.typed else ""
     return _REACH.strip().format(
         unproven="{" + ",".join(map(str, sorted(seed))) + "}",
         built_in="{" + ",".join(map(str, functions.built_in)) + "}",
@@ -367,9 +384,10 @@ def _calls(oids: Iterable[int]) -> str:
     return ":(funcid|aggfnoid|winfnoid) (" + "|".join(map(str, oids)) + r")\M"
 
 
-def _making(oids: Iterable[int]) -> str:
+def _making(functions: Iterable[int], relations: Iterable[int]) -> str:
     """Return the rest of a pattern: a stored tree that makes values of a type on which pg_depend has nothing to say."""
-    return rf"|:(funcid|opfuncid) ({'|'.join(map(str, oids))})\M|{RETURNING_OWN_TYPE}"
+    calls, reads = ("|".join(map(str, oids)) for oids in (functions, relations))
+    return rf"|:(funcid|opfuncid) ({calls})\M|:relid ({reads})\M|{RETURNING_OWN_TYPE}"
 
 
 def _constant_calls(functions: Iterable[OwnFunction]) -> str:
@@ -393,10 +411,10 @@ def read_catalog(functions: Functions, answer: str) -> Catalog:
         types = frozenset(str(name) for name in fields["types"] or ())
         spreading = {(schema, name) for schema, name in fields["spreading"] or ()}
         relations: dict[str, dict[str, Relation]] = {}
-        for schema, name, kind, reading, writing in fields["relations"] or ():
+        for schema, name, kind, reading, writing, ruled in fields["relations"] or ():
             # An array of names is short of characters that JSON escapes; equal relations are one object.
             relations.setdefault(str(name), {})[str(schema)] = _relation(
-                str(kind), bool(reading), bool(writing), (schema, name) in spreading
+                str(kind), bool(reading), bool(writing), (schema, name) in spreading, bool(ruled)
             )
         return Catalog(
             known=True,

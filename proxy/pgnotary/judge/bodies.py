@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pgnotary.judge.grammar import Unreadable, scan
-from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES
+from pgnotary.judge.harmless_functions import HARMLESS, NAMING_TYPES, POPULATING
 
 __all__ = ["OwnFunction", "unproven", "words_of"]
 
@@ -33,6 +33,8 @@ _MADE_BY_THE_SERVER = frozenset(
     range_constructor3
     """.split()
 )
+# What a text or an argument names the type of is judged by the name that it has in pg_catalog.
+_HARMLESS_ALIASED = (HARMLESS - NAMING_TYPES - POPULATING) | {"textrecv"}
 _TRUSTED_SETTING = "search_path="
 _LITERALS = frozenset({"SCONST", "BCONST", "XCONST", "ICONST", "FCONST", "PARAM"})
 # They say that they are STABLE, and run the text that they are given.
@@ -73,7 +75,7 @@ class OwnFunction:
     one_argument: bool
     """One argument is enough to call it."""
     source: str | None
-    """Its body; None if that is too long, is kept as a tree, or need not be read."""
+    """Its body, or the name in pg_catalog of what an internal one is; None if that is too long, or need not be read."""
     settings: tuple[str, ...] = ()
     """What it sets while it runs, as name=value."""
     extension: str = ""
@@ -133,7 +135,7 @@ def _is_known(function: OwnFunction) -> bool:
         return False
     if function.language == "internal":
         # Another name for a function of PostgreSQL's own; an aggregate is known by what it is made of.
-        return function.source in HARMLESS - NAMING_TYPES or function.source in _MADE_BY_THE_SERVER
+        return function.source in _HARMLESS_ALIASED or function.source in _MADE_BY_THE_SERVER
     return function.language == "c" and bool(function.extension) and function.name not in _RUN_TEXT
 
 

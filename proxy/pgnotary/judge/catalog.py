@@ -39,6 +39,8 @@ class Relation:
     """Writing to it runs a trigger, a rule or something that nobody has read."""
     spreads: bool = False
     """A change of its rows goes on to other tables: over foreign keys that cascade, or to children."""
+    ruled: bool = False
+    """It has rules: to plan a change of its rows is to plan what they do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ Trigger and support functions that SQL cannot call are left out. What is not lis
 `tests/judge/test_harmless_functions.py` holds the list against the catalog of a live server.
 """
 
-__all__ = ["HARMLESS", "HARMLESS_THOUGH_VOLATILE", "NAMING_TYPES", "POPULATING"]
+__all__ = ["HARMLESS", "HARMLESS_THOUGH_VOLATILE", "NAMING_TYPES", "OF_ANY_TYPE", "POPULATING"]
 
 NAMING_TYPES = frozenset(
     "array_in domain_in multirange_in pg_input_error_info pg_input_is_valid range_in record_in".split()
@@ -20,6 +20,9 @@ POPULATING = frozenset(
     """.split()
 )
 """They make values of the types that an argument's columns have."""
+
+OF_ANY_TYPE = frozenset("pg_statistic pg_stats pg_stats_ext pg_stats_ext_exprs".split())
+"""PostgreSQL's own relations with values of all columns' types; pg_attribute has one such column, attmissingval."""
 
 HARMLESS_THOUGH_VOLATILE = frozenset(
     """

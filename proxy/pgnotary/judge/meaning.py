@@ -49,6 +49,7 @@ def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
     names = _with_temporary_views(part.names, scope)
     calls = (*_calls(replace(part, names=names), catalog, scope), *_calls_of_temporary(names, catalog, scope))
     reads = tuple(_reads(names, catalog, scope))
+    planned = tuple(_planned(part, catalog, scope))
     changes = tuple(_changes(part, catalog, scope))
     own = part.findings
     if _only_temporary(part, catalog, scope):
@@ -56,13 +57,13 @@ def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
             *(each for each in own if each.qualifier not in _CHANGES),
             Finding(Qualifier.TEMP, "changes a temporary table"),
         )
-    found = dict.fromkeys((*own, *calls, *reads, *changes))
+    found = dict.fromkeys((*own, *calls, *reads, *changes, *(planned if part.node == "ExplainStmt" else ())))
     if Qualifier.TEMP in part.qualifiers and catalog.event_triggers:
         found[_seen(Qualifier.CODE, "makes a relation, which fires an event trigger")] = None
     part = replace(
         part,
         findings=tuple(found),
-        planning=(*part.planning, *calls, *reads),
+        planning=(*part.planning, *calls, *reads, *planned),
         resolved=_resolved((*part.targets, *part.others, *sorted(part.names.relations)), catalog, scope),
         resolved_targets=_resolved(part.targets, catalog, scope),
     )
@@ -91,6 +92,7 @@ def _with_temporary_views(names: Names, scope: Scope) -> Names:
                 operators=names.operators | view.operators,
                 types=names.types | view.types,
                 typed_by_text=names.typed_by_text or view.typed_by_text,
+                of_any_type=names.of_any_type or view.of_any_type,
                 unifies=names.unifies or view.unifies,
             )
     return names
@@ -160,7 +162,7 @@ def _calls(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
                 Qualifier.FUNCTION,
                 f"makes a value of the type {identifier(name[-1])}, which calls what nobody has read",
             )
-    if names.typed_by_text and catalog.types:
+    if (names.typed_by_text or names.of_any_type) and catalog.types:
         yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
     # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
     unifies = names.unifies or any(
@@ -287,6 +289,17 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
                 yield _seen(
                     Qualifier.CODE, f"changes {spelled}, which runs a trigger, a rule, a default or a check of its own"
                 )
+
+
+def _planned(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
+    """Yield why even planning a change may run code: to plan it is to plan what rules do, and they call functions."""
+    for name in part.targets:
+        spelled = ".".join(map(identifier, name))
+        if scope.temporary_kind(name) not in (None, Temporary.PLAIN):
+            yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which may have rules")
+        for _, relation in catalog.find(name, scope.path):
+            if relation.ruled or relation.kind not in _OWN_KINDS:
+                yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which has rules or is no table")
 
 
 def _is_ones_own(name: Name) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pgnotary.judge.grammar import Message
-from pgnotary.judge.harmless_functions import NAMING_TYPES
+from pgnotary.judge.harmless_functions import NAMING_TYPES, OF_ANY_TYPE
 from pgnotary.judge.statement import Name, Names
 
 __all__ = [
@@ -93,12 +93,20 @@ def names_of(tree: Sequence[Message]) -> Names:
         constructs=frozenset(constructs),
         typed_by_text=types_by_text(functions),
         unifies=("#=",) in operators or _calls(_UNIFYING, functions) or _makes_arrays(tree) or _takes_whole_rows(tree),
+        of_any_type=any(name and name[-1] in OF_ANY_TYPE for name in relations)
+        or (("pg_attribute",) in {name[-1:] for name in relations} and _takes_missing_values(tree)),
     )
 
 
 def _of_this_database(nodes: Iterable[Mapping[str, Any]]) -> Name:
     """Return a name without its database, which can only be the one that one is in."""
     return tuple(strings(nodes)[-2:])
+
+
+def _takes_missing_values(tree: Sequence[Message]) -> bool:
+    """Say whether pg_attribute's only column of any type may be among what is taken: by name, or in whole rows."""
+    names = (list(strings(each.fields.get("fields", ()))) for each in tree if each.type == "ColumnRef")
+    return any(name[-1:] == ["attmissingval"] for name in names) or _takes_whole_rows(tree)
 
 
 def types_by_text(functions: Collection[Name]) -> bool:

@@ -66,12 +66,21 @@ class Scope:
         What a query makes has types that nobody has looked at; a table that CREATE TABLE makes has those that it names,
         and the part is held if one of them may run code.
         """
-        made = frozenset(name[-1] for name in part.makes if self.temporary_kind(name[-1:]) is None)
+        made = frozenset(name[-1] for name in part.makes)
         if not made:
             return self
         if part.node == "CreateStmt" and part.qualifiers <= {Qualifier.TEMP, Qualifier.SINGLE_READER}:
-            return replace(self, temporary=self.temporary | made)
-        return replace(self, odd_temporary=self.odd_temporary | made)
+            # IF NOT EXISTS: what is there may stay.
+            fresh = frozenset(name for name in made if self.temporary_kind((name,)) is None)
+            return replace(self, temporary=self.temporary | fresh)
+        # An earlier part may have dropped what had the name.
+        return replace(
+            self,
+            temporary=self.temporary - made,
+            busy_temporary=self.busy_temporary - made,
+            odd_temporary=self.odd_temporary | made,
+            temporary_views=frozenset(view for view in self.temporary_views if view[0] not in made),
+        )
 
 
 UNSCOPED = Scope()

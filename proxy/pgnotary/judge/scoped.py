@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgnotary.judge.asked import MAKING_NAMES, RETURNING_OWN_TYPE
+from pgnotary.judge.harmless_functions import OF_ANY_TYPE
 from pgnotary.judge.naming import types_by_text
 from pgnotary.judge.scope import Scope
 from pgnotary.judge.statement import Names
@@ -107,6 +108,7 @@ def _of_view(*listed: Sequence[Sequence[str]] | None) -> Names:
         operators=operators,
         types=types,
         typed_by_text=types_by_text(functions),
+        of_any_type=any(name[-1] in OF_ANY_TYPE | {"pg_attribute"} for name in relations),
         # Its tree does not say what became of a literal in it, nor its columns what will become of one beside them.
         unifies=True,
     )

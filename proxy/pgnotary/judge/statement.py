@@ -139,6 +139,8 @@ class Names:
     """Syntax that an older server takes for a call of a function of that name."""
     typed_by_text: bool = False
     """It makes values of types that a text or an oid names (array_in, pg_input_is_valid and their like)."""
+    of_any_type: bool = False
+    """It reads what PostgreSQL keeps as arrays of any type: samples of columns, and defaults."""
     unifies: bool = False
     """It may make a literal a value of a type that only a column or a function has (arrays, whole rows, lag...)."""
 
