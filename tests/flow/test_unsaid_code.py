@@ -1,7 +1,7 @@
 """Ways to run code that no text shows where no wall stands, found by attack: each works without us, and not through us.
 
 A text that may write (nextval(), FOR UPDATE, a temporary table) runs in a read-write transaction, and what is left for
-COMMIT to run has no wall either.
+COMMIT to run has no wall either. The code works on a connection of its own, so that no count shows what it does.
 """
 
 import pytest
@@ -11,10 +11,11 @@ from tests.flow.unsaid import Way, comes_to_nothing
 from pgnotary.demo.postgres import EmbeddedPostgres
 
 COMMON = """
+CREATE EXTENSION dblink;
 CREATE TABLE victims AS SELECT generate_series(1, 10) AS id;
 CREATE SEQUENCE s; CREATE TABLE plain (a text);
 CREATE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS
-  $$ BEGIN DELETE FROM public.victims; RETURN 1; END $$;
+  $$ BEGIN PERFORM public.dblink_exec('{dsn}', 'DELETE FROM public.victims'); RETURN 1; END $$;
 CREATE FUNCTION chk(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS
   $$ BEGIN IF $1 IN ('boom', '(boom)') THEN PERFORM public.wipe(); END IF; RETURN true; END $$;
 CREATE DOMAIN d AS text CHECK (chk(VALUE)); CREATE TABLE t (c d); INSERT INTO t VALUES ('x');

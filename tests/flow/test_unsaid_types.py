@@ -47,6 +47,19 @@ CREATE OR REPLACE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS
 AGGREGATE = "CREATE AGGREGATE ag(int) (sfunc = trim_array, stype = d[], finalfunc = cardinality, initcond = '{boom}');"
 NAMED = "CREATE VIEW v AS SELECT a, pg_input_is_valid(a, 'd') AS ok FROM plain;"
 RETURNING = "CREATE VIEW v AS SELECT JSON_VALUE(j, '$' RETURNING d)::text AS ok FROM tj;"
+RULED = """
+CREATE FUNCTION sf() RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM public.wipe(); RETURN 1; END $$;
+CREATE TABLE lg AS SELECT 1 AS id; ANALYZE lg;
+CREATE RULE r AS ON INSERT TO plain DO ALSO UPDATE lg SET id = 2 WHERE id = sf();
+CREATE RULE q AS ON DELETE TO plain DO ALSO UPDATE lg SET id = 2 WHERE id = sf();
+"""
+SAMPLED = """
+CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE moods (c mood);
+INSERT INTO moods VALUES ('good'), ('good'), ('bad'), ('bad'); ANALYZE moods;
+CREATE FUNCTION tj(mood) RETURNS json LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM public.wipe(); RETURN '1'::json; END $$;
+CREATE CAST (mood AS json) WITH FUNCTION tj(mood);
+"""
 OPERATOR = "CREATE OPERATOR #@ (leftarg = anyelement, rightarg = jsonb, function = jsonb_populate_record);"
 WAYS = {
     "the state of an aggregate": Way([ARMED, "SELECT ag(1) AS ok INTO TEMP zz"], AGGREGATE + TRUNCATES),
@@ -130,6 +143,55 @@ WAYS = {
     "another name for domain_in()": Way(
         [ARMED, "SELECT myin('boom', 'd'::regtype, -1) AS ok INTO TEMP zz"],
         TRUNCATES + "CREATE FUNCTION myin(cstring, oid, int) RETURNS text LANGUAGE internal STABLE AS 'domain_in'",
+    ),
+    "EXPLAIN plans what a rule does": Way(["EXPLAIN INSERT INTO plain VALUES ('q')"], ELSEWHERE + RULED),
+    "what is held is planned, and what its rule does": Way(["DELETE FROM plain WHERE a = 'q'"], ELSEWHERE + RULED),
+    "EXPLAIN plans what the rule of a view's table does": Way(
+        ["EXPLAIN INSERT INTO over VALUES ('q')"], ELSEWHERE + RULED + "CREATE VIEW over AS SELECT a FROM plain"
+    ),
+    "samples of a column as JSON": Way(
+        ["SELECT array_to_json(most_common_vals) FROM pg_stats WHERE tablename = 'moods'"], ELSEWHERE + SAMPLED
+    ),
+    "rows of pg_stats as JSON": Way(
+        ["SELECT to_jsonb(s) FROM pg_stats s WHERE tablename = 'moods'"], ELSEWHERE + SAMPLED
+    ),
+    "a column's missing value as JSON": Way(
+        ["SELECT to_json(attmissingval) FROM pg_attribute WHERE attname = 'm'"],
+        ELSEWHERE + SAMPLED + "ALTER TABLE plain ADD m mood DEFAULT 'good'",
+    ),
+    "samples of a column in a view": Way(
+        ["SELECT * FROM sv"],
+        ELSEWHERE
+        + SAMPLED
+        + "CREATE VIEW sv AS SELECT to_json(most_common_vals) AS j FROM pg_stats WHERE tablename = 'moods'",
+    ),
+    "another name for a function of any": Way(
+        [ARMED, "SELECT myvalid(ROW(c), '{\"f1\": \"boom\"}') FROM t"],
+        ELSEWHERE + "CREATE FUNCTION myvalid(\"any\", jsonb) RETURNS bool LANGUAGE internal STABLE"
+        " AS 'jsonb_populate_record_valid'",
+    ),
+    "a function that an extension was given": Way(
+        [ARMED, "SELECT ok FROM v"],
+        ELSEWHERE + "CREATE EXTENSION hstore; CREATE FUNCTION f(r record) RETURNS text LANGUAGE plpgsql STABLE AS"
+        " $$ BEGIN r.f1 := 'boom'; RETURN 'x'; END $$; ALTER EXTENSION hstore ADD FUNCTION f(record);"
+        "CREATE VIEW v AS SELECT f(ROW(c)) AS ok FROM t",
+    ),
+    "a temporary table made again in one text": Way(
+        [
+            "CREATE TEMP TABLE zz (a text)",
+            ARMED,
+            "DROP TABLE pg_temp.zz; CREATE TEMP TABLE zz AS SELECT c AS a FROM t;"
+            " INSERT INTO pg_temp.zz VALUES ('boom')",
+        ],
+        ELSEWHERE,
+    ),
+    "the rows of a temporary table made again in one text": Way(
+        [
+            ARMED,
+            "CREATE TEMP TABLE zz (c text); DROP TABLE zz; CREATE TEMP TABLE zz AS SELECT c FROM t;"
+            " SELECT '(boom)'::zz",
+        ],
+        ELSEWHERE,
     ),
     "a deferred trigger of what is only read": Way(
         [ARMED, "INSERT INTO plain SELECT 'q' FROM v WHERE ok AND NOT EXISTS (SELECT FROM trg)"], NAMED + DEFERRED
