@@ -422,7 +422,8 @@ class ScriptedServer:
             return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")
         if "current_user, session_user" in text:
             context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
-            return _COLUMNS + row(*context, *self.timers) + command("SELECT 1")
+            usual = ("on", "on", "origin", "off", "content")
+            return _COLUMNS + row(*context, *usual, *self.timers) + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
             behind = {name.decode(): said for name, said in self.prepared.items()} | self.cursors
             asked = text.split("'")[1]

@@ -201,6 +201,16 @@ def test_the_settings_that_a_text_is_read_with_are_in_the_request(served: Served
     assert request["body"]["settings"]["datestyle"] == "SQL, DMY"
 
 
+def test_whoever_signs_is_told_of_what_changes_how_a_literal_is_read(served: Served, database: str) -> None:
+    """{NULL} is a null, or four letters."""
+    with served.open_psql(database, "-c", "SET array_nulls = off", "-c", "DELETE FROM orders") as psql:
+        served.deny()
+        psql.communicate(timeout=30)
+    request = next(entry for entry in reversed(served.entries()) if entry["type"] == "request")
+    assert request["body"]["settings"]["array_nulls"] == "off"
+    assert "xmloption" not in request["body"]["settings"]
+
+
 def test_a_reason_that_was_rolled_back_is_not_signed(served: Served, database: str) -> None:
     script = [
         "SET pgnotary.reason = 'outer'",

@@ -30,14 +30,22 @@ _IDLE_TIMERS = (
 )
 # They decide what a text means: 01/02/2026 is in January or in February.
 _SETTINGS = ("datestyle", "intervalstyle", "timezone")
+# So do these, and people are told of them only if they are not as PostgreSQL has them.
+_USUAL = {
+    "array_nulls": "on",
+    "row_security": "on",
+    "session_replication_role": "origin",
+    "transform_null_equals": "off",
+    "xmloption": "content",
+}
 _CONTEXT = query(
     b"SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
     b"pg_catalog.current_setting('pgnotary.reason', true), pg_catalog.current_setting('client_min_messages'), "
-    + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in _SETTINGS)
+    + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in (*_SETTINGS, *_USUAL))
     + b", "
     + b", ".join(b"pg_catalog.date_part('epoch', %b::pg_catalog.interval)" % timer for timer in _IDLE_TIMERS)
 )
-_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_IDLE_TIMERS)
+_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_USUAL) + len(_IDLE_TIMERS)
 # PostgreSQL still takes the last two, and treats them as ERROR.
 _ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
 
@@ -88,7 +96,8 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
     if context.error is not None or len(context.rows) != 1 or len(context.rows[0]) != _CONTEXT_VALUES:
         raise UpstreamProtocolError(f"the session's context cannot be read: {context.error}")
     role, session_user, search_path, reason, level, *rest = (value or "" for value in context.rows[0])
-    settings, idle = rest[: len(_SETTINGS)], rest[len(_SETTINGS) :]
+    names = (*_SETTINGS, *_USUAL)
+    settings, idle = dict(zip(names, rest, strict=False)), rest[len(names) :]
     state.quiet = level in _ABOVE_NOTICE
     rejection, several = None, False
     if len(statement.parts) == 1 and _analysing_runs(state, statement):
@@ -108,7 +117,7 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
         role=role,
         session_user=session_user,
         search_path=search_path,
-        settings=dict(zip(_SETTINGS, settings, strict=True)),
+        settings={name: value for name, value in settings.items() if value != _USUAL.get(name)},
         prepared=prepared,
         in_block=state.block is not None,
         statements_before=state.block.statements if state.block else 0,
