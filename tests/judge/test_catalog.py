@@ -790,6 +790,23 @@ def test_a_plain_database_is_asked_once_and_reaches_nothing(server: Connection, 
     assert not [name for name, found in catalog.relations.items() for each in found.values() if each.reading_calls]
 
 
+@pytest.mark.parametrize(
+    "extension",
+    "btree_gin btree_gist citext cube fuzzystrmatch hstore intarray isn ltree pg_trgm seg unaccent vector".split(),
+)
+def test_the_types_of_an_extension_are_no_reason_to_hold_anything(
+    server: Connection, database: str, extension: str
+) -> None:
+    """Of functions that are kept as trees, are other names for PostgreSQL's own, or take `internal`, all is known."""
+    with psycopg.connect(server.info.dsn, dbname=database, password=server.info.password) as connection:
+        known = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+        if (extension,) not in known:
+            pytest.skip(f"this server has no {extension}")
+        connection.execute(f"CREATE EXTENSION {extension}")
+        catalog = catalog_of(connection)
+    assert (catalog.types, catalog.operators, catalog.anything_casts) == (frozenset(), frozenset(), False)
+
+
 NO_FUNCTIONS = {"built_in": [], "own": [], "words": [], "making": [], "anyarrays": [], "unifying": [], "equals": False}
 
 
