@@ -142,3 +142,10 @@ def test_a_cursor_with_hold_that_is_still_there_keeps_changes_out_of_its_block(k
 def test_one_that_was_closed_does_not(known: Play) -> None:
     in_a_block(known) >> HELD_CURSOR << until("client ready T") >> "close c" << until("client ready T")
     known >> INSERT << until("client INSERT 0 5") << "client ready T"
+
+
+def test_in_a_failed_block_nothing_is_counted(known: Play) -> None:
+    known.server.on("select 1/0", error("22012", "division by zero"))
+    in_a_block(known) >> "select 1/0" << until("client ready E")
+    known >> INSERT << "client ERROR 25P02 current transaction is aborted, ..." << "client ready E"
+    assert counted.QUESTIONS[False, False].decode() not in known.server.heard

@@ -37,20 +37,15 @@ def relay_part(
     keep: Keep = Keep.NOTHING,
 ) -> Generator[Step, Any, Answer]:
     """Relay a part; raises StatementError if it did what it does not say, or may have."""
+    if state.status != IN_BLOCK:
+        # Outside a block the session is read only; in a failed one the server refuses it.
+        return (yield from relay(message, keep=keep))
     match manner:
         case Manner.COUNTED:
             return (yield from _relay_counted(state, part, message, keep))
-        case Manner.KEPT if state.status == IN_BLOCK:
-            yield from open_wall()
-            try:
-                answer = yield from _relay_counted(state, part, message, keep)
-            except StatementError:
-                yield from undo_wall()
-                raise
-            if answer.error is None:
-                yield from close_wall()
-            return answer
-        case Manner.WALLED if state.status == IN_BLOCK:
+        case Manner.KEPT:
+            return (yield from _relay_kept(state, part, message, keep))
+        case Manner.WALLED:
             yield from open_wall()
             answer = yield from relay(message, keep=keep)
             if answer.error is None:
@@ -58,6 +53,18 @@ def relay_part(
             return answer
         case _:
             return (yield from relay(message, keep=keep))
+
+
+def _relay_kept(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
+    yield from open_wall()
+    try:
+        answer = yield from _relay_counted(state, part, message, keep)
+    except StatementError:
+        yield from undo_wall()
+        raise
+    if answer.error is None:
+        yield from close_wall()
+    return answer
 
 
 def _relay_counted(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
