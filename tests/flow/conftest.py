@@ -1,6 +1,7 @@
 """A proxy for each module of flow tests, and a shop in each test's database."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -47,14 +48,22 @@ def served(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
         proxy.entries()
 
 
-@pytest.fixture(scope="module", params=["default", "strict"])
-def undecided(
-    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """A proxy where nobody decides: what is held expires at once."""
-    folder = tmp_path_factory.mktemp(str(request.param)) / "pgnotary"
-    with Served(postgres, folder, profile=request.param, hold_s=1, max_held_per_person=1_000) as served:
-        yield served
+@pytest.fixture(scope="module")
+def undecided(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]]:
+    """Proxies with the profiles `default` and `strict`, where nobody decides: what is held expires at once."""
+    with ExitStack() as opened:
+        yield [
+            opened.enter_context(
+                Served(
+                    postgres,
+                    tmp_path_factory.mktemp(profile) / "pgnotary",
+                    profile=profile,
+                    hold_s=1,
+                    max_held_per_person=1_000,
+                )
+            )
+            for profile in ("default", "strict")
+        ]
 
 
 @pytest.fixture

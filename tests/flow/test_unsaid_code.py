@@ -176,6 +176,6 @@ def template() -> str:
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_code_that_no_text_shows_runs_without_us_and_not_through_us(
-    undecided: Served, postgres: EmbeddedPostgres, database: str, way: Way
+    undecided: list[Served], postgres: EmbeddedPostgres, database: str, way: Way
 ) -> None:
     comes_to_nothing(undecided, postgres, database, COMMON, way)

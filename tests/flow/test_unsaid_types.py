@@ -222,7 +222,7 @@ def template() -> str:
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_type_that_no_catalog_ties_to_its_use_comes_to_nothing(
-    undecided: Served, postgres: EmbeddedPostgres, database: str, way: Way
+    undecided: list[Served], postgres: EmbeddedPostgres, database: str, way: Way
 ) -> None:
     comes_to_nothing(undecided, postgres, database, COMMON, way)
 
@@ -243,18 +243,19 @@ def test_a_type_that_no_catalog_ties_to_its_use_comes_to_nothing(
     ],
 )
 def test_a_table_that_is_called_pg_settings_sets_nothing(
-    undecided: Served, postgres: EmbeddedPostgres, database: str, texts: list[str]
+    undecided: list[Served], postgres: EmbeddedPostgres, database: str, texts: list[str]
 ) -> None:
     with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
         behind.execute(SETTINGS_OF_ONES_OWN.encode())
-    with eva(undecided, database) as her:
-        assert run(her, ["SET app.tenant = 'other'"]) != [""]
-        assert any(run(her, texts))
-        assert her.execute("SELECT current_setting('app.tenant', true)", prepare=False).fetchone() == (None,)
+    for proxy in undecided:
+        with eva(proxy, database) as her:
+            assert run(her, ["SET app.tenant = 'other'"]) != [""]
+            assert any(run(her, texts))
+            assert her.execute("SELECT current_setting('app.tenant', true)", prepare=False).fetchone() == (None,)
 
 
 def test_where_code_sets_the_search_path_the_next_text_is_judged_by_that(
-    undecided: Served, postgres: EmbeddedPostgres, database: str
+    undecided: list[Served], postgres: EmbeddedPostgres, database: str
 ) -> None:
     with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
         behind.execute(
@@ -267,7 +268,8 @@ def test_where_code_sets_the_search_path_the_next_text_is_judged_by_that(
                 " $$ BEGIN PERFORM set_config('search_path', 'b, public', false); RETURN 1; END $$;"
             ).encode()
         )
-    with eva(undecided, database) as her:
-        run(her, [ARMED, "SELECT ok, nextval('s') FROM v", "SELECT a INTO TEMP zz FROM x"])
+    for proxy in undecided:
+        with eva(proxy, database) as her:
+            run(her, [ARMED, "SELECT ok, nextval('s') FROM v", "SELECT a INTO TEMP zz FROM x"])
     with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
         assert victims(behind) == 10

@@ -53,30 +53,33 @@ def victims(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def comes_to_nothing(proxy: Served, postgres: EmbeddedPostgres, database: str, made: str, way: Way) -> None:
-    """Try a way on a twin of the database, and on the database through the proxy."""
+def comes_to_nothing(proxies: Sequence[Served], postgres: EmbeddedPostgres, database: str, made: str, way: Way) -> None:
+    """Try a way on a twin of the database, and on the database through each proxy at once."""
     twin = f"{database}_twin"
-    for name in (database, twin):
-        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
-            if name == twin:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(twin)))
-        with psycopg.connect(postgres.dsn(name), autocommit=True) as behind:
-            behind.execute((made + way.made).replace("{dsn}", postgres.dsn(name)).encode())
-    try:
-        with psycopg.connect(postgres.dsn(twin), autocommit=True) as direct:
-            run(direct, [way.signed, *way.texts] if way.signed else way.texts)
-            direct.execute("DISCARD ALL")
-            assert victims(direct) == 0, "it does nothing"
-    finally:
-        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(twin)))
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(twin)))
+        try:
+            for name in (database, twin):
+                with psycopg.connect(postgres.dsn(name), autocommit=True) as behind:
+                    behind.execute((made + way.made).replace("{dsn}", postgres.dsn(name)).encode())
+            with psycopg.connect(postgres.dsn(twin), autocommit=True) as direct:
+                run(direct, [way.signed, *way.texts] if way.signed else way.texts)
+                direct.execute("DISCARD ALL")
+                assert victims(direct) == 0, "it does nothing"
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(twin)))
+    with ThreadPoolExecutor(len(proxies)) as beside:
+        met = list(beside.map(lambda proxy: _sent(proxy, database, way), proxies))
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
+        assert victims(behind) == 10, met
+    assert all(map(any, met)), "nothing stopped it, and yet it did nothing"
+
+
+def _sent(proxy: Served, database: str, way: Way) -> list[str]:
     with eva(proxy, database) as her:
         if way.signed:
             with ThreadPoolExecutor(1) as beside:
                 signing = beside.submit(run, her, [way.signed])
                 proxy.approve()
                 assert signing.result() == [""]
-        met = run(her, way.texts)
-    with psycopg.connect(postgres.dsn(database), autocommit=True) as behind:
-        assert victims(behind) == 10
-    assert any(met), "nothing stopped it, and yet it did nothing"
+        return run(her, way.texts)
