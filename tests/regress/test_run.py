@@ -1,7 +1,6 @@
 """Which scripts run, in what order, and that psql runs them as if nobody stood between."""
 
-import shutil
-import tempfile
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,9 @@ import pytest
 from tests.regress.examine import Scripts
 from tests.regress.judged import Ask, Judgement
 from tests.regress.run import Bench, modules, open_for_all, schedule
+from tests.unprivileged import reachable_folder
 
-from pgnotary.demo.postgres import find_bin_dir
+from pgnotary.demo.postgres import _copied, find_bin_dir
 
 SCRIPT = """\
 \\getenv libdir PG_LIBDIR
@@ -60,9 +60,17 @@ class Careless:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that the server's account can reach."""
-    made = Path(tempfile.mkdtemp(prefix="pgnotary-"))
-    yield made
-    shutil.rmtree(made)
+    with reachable_folder() as made:
+        yield made
+
+
+def programs(folder: Path) -> Path:
+    """Return PostgreSQL's programs where the server's account can reach them, wherever our environment is."""
+    if os.geteuid() != 0:
+        return find_bin_dir()
+    copied = _copied(find_bin_dir(), None, folder / "programs")
+    (copied / "psql").symlink_to(find_bin_dir() / "psql")
+    return copied
 
 
 def test_a_script_runs_as_if_nobody_stood_between_and_every_text_of_it_is_judged(folder: Path) -> None:
@@ -72,7 +80,7 @@ def test_a_script_runs_as_if_nobody_stood_between_and_every_text_of_it_is_judged
     (home / "sql/a.sql").write_text(SCRIPT)
     open_for_all(folder)
     scripts = Scripts(Careless)
-    with Bench(find_bin_dir(), folder / "source", folder, scripts, folder) as bench:
+    with Bench(programs(folder), folder / "source", folder, scripts, folder) as bench:
         bench.run(home, ["a", "absent"], "mine")
         said = (folder / "results/mine/a.out").read_text()
         assert " ".join(OUTPUT.split()) in " ".join(said.split())
