@@ -364,3 +364,25 @@ def test_a_doubt_about_the_arguments_is_not_taken_for_the_doubt_about_the_name()
     part = weighed("EXECUTE p")
     unread = replace(part, findings=(doubt, *part.findings))
     assert weigh_run(unread, {("p", False): read(b"SELECT 1")}).findings == (doubt,)
+
+
+TYPED = replace(CATALOG, types=frozenset({"small"}))
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("SELECT to_json(most_common_vals) FROM pg_stats", {"function"}),
+        ("SELECT json_agg(s) FROM pg_catalog.pg_stats s", {"function"}),
+        ("SELECT JSON_ARRAY(most_common_vals) FROM pg_stats", {"function"}),
+        ("SELECT to_jsonb(attmissingval) FROM pg_attribute", {"function"}),
+        ("SELECT to_jsonb(a) FROM pg_attribute a", {"function"}),
+        ("SELECT most_common_vals FROM pg_stats", set()),
+        ("SELECT starelid, count(*) FROM pg_statistic GROUP BY 1", set()),
+        ("SELECT json_agg(attname) FROM pg_attribute", set()),
+        ("SELECT p[s], attname FROM pg_attribute, generate_series(1, 2) s, (SELECT '{1}'::int[]) AS x (p)", set()),
+    ],
+)
+def test_json_of_values_of_any_type_may_cast_them_and_their_reading_does_not(sql: str, found: set[str]) -> None:
+    assert qualifiers(sql, TYPED) - {"unknown-name"} == found
+    assert qualifiers(sql, replace(TYPED, types=frozenset())) <= {"unknown-name"}

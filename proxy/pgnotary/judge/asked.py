@@ -335,6 +335,14 @@ reach (class, object) AS (
     UNION ALL
     SELECT r.class, i.inhparent FROM pg_catalog.pg_inherits i WHERE r.class IN (1, 1259) AND i.inhrelid = r.object
   ) AS next (class, object)
+),
+ruled (relation) AS (
+  SELECT w.ev_class FROM pg_catalog.pg_rewrite w WHERE w.rulename <> '_RETURN'
+  UNION
+  SELECT w.ev_class FROM ruled
+  JOIN pg_catalog.pg_depend d ON d.refclassid = 1259::pg_catalog.oid AND d.refobjid = ruled.relation
+  JOIN pg_catalog.pg_rewrite w ON d.classid = 2618::pg_catalog.oid AND w.oid = d.objid
+  WHERE w.rulename = '_RETURN'
 )
 SELECT pg_catalog.json_build_object(
   'functions', (SELECT pg_catalog.json_agg(DISTINCT r.object::pg_catalog.int8) FROM reach r WHERE r.class = 1255),
@@ -345,7 +353,7 @@ SELECT pg_catalog.json_build_object(
   'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname, c.relkind,
                   EXISTS (SELECT 1 FROM reach r WHERE r.class = 1259 AND r.object = c.oid),
                   EXISTS (SELECT 1 FROM reach r WHERE r.class = 1 AND r.object = c.oid),
-                  EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')))
+                  EXISTS (SELECT 1 FROM ruled WHERE ruled.relation = c.oid)))
                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind NOT IN ('i', 'I', 't', 'c') AND n.nspname !~ '^pg_(temp|toast)'),
   'spreading', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname))

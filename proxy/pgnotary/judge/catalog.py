@@ -40,7 +40,7 @@ class Relation:
     spreads: bool = False
     """A change of its rows goes on to other tables: over foreign keys that cascade, or to children."""
     ruled: bool = False
-    """It has rules: to plan a change of its rows is to plan what they do."""
+    """It has rules, or is a view of what has: to plan a change of its rows is to plan what they do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -93,6 +93,7 @@ def _with_temporary_views(names: Names, scope: Scope) -> Names:
                 types=names.types | view.types,
                 typed_by_text=names.typed_by_text or view.typed_by_text,
                 of_any_type=names.of_any_type or view.of_any_type,
+                makes_json=names.makes_json or view.makes_json,
                 unifies=names.unifies or view.unifies,
             )
     return names
@@ -162,14 +163,15 @@ def _calls(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
                 Qualifier.FUNCTION,
                 f"makes a value of the type {identifier(name[-1])}, which calls what nobody has read",
             )
-    if (names.typed_by_text or names.of_any_type) and catalog.types:
-        yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
-    # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
-    unifies = names.unifies or any(
+    polymorphic = any(
         name and name[-1] in among
         for named, among in ((names.functions, catalog.polymorphic), (names.operators, catalog.unifying))
         for name in named
     )
+    if catalog.types and (names.typed_by_text or (names.of_any_type and (names.makes_json or polymorphic))):
+        yield _seen(Qualifier.FUNCTION, "makes a value whose type may call what nobody has read")
+    # A column's type is reached by the type of its relation's rows; a function that has one is not proven.
+    unifies = names.unifies or polymorphic
     for name in sorted(names.relations) if unifies or names.attributes & catalog.polymorphic else ():
         if name[-1] in catalog.types:
             yield _seen(
@@ -298,8 +300,8 @@ def _planned(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
         if scope.temporary_kind(name) not in (None, Temporary.PLAIN):
             yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which may have rules")
         for _, relation in catalog.find(name, scope.path):
-            if relation.ruled or relation.kind not in _OWN_KINDS:
-                yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which has rules or is no table")
+            if relation.ruled:
+                yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which has rules")
 
 
 def _is_ones_own(name: Name) -> bool:

@@ -34,6 +34,7 @@ _UNIFYING = re.compile(
     r"(jsonb?_)?populate_record(set|_valid)?|array_(agg|append|cat|fill|position|positions|prepend|remove|replace)"
     r"|any_value_transfn|percentile_disc|lag|lead|width_bucket|(multi)?range_contains_elem|elem_contained_by_(multi)?range"
 )
+_MAKING_JSON = re.compile(r"(to|array_to|row_to)_jsonb?|jsonb?_(agg|build_array|build_object|object_agg)\w*")
 # They run a query of their own, in which `=` is looked up by the session's search_path.
 _QUERYING = re.compile(r"pg_get_(view|rule)def")
 # Syntax of PostgreSQL 16 to 18 that is a call of a function of that name for an older server.
@@ -93,6 +94,7 @@ def names_of(tree: Sequence[Message]) -> Names:
         constructs=frozenset(constructs),
         typed_by_text=types_by_text(functions),
         unifies=("#=",) in operators or _calls(_UNIFYING, functions) or _makes_arrays(tree) or _takes_whole_rows(tree),
+        makes_json=any(each.type.startswith("Json") for each in tree) or _calls(_MAKING_JSON, functions),
         of_any_type=any(name and name[-1] in OF_ANY_TYPE for name in relations)
         or (("pg_attribute",) in {name[-1:] for name in relations} and _takes_missing_values(tree)),
     )

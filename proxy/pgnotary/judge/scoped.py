@@ -108,6 +108,7 @@ def _of_view(*listed: Sequence[Sequence[str]] | None) -> Names:
         operators=operators,
         types=types,
         typed_by_text=types_by_text(functions),
+        makes_json=True,
         of_any_type=any(name[-1] in OF_ANY_TYPE | {"pg_attribute"} for name in relations),
         # Its tree does not say what became of a literal in it, nor its columns what will become of one beside them.
         unifies=True,

@@ -141,6 +141,8 @@ class Names:
     """It makes values of types that a text or an oid names (array_in, pg_input_is_valid and their like)."""
     of_any_type: bool = False
     """It reads what PostgreSQL keeps as arrays of any type: samples of columns, and defaults."""
+    makes_json: bool = False
+    """It makes JSON of values, by casts of their types if they have such."""
     unifies: bool = False
     """It may make a literal a value of a type that only a column or a function has (arrays, whole rows, lag...)."""
 
