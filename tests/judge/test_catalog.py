@@ -807,6 +807,23 @@ def test_the_types_of_an_extension_are_no_reason_to_hold_anything(
     assert (catalog.types, catalog.operators, catalog.anything_casts) == (frozenset(), frozenset(), False)
 
 
+def test_the_questions_wait_for_nobody_who_alters_a_table(server: Connection, database: str) -> None:
+    """To write out the tree of a body takes locks on the relations in it."""
+    dsn, password = server.info.dsn, server.info.password
+    with (
+        psycopg.connect(dsn, dbname=database, password=password) as connection,
+        psycopg.connect(dsn, dbname=database, password=password) as somebody,
+    ):
+        connection.execute("CREATE TABLE t (a int)")
+        connection.execute("CREATE FUNCTION reads() RETURNS int STABLE BEGIN ATOMIC SELECT max(a) FROM t; END")
+        connection.execute("CREATE FUNCTION adds(int) RETURNS int IMMUTABLE RETURN $1 + 1")
+        connection.commit()
+        somebody.execute("ALTER TABLE t ADD b int")
+        connection.execute("SET lock_timeout = '100ms'")
+        catalog = catalog_of(connection)
+    assert ("adds" in catalog.proven, "reads" in catalog.elsewhere) == (True, True)
+
+
 NO_FUNCTIONS = {"built_in": [], "own": [], "words": [], "making": [], "anyarrays": [], "unifying": [], "equals": False}
 
 

@@ -38,6 +38,7 @@ _MAX_SOURCE, _MAX_TREE = 10_000, 200_000
 # any, anyelement, anyarray, anynonarray, anyenum, anyrange, anymultirange, their anycompatible twins; record, record[].
 _POLYMORPHIC = "'{2276,2283,2277,2776,3500,3831,4537,5077,5078,5079,5080,4538,2249,2287}'::pg_catalog.oid[]"
 
+# To write a tree out as a text takes locks on the relations in it, behind whoever alters one: such a body is not read.
 FUNCTIONS_QUESTION = f"""
 SELECT pg_catalog.json_build_object(
   'built_in', (
@@ -60,7 +61,9 @@ SELECT pg_catalog.json_build_object(
                      WHERE b.oid < 16384::pg_catalog.oid AND b.prolang = p.prolang AND b.prosrc = p.prosrc
                      ORDER BY b.proname = ANY ('{_HARMLESS_NAMES}'::pg_catalog.name[]) LIMIT 1)
                   WHEN pg_catalog.to_jsonb(p)->>'prosqlbody' IS NOT NULL THEN
-                    substring(pg_catalog.pg_get_functiondef(p.oid) FROM '\\n((?:BEGIN ATOMIC|RETURN ).*)$')
+                    CASE WHEN NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend t WHERE t.classid = 1255::pg_catalog.oid
+                      AND t.objid = p.oid AND t.refclassid = 1259::pg_catalog.oid) THEN
+                    substring(pg_catalog.pg_get_functiondef(p.oid) FROM '\\n((?:BEGIN ATOMIC|RETURN ).*)$') END
                   ELSE p.prosrc END,
              p.proconfig, e.extname,
              (p.prorettype = ANY ({_POLYMORPHIC}) OR p.proargtypes::pg_catalog.oid[] && {_POLYMORPHIC})))
