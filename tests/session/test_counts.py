@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.judge.asking import catalog_of, scope_of
+from tests.play import Play
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.judge.catalog import Catalog
@@ -46,7 +47,7 @@ class Bench:
 
     def counted(self, part: Part, *, ran: bool = True) -> Count:
         """Count as the session would."""
-        asking = count(part, ran=ran)
+        asking = count(Play().state, part, ran=ran)
         step = next(asking)
         assert isinstance(step, Ask)
         row = self.connection.execute(step.messages[5:-1]).fetchone()

@@ -181,7 +181,7 @@ def test_a_temporary_table_of_ones_own_is_no_reason_to_ask_for_the_catalog_anew(
 
 # --- what is behind a name --------------------------------------------------------------------------------------------
 
-ASKS = "upstream Parse SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '{}'"
+ASKS = "upstream SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '{}'"
 
 
 def test_execute_of_a_read_is_a_read(known: Play) -> None:

@@ -29,6 +29,7 @@ __all__ = ["on_batch"]
 
 def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
     """Answer a batch; `end` is the type of the message behind it: Sync, Flush, or one that needs the batch done."""
+    state.extended = True
     todo = yield from plan(state, frames)
     refusal, refused = todo.refusal, todo.refused
     for piece in todo.pieces:
@@ -90,7 +91,7 @@ def _run_to_sync(state: SessionState, piece: Piece, raw: bytes) -> Generator[Ste
         yield from sync(state)  # An implicit transaction that is still open would become what the control is about.
     undone = False
     if piece.control is not None:
-        answer = yield from run_control(state, piece.control, raw, extended=True)
+        answer = yield from run_control(state, piece.control, raw)
     elif piece.nature is Nature.CODE:
         answer, undone = yield from relay_batch_walled(state, raw, outlives=piece.outlived)
     else:

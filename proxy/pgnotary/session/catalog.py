@@ -12,7 +12,8 @@ from typing import Any
 from pgnotary.errors import UpstreamProtocolError
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, grown, reach_question, read_catalog, read_functions
 from pgnotary.judge.catalog import Catalog
-from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, leave, look, opening
+from pgnotary.session.inject import put
+from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, leave, opening
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Answer, Flow, Step
 
@@ -27,12 +28,10 @@ _FUNCTIONS = FUNCTIONS_QUESTION.encode()
 _ISOLATION = b"SELECT pg_catalog.current_setting('transaction_isolation')"
 
 
-def renew_catalog(
-    state: SessionState, *, extended: bool = False, max_age_s: float = MAX_AGE_S, anywhere: bool = False
-) -> Flow:
+def renew_catalog(state: SessionState, *, max_age_s: float = MAX_AGE_S, anywhere: bool = False) -> Flow:
     """Ask for the catalog if what is known of it is too old; raises StatementError if it cannot be read.
 
-    `extended`: what the client has prepared must outlive the question. `anywhere`: in a block, too, if it is too old.
+    `anywhere`: in a block, too, if it is too old.
     """
     if state.status == FAILED or state.unsynced:
         return
@@ -46,14 +45,14 @@ def renew_catalog(
     changed = state.catalog_generation != generation
     if not (changed or ((idle or anywhere) and now - state.catalog_at > max_age_s)):
         return
-    state.catalog = yield from _read(state, idle=idle, extended=extended)
+    state.catalog = yield from _read(state, idle=idle)
     state.catalog_at, state.catalog_generation, state.scope_stale = now, generation, True
     if idle:
         shared.catalog, shared.at, shared.generation = state.catalog, now, generation
 
 
-def _read(state: SessionState, *, idle: bool, extended: bool) -> Generator[Step, Any, Catalog]:
-    first = yield from look(extended, opening(idle), *_LIMITS, *([] if idle else [_ISOLATION]), _FUNCTIONS)
+def _read(state: SessionState, *, idle: bool) -> Generator[Step, Any, Catalog]:
+    first = yield from put(state, opening(idle), *_LIMITS, *([] if idle else [_ISOLATION]), _FUNCTIONS)
     try:
         if first.error is not None:
             raise NamesUnread(f"the names of the database's functions could not be read: {first.error}")
@@ -64,7 +63,7 @@ def _read(state: SessionState, *, idle: bool, extended: bool) -> Generator[Step,
             )
         functions = read_functions(_only(first))
         while True:
-            second = yield from look(extended, reach_question(functions).encode())
+            second = yield from put(state, reach_question(functions).encode())
             if second.error is not None:
                 raise NamesUnread(f"what the database's names reach could not be read: {second.error}")
             more = grown(functions, _only(second))
@@ -75,9 +74,9 @@ def _read(state: SessionState, *, idle: bool, extended: bool) -> Generator[Step,
     except ValueError as error:
         raise UpstreamProtocolError(f"the answer about the catalog cannot be read: {error}") from error
     except NamesUnread:
-        yield from leave(state, idle=idle, extended=extended)
+        yield from leave(state, idle=idle)
         raise
-    yield from leave(state, idle=idle, extended=extended)
+    yield from leave(state, idle=idle)
     return catalog
 
 

@@ -14,11 +14,11 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
-from pgnotary.session.inject import inject
+from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
+from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
@@ -57,22 +57,17 @@ def control_all(state: SessionState, statement: Statement) -> Flow:
     state.ready()
 
 
-def run_control(
-    state: SessionState, part: Part, message: bytes, *, extended: bool = False
-) -> Generator[Step, Any, Answer]:
-    """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send.
-
-    `extended`: what the client has prepared must outlive our own statements.
-    """
+def run_control(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+    """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send."""
     if part.control is Control.ROLLBACK_TO and state.block and state.block.unrecorded:
         raise LedgerUnavailable(
             "a statement of this block could not be recorded: only ROLLBACK can end it", hint="roll the block back"
         )
     match part.control:
         case Control.BEGIN if state.status == IDLE:
-            return (yield from _begin(state, part, message, extended=extended))
+            return (yield from _begin(state, part, message))
         case Control.COMMIT | Control.ROLLBACK:
-            return (yield from _end(state, part, message, extended=extended))
+            return (yield from _end(state, part, message))
         case Control.ROLLBACK_TO:
             return (yield from _undo(state, part, message))
     answer = yield from relay(message, unstoppable=True)
@@ -87,11 +82,11 @@ def run_control(
     return answer
 
 
-def _begin(state: SessionState, part: Part, message: bytes, *, extended: bool) -> Generator[Step, Any, Answer]:
+def _begin(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
     answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
     read_only = state.is_read_only if part.read_only is None else part.read_only
     if answer.error is None and not read_only and part.read_only is None:
-        made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
+        made = yield from put(state, _MAKE_WRITABLE)
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     if state.status == IN_BLOCK:
@@ -100,12 +95,12 @@ def _begin(state: SessionState, part: Part, message: bytes, *, extended: bool) -
     return answer
 
 
-def _end(state: SessionState, part: Part, message: bytes, *, extended: bool) -> Generator[Step, Any, Answer]:
+def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
     pending = list(state.block.pending) if state.block else []
     # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
     walled = part.control is Control.COMMIT and state.status == IN_BLOCK and not pending
     if walled and state.block and (state.block.loose or (state.block.holds_cursor and not state.block.must_write)):
-        made = yield from ask(inject(_MAKE_READ_ONLY) if extended else query(_MAKE_READ_ONLY))
+        made = yield from put(state, _MAKE_READ_ONLY)
         if made.error is not None:
             raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
     try:
@@ -138,7 +133,7 @@ def _end(state: SessionState, part: Part, message: bytes, *, extended: bool) -> 
         state.changed()
     chained = state.status == IN_BLOCK
     if chained and state.block and (state.block.loose or state.block.holds_cursor) and not state.block.read_only:
-        made = yield from ask(inject(_MAKE_WRITABLE) if extended else query(_MAKE_WRITABLE))
+        made = yield from put(state, _MAKE_WRITABLE)
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     state.block = Block(read_only=state.is_read_only) if chained else None

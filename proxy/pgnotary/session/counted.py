@@ -19,8 +19,9 @@ from typing import Any
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
-from pgnotary.session.steps import Step, ask
-from pgnotary.wire.messages import query
+from pgnotary.session.inject import put
+from pgnotary.session.state import SessionState
+from pgnotary.session.steps import Step
 
 __all__ = ["QUESTIONS", "Count", "NotCounted", "Unsaid", "count", "unsaid"]
 
@@ -174,10 +175,10 @@ class Count:
     """By oid; rows that earlier transactions changed are among them until the server has summed them up."""
 
 
-def count(part: Part, *, ran: bool) -> Generator[Step, Any, Count]:
+def count(state: SessionState, part: Part, *, ran: bool) -> Generator[Step, Any, Count]:
     """Ask what the transaction has done; raises NotCounted if the server does not say, whether or not the part ran."""
     making = Qualifier.TEMP in part.qualifiers and part.node in _MAKE_TEMPORARY
-    answer = yield from ask(query(QUESTIONS[making, ran]))
+    answer = yield from put(state, QUESTIONS[making, ran])
     if answer.error is not None:
         raise NotCounted(str(answer.error), answer.error.sqlstate, ran=ran)
     try:

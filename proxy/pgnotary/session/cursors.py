@@ -11,10 +11,10 @@ from pgnotary.errors import StatementError
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Statement
-from pgnotary.session.inject import inject
+from pgnotary.session.inject import put
 from pgnotary.session.manner import manner_of
 from pgnotary.session.state import IN_BLOCK, SessionState
-from pgnotary.session.steps import Step, ask
+from pgnotary.session.steps import Step
 
 __all__ = ["CursorOpen", "cursor_beside_change"]
 
@@ -58,6 +58,6 @@ def _is_left(state: SessionState) -> Generator[Step, Any, bool]:
     block = state.block
     if block is None or not block.holds_cursor or state.status != IN_BLOCK:
         return False
-    answer = yield from ask(inject(_LEFT))
+    answer = yield from put(state, _LEFT)
     block.holds_cursor = answer.error is not None or bool(answer.rows)
     return block.holds_cursor

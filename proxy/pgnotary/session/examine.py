@@ -16,13 +16,16 @@ from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Server
 from pgnotary.request.preview import Questions, read_estimate
+from pgnotary.session.inject import put
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Flow, Step, ask
-from pgnotary.wire.messages import SYNC, close_statement, parse, query
+from pgnotary.wire.messages import SYNC, close_statement, parse
 
 __all__ = ["Examination", "NotExaminable", "close", "examine", "measure"]
 
 _NAME = b"pgnotary_examined"
+_IN_BLOCK = (b"SAVEPOINT pgnotary_look", b"SET LOCAL transaction_read_only = on")
+_OUT_OF_BLOCK = (b"ROLLBACK TO SAVEPOINT pgnotary_look", b"RELEASE SAVEPOINT pgnotary_look")
 _IDLE_TIMERS = (
     b"pg_catalog.current_setting('idle_in_transaction_session_timeout')",
     b"pg_catalog.current_setting('idle_session_timeout')",
@@ -38,7 +41,7 @@ _USUAL = {
     "transform_null_equals": "off",
     "xmloption": "content",
 }
-_CONTEXT = query(
+_CONTEXT = (
     b"SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
     b"pg_catalog.current_setting('pgnotary.reason', true), pg_catalog.current_setting('client_min_messages'), "
     + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in (*_SETTINGS, *_USUAL))
@@ -82,17 +85,14 @@ class Examination:
 
 def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, Examination]:
     """Open the read-only frame and ask; the caller closes it with `close`."""
-    limits = f"SET LOCAL statement_timeout = {state.rules.preview_timeout_ms}; SET LOCAL lock_timeout = 200".encode()
-    if state.status == IN_BLOCK:
-        opening = b"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; " + limits
-    else:
-        opening = b"BEGIN READ ONLY; " + limits
-    opened = yield from ask(query(opening))
+    timeout = b"SET LOCAL statement_timeout = %d" % state.rules.preview_timeout_ms
+    frame = _IN_BLOCK if state.status == IN_BLOCK else (b"BEGIN READ ONLY",)
+    opened = yield from put(state, *frame, timeout, b"SET LOCAL lock_timeout = 200")
     if opened.error is not None:
         if state.block is None and state.status != IDLE:
             yield from close(state)
         raise NotExaminable(f"the server refused a read-only look at the statement: {opened.error}")
-    context = yield from ask(_CONTEXT)
+    context = yield from put(state, _CONTEXT)
     if context.error is not None or len(context.rows) != 1 or len(context.rows[0]) != _CONTEXT_VALUES:
         raise UpstreamProtocolError(f"the session's context cannot be read: {context.error}")
     role, session_user, search_path, reason, level, *rest = (value or "" for value in context.rows[0])
@@ -109,7 +109,7 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
             rejection = Rejection(parsed.error.sqlstate or "XX000", parsed.raw_error)
             # "cannot insert multiple commands into a prepared statement", in whatever language.
             several = parsed.error.routine == "exec_parse_message"
-    prepared = (yield from _prepared(statement)) if rejection is None else ""
+    prepared = (yield from _prepared(state, statement)) if rejection is None else ""
     server = Server(
         database=state.who.database,
         system_identifier=state.who.system_identifier,
@@ -131,14 +131,14 @@ def _analysing_runs(state: SessionState, statement: Statement) -> bool:
     return bool(state.catalog.types) and not statement.parts[0].qualifiers.isdisjoint(catalogued)
 
 
-def _prepared(statement: Statement) -> Generator[Step, Any, str]:
+def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any, str]:
     """Return what stands behind the names in EXECUTE and FETCH: people sign that, not a name."""
     found = []
     for name, is_cursor in dict.fromkeys(name for part in statement.parts for name in part.prepared):
         quoted = name.replace("'", "''").encode()
         table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
-        answer = yield from ask(
-            query(b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted))
+        answer = yield from put(
+            state, b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted)
         )
         text = answer.rows[0][0] if answer.error is None and answer.rows else None
         found.append(f"{identifier(name)}:\n{text or '(the server knows no statement of that name)'}")
@@ -159,7 +159,7 @@ def measure(state: SessionState, request: str, after: bytes, asked: Questions) -
     why = [asked.unavailable] if asked.unavailable else []
     errors = []
     if asked.explain:
-        explained = yield from ask(query(asked.explain))
+        explained = yield from put(state, asked.explain)
         if explained.error is not None:
             why.append(f"EXPLAIN failed with SQLSTATE {explained.error.sqlstate}")
             errors.append(str(explained.error))
@@ -167,7 +167,7 @@ def measure(state: SessionState, request: str, after: bytes, asked: Questions) -
             # The planner may guess more rows than a ledger's numbers can say.
             body |= {"estimate": min(estimate, MAX_INT), "status": "partly"}
         if asked.count and explained.error is None:
-            counted = yield from ask(query(asked.count))
+            counted = yield from put(state, asked.count)
             if counted.error is not None:
                 why.append(f"the count failed with SQLSTATE {counted.error.sqlstate}")
                 errors.append(str(counted.error))
@@ -185,11 +185,7 @@ def measure(state: SessionState, request: str, after: bytes, asked: Questions) -
 def close(state: SessionState) -> Flow:
     """Leave the read-only frame; the transaction status is what it was before."""
     before = IN_BLOCK if state.block is not None else IDLE
-    closing = (
-        b"ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"
-        if state.block is not None
-        else b"ROLLBACK"
-    )
-    closed = yield from ask(query(closing))
+    closing = _OUT_OF_BLOCK if state.block is not None else (b"ROLLBACK",)
+    closed = yield from put(state, *closing)
     if closed.error is not None or state.status != before:
         raise UpstreamProtocolError(f"the read-only look could not be closed: {closed.error}, status {state.status!r}")

@@ -24,6 +24,7 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.session.catalog import renew_catalog
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
+from pgnotary.session.inject import put
 from pgnotary.session.look import NamesUnread
 from pgnotary.session.manner import manner_of
 from pgnotary.session.refuse import refuse
@@ -31,7 +32,7 @@ from pgnotary.session.relaying import Withdrawn, relay_part
 from pgnotary.session.run import NotRun, Run, command_complete, leave_unrecorded, undo
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, ask, relay, write
+from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
 from pgnotary.session.writing import relay_outside_block
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
@@ -43,7 +44,10 @@ TIMELINE = (
     "CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE "
     "pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
 )
-_DURABLE_AND_XID = f"SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode()
+_DURABLE_AND_XID = (
+    b"SET LOCAL synchronous_commit = on",
+    f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +206,13 @@ def void(state: SessionState, decided: Decided, why: str) -> Flow:
 
 def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Generator[Step, Any, _Transaction]:
     """Open the transaction that the statement runs in."""
-    begin = _beginning(state, statement.parts[0], statement) if wrapped else b""
-    answer = yield from ask(query(begin + _DURABLE_AND_XID))
+    begin = _beginning(state, statement.parts[0], statement) if wrapped else ()
+    answer = yield from put(state, *begin, *_DURABLE_AND_XID)
     match answer.rows:
         case [(str(xid), str(timeline))] if answer.error is None and state.status == IN_BLOCK:
             return _Transaction(xid, timeline)
     if wrapped and state.status != IDLE:
-        yield from ask(query(b"ROLLBACK"))
+        yield from put(state, b"ROLLBACK")
     error = NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
     if answer.error is not None:
         error.sqlstate = (
@@ -217,11 +221,11 @@ def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Genera
     raise error
 
 
-def _beginning(state: SessionState, first: Part, statement: Statement) -> bytes:
+def _beginning(state: SessionState, first: Part, statement: Statement) -> tuple[bytes, ...]:
     """Return how our transaction begins: like the client's own, and READ WRITE unless the client wants it otherwise."""
     begin = statement.slice(first) if first.control else b"BEGIN"
     writable = first.read_only is None and not state.is_read_only
-    return begin + (b"; SET TRANSACTION READ WRITE; " if writable else b"; ")
+    return (begin, b"SET TRANSACTION READ WRITE") if writable else (begin,)
 
 
 def _place(*, wrapped: bool, outside: bool) -> str:
@@ -229,7 +233,7 @@ def _place(*, wrapped: bool, outside: bool) -> str:
 
 
 def _timeline(state: SessionState) -> Generator[Step, Any, str]:
-    answer = yield from ask(query(f"SELECT {TIMELINE}".encode()))
+    answer = yield from put(state, f"SELECT {TIMELINE}".encode())
     match answer.rows:
         case [(str(timeline),)] if answer.error is None and state.status == IDLE:
             return timeline

@@ -45,7 +45,7 @@ def forward(state: SessionState, statement: Statement, verdict: Verdict, frame: 
     note(state, statement.text, verdict, started, answer.tags, sqlstate)
     if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
         if state.block is not None:
-            yield from undo_wall()
+            yield from undo_wall(state)
         return False
     note_effects(state, statement.parts, manners)
     state.tell(answer.kept)

@@ -16,11 +16,11 @@ from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Finding, Qualifier, Statement, StatementClass
 from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
-from pgnotary.session.inject import inject
+from pgnotary.session.inject import put
 from pgnotary.session.manner import manner_of
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import FAILED, IDLE, SessionState
-from pgnotary.session.steps import Flow, Step, ask, read_elsewhere
+from pgnotary.session.steps import Flow, Step, read_elsewhere
 
 __all__ = ["judged", "needs_names", "read_if_large", "stopped_by_wall"]
 
@@ -100,8 +100,8 @@ def _behind_names(state: SessionState, statement: Statement) -> Generator[Step, 
     for name, is_cursor in names:
         table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
         quoted = name.replace("'", "''").encode()
-        answer = yield from ask(
-            inject(b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted))
+        answer = yield from put(
+            state, b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted)
         )
         if answer.error is None and not answer.rows:
             texts[name, is_cursor] = _NOTHING  # The server will say that there is none.

@@ -5,16 +5,12 @@ savepoint that is rolled back. Operators stand in the questions: they are asked 
 search_path, where nobody else's can be.
 """
 
-from collections.abc import Generator
-from typing import Any
-
 from pgnotary.errors import StatementError
-from pgnotary.session.inject import inject
+from pgnotary.session.inject import put
 from pgnotary.session.state import IDLE, SessionState
-from pgnotary.session.steps import Answer, Flow, Step, ask
-from pgnotary.wire.messages import query
+from pgnotary.session.steps import Flow
 
-__all__ = ["BUILT_IN_ONLY", "NamesUnread", "closing", "leave", "look", "opening"]
+__all__ = ["BUILT_IN_ONLY", "NamesUnread", "closing", "leave", "opening"]
 
 BUILT_IN_ONLY = b"SET LOCAL search_path = pg_catalog"
 _CLOSE = (b"ROLLBACK TO SAVEPOINT pgnotary_catalog", b"RELEASE SAVEPOINT pgnotary_catalog")
@@ -36,13 +32,7 @@ def closing(idle: bool) -> tuple[bytes, ...]:  # noqa: FBT001  # the session's s
     return (b"ROLLBACK",) if idle else _CLOSE
 
 
-def look(extended: bool, *texts: bytes) -> Generator[Step, Any, Answer]:  # noqa: FBT001  # how the client speaks
-    """Put questions; `extended`: what the client has prepared must outlive them."""
-    answer: Answer = yield from ask(inject(*texts) if extended else query(b"; ".join(texts)))
-    return answer
-
-
-def leave(state: SessionState, *, idle: bool, extended: bool) -> Flow:
+def leave(state: SessionState, *, idle: bool) -> Flow:
     """End a look that was not ended with its questions."""
     if not idle or state.status != IDLE:
-        yield from look(extended, *closing(idle))
+        yield from put(state, *closing(idle))

@@ -18,7 +18,7 @@ from pgnotary.judge.rules import Action
 from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.session.catalog import renew_catalog
-from pgnotary.session.inject import OURS, inject
+from pgnotary.session.inject import OURS, put
 from pgnotary.session.judged import needs_names, read_if_large
 from pgnotary.session.manner import Manner, manner_of
 from pgnotary.session.names import Names
@@ -140,8 +140,8 @@ def _renew_catalog(state: SessionState, known: Sequence[tuple[Frame, bytes]]) ->
     if needed:
         if state.unsynced and state.catalog_generation != state.generation():
             yield from sync(state)
-        yield from renew_catalog(state, extended=True)
-        yield from renew_scope(state, extended=True)
+        yield from renew_catalog(state)
+        yield from renew_scope(state)
 
 
 def _make_sure(state: SessionState, bound: Sequence[tuple[Frame, bytes]]) -> Flow:
@@ -170,7 +170,7 @@ def _make_sure(state: SessionState, bound: Sequence[tuple[Frame, bytes]]) -> Flo
 def _verify_names(state: SessionState) -> Flow:
     """Compare the names with the server's, if something signed may have given them to other statements."""
     if state.names.doubtful:
-        answer = yield from ask(inject(_PREPARED))
+        answer = yield from put(state, _PREPARED)
         if answer.error is not None:
             raise NotSupported(f"the names of prepared statements could not be read: {answer.error}")
         if any(len(row) != 2 for row in answer.rows):

@@ -66,6 +66,7 @@ def _doomed(statement: Statement) -> str:
 def on_query(state: SessionState, frame: Frame) -> Flow:
     """Answer one Query message."""
     text = query_text(frame.body)
+    state.extended = False
     yield from sync(state)
     state.names.run_simple_query()
     yield from await_record(state)

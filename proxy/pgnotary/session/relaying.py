@@ -46,34 +46,34 @@ def relay_part(
         case Manner.KEPT:
             return (yield from _relay_kept(state, part, message, keep))
         case Manner.WALLED:
-            yield from open_wall()
+            yield from open_wall(state)
             answer = yield from relay(message, keep=keep)
             if answer.error is None:
-                yield from undo_wall()
+                yield from undo_wall(state)
             return answer
         case _:
             return (yield from relay(message, keep=keep))
 
 
 def _relay_kept(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
-    yield from open_wall()
+    yield from open_wall(state)
     try:
         answer = yield from _relay_counted(state, part, message, keep)
     except StatementError:
-        yield from undo_wall()
+        yield from undo_wall(state)
         raise
     if answer.error is None:
-        yield from close_wall()
+        yield from close_wall(state)
     return answer
 
 
 def _relay_counted(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
-    before = yield from count(part, ran=False)
+    before = yield from count(state, part, ran=False)
     if state.cancelled:
         raise Withdrawn
     answer = yield from relay(message, keep=Keep.COMPLETION if keep is Keep.NOTHING else keep)
     if answer.error is None:
-        after = yield from count(part, ran=True)
+        after = yield from count(state, part, ran=True)
         if (after.path, after.role) != (state.scope.path, state.scope.role):
             state.scope_stale = True
             if state.block:

@@ -15,11 +15,12 @@ from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
+from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, ask, write
-from pgnotary.wire.messages import Diagnostic, query, rows_of
+from pgnotary.session.steps import Answer, Flow, write
+from pgnotary.wire.messages import Diagnostic, rows_of
 
 __all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
 
@@ -46,7 +47,7 @@ def undo(state: SessionState, *, wrapped: bool) -> Flow:
     if wrapped and state.status == IDLE:
         return  # Nothing has been opened for it.
     if wrapped:
-        undone = yield from ask(query(b"ROLLBACK"))
+        undone = yield from put(state, b"ROLLBACK")
         if undone.error is not None or state.status != IDLE:
             raise UpstreamProtocolError(f"ROLLBACK failed: {undone.error}")
     else:
@@ -174,9 +175,9 @@ class Run:
 
     def _commit(self, last: Part, statement: Statement, answer: Answer) -> Flow:
         """End our own transaction, or the client's `...; COMMIT`, and answer once the outcome is durable."""
-        ending = query(statement.slice(last)) if last.control else query(b"COMMIT")
+        ending = statement.slice(last) if last.control else b"COMMIT"
         rolls_back = last.control is Control.ROLLBACK
-        ended = yield from ask(ending)
+        ended = yield from put(self._state, ending)
         committed = ended.error is None and ended.tags == ["COMMIT"] and self._state.status == IDLE
         if self._state.status != IDLE:
             yield from undo(self._state, wrapped=True)

@@ -6,7 +6,8 @@ client's own default_transaction_read_only are known afterwards.
 
 from pgnotary.errors import UpstreamProtocolError
 from pgnotary.judge.scoped import SCOPE_QUESTIONS, read_scope
-from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, closing, leave, look, opening
+from pgnotary.session.inject import put
+from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, closing, leave, opening
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow
 from pgnotary.session.virtual import tell_default
@@ -16,15 +17,15 @@ __all__ = ["renew_scope"]
 _PATH, _TEMPORARY = (question.encode() for question in SCOPE_QUESTIONS)
 
 
-def renew_scope(state: SessionState, *, extended: bool = False) -> Flow:
+def renew_scope(state: SessionState) -> Flow:
     """Ask where the session stands if that may have changed; raises StatementError if it cannot be read."""
     if not state.scope_stale or state.status == FAILED or state.unsynced:
         return
     idle = state.status == IDLE
     # The path first: what follows is asked with another one.
-    answer = yield from look(extended, opening(idle), _PATH, BUILT_IN_ONLY, _TEMPORARY, *closing(idle))
+    answer = yield from put(state, opening(idle), _PATH, BUILT_IN_ONLY, _TEMPORARY, *closing(idle))
     if answer.error is not None:
-        yield from leave(state, idle=idle, extended=extended)
+        yield from leave(state, idle=idle)
         raise NamesUnread(f"where the session's names are looked up could not be read: {answer.error}")
     try:
         ((path, role, read_only), (relations,)) = answer.rows

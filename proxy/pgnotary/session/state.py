@@ -130,6 +130,8 @@ class SessionState:
     names: Names = field(default_factory=Names)
     skipping: bool = False
     """An extended message has failed: everything up to the client's next Sync is passed over."""
+    extended: bool = False
+    """The flow under way answers extended messages: a simple query of ours would destroy what they have prepared."""
     unsynced: bool = False
     """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
     read_only_by_default: bool = False

@@ -14,9 +14,10 @@ from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT, SettingChange, parse_boolean
 from pgnotary.judge.statement import Statement, StatementClass
+from pgnotary.session.inject import put
 from pgnotary.session.refuse import refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Step, ask, relay
+from pgnotary.session.steps import Answer, Flow, Step, relay
 from pgnotary.wire import messages
 from pgnotary.wire.messages import query
 
@@ -25,7 +26,7 @@ __all__ = ["READ_ONLY_OF_CLIENT", "change_default", "looks_at_default", "relay_w
 READ_ONLY_OF_CLIENT = "pgnotary.default_transaction_read_only"
 _MENTIONS = (b"read_only", b"pg_settings", b"pg_show_all_settings")
 _SHOWS = frozenset({READ_ONLY_BY_DEFAULT, "transaction_read_only", "all"})
-_UNDO = b"ROLLBACK TO SAVEPOINT pgnotary_default; RELEASE SAVEPOINT pgnotary_default"
+_UNDO = ("ROLLBACK TO SAVEPOINT pgnotary_default", "RELEASE SAVEPOINT pgnotary_default")
 
 
 class _NoBoolean(StatementError):
@@ -78,20 +79,20 @@ def relay_with_default(state: SessionState, message: bytes) -> Generator[Step, A
     state.pin_moves = True
     if state.status == IDLE:
         mode = "READ ONLY" if state.is_read_only else "READ WRITE"
-        yield from _ours(f"BEGIN; SET TRANSACTION {mode}; {value}")
+        yield from _ours(state, "BEGIN", f"SET TRANSACTION {mode}", value)
         answer = yield from relay(message)
-        yield from _ours("ROLLBACK")
+        yield from _ours(state, "ROLLBACK")
     else:
-        yield from _ours(f"SAVEPOINT pgnotary_default; {value}")
+        yield from _ours(state, "SAVEPOINT pgnotary_default", value)
         answer = yield from relay(message)
         if answer.error is None:
-            yield from _ours(_UNDO.decode())
+            yield from _ours(state, *_UNDO)
     state.pin_moves = False
     return answer
 
 
-def _ours(text: str) -> Flow:
-    answer = yield from ask(query(text.encode()))
+def _ours(state: SessionState, *texts: str) -> Flow:
+    answer = yield from put(state, *(text.encode() for text in texts))
     if answer.error is not None:
         raise UpstreamProtocolError(f"the client's {READ_ONLY_BY_DEFAULT} could not be shown: {answer.error}")
 

@@ -10,10 +10,9 @@ from collections.abc import Generator
 from typing import Any
 
 from pgnotary.errors import UpstreamProtocolError
-from pgnotary.session.inject import inject
+from pgnotary.session.inject import put
 from pgnotary.session.state import IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Step, ask, relay
-from pgnotary.wire.messages import query
+from pgnotary.session.steps import Answer, Step, relay
 
 __all__ = ["close_wall", "open_wall", "relay_batch_walled", "undo_wall"]
 
@@ -23,19 +22,19 @@ _UNDOING = (b"ROLLBACK TO SAVEPOINT pgnotary_read", _RELEASE)
 _HOLDABLE = b"SELECT name, creation_time FROM pg_catalog.pg_cursors WHERE is_holdable"
 
 
-def open_wall() -> Generator[Step, Any, None]:
+def open_wall(state: SessionState) -> Generator[Step, Any, None]:
     """Set the savepoint and make it read only."""
-    yield from _ours(query(b"; ".join(_OPENING)), "set")
+    yield from _ours(state, "set", *_OPENING)
 
 
-def close_wall() -> Generator[Step, Any, None]:
+def close_wall(state: SessionState) -> Generator[Step, Any, None]:
     """Keep what was done behind the wall: the caller knows that it left nothing that COMMIT would run."""
-    yield from _ours(query(_RELEASE), "released")
+    yield from _ours(state, "released", _RELEASE)
 
 
-def undo_wall() -> Generator[Step, Any, None]:
+def undo_wall(state: SessionState) -> Generator[Step, Any, None]:
     """Leave the wall, and undo what was done behind it; also after an error in it. The block is as it was before."""
-    yield from _ours(query(b"; ".join(_UNDOING)), "undone")
+    yield from _ours(state, "undone", *_UNDOING)
 
 
 def relay_batch_walled(
@@ -50,22 +49,22 @@ def relay_batch_walled(
     if state.status != IN_BLOCK or state.block is None:
         return (yield from relay(message)), False
     outlives = outlives and not state.block.must_write
-    before = yield from _ours(inject(*_OPENING, *[_HOLDABLE] * outlives), "set")
+    before = yield from _ours(state, "set", *_OPENING, *[_HOLDABLE] * outlives)
     answer = yield from relay(message)
     if answer.error is not None:
         return answer, False
     if outlives:
-        after = yield from _ours(inject(_HOLDABLE), "asked about")
+        after = yield from _ours(state, "asked about", _HOLDABLE)
         if after.rows == before.rows:
-            yield from _ours(inject(_RELEASE), "released")
+            yield from _ours(state, "released", _RELEASE)
             state.block.loose = True
             return answer, False
-    yield from _ours(inject(*_UNDOING), "undone")
+    yield from _ours(state, "undone", *_UNDOING)
     return answer, True
 
 
-def _ours(message: bytes, done: str) -> Generator[Step, Any, Answer]:
-    answer = yield from ask(message)
+def _ours(state: SessionState, done: str, *texts: bytes) -> Generator[Step, Any, Answer]:
+    answer = yield from put(state, *texts)
     if answer.error is not None:
         raise UpstreamProtocolError(f"the read-only savepoint could not be {done}: {answer.error}")
     return answer

@@ -10,16 +10,17 @@ from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Statement
+from pgnotary.session.inject import put
 from pgnotary.session.manner import Manner
 from pgnotary.session.relaying import relay_part
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Keep, Step, ask, relay
+from pgnotary.session.steps import Answer, Keep, Step, relay
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import query
 
 __all__ = ["READ_WRITE_SESSION", "relay_in_own_block", "relay_outside_block", "runs_outside_block"]
 
-_BEGIN = b"BEGIN; SET TRANSACTION READ WRITE"
+_BEGIN = (b"BEGIN", b"SET TRANSACTION READ WRITE")
 READ_WRITE_SESSION = (b"SET default_transaction_read_only = off", b"SET default_transaction_read_only = on")
 """What opens and closes the time in which a session may write without a block."""
 _MAY_COMMIT = frozenset({"CallStmt", "DoStmt"})
@@ -38,11 +39,11 @@ def relay_outside_block(state: SessionState, frame: Frame) -> Generator[Step, An
     """Relay a statement while the session may write, and take that right back before anything else is done."""
     opening, closing = READ_WRITE_SESSION
     state.pin_moves = True
-    opened = yield from ask(query(opening))
+    opened = yield from put(state, opening)
     if opened.error is not None:
         raise UpstreamProtocolError(f"the session could not be made read-write: {opened.error}")
     answer = yield from relay(frame.raw, keep=Keep.COMPLETION)
-    closed = yield from ask(query(closing))
+    closed = yield from put(state, closing)
     if closed.error is not None or state.status != IDLE:
         raise UpstreamProtocolError(f"the session could not be made read only again: {closed.error}")
     state.pin_moves = False
@@ -53,22 +54,22 @@ def relay_in_own_block(
     state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
 ) -> Generator[Step, Any, Answer]:
     """Relay a text in a block of ours; what is kept of its answer may be told when this returns."""
-    opened = yield from ask(query(_BEGIN))
+    opened = yield from put(state, *_BEGIN)
     if opened.error is not None or state.status != IN_BLOCK:
         raise UpstreamProtocolError(f"no read-write transaction could be opened: {opened.error}")
     try:
         answer = yield from _run(state, statement, frame, manners)
     except StatementError:
-        yield from ask(query(b"ROLLBACK"))
+        yield from put(state, b"ROLLBACK")
         if state.status != IDLE:
             raise UpstreamProtocolError("a transaction of ours could not be rolled back") from None
         raise
     if answer.error is not None or answer.overflowed:
-        ended = yield from ask(query(b"ROLLBACK"))
+        ended = yield from put(state, b"ROLLBACK")
     elif state.status != IN_BLOCK:
         raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
     else:
-        ended = yield from ask(query(b"COMMIT"))
+        ended = yield from put(state, b"COMMIT")
     if state.status != IDLE:
         raise UpstreamProtocolError(f"a transaction of ours could not be ended: {ended.error}")
     if answer.overflowed:
