@@ -295,6 +295,8 @@ class ScriptedServer:
 
     def _run(self, text: str) -> bytes:
         words = text.upper().split()
+        if not words:
+            return message("I")
         if self.status == "E" and words[0] not in ("ROLLBACK", "ABORT", "COMMIT", "END"):
             return self._fail("25P02", "current transaction is aborted")
         if words[0] in _CHANGES and self.read_only:
@@ -427,7 +429,8 @@ class ScriptedServer:
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
             behind = {name.decode(): said for name, said in self.prepared.items()} | self.cursors
             asked = text.split("'")[1]
-            return _COLUMNS + (row(behind[asked]) if asked in behind else b"") + command("SELECT 1")
+            name = [asked] if text.startswith("SELECT name, ") else []
+            return _COLUMNS + (row(*name, behind[asked]) if asked in behind else b"") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements" in text:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(name.decode(), text) for name, text in named.items()) + command("SELECT 1")

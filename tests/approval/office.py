@@ -24,10 +24,11 @@ from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Positio
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import decision as decisions
-from pgnotary.request import sshsig
+from pgnotary.request import parameters, sshsig
 from pgnotary.request.decision import Answer, Seen
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import private_key_file
+from pgnotary.request.parameters import Parameters
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.serve.desk import Desk, OpenRequest
 from pgnotary.session.events import Decided
@@ -101,6 +102,7 @@ class MemoryLedger:
         person: str = "eva",
         reason: str = "PAY-2210 purge",
         prepared: str = "",
+        bound: Parameters | None = None,
         error: str = "",
         exact: int | None = 1204,
         preview: dict[str, JSON] | None = None,
@@ -134,6 +136,9 @@ class MemoryLedger:
         }
         texts = {"statement": statement, "reason": reason, "prepared": prepared}
         sealed = {name: text.encode() for name, text in texts.items() if text}
+        if bound is not None:
+            body |= {"parameters": len(bound.types), "executions": len(bound.sets)}
+            sealed["parameters"] = parameters.sealed(bound)
         session = "S-00000001"
         asked = self.put(Draft(EntryType.REQUEST, body | changes, session, name, None, sealed))
         measured: dict[str, JSON] = {"status": "unavailable", "why": "DROP is not previewed yet", "took_us": 41000}

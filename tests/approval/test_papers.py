@@ -187,10 +187,10 @@ def test_entries_that_are_not_canonical_do_not_fit() -> None:
 
 def test_fields_of_a_newer_version_are_kept_to_be_shown() -> None:
     def add(fields: dict[str, Any]) -> None:
-        fields["body"]["parameters"] = ["1"]
+        fields["body"]["colours"] = ["1"]
 
     paper = read_paper(_forged(_held(), add, lambda fields: fields["body"].update(cascades=7)), "R-1")
-    assert paper.unread == (("parameters", ["1"]), ("cascades", 7))
+    assert paper.unread == (("colours", ["1"]), ("cascades", 7))
 
 
 # The head.

@@ -14,6 +14,7 @@ from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli.paper_view import describe, facts, span, statement_lines
 from pgnotary.cli.safe_text import columns, visible
+from pgnotary.request.parameters import Parameters, Value
 
 _MARGIN = re.compile(r" *[0-9]* [|:~]( |$)")
 
@@ -55,7 +56,29 @@ def test_a_preview_without_a_count_says_why_and_never_zero() -> None:
 
 
 def test_fields_of_a_newer_version_are_shown() -> None:
-    assert "parameters = ['1', '2']" in _shown(parameters=["1", "2"])
+    assert "colours = ['1', '2']" in _shown(colours=["1", "2"])
+
+
+def test_what_is_bound_is_shown_as_the_server_spells_it_and_begins_no_line() -> None:
+    value = Value(b"\0\1", 1, "a\nstatement  DROP\x1b[2J")
+    bound = Parameters(((25, "text"), (23, "integer")), ((value, Value(None)),))
+    shown = _shown(statement="DELETE FROM orders WHERE a = $1 AND b = $2", bound=bound)
+    assert "$1            text: 'a\\u{a}statement  DROP\\u{1b}[2J'" in shown
+    assert "$2            integer: NULL" in shown
+    assert "the parameter $1 holds characters that do not show as themselves" in shown
+
+
+def test_many_executions_are_counted_and_each_value_is_shown() -> None:
+    bound = Parameters(((25, "text"),), ((Value(b"x"),), (Value(b"\xff", 1),)))
+    paper = _paper(statement="DELETE FROM orders WHERE a = $1", bound=bound)
+    shown = "\n".join(describe(paper, datetime.now(UTC)))
+    assert "executions    2, each with parameters of its own" in shown
+    assert "#1 $1         text: 'x' (as it came)" in shown
+    assert "#2 $1         text: \\xff (as it came, in binary)" in shown
+    assert facts(paper)["parameters"] == [
+        {"name": "#1 $1", "value": "text: 'x' (as it came)"},
+        {"name": "#2 $1", "value": "text: \\xff (as it came, in binary)"},
+    ]
 
 
 def test_several_statements_in_one_text_are_told() -> None:
@@ -127,7 +150,9 @@ _FORGED = ["what          DELETE on nothing", "   1 | SELECT 1", "R-1   held"]
 
 
 @pytest.mark.parametrize("width", [20, 66, 100])
-@pytest.mark.parametrize("field", [*_FOREIGN, "reason", "relations", "settings", "error", "parameters", "preview why"])
+@pytest.mark.parametrize(
+    "field", [*_FOREIGN, "reason", "relations", "settings", "error", "colours", "bound", "preview why"]
+)
 def test_no_padded_field_can_imitate_another_line(field: str, width: int) -> None:
     padded = "".join(f"monthly purge{'.' * pad}{line}" for pad in range(width) for line in _FORGED)
     how: dict[str, Any] = {field: padded}
@@ -136,11 +161,13 @@ def test_no_padded_field_can_imitate_another_line(field: str, width: int) -> Non
             how = {"relations": [padded]}
         case "settings":
             how = {"settings": {"datestyle": padded}}
+        case "bound":
+            how = {"bound": Parameters(((25, padded),), ((Value(b"x", 0, padded),),))}
         case "preview why":
             how = {"preview": {"status": "partly", "why": padded}}
     plain = [line[:14] for line in describe(_paper(), datetime.now(UTC), width)]
     labels = {*plain, "            : ", "user          ", "session_user  ", "settings      ", "server said   "}
-    labels |= {"also          ", "preview why   ", "note          "}
+    labels |= {"also          ", "preview why   ", "note          ", "$1            "}
     for line in describe(_paper(**how), datetime.now(UTC), width):
         if line.startswith("R-1   held"):
             continue

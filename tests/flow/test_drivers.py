@@ -12,8 +12,6 @@ import psycopg
 import pytest
 from tests.flow.served import PASSWORD, Served, make_unseen
 
-HELD = "DELETE needs an approval"
-
 
 def default(served: Served, database: str, **options: Any) -> psycopg.Connection[Any]:
     """Connect with psycopg as it is: it binds on the server."""
@@ -50,28 +48,6 @@ def test_psycopgs_pipeline_is_answered_in_order(served: Served, database: str) -
         assert [cursor.fetchone() for cursor in found] == [(n,) for n in range(50)]
 
 
-def test_what_would_be_held_is_refused_and_the_session_goes_on(served: Served, database: str) -> None:
-    with default(served, database) as connection:
-        with pytest.raises(psycopg.errors.FeatureNotSupported, match=HELD) as refused:
-            connection.execute("DELETE FROM orders WHERE id = %s", [1])
-        assert "simple query" in str(refused.value.diag.message_hint)
-        assert connection.execute("SELECT count(*) FROM orders WHERE id = %s", [1]).fetchone() == (1,)
-    assert "DELETE FROM orders WHERE id = $1" in served.pgnotary(
-        "search", "--forwarded", "--text", "DELETE FROM orders"
-    )
-
-
-def test_a_refusal_in_a_pipeline_aborts_what_is_behind_it(served: Served, database: str) -> None:
-    with default(served, database) as connection:
-        with connection.pipeline() as pipeline:
-            connection.execute("SELECT %s::int", [1])
-            connection.execute("DELETE FROM orders WHERE id = %s", [1])
-            connection.execute("SELECT %s::int", [2])
-            with pytest.raises(psycopg.errors.FeatureNotSupported, match=HELD):
-                pipeline.sync()
-        assert connection.execute("SELECT %s::int", [3]).fetchone() == (3,)
-
-
 def test_rows_stream_out_of_a_copy(served: Served, database: str) -> None:
     with default(served, database) as connection, connection.cursor() as cursor:
         with cursor.copy("COPY (SELECT id FROM orders ORDER BY id LIMIT 3) TO STDOUT") as copy:
@@ -96,9 +72,6 @@ async def test_asyncpg_prepares_fetches_and_opens_blocks(served: Served, databas
             assert await connection.fetchval("SELECT count(*) FROM orders") == 100
             ids = [row["id"] async for row in connection.cursor("SELECT id FROM orders ORDER BY id", prefetch=10)]
             assert ids == list(range(1, 101))
-        with pytest.raises(asyncpg.exceptions.FeatureNotSupportedError, match=HELD):
-            await connection.execute("DELETE FROM orders WHERE id = $1", 1)
-        assert await connection.fetchval("SELECT count(*) FROM orders") == 100
     finally:
         await connection.close()
 
@@ -128,9 +101,6 @@ def test_pg8000_reads(served: Served, database: str) -> None:
         assert connection.run("SELECT id FROM orders WHERE id <= :n ORDER BY id", n=3) == [[1], [2], [3]]
         prepared = connection.prepare("SELECT :n::int + 1")
         assert [prepared.run(n=n) for n in (1, 2)] == [[[2]], [[3]]]
-        with pytest.raises(pg8000.exceptions.DatabaseError, match=HELD):
-            connection.run("DELETE FROM orders WHERE id = :n", n=1)
-        assert connection.run("SELECT count(*) FROM orders") == [[100]]
     finally:
         connection.close()
 

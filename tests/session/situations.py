@@ -43,7 +43,7 @@ def _failed(play: Play) -> Play:
 
 
 def _skipping(play: Play) -> Play:
-    return play >> ClientBytes(messages.parse(b"", b"delete from t") + messages.FLUSH) << "client ERROR 0A000..."
+    return play >> ClientBytes(messages.parse(b"", b"copy t from stdin") + messages.FLUSH) << "client ERROR 0A000..."
 
 
 def _relaying(play: Play) -> Play:

@@ -28,9 +28,9 @@ from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
 
 SYNC = messages.SYNC
-PARSE = messages.parse(b"", b"delete from t")
+PARSE = messages.parse(b"", b"copy t from stdin")
 BATCH = PARSE + message("B", b"\0\0\0\0\0\0\0\0") + message("D", b"P\0") + message("E", b"\0\0\0\0\0")
-NOT_CARRIED = "client ERROR 0A000 DELETE needs an approval: it is DELETE"
+NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: COPY FROM STDIN is not carried yet"
 LEFT = ["record session-closed", "upstream Terminate", "close"]
 LEFT_AFTER_READS = ["record forwarded + session-closed", "upstream Terminate", "close"]
 NOTIFICATION = message("A", bytes(4) + b"channel\0hello\0")

@@ -26,9 +26,10 @@ from pgnotary.request.life import FINAL, State
 from pgnotary.session import actions
 from pgnotary.wire import messages
 
-BATCH = messages.parse(b"", b"delete from t") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
+BATCH = messages.parse(b"", b"copy t from stdin") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
 
 # Every change has a number of its own, so that what the server did can be held against what was recorded.
+# What begins with a > comes in the extended protocol: the texts between semicolons in one batch.
 READS = ["select 1", "select 1/0", "select 1; select 2", ""]
 CHANGES = [
     "delete from t{n}",
@@ -38,6 +39,12 @@ CHANGES = [
     "drop table t{n}",
     "select 1; delete from t{n}; select 2",
     "delete from t{n}; select 1/0",
+    "> delete from t{n}",
+    "> delete from t{n}",
+    "> drop table t{n}",
+    "> delete from t{n}a; delete from t{n}b",
+    "> select 1; insert into t{n} values (1); select 2; delete from t{n}b",
+    "> delete from t{n}; select 1/0; delete from t{n}b",
 ]
 BRACKETS = [
     "begin; select 1; commit",
@@ -85,6 +92,9 @@ CHANCE = st.integers(0, 2**32).map(Random)
 
 LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
+CONTEXT = "SELECT current_user, session_user, "
+LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}
+LOOKS_EXTENDED_END = {"ROLLBACK", "RELEASE SAVEPOINT pgnotary_look"}
 LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
@@ -126,6 +136,13 @@ INJECTED = {
     "SET TRANSACTION READ WRITE",
     "SELECT name, statement FROM pg_catalog.pg_prepared_statements",
     "BEGIN READ ONLY",
+    "BEGIN",
+    *LIMITS.split("; "),
+    *XID.split("; "),
+    "SET LOCAL transaction_read_only = on",
+    "SAVEPOINT pgnotary_look",
+    "ROLLBACK TO SAVEPOINT pgnotary_look",
+    "RELEASE SAVEPOINT pgnotary_look",
     *LIMIT.split("; "),
     FUNCTIONS_QUESTION,
     REACH,
@@ -144,8 +161,22 @@ def script_of(scenes: Sequence[Sequence[str | bytes]]) -> tuple[bytes, list[str]
     parts = [part for scene in scenes for part in scene]
     texts = [part.format(n=n) for n, part in enumerate(parts) if isinstance(part, str)]
     remaining = iter(texts)
-    said = (part if isinstance(part, bytes) else messages.query(next(remaining).encode()) for part in parts)
-    return b"".join(said), texts
+    said = b"".join(part if isinstance(part, bytes) else _said(next(remaining)) for part in parts)
+    return said, [each for text in texts for each in _texts(text)]
+
+
+def _texts(text: str) -> list[str]:
+    """Return what is sent as one text each."""
+    return text.removeprefix("> ").split("; ") if text.startswith(">") else [text]
+
+
+def _said(text: str) -> bytes:
+    if not text.startswith(">"):
+        return messages.query(text.encode())
+    runs = (
+        messages.parse(b"", each.encode()) + messages.bind(b"", b"") + messages.execute(b"") for each in _texts(text)
+    )
+    return b"".join(runs) + messages.SYNC
 
 
 def cut(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -175,6 +206,8 @@ class _Oracle:
         self.statements: dict[str, str] = {}
         self.may_run: Counter[str] = Counter()
         self.looking = False
+        self.prepared: dict[bytes, str] = {}
+        self.portals: dict[bytes, str] = {}
         self.left = False
         """The client has gone: no client, no execution."""
 
@@ -199,22 +232,50 @@ class _Oracle:
         elif kind == b"P":
             name, text, types = body.split(b"\0", 2)
             assert types == b"\0\0"
-            if name == b"pgnotary_examined":
-                assert text.decode() in self.held, f"{text!r} is parsed, and nobody held it"
-                assert self.looking, f"{text!r} is parsed where it could do something"
-            elif name.startswith(b"pgnotary_"):
-                assert text.decode() in INJECTED, f"{text!r} is not one of ours"
-            else:
-                # Whatever is bound later can only be one of these.
-                assert judge(text)[1].action is Action.FORWARD, f"{text!r} is prepared, and nothing allows it"
+            self._parse(name, text.decode())
+        elif kind == b"B":
+            portal, name = messages.bind_fields(body)
+            self.portals[portal] = self.prepared.get(name, "")
+            assert (
+                portal.startswith(b"pgnotary_")
+                or self._is_free(self.portals[portal])
+                or self.may_run[self.portals[portal]]
+            ), f"{self.portals[portal]!r} is bound, and nothing allows it"
+        elif kind == b"E":
+            portal = messages.execute_portal(body)
+            if not portal.startswith(b"pgnotary_") and not self._is_free(self.portals[portal]):
+                self._run(self.portals[portal])
         else:
-            assert kind in (b"S", b"C", b"X", b"B", b"E", b"H"), f"{kind!r} was sent"
+            assert kind in (b"S", b"C", b"X", b"H", b"D"), f"{kind!r} was sent"
+
+    def _is_free(self, text: str) -> bool:
+        return judge(text.encode())[1].action is Action.FORWARD
+
+    def _parse(self, name: bytes, text: str) -> None:
+        explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
+        self.prepared[name] = text
+        if name == b"pgnotary_examined":
+            assert text in self.held, f"{text!r} is parsed, and nobody held it"
+            assert self.looking, f"{text!r} is parsed where it could do something"
+        elif name == b"pgnotary_bound":
+            assert self.looking, f"{text!r} was asked where it could do something"
+            assert explained in self.held or text.startswith("SELECT pg_catalog.count(*) FROM ")
+        elif name.startswith(b"pgnotary_"):
+            assert text in INJECTED or text.startswith(CONTEXT), f"{text!r} is not one of ours"
+            self.looking = text in LOOKS_EXTENDED or (self.looking and text not in LOOKS_EXTENDED_END)
+        else:
+            assert self._is_free(text) or self.may_run[text], f"{text!r} is prepared, and nothing allows it"
+
+    def _run(self, text: str) -> None:
+        assert self.may_run[text], f"{text!r} was sent, and nothing allows it"
+        assert not self.left or text not in self.held, f"{text!r} was sent, and nobody is there to have it"
+        self.may_run[text] -= 1
 
     def _query(self, text: str) -> None:
         explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
         if text in OURS:
             self.looking = text in LOOKS or (self.looking and text not in LOOKS_END)
-        elif text.startswith("SELECT current_user, session_user, "):
+        elif text.startswith(CONTEXT):
             assert self.looking
         elif explained != text or text.startswith("SELECT pg_catalog.count(*) FROM "):
             assert self.looking, f"{text!r} was asked where it could do something"
@@ -225,9 +286,7 @@ class _Oracle:
             beginning = text.removesuffix(f"; {XID}").removesuffix("; SET TRANSACTION READ WRITE")
             assert beginning in {slices(held)[0] for held in self.held}, f"{text!r} begins what nobody asked for"
         else:
-            assert self.may_run[text], f"{text!r} was sent, and nothing allows it"
-            assert not self.left or text not in self.held, f"{text!r} was sent, and nobody is there to have it"
-            self.may_run[text] -= 1
+            self._run(text)
 
 
 def check_what_was_sent(found: Improvised, texts: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from pgnotary.errors import ApiError, NotCanonical
 from pgnotary.ledger.canonical import JSON, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
+from pgnotary.request.parameters import Parameters, opened, spelled
 
 __all__ = ["Context", "Measured", "Paper", "Piece", "read_paper"]
 
@@ -69,6 +70,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the command tag counts what it changes; None if the entry does not say."""
     outside: bool = False
     """It runs outside any transaction: it has no transaction id, and nothing can undo it."""
+    parameters: _Count = 0
+    """How many are bound to each execution in the extended protocol."""
+    executions: _Count = 1
+    """How often it runs, with parameters of their own each."""
     settings: dict[str, str] = {}
     """The session's settings that change what the text means."""
 
@@ -106,6 +111,8 @@ class Paper:
     statement: str
     reason: str
     """The engineer's words, or empty."""
+    parameters: Parameters | None
+    """What was bound to it, for each execution; None of a simple query."""
     prepared: str | None
     """What the prepared statement or cursor says that it runs; None if nobody knows."""
     error: str
@@ -113,6 +120,11 @@ class Paper:
     expires_at: datetime
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
+
+    @property
+    def bound(self) -> tuple[tuple[str, str], ...]:
+        """The parameters for people, as `spelled` gives them; not safe for a terminal."""
+        return tuple(spelled(self.parameters)) if self.parameters else ()
 
     @property
     def what(self) -> str:
@@ -153,6 +165,7 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         measured=measured,
         statement=statement,
         reason=told.pop("reason", ""),
+        parameters=_parameters(asked, told.pop("parameters", None)),
         prepared=told.pop("prepared", None),
         error=said.pop("error", ""),
         expires_at=expires_at,
@@ -162,6 +175,13 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
             *((f"sealed {name}", value) for name, value in (*told.items(), *said.items())),
         ),
     )
+
+
+def _parameters(asked: str, sealed: str | None) -> Parameters | None:
+    try:
+        return None if sealed is None else opened(sealed.encode())
+    except NotCanonical as error:
+        raise _unfit(f"{asked}: {error}") from error
 
 
 def _unfit(message: str) -> ApiError:

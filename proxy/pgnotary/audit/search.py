@@ -108,6 +108,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "rule": story.rule,
         "why": story.why,
         "statement": story.statement,
+        "parameters": list(story.parameters) if story.parameters is not None else None,
         "prepared": story.prepared,
         "reason": story.reason,
         "estimate": preview.estimate if preview else None,

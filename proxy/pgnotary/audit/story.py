@@ -13,11 +13,13 @@ from datetime import datetime, timedelta
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
-from pgnotary.errors import DecisionRefused
+from pgnotary.errors import DecisionRefused, NotCanonical
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import read
 from pgnotary.request.life import State
+from pgnotary.request.parameters import opened as parameters_in
+from pgnotary.request.parameters import spelled
 from pgnotary.store import StoredEntry
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.signed import signed
@@ -149,6 +151,8 @@ class Story:
     """Why it was held."""
     statement: str | None
     """None if it is withheld."""
+    parameters: tuple[str, ...] | None
+    """What was bound to it, a line each; None if nothing was, or it is withheld."""
     prepared: str | None
     """What EXECUTE or FETCH runs, if it does and it is not withheld."""
     reason: str | None
@@ -248,11 +252,23 @@ def begin(entry: Entry, opened: Opened) -> Story:
         rule=text(body, "rule"),
         why=text(body, "why"),
         statement=disclosed(opened, "statement"),
+        parameters=bound_in(opened),
         prepared=disclosed(opened, "prepared"),
         reason=disclosed(opened, "reason"),
         state=State.HELD,
         steps=(_step(entry),),
     )
+
+
+def bound_in(opened: Opened) -> tuple[str, ...] | None:
+    """Return the parameters of a request, a line each, or None; what is no list of parameters stands as it is."""
+    raw = disclosed(opened, "parameters")
+    if raw is None:
+        return None
+    try:
+        return tuple(f"{name} {value}" for name, value in spelled(parameters_in(raw.encode())))
+    except NotCanonical:
+        return (raw,)
 
 
 def continued(story: Story, entry: Entry, opened: Opened) -> Story:

@@ -113,6 +113,8 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
         f"because {text(body, 'why')} (rule {text(body, 'rule')}); expires {text(body, 'expires_at')}",
         *quoted(story.statement),
     ]
+    if "parameters" in entry.seals:
+        lines += ["with", *quoted("\n".join(story.parameters) if story.parameters is not None else None)]
     if "prepared" in entry.seals:
         lines += ["which runs", *quoted(story.prepared)]
     if "reason" in entry.seals:

@@ -184,6 +184,8 @@ def story_lines(story: Story) -> list[str]:
         lines += ["reason", *quoted(story.reason, "  > ")]
     lines += [f"set {each}" for each in story.settings]
     lines += ["", *quoted(story.statement), ""]
+    if story.parameters:
+        lines += ["with", *quoted("\n".join(story.parameters)), ""]
     if story.prepared is not None:
         lines += ["which runs", *quoted(story.prepared), ""]
     lines.append(f"preview  {preview_words(story.preview)}")

@@ -44,6 +44,8 @@ def describe(paper: Paper, now: datetime, width: int = 100, *, secrets: bool = F
     yield ""
     yield f"{'statement':<{MARGIN}}{extent}"
     yield from statement_lines(paper.statement, width)
+    for label, text in paper.bound:
+        yield from field(label, text, width)
     if paper.prepared is not None:
         yield f"{'prepared':<{MARGIN}}what it runs, as it was prepared: {prepared_extent}"
         yield from statement_lines(paper.prepared, width)
@@ -102,13 +104,16 @@ def _judged(paper: Paper) -> Iterator[tuple[str, str]]:
     yield "policy", context.policy or "unknown"
     yield "needs", f"{counted(context.needs, 'approval')}, by anybody on the roster but {context.person}"
     yield "what", paper.what
+    if paper.context.executions > 1:
+        yield "executions", f"{paper.context.executions:,}, each with parameters of its own"
     if len(context.parts) > 1:
         yield "parts", f"{len(context.parts)} statements: {', '.join(part.kind for part in context.parts)}"
 
 
 def _notes(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what the eye could miss."""
-    for name, text in (("it", paper.statement), ("what it runs", paper.prepared or "")):
+    values = ((f"the parameter {label}", text) for label, text in paper.bound)
+    for name, text in (("it", paper.statement), *values, ("what it runs", paper.prepared or "")):
         yield from (("note", f"{name} holds {told}") for told in _strange(text))
     if paper.prepared is None and paper.context.runs_unseen:
         yield "note", "NOBODY CAN SEE WHAT IT RUNS: it executes a prepared statement whose text is not known"
@@ -232,6 +237,8 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
     words = {name: getattr(paper.context, name) for name in ("why", "search_path", "application")}
     body = dict(paper.request.body)
     sealed: dict[str, JSON] = {} if paper.prepared is None else {"prepared": paper.prepared}
+    if paper.parameters is not None:
+        sealed["parameters"] = [{"name": name, "value": value} for name, value in paper.bound]
     if paper.error:
         sealed["preview_error"] = paper.error
     return (

@@ -16,6 +16,7 @@ from pgnotary.judge.secrets import discreet
 from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.parameters import Parameters, sealed
 
 __all__ = ["MAX_PARTS", "Client", "Server", "request_draft"]
 
@@ -62,8 +63,12 @@ def request_draft(
     client: Client,
     server: Server,
     expires_at: datetime,
+    bound: Parameters | None = None,
 ) -> Draft:
-    """Return the `request` entry for a held statement; raises TooLarge if it has more parts than a person can read."""
+    """Return the `request` entry for a held statement; raises TooLarge if it has more parts than a person can read.
+
+    `bound` is what was bound to it in the extended protocol, if it came so.
+    """
     relations = list(dict.fromkeys(name for part in statement.parts if part.doubt for name in part.written))
     if max(len(statement.parts), len(relations)) > MAX_PARTS:
         counts = f"{len(statement.parts)} statements over {len(relations)} relations"
@@ -96,12 +101,15 @@ def request_draft(
     }
     if statement.runs_outside_blocks:
         body["outside"] = True
-    sealed = {"statement": statement.text}
+    texts = {"statement": statement.text}
+    if bound is not None:
+        body |= {"parameters": len(bound.types), "executions": len(bound.sets)}
+        texts["parameters"] = sealed(bound)
     if client.reason:
-        sealed["reason"] = client.reason.encode()
+        texts["reason"] = client.reason.encode()
     if server.prepared:
-        sealed["prepared"] = server.prepared.encode()
-    return Draft(EntryType.REQUEST, body, session=client.session, request=request, sealed=sealed)
+        texts["prepared"] = server.prepared.encode()
+    return Draft(EntryType.REQUEST, body, session=client.session, request=request, sealed=texts)
 
 
 def _part(part: Part) -> JSON:

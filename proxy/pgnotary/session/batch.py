@@ -1,110 +1,194 @@
-"""The extended protocol: a client's batch of messages, judged at Parse and again at Bind, run up to its first refusal.
+"""The extended protocol: a client's batch of messages, judged at Parse and again at Bind, run piece by piece.
 
-Messages up to a Sync, a Flush or a simple query enter; one flow answers them. Only what is harmless runs; what would be
-held is refused with 0A000 before anything of it is sent, and everything behind it up to the client's Sync is passed
-over, as PostgreSQL does after an error. A batch runs in pieces; a Sync of ours that nobody sees ends each, which is no
-loss, since what ran before it were reads.
+Messages up to a Sync, a Flush or a simple query enter; one flow answers them in order. Each piece is planned when all
+before it is done. After the first error or refusal everything up to the client's Sync is passed over, and what the
+batch has changed is undone, as PostgreSQL does.
+
+A batch is one transaction. Outside a block its reads run in the read-only session, each piece up to a Sync of ours that
+nobody sees; from its first change on, the rest runs in a read-write block of ours that the client's Sync commits.
 
 Source: PostgreSQL 18, "Extended Query", "Pipelining".
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from pgnotary.errors import LedgerUnavailable
-from pgnotary.session.control import run_control
+from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
+from pgnotary.judge.statement import Control, StatementClass
+from pgnotary.session.answering import answer
+from pgnotary.session.control import end_own_block, run_control
 from pgnotary.session.forward import note, note_effects
 from pgnotary.session.manner import manner_of
-from pgnotary.session.pieces import Nature, Piece, plan
-from pgnotary.session.query import sync
+from pgnotary.session.pieces import UNDECIDED, Nature, Piece
+from pgnotary.session.planning import plan, read_all
+from pgnotary.session.query import await_record, finish_batch, sync
 from pgnotary.session.refuse import fail_block
+from pgnotary.session.sent import Sent, up_to_sync
 from pgnotary.session.state import IDLE, SessionState
-from pgnotary.session.steps import Answer, Flow, Step, relay
+from pgnotary.session.steps import Answer, Flow, Step, relay_batch
+from pgnotary.session.told import Told
 from pgnotary.session.wall import relay_batch_walled
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
 __all__ = ["on_batch"]
 
+_WHOLE = (Nature.CONTROL, Nature.UNIT)
+
 
 def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
     """Answer a batch; `end` is the type of the message behind it: Sync, Flush, or one that needs the batch done."""
     state.extended = True
-    todo = yield from plan(state, frames)
-    refusal, refused = todo.refusal, todo.refused
-    for piece in todo.pieces:
-        last = piece is todo.pieces[-1] and refusal is None
-        try:
-            answer = yield from _run(state, piece, flush=last and end == b"H")
-        except LedgerUnavailable as error:
-            refusal, refused = error, None
-            break
-        if answer.error is not None:
-            state.skipping = True
-            break
-    if refusal is not None and not state.skipping:
-        yield from sync(state)
-        yield from fail_block(state)
-        if refused is not None:
-            state.names.fail(refused)
-        state.error(refusal)
+    told = yield from _run_all(state, [*state.unfinished, *frames], end, answered=len(state.unfinished))
+    if told is Told.NOTHING:
+        return
+    if told is Told.ERROR:
         state.skipping = True
+        state.unfinished = ()
+        if state.block and state.block.own:
+            yield from end_own_block(state, Control.ROLLBACK)
     if end == b"S":
-        yield from sync(state)
+        yield from finish_batch(state)
         state.skipping = False
         state.ready()
 
 
-def _run(state: SessionState, piece: Piece, *, flush: bool) -> Generator[Step, Any, Answer]:
-    """Send one piece, follow what the server says of its names, note what it ran."""
-    started = state.now
-    raw = b"".join(frame.raw for frame in piece.frames)
-    undone = False
-    if flush and _must_stay_open(state, piece):
-        answer = yield from relay(raw + messages.FLUSH, expects=len(piece.frames))
-        state.unsynced = True
-    else:
-        answer, undone = yield from _run_to_sync(state, piece, raw + messages.SYNC)
-    done = len(answer.completions)
-    for frame in piece.frames[:done]:
-        state.names.follow(frame)
-    for frame in piece.frames[done : done + 1]:
+def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered: int) -> Generator[Step, Any, Told]:
+    """Run piece after piece, up to the first error; `answered`: how many of the first had their answer before."""
+    state.unfinished = ()
+    if waiting:
+        yield from await_record(state)
+        yield from read_all(state, waiting)
+    while waiting:
+        try:
+            piece = yield from plan(state, waiting)
+            behind = waiting[len(piece.frames) :]
+            if piece.unfinished:
+                if behind:
+                    raise NotSupported(UNDECIDED, detail="Nothing was sent.")
+                _leave_unfinished(state, piece, end, answered=answered)
+                return Told.RESULT
+            sent = (
+                _sent(state, piece, answered, followed=end == b"H" or _runs(behind)) if piece.nature in _WHOLE else None
+            )
+        except StatementError as error:
+            if not isinstance(error, LedgerUnavailable):
+                _note_refusal(state, waiting[0], error)
+            return (yield from _refuse(state, waiting[0], error))
+        try:
+            if sent and piece.nature is Nature.UNIT:
+                yield from sync(state)
+                told = yield from answer(state, sent)
+            else:
+                told = yield from _run(state, piece, sent, flush=end == b"H" and not behind, answered=answered)
+        except LedgerUnavailable as error:
+            return (yield from _refuse(state, waiting[0], error))
+        if told is not Told.RESULT:
+            return told
+        waiting, answered = behind, 0
+    return Told.RESULT
+
+
+def _refuse(state: SessionState, frame: Frame, error: StatementError) -> Generator[Step, Any, Told]:
+    yield from sync(state)
+    yield from fail_block(state)
+    if not isinstance(error, ClientProtocolError):
         state.names.fail(frame)
+    state.error(error)
+    return Told.ERROR
+
+
+def _note_refusal(state: SessionState, frame: Frame, error: StatementError) -> None:
+    """Note the text that was not let through, if it is known."""
+    text = None
+    with suppress(StatementError):
+        if frame.type == b"P":
+            text = messages.parse_fields(frame.body)[1]
+        elif frame.type == b"B":
+            text = state.names.statements.get(messages.bind_fields(frame.body)[1])
+    if text is None:
+        return
+    kind = StatementClass.UNKNOWN
+    with suppress(StatementError):
+        kind = state.judge(text)[1].kind
+    state.note_refusal(text, kind, error.sqlstate)
+
+
+def _leave_unfinished(state: SessionState, piece: Piece, end: bytes, *, answered: int) -> None:
+    """Keep a Bind until its Execute comes, and tell the client that it is done; raises ClientProtocolError."""
+    messages.bound(piece.frames[0].body)
+    if not answered:
+        state.tell(messages.done(b"B", ""))
+    # What the server has under that name is not what the client would run.
+    state.names.portals.pop(messages.bind_fields(piece.frames[0].body)[0], None)
+    if end == b"H":
+        state.unfinished = tuple(piece.frames)
+
+
+def _run(
+    state: SessionState, piece: Piece, control: Sent | None, *, flush: bool, answered: int
+) -> Generator[Step, Any, Told]:
+    """Run a piece that is no unit, and note what it ran; `flush`: the client wants its answer before a Sync."""
+    started = state.now
+    undone = False
+    if control is not None:
+        yield from sync(state)  # An implicit transaction that is still open would become what the control is about.
+        found = yield from run_control(state, state.judge(control.text)[0].parts[0], control)
+    elif flush and _must_stay_open(state, piece):
+        found = yield from relay_batch(tuple(piece.frames), flush=True, answered=answered)
+        state.unsynced = True
+    elif piece.nature is Nature.CODE:
+        found, undone = yield from relay_batch_walled(
+            state, tuple(piece.frames), outlives=piece.outlived, answered=answered
+        )
+        state.unsynced = False
+    else:
+        found = yield from relay_batch(tuple(piece.frames), answered=answered)
+        state.unsynced = False
     for portal in piece.bound if undone else ():
         state.names.portals.pop(portal, None)
-    if piece.nature is Nature.CODE or piece.control:
-        state.names.fresh.clear()
     if state.status == IDLE and not state.unsynced:
         state.names.end_transaction()
-    for text, tags, sqlstate in _executions(piece, answer):
-        part = state.judge(text)[0].parts[0]
-        note_effects(state, [part], [manner_of(part)])
-        note(state, text, state.judge(text)[1], started, tags, sqlstate)
+    for text, tags, sqlstate in _executions(piece, found):
+        statement, verdict = state.judge(text)
+        note_effects(state, statement.parts, [manner_of(statement.parts[0])])
+        note(state, text, verdict, started, tags, sqlstate)
         if state.block:
             state.block.statements += 1
-    return answer
+    return Told.of(found.error)
 
 
-def _run_to_sync(state: SessionState, piece: Piece, raw: bytes) -> Generator[Step, Any, tuple[Answer, bool]]:
-    """Send one piece that ends in a Sync; return its answer, and whether what it has bound was undone with its wall."""
-    if state.unsynced and piece.nature is Nature.CONTROL:
-        yield from sync(state)  # An implicit transaction that is still open would become what the control is about.
-    undone = False
-    if piece.control is not None:
-        answer = yield from run_control(state, piece.control, raw)
-    elif piece.nature is Nature.CODE:
-        answer, undone = yield from relay_batch_walled(state, raw, outlives=piece.outlived)
-    else:
-        answer = yield from relay(raw)
-    state.unsynced = False
-    return answer, undone
+def _runs(frames: Sequence[Frame]) -> bool:
+    return any(frame.type in (b"B", b"E") for frame in frames)
+
+
+def _sent(state: SessionState, piece: Piece, answered: int, *, followed: bool) -> Sent:
+    """Return a piece that is decided as a whole; raises StatementError if it cannot run here."""
+    if piece.nature is Nature.CONTROL and state.block and state.block.own:
+        raise NotSupported(
+            "transaction control cannot follow a change in the same batch",
+            hint="Send a Sync before it, or begin the batch with BEGIN.",
+        )
+    frames = tuple(piece.frames)
+    bounds = tuple(messages.bound(frame.body) for frame in frames if frame.type == b"B")
+    brings = frames[0].type == b"P"
+    return Sent(
+        text=next(text for frame, text in zip(frames, piece.texts, strict=True) if frame.type == b"B"),
+        message=up_to_sync(frames),
+        frames=frames,
+        prepared=None if brings else bounds[0].statement,
+        types=messages.parameter_types(frames[0].body) if brings else (),
+        bounds=bounds,
+        limited=any(frame.type == b"E" and messages.execute_limit(frame.body) != 0 for frame in frames),
+        answered=answered,
+        followed=followed,
+    )
 
 
 def _must_stay_open(state: SessionState, piece: Piece) -> bool:
     """Say whether a Sync of ours would end portals: in a block they outlive it, and before any Bind there is none."""
-    if piece.nature is Nature.CONTROL:
-        return False
-    return state.status == IDLE and (state.unsynced or any(frame.type in (b"B", b"E") for frame in piece.frames))
+    return state.status == IDLE and (state.unsynced or _runs(piece.frames))
 
 
 def _executions(piece: Piece, answer: Answer) -> Iterator[tuple[bytes, list[str], str]]:

@@ -26,6 +26,8 @@ class Pending:
 class Block:
     """One transaction block."""
 
+    own: bool = False
+    """It is ours, around the rest of a batch of extended messages; the client knows of none."""
     statements: int = 0
     """How many statements of the client have run in it."""
     pending: list[Pending] = field(default_factory=list)

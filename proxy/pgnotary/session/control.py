@@ -5,7 +5,7 @@ asked for READ ONLY. Once a block holds an approved statement, what ends or undo
 is sent, and the client's answer waits until the outcome is.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
@@ -17,12 +17,12 @@ from pgnotary.session.block import Block, Pending
 from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import refuse
+from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
-from pgnotary.wire.frames import Frame
-from pgnotary.wire.messages import query
+from pgnotary.session.told import Told
 
-__all__ = ["OutcomeUnknown", "control", "control_all", "run_control", "settle"]
+__all__ = ["OutcomeUnknown", "control", "control_all", "end_own_block", "run_control", "settle"]
 
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 _MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
@@ -34,30 +34,28 @@ class OutcomeUnknown(StatementError):
     sqlstate = "08007"
 
 
-def control(state: SessionState, statement: Statement, frame: Frame) -> Flow:
+def control(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, Told]:
     """Answer one statement of transaction control."""
     try:
-        yield from run_control(state, statement.parts[0], frame.raw)
+        answer = yield from run_control(state, statement.parts[0], sent)
     except LedgerUnavailable as error:
-        yield from refuse(state, error)
-        return
-    state.ready()
+        return (yield from refuse(state, error))
+    return Told.of(answer.error)
 
 
-def control_all(state: SessionState, statement: Statement) -> Flow:
+def control_all(state: SessionState, statement: Statement) -> Generator[Step, Any, Told]:
     """Answer a text of several statements of transaction control, up to the first that fails."""
     try:
         for part in statement.parts:
-            answer = yield from run_control(state, part, query(statement.slice(part)))
+            answer = yield from run_control(state, part, query_of(statement.slice(part)))
             if answer.error is not None:
-                break
+                return Told.ERROR
     except LedgerUnavailable as error:
-        yield from refuse(state, error)
-        return
-    state.ready()
+        return (yield from refuse(state, error))
+    return Told.RESULT
 
 
-def run_control(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+def run_control(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
     """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send."""
     if part.control is Control.ROLLBACK_TO and state.block and state.block.unrecorded:
         raise LedgerUnavailable(
@@ -65,12 +63,12 @@ def run_control(state: SessionState, part: Part, message: bytes) -> Generator[St
         )
     match part.control:
         case Control.BEGIN if state.status == IDLE:
-            return (yield from _begin(state, part, message))
+            return (yield from _begin(state, part, sent))
         case Control.COMMIT | Control.ROLLBACK:
-            return (yield from _end(state, part, message))
+            return (yield from _end(state, part.control, lambda: relay(sent, keep=Keep.COMPLETION, unstoppable=True)))
         case Control.ROLLBACK_TO:
-            return (yield from _undo(state, part, message))
-    answer = yield from relay(message, unstoppable=True)
+            return (yield from _undo(state, part, sent))
+    answer = yield from relay(sent, unstoppable=True)
     if state.block and answer.error is None:
         if part.control is Control.SAVEPOINT:
             state.block.savepoint(part.savepoint)
@@ -82,8 +80,8 @@ def run_control(state: SessionState, part: Part, message: bytes) -> Generator[St
     return answer
 
 
-def _begin(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
-    answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
+def _begin(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
+    answer = yield from relay(sent, keep=Keep.COMPLETION, unstoppable=True)
     read_only = state.is_read_only if part.read_only is None else part.read_only
     if answer.error is None and not read_only and part.read_only is None:
         made = yield from put(state, _MAKE_WRITABLE)
@@ -95,25 +93,45 @@ def _begin(state: SessionState, part: Part, message: bytes) -> Generator[Step, A
     return answer
 
 
-def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+def end_own_block(state: SessionState, ending: Control) -> Generator[Step, Any, bytes]:
+    """End a block of ours around a batch by COMMIT or ROLLBACK; return the server's error about it, or nothing.
+
+    Whatever happens, the block is gone when this returns. Raises LedgerUnavailable if nothing was committed because
+    that could not be recorded.
+    """
+    try:
+        answer = yield from _end(state, ending, lambda: put(state, ending.upper().encode()))
+    except LedgerUnavailable:
+        yield from _end(state, Control.ROLLBACK, lambda: put(state, b"ROLLBACK"))
+        raise
+    if state.status != IDLE:
+        yield from _end(state, Control.ROLLBACK, lambda: put(state, b"ROLLBACK"))
+    if state.status != IDLE:
+        raise UpstreamProtocolError("a transaction of ours could not be ended")
+    return answer.raw_error
+
+
+def _end(
+    state: SessionState, ending: Control, send: Callable[[], Generator[Step, Any, Answer]]
+) -> Generator[Step, Any, Answer]:
     pending = list(state.block.pending) if state.block else []
     # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
-    walled = part.control is Control.COMMIT and state.status == IN_BLOCK and not pending
+    walled = ending is Control.COMMIT and state.status == IN_BLOCK and not pending
     if walled and state.block and (state.block.loose or (state.block.holds_cursor and not state.block.must_write)):
         made = yield from put(state, _MAKE_READ_ONLY)
         if made.error is not None:
             raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
     try:
-        yield from _announce(state, part, pending)
+        yield from _announce(state, ending, pending)
     except LedgerUnavailable:
         # What cannot be recorded is not committed; undoing it needs no record to be safe.
-        if part.control is Control.COMMIT:
+        if ending is Control.COMMIT:
             raise
     try:
-        answer = yield from relay(message, keep=Keep.COMPLETION, unstoppable=True)
+        answer = yield from send()
     except UpstreamLost as lost:
         _forget(state)
-        if part.control is not Control.COMMIT:
+        if ending is not Control.COMMIT:
             yield from settle(state, pending, State.ROLLED_BACK, why=str(lost))
             raise
         yield from settle(state, pending, State.UNKNOWN, why=str(lost))
@@ -143,10 +161,10 @@ def _end(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any
     return answer
 
 
-def _undo(state: SessionState, part: Part, message: bytes) -> Generator[Step, Any, Answer]:
+def _undo(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
     undone = state.block.after(part.savepoint) if state.block else []
-    yield from _announce(state, part, undone)
-    answer = yield from relay(message, keep=Keep.COMPLETION if undone else Keep.NOTHING, unstoppable=True)
+    yield from _announce(state, Control.ROLLBACK_TO, undone, part.savepoint)
+    answer = yield from relay(sent, keep=Keep.COMPLETION if undone else Keep.NOTHING, unstoppable=True)
     if answer.error is None and state.block:
         _require_known(state.block, part)
         state.block.rolled_back_to(part.savepoint)
@@ -165,12 +183,12 @@ def _require_known(block: Block, part: Part) -> None:
         raise UpstreamProtocolError("the server accepted a savepoint's name that is not one of this block's")
 
 
-def _announce(state: SessionState, part: Part, pending: Sequence[Pending]) -> Flow:
+def _announce(state: SessionState, ending: Control, pending: Sequence[Pending], savepoint: str = "") -> Flow:
     """Record what is about to happen to approved statements, before it is sent."""
     for one in _certain(pending):
-        body: dict[str, JSON] = {"action": str(part.control), "xid": one.xid}
-        if part.savepoint:
-            body["savepoint"] = part.savepoint
+        body: dict[str, JSON] = {"action": str(ending), "xid": one.xid}
+        if savepoint:
+            body["savepoint"] = savepoint
         draft = Draft(EntryType.ENDING, body, session=state.who.session, request=one.request, after=one.leaf)
         one.doubtful = True
         (receipt,) = yield from write(draft)

@@ -26,9 +26,9 @@ from pgnotary.session import actions, events
 from pgnotary.session.batch import on_batch
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.farewell import farewell
+from pgnotary.session.function_call import on_function_call
 from pgnotary.session.hearing import Hearing
 from pgnotary.session.query import on_query
-from pgnotary.session.refuse import refuse_function_call
 from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import (
     Ask,
@@ -299,7 +299,7 @@ class Session:
             case b"S":
                 self._run(on_batch(self._state, [], b"S"))
             case b"F":
-                self._run(refuse_function_call(self._state))
+                self._run(on_function_call(self._state))
             case b"H":
                 pass
             case kind if kind in _LATE_COPY:
@@ -340,6 +340,8 @@ class Session:
         self._state.tell(hearing.take(frame))
         if hearing.copy_refused:
             self._state.actions.append(actions.ToUpstream(_COPY_FAIL))
+        if hearing.complete and isinstance(self._step, Relay):
+            self._state.names.follow_all(self._step.frames, len(hearing.answer.completions))
         if hearing.status:
             self._state.status = hearing.status
             if hearing.status == IDLE:

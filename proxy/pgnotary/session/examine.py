@@ -5,23 +5,26 @@ typing mistake is answered, not held). All of it happens inside a read-only tran
 of the client's block that is rolled back, so that no lock or effect outlives it.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.naming import identifier
-from pgnotary.judge.statement import Qualifier, Statement
+from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Server
+from pgnotary.request.parameters import Parameters
 from pgnotary.request.preview import Questions, read_estimate
 from pgnotary.session.inject import put
+from pgnotary.session.parameters import bound_to, parameters_of
+from pgnotary.session.sent import Sent
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Flow, Step, ask
-from pgnotary.wire.messages import SYNC, close_statement, parse
+from pgnotary.session.steps import Answer, Flow, Step, ask
+from pgnotary.wire.messages import SYNC, close_statement, describe_statement, parse
 
-__all__ = ["Examination", "NotExaminable", "close", "examine", "measure"]
+__all__ = ["Examination", "NotExaminable", "analysing_runs", "close", "examine", "measure"]
 
 _NAME = b"pgnotary_examined"
 _IN_BLOCK = (b"SAVEPOINT pgnotary_look", b"SET LOCAL transaction_read_only = on")
@@ -81,9 +84,11 @@ class Examination:
     """The server's error about the statement, if it could never run as it is."""
     several: bool
     """The server sees several statements where our readers could read none, or it must not be asked."""
+    parameters: Parameters | None
+    """What is bound to it; None of a Query, or if there is a rejection."""
 
 
-def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, Examination]:
+def examine(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, Examination]:
     """Open the read-only frame and ask; the caller closes it with `close`."""
     timeout = b"SET LOCAL statement_timeout = %d" % state.rules.preview_timeout_ms
     frame = _IN_BLOCK if state.status == IN_BLOCK else (b"BEGIN READ ONLY",)
@@ -99,16 +104,19 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
     names = (*_SETTINGS, *_USUAL)
     settings, idle = dict(zip(names, rest, strict=False)), rest[len(names) :]
     state.quiet = level in _ABOVE_NOTICE
-    rejection, several = None, False
-    if len(statement.parts) == 1 and _analysing_runs(state, statement):
+    rejection, several, parameters = None, False, None
+    if len(statement.parts) == 1 and analysing_runs(state, statement.parts[0]):
         several = statement.unreadable
+        parameters = _none_bound(sent)
     elif len(statement.parts) == 1:
-        # Parse analysis alone: syntax, names, types. Nothing is planned and nothing runs.
-        parsed = yield from ask(parse(_NAME, statement.text) + close_statement(_NAME) + SYNC)
-        if parsed.error is not None:
-            rejection = Rejection(parsed.error.sqlstate or "XX000", parsed.raw_error)
+        parsed = yield from ask(_analysed(statement, sent))
+        found = parsed if parsed.error is not None or not sent.extended else (yield from _bound(state, parsed, sent))
+        if isinstance(found, Parameters):
+            parameters = found
+        elif found.error is not None:
+            rejection = Rejection(found.error.sqlstate or "XX000", found.raw_error)
             # "cannot insert multiple commands into a prepared statement", in whatever language.
-            several = parsed.error.routine == "exec_parse_message"
+            several = found.error.routine == "exec_parse_message"
     prepared = (yield from _prepared(state, statement)) if rejection is None else ""
     server = Server(
         database=state.who.database,
@@ -122,13 +130,42 @@ def examine(state: SessionState, statement: Statement) -> Generator[Step, Any, E
         in_block=state.block is not None,
         statements_before=state.block.statements if state.block else 0,
     )
-    return Examination(server, reason, _hold_limit(idle, in_block=state.block is not None), rejection, several)
+    return Examination(
+        server, reason, _hold_limit(idle, in_block=state.block is not None), rejection, several, parameters
+    )
 
 
-def _analysing_runs(state: SessionState, statement: Statement) -> bool:
+def analysing_runs(state: SessionState, part: Part) -> bool:
     """Say whether parse analysis may run somebody's code: a literal of an array of a domain is checked there."""
     catalogued = {Qualifier.FUNCTION, Qualifier.CODE, Qualifier.UNREAD}
-    return bool(state.catalog.types) and not statement.parts[0].qualifiers.isdisjoint(catalogued)
+    return bool(state.catalog.types) and not part.qualifiers.isdisjoint(catalogued)
+
+
+def _analysed(statement: Statement, sent: Sent) -> bytes:
+    """Return what has the server analyse a text: syntax, names, types. Nothing is planned and nothing runs."""
+    if sent.prepared is not None:
+        return describe_statement(sent.prepared) + SYNC
+    described = describe_statement(_NAME) if sent.extended else b""
+    return parse(_NAME, statement.text, sent.types) + described + close_statement(_NAME) + SYNC
+
+
+def _bound(state: SessionState, parsed: Answer, sent: Sent) -> Generator[Step, Any, Parameters | Answer]:
+    if any(len(each.values) != len(parsed.types) for each in sent.bounds):
+        counts = ", ".join(str(len(each.values)) for each in sent.bounds[:5])
+        error = NotExaminable(f"the Bind supplies {counts} parameters, but the statement has {len(parsed.types)}")
+        error.sqlstate = "08P01"
+        raise error
+    return (yield from parameters_of(state, parsed.types, sent))
+
+
+def _none_bound(sent: Sent) -> Parameters | None:
+    """Return that nothing is bound; raises NotExaminable if something is, since its types cannot be asked for."""
+    if any(each.values for each in sent.bounds):
+        raise NotExaminable(
+            "the types of its parameters cannot be known: to find out would run code that nobody has read",
+            hint="Send it as a simple query, with its values in the text.",
+        )
+    return Parameters((), ((),) * len(sent.bounds), sent.bounds[0].results) if sent.extended else None
 
 
 def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any, str]:
@@ -152,27 +189,32 @@ def _hold_limit(idle: list[str], *, in_block: bool) -> float | None:
     return max(min(ticking) - 5, 1) if ticking else None
 
 
-def measure(state: SessionState, request: str, after: bytes, asked: Questions) -> Generator[Step, Any, Draft]:
-    """Ask what may be asked and return the `preview` entry; a failure is shown as failure, never as zero."""
+def measure(
+    state: SessionState, request: str, after: bytes, asked: Questions, types: Sequence[int], sent: Sent
+) -> Generator[Step, Any, Draft]:
+    """Ask what may be asked and return the `preview` entry; a failure is shown as failure, never as zero.
+
+    What is bound several times is measured once for each, and summed up.
+    """
     started = state.now.monotonic
     body: dict[str, JSON] = {"status": "unavailable"}
     why = [asked.unavailable] if asked.unavailable else []
     errors = []
     if asked.explain:
-        explained = yield from put(state, asked.explain)
+        explained = yield from _measured(state, asked.explain, types, sent)
         if explained.error is not None:
             why.append(f"EXPLAIN failed with SQLSTATE {explained.error.sqlstate}")
             errors.append(str(explained.error))
-        elif (estimate := read_estimate("\n".join(row[0] or "" for row in explained.rows))) is not None:
+        elif (estimate := _sum(read_estimate(row[0] or "") for row in explained.rows)) is not None:
             # The planner may guess more rows than a ledger's numbers can say.
             body |= {"estimate": min(estimate, MAX_INT), "status": "partly"}
         if asked.count and explained.error is None:
-            counted = yield from put(state, asked.count)
+            counted = yield from _measured(state, asked.count, types, sent)
             if counted.error is not None:
                 why.append(f"the count failed with SQLSTATE {counted.error.sqlstate}")
                 errors.append(str(counted.error))
-            elif counted.rows and counted.rows[0][0] is not None:
-                body |= {"exact": int(counted.rows[0][0]), "status": "measured"}
+            elif (exact := _sum(int(row[0]) if row[0] else None for row in counted.rows)) is not None:
+                body |= {"exact": exact, "status": "measured"}
     if why:
         body["why"] = "; ".join(why)[:2_000]
         body["status"] = "partly" if body["status"] == "measured" else body["status"]
@@ -180,6 +222,20 @@ def measure(state: SessionState, request: str, after: bytes, asked: Questions) -
     # The server's words may quote data.
     sealed = {"error": "\n".join(errors).encode()} if errors else {}
     return Draft(EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=sealed)
+
+
+def _measured(state: SessionState, text: bytes, types: Sequence[int], sent: Sent) -> Generator[Step, Any, Answer]:
+    """Put a question about the statement, once for each time that it is bound."""
+    if sent.extended:
+        return (yield from ask(bound_to(text, types, sent)))
+    return (yield from put(state, text))
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Return the sum, or None if there is nothing or something is not known."""
+    found = list(counts)
+    known = [count for count in found if count is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
 def close(state: SessionState) -> Flow:

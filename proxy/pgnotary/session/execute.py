@@ -21,6 +21,7 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
+from pgnotary.session.block import Block
 from pgnotary.session.catalog import renew_catalog
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
@@ -31,11 +32,12 @@ from pgnotary.session.refuse import refuse
 from pgnotary.session.relaying import Withdrawn, relay_part
 from pgnotary.session.run import NotRun, Run, command_complete, leave_unrecorded, undo
 from pgnotary.session.scope import renew_scope
+from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
+from pgnotary.session.told import Told
+from pgnotary.session.whole import relay_whole, require_same_statement
 from pgnotary.session.writing import relay_outside_block
-from pgnotary.wire.frames import Frame
-from pgnotary.wire.messages import query
 
 __all__ = ["TIMELINE", "execute", "void"]
 
@@ -60,34 +62,36 @@ class _Transaction:
     """Eight hexadecimal digits."""
 
 
-def execute(state: SessionState, statement: Statement, frame: Frame, decided: Decided) -> Flow:
+def execute(state: SessionState, statement: Statement, sent: Sent, decided: Decided) -> Generator[Step, Any, Told]:
     """Run an approved statement and answer the client."""
-    outside, wrapped = statement.runs_outside_blocks, state.status == IDLE
-    transaction = yield from _prepare(state, statement, decided, wrapped=wrapped)
-    if transaction is None:
-        return
+    outside = statement.runs_outside_blocks
+    # Around the rest of a batch it is a block like the client's: its Sync ends it.
+    wrapped = state.status == IDLE and (outside or not sent.extended)
+    in_batch = state.status == IDLE and not wrapped
+    transaction = yield from _prepare(state, statement, sent, decided, wrapped=wrapped)
+    if isinstance(transaction, Told):
+        return transaction
     try:
-        leaf = yield from _intend(state, decided, transaction, _place(wrapped=wrapped, outside=outside))
+        leaf = yield from _intend(
+            state, decided, transaction, "batch" if in_batch else _place(wrapped=wrapped, outside=outside)
+        )
     except LedgerUnavailable as error:
         yield from undo(state, wrapped=wrapped)
         leave_unrecorded(state)
-        yield from refuse(state, error, decided.request)
-        return
+        return (yield from refuse(state, error, decided.request))
     xid = transaction.xid
-    run = Run(state, decided, xid, leaf, wrapped=wrapped)
+    run = Run(state, decided, xid, leaf, wrapped=wrapped, executions=sent.executions)
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
-        return
+        return Told.NOTHING
     if _is_cancelled(state):
         yield from undo(state, wrapped=wrapped)
         yield from run.settle(State.ROLLED_BACK, why="cancelled before it was sent")
-        yield from refuse(state, _cancelled(decided), decided.request)
-        return
+        return (yield from refuse(state, _cancelled(decided), decided.request))
     try:
         if outside:
-            yield from run.finish_outside(statement, (yield from relay_outside_block(state, frame)))
-        else:
-            yield from _run_in_block(state, run, statement, frame)
+            return (yield from run.finish_outside(statement, (yield from relay_outside_block(state, sent))))
+        return (yield from _run_in_block(state, run, statement, sent))
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from run.settle(State.UNKNOWN, why=str(lost))
         if outside:
@@ -100,45 +104,42 @@ def execute(state: SessionState, statement: Statement, frame: Frame, decided: De
         raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
 
 
-def _run_in_block(state: SessionState, run: Run, statement: Statement, frame: Frame) -> Flow:
+def _run_in_block(state: SessionState, run: Run, statement: Statement, sent: Sent) -> Generator[Step, Any, Told]:
     try:
-        answer = yield from _run(state, statement, frame)
+        answer = yield from _run(state, statement, sent)
     except StatementError as error:
-        yield from run.undo(error)
-    else:
-        yield from run.finish(statement, answer)
+        return (yield from run.undo(error))
+    return (yield from run.finish(statement, answer))
 
 
 def _prepare(
-    state: SessionState, statement: Statement, decided: Decided, *, wrapped: bool
-) -> Generator[Step, Any, _Transaction | None]:
-    """Return where the statement is to run, or None if it does not run: then the client has been told."""
+    state: SessionState, statement: Statement, sent: Sent, decided: Decided, *, wrapped: bool
+) -> Generator[Step, Any, _Transaction | Told]:
+    """Return where the statement is to run, or what the client has been told if it does not run."""
     try:
         yield from _require_same_names(state, statement)
+        yield from require_same_statement(state, sent)
         if statement.runs_outside_blocks:
             transaction = _Transaction("", (yield from _timeline(state)))
         else:
-            transaction = yield from _open(state, statement, wrapped=wrapped)
+            transaction = yield from _open(state, statement, sent)
     except NotRun as error:
         yield from void(state, decided, str(error))
-        yield from refuse(state, error, decided.request)
-        return None
+        return (yield from refuse(state, error, decided.request))
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from void(state, decided, str(lost))
         raise
     if _has_left(state):
         yield from void(state, decided, "the client has gone")
-        return None
+        return Told.NOTHING
     if _is_cancelled(state):
         yield from undo(state, wrapped=wrapped)
         yield from void(state, decided, "cancelled before it was sent")
-        yield from refuse(state, _cancelled(decided), decided.request)
-        return None
+        return (yield from refuse(state, _cancelled(decided), decided.request))
     if (objection := _objection(state, decided)) is not None:
         yield from void(state, decided, objection.detail)
         yield from undo(state, wrapped=wrapped)
-        yield from refuse(state, objection, decided.request)
-        return None
+        return (yield from refuse(state, objection, decided.request))
     return transaction
 
 
@@ -204,14 +205,17 @@ def void(state: SessionState, decided: Decided, why: str) -> Flow:
         return  # It stays approved and cannot run: only this session could have run it.
 
 
-def _open(state: SessionState, statement: Statement, *, wrapped: bool) -> Generator[Step, Any, _Transaction]:
+def _open(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, _Transaction]:
     """Open the transaction that the statement runs in."""
-    begin = _beginning(state, statement.parts[0], statement) if wrapped else ()
+    idle = state.status == IDLE
+    begin = _beginning(state, statement.parts[0], statement) if idle else ()
     answer = yield from put(state, *begin, *_DURABLE_AND_XID)
     match answer.rows:
         case [(str(xid), str(timeline))] if answer.error is None and state.status == IN_BLOCK:
+            if idle and sent.extended:
+                state.block = Block(own=True)
             return _Transaction(xid, timeline)
-    if wrapped and state.status != IDLE:
+    if idle and state.status != IDLE:
         yield from put(state, b"ROLLBACK")
     error = NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
     if answer.error is not None:
@@ -257,22 +261,22 @@ def _intend(
     return receipt.leaf
 
 
-def _run(state: SessionState, statement: Statement, frame: Frame) -> Generator[Step, Any, Answer]:
+def _run(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, Answer]:
     """Run the client's bytes: one statement as it came, of several each as its own message, answers kept in order.
 
     What was signed is what may write: the harmless parts run behind the read-only wall as they would by themselves.
     """
     if len(statement.parts) == 1:
-        return (yield from relay(frame.raw, keep=Keep.COMPLETION))
+        return (yield from relay_whole(sent))
     whole = Answer(kept=bytearray(command_complete("BEGIN") if statement.parts[0].control else b""))
     for part in statement.parts:
         if part.control:
             continue  # BEGIN and COMMIT are ours to send.
-        message = query(statement.slice(part))
+        one = query_of(statement.slice(part))
         if part.harmless:
-            answer = yield from relay_part(state, part, manner_of(part), message, keep=Keep.ALL)
+            answer = yield from relay_part(state, part, manner_of(part), one, keep=Keep.ALL)
         else:
-            answer = yield from relay(message, keep=Keep.ALL)
+            answer = yield from relay(one, keep=Keep.ALL)
         if not whole.take(answer):
             break
     return whole

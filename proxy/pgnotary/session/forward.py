@@ -17,13 +17,13 @@ from pgnotary.session.events import Now
 from pgnotary.session.manner import OF_ROWS, Manner, manner_of
 from pgnotary.session.refuse import refuse
 from pgnotary.session.relaying import relay_part
+from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Keep, Step
+from pgnotary.session.steps import Answer, Keep, Step
+from pgnotary.session.told import Told
 from pgnotary.session.virtual import looks_at_default, relay_with_default
 from pgnotary.session.wall import undo_wall
-from pgnotary.session.writing import relay_in_own_block, relay_outside_block, runs_outside_block
-from pgnotary.wire.frames import Frame
-from pgnotary.wire.messages import query
+from pgnotary.session.writing import open_own_block, relay_in_own_block, relay_outside_block, runs_outside_block
 
 __all__ = ["forward", "forward_bracket", "note", "note_effects"]
 
@@ -31,26 +31,26 @@ _STOPPED_BY_WALL = "25006"
 _RESCOPING = frozenset({Qualifier.TEMP, Qualifier.FUNCTION, Qualifier.ROLE, Qualifier.UNREAD})
 
 
-def forward(state: SessionState, statement: Statement, verdict: Verdict, frame: Frame) -> Generator[Step, Any, bool]:
-    """Forward a text without transaction control; return False if the wall stopped it before the client heard of it."""
+def forward(
+    state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
+) -> Generator[Step, Any, Told | None]:
+    """Forward a text without transaction control; return None if the wall stopped it before the client heard of it."""
     started = state.now
     manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
     try:
-        answer = yield from _relay(state, statement, manners, frame)
+        answer = yield from _relay(state, statement, manners, sent)
     except StatementError as error:
         note(state, statement.text, verdict, started, [], error.sqlstate, why=error.message)
-        yield from refuse(state, error)
-        return True
+        return (yield from refuse(state, error))
     sqlstate = _sqlstate(answer)
     note(state, statement.text, verdict, started, answer.tags, sqlstate)
     if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
         if state.block is not None:
             yield from undo_wall(state)
-        return False
+        return None
     note_effects(state, statement.parts, manners)
     state.tell(answer.kept)
-    state.ready()
-    return True
+    return Told.of(answer.error)
 
 
 def _may_hold(state: SessionState) -> bool:
@@ -59,28 +59,34 @@ def _may_hold(state: SessionState) -> bool:
 
 
 def _relay(
-    state: SessionState, statement: Statement, manners: Sequence[Manner], frame: Frame
+    state: SessionState, statement: Statement, manners: Sequence[Manner], sent: Sent
 ) -> Generator[Step, Any, Answer]:
     if looks_at_default(statement, state.catalog):
-        return (yield from relay_with_default(state, frame.raw))
+        return (yield from relay_with_default(state, sent))
+    writes = any(manner.writes for manner in manners)
+    if sent.extended and state.status == IDLE and not state.is_read_only:
+        if writes and runs_outside_block(statement):
+            return (yield from relay_outside_block(state, sent))
+        if writes or (sent.followed and manners[0] is Manner.KEPT):
+            yield from open_own_block(state)
     if state.status == IN_BLOCK:
         if len(statement.parts) > 1:
             return (yield from _relay_parts(state, statement, manners))
-        return (yield from _relay_one(state, statement.parts[0], manners[0], frame.raw))
-    if any(manner.writes for manner in manners) and state.status == IDLE and not state.is_read_only:
+        return (yield from _relay_one(state, statement.parts[0], manners[0], sent))
+    if writes and state.status == IDLE and not state.is_read_only:
         if runs_outside_block(statement):
-            return (yield from relay_outside_block(state, frame))
-        return (yield from relay_in_own_block(state, statement, frame, manners))
-    return (yield from _relay_one(state, statement.parts[0], manners[0], frame.raw, alone=len(statement.parts) == 1))
+            return (yield from relay_outside_block(state, sent))
+        return (yield from relay_in_own_block(state, statement, sent, manners))
+    return (yield from _relay_one(state, statement.parts[0], manners[0], sent, alone=len(statement.parts) == 1))
 
 
 def _relay_one(
-    state: SessionState, part: Part, manner: Manner, message: bytes, *, alone: bool = True
+    state: SessionState, part: Part, manner: Manner, sent: Sent, *, alone: bool = True
 ) -> Generator[Step, Any, Answer]:
     if state.block:
         state.block.statements += 1
     keep = Keep.HEAD if manner is Manner.WALLED and alone else Keep.NOTHING
-    return (yield from relay_part(state, part, manner, message, keep=keep))
+    return (yield from relay_part(state, part, manner, sent, keep=keep))
 
 
 def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Manner]) -> Generator[Step, Any, Answer]:
@@ -98,13 +104,13 @@ def _relay_parts(state: SessionState, statement: Statement, manners: Sequence[Ma
 
 
 def _relay_slice(state: SessionState, statement: Statement, part: Part, manner: Manner) -> Generator[Step, Any, Answer]:
-    message = query(statement.slice(part))
+    sent = query_of(statement.slice(part))
     if part.control:
-        return (yield from run_control(state, part, message))
-    return (yield from relay_part(state, part, manner, message))
+        return (yield from run_control(state, part, sent))
+    return (yield from relay_part(state, part, manner, sent))
 
 
-def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Flow:
+def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict) -> Generator[Step, Any, Told]:
     """Forward `BEGIN; ...; COMMIT`, each slice as its own message; stop where PostgreSQL would."""
     started = state.now
     manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
@@ -115,15 +121,14 @@ def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict)
             answer = yield from _relay_slice(state, statement, part, manner)
         except StatementError as error:
             note(state, statement.text, verdict, started, tags, error.sqlstate, why=error.message)
-            yield from refuse(state, error)
-            return
+            return (yield from refuse(state, error))
         if not part.control:
             note_effects(state, [part], [manner])
         tags += answer.tags
         if answer.error is not None:
             break
     note(state, statement.text, verdict, started, tags, _sqlstate(answer))
-    state.ready()
+    return Told.of(answer.error)
 
 
 def note_effects(state: SessionState, parts: Sequence[Part], manners: Sequence[Manner]) -> None:

@@ -59,6 +59,8 @@ class Hearing:
         match frame.type:
             case b"D":
                 self.answer.rows.append(messages.data_row(frame.body))
+            case b"t":
+                self.answer.types = messages.described_types(frame.body)
             case b"C":
                 self.answer.tags.append(_tag(frame))
             case b"E":
@@ -72,6 +74,8 @@ class Hearing:
         answer = self.answer
         self.copy_refused = False
         match frame.type:
+            case b"D":
+                answer.row_count += 1
             case b"C":
                 answer.tags.append(_tag(frame))
             case b"E":
@@ -87,13 +91,22 @@ class Hearing:
         if frame.type in _COMPLETIONS:
             answer.completions.append(frame.type)
             self.complete |= 0 < step.expects <= len(answer.completions)
-        if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and (answer.tags or answer.error)):
+            if len(answer.completions) <= step.answered:
+                return b""
+        if step.keep is Keep.FOREVER:
+            return b""
+        if step.keep is Keep.ALL or (step.keep is Keep.COMPLETION and self._has_completed()):
             answer.keep(frame.raw)
             return b""
         if step.keep is Keep.HEAD and answer.kept_whole and self._may_be_taken_back(frame):
             answer.keep(frame.raw)
             return b""
         return answer.released() + frame.raw
+
+    def _has_completed(self) -> bool:
+        """Say whether something has run to where the client may believe it."""
+        answer = self.answer
+        return bool(answer.tags or answer.error or b"s" in answer.completions)
 
     def _may_be_taken_back(self, frame: Frame) -> bool:
         """Say whether nothing is lost if the client does not get this yet: no row, and no error but the wall's."""

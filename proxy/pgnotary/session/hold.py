@@ -26,6 +26,7 @@ from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Client, request_draft
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
+from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, questions
 from pgnotary.session.actions import Announce, Retire
 from pgnotary.session.events import Decided
@@ -33,10 +34,11 @@ from pgnotary.session.examine import Examination, NotExaminable, close, examine,
 from pgnotary.session.execute import execute, void
 from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
-from pgnotary.session.steps import Ending, Flow, Step, UpstreamLost, await_decision, write
+from pgnotary.session.steps import Ending, Step, UpstreamLost, await_decision, write
+from pgnotary.session.told import Told
 from pgnotary.session.words import Held, held_notice, rows_in_words, waiting_notice
-from pgnotary.wire.frames import Frame
 
 __all__ = ["hold"]
 
@@ -61,57 +63,55 @@ class _SessionEnds(StatementError):
     """A hold that ended with its session: what there is to say is said with that."""
 
 
-def hold(state: SessionState, statement: Statement, verdict: Verdict, frame: Frame) -> Flow:
+def hold(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Generator[Step, Any, Told]:
     """Hold a statement until it is decided, then run it or say no."""
     who, places = state.who, state.places
     try:
         places.enter(who.session, who.person)
     except TooManyHeld as full:
         state.note_refusal(statement.text, verdict.kind, full.sqlstate)
-        yield from refuse(state, full)
-        return
+        return (yield from refuse(state, full))
     try:
-        decided = yield from _decide(state, statement, verdict)
+        decided = yield from _decide(state, statement, verdict, sent)
     finally:
         places.leave(who.session)
-    if decided is not None:
-        yield from execute(state, statement, frame, decided)
+    if isinstance(decided, Told):
+        return decided
+    return (yield from execute(state, statement, sent, decided))
 
 
-def _decide(state: SessionState, statement: Statement, verdict: Verdict) -> Generator[Step, Any, Decided | None]:
-    """Return the approval, or None once the client has been told that there is none."""
+def _decide(
+    state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
+) -> Generator[Step, Any, Decided | Told]:
+    """Return the approval, or what the client has been told once it is clear that there is none."""
     try:
-        examination = yield from examine(state, statement)
+        check_size(sent.executions, sum(len(value or b"") for each in sent.bounds for value in each.values))
+        examination = yield from examine(state, statement, sent)
         if examination.several:
             state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)
             yield from close(state)
-            yield from refuse(state, _unreadable(verdict))
-            return None
+            return (yield from refuse(state, _unreadable(verdict)))
         if examination.rejection is not None:
             state.note_refusal(statement.text, verdict.kind, examination.rejection.sqlstate)
             yield from close(state)
             yield from fail_block(state)
             state.tell(examination.rejection.raw)
-            state.ready()
-            return None
-        held = yield from _ask_for_approval(state, statement, verdict, examination)
+            return Told.ERROR
+        held = yield from _ask_for_approval(state, statement, verdict, sent, examination)
     except (LedgerUnavailable, NotExaminable, TooLarge, _Refused) as error:
-        yield from refuse(state, error)
-        return None
+        return (yield from refuse(state, error))
     try:
         decided = yield from _wait(state, held)
     except _Ended as ended:
-        yield from refuse(state, ended, held.request, sqlstate=ended.sqlstate)
-        return None
+        return (yield from refuse(state, ended, held.request, sqlstate=ended.sqlstate))
     except _SessionEnds:
-        return None
+        return Told.NOTHING
     said = f"by {decided.approver}: {decided.reason or '(no reason given)'}"
     place = decided.receipt.entry.position.seq
     if decided.answer is Answer.DENY:
         detail = f"Not sent to the database. Ledger #{place}."
         denied = _Ended(f"{held.request} denied {said}", detail=detail)
-        yield from refuse(state, denied, held.request, sqlstate="42501")
-        return None
+        return (yield from refuse(state, denied, held.request, sqlstate="42501"))
     state.notice(f"{held.request} approved {said} (ledger #{place})")
     return decided
 
@@ -125,7 +125,7 @@ def _unreadable(verdict: Verdict) -> NotSupported:
 
 
 def _ask_for_approval(
-    state: SessionState, statement: Statement, verdict: Verdict, examination: Examination
+    state: SessionState, statement: Statement, verdict: Verdict, sent: Sent, examination: Examination
 ) -> Generator[Step, Any, Held]:
     """Record request and preview, tell the client and the approvers."""
     request = state.mint()
@@ -135,7 +135,10 @@ def _ask_for_approval(
     client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
     expires_at = state.now.wall + timedelta(seconds=hold_s)
     deadline = state.now.monotonic + hold_s
-    draft = request_draft(request, statement, verdict, state.rules.policy, client, examination.server, expires_at)
+    bound = examination.parameters
+    draft = request_draft(
+        request, statement, verdict, state.rules.policy, client, examination.server, expires_at, bound
+    )
     try:
         (asked,) = yield from write(draft, move=Move(request, None, State.HELD))
     except (LedgerUnavailable, NotCanonical) as error:
@@ -144,8 +147,9 @@ def _ask_for_approval(
             error if isinstance(error, LedgerUnavailable) else TooLarge(f"the request cannot be recorded: {error}")
         ) from error
     try:
+        types = [oid for oid, _ in bound.types] if bound else []
         asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
-        preview = yield from measure(state, request, asked.leaf, asking)
+        preview = yield from measure(state, request, asked.leaf, asking, types, sent)
         yield from close(state)
     except (UpstreamLost, UpstreamProtocolError):
         yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)

@@ -8,7 +8,7 @@ Source: PostgreSQL 18, "Extended Query": a portal lives to the end of its transa
 next Parse of it or the next simple query.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgnotary.wire.frames import Frame
@@ -27,14 +27,12 @@ class Names:
     """Name -> text."""
     portals: dict[bytes, bytes] = field(default_factory=dict)
     """Name -> text of the statement at the time of the Bind."""
-    fresh: set[bytes] = field(default_factory=set)
-    """Portals that were bound since code of the database last ran: nothing can have taken their names."""
     doubtful: bool = False
     """Something that was signed has run since: it may have prepared another statement under one of the names."""
 
     def copy(self) -> "Names":
         """Return the same names, to try on them what messages would do."""
-        return Names(dict(self.statements), dict(self.portals), set(self.fresh), self.doubtful)
+        return Names(dict(self.statements), dict(self.portals), self.doubtful)
 
     def follow(self, frame: Frame) -> None:
         """Do what a message does that the server has carried out."""
@@ -45,10 +43,16 @@ class Names:
             case b"B":
                 portal, statement = bind_fields(frame.body)
                 self.portals[portal] = self.statements[statement]
-                self.fresh.add(portal)
             case b"C":
                 kind, name = described(frame.body)
                 (self.statements if kind == b"S" else self.portals).pop(name, None)
+
+    def follow_all(self, frames: Sequence[Frame], done: int) -> None:
+        """Do what messages do of which the server has carried out the first ones, and refused the next, if any."""
+        for frame in frames[:done]:
+            self.follow(frame)
+        for frame in frames[done : done + 1]:
+            self.fail(frame)
 
     def fail(self, frame: Frame) -> None:
         """Do what a message does that the server has refused: the unnamed statement is gone before a Parse is read."""
@@ -58,18 +62,20 @@ class Names:
     def end_transaction(self) -> None:
         """Forget the portals."""
         self.portals.clear()
-        self.fresh.clear()
 
     def run_simple_query(self) -> None:
         """Forget what a simple query destroys."""
-        self.fresh.clear()
         self.statements.pop(UNNAMED, None)
         self.portals.pop(UNNAMED, None)
 
-    def compare(self, found: Iterable[tuple[str | None, ...]]) -> None:
-        """Keep the named statements that the server has under the same text: name and text of each enter."""
+    def compare(self, found: Iterable[tuple[str | None, ...]], asked: Iterable[bytes] | None = None) -> None:
+        """Forget the named statements, all or those that were `asked` about, that the server has under another text.
+
+        Name and text of each that it has enter.
+        """
         theirs: Mapping[bytes, bytes] = {(name or "").encode(): (text or "").encode() for name, text in found}
         # No SQL can give the unnamed statement to another text.
-        theirs = {**theirs, UNNAMED: self.statements.get(UNNAMED, b"")}
-        self.statements = {name: text for name, text in self.statements.items() if theirs.get(name) == text}
-        self.doubtful = False
+        compared = (self.statements.keys() if asked is None else set(asked)) - {UNNAMED}
+        self.statements = {
+            name: text for name, text in self.statements.items() if name not in compared or theirs.get(name) == text
+        }

@@ -12,6 +12,7 @@ from pgnotary.errors import StatementError
 from pgnotary.judge.statement import Part
 from pgnotary.session.counted import Unsaid, count, unsaid
 from pgnotary.session.manner import Manner
+from pgnotary.session.sent import Sent
 from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, relay
 from pgnotary.session.wall import close_wall, open_wall, undo_wall
@@ -32,33 +33,33 @@ def relay_part(
     state: SessionState,
     part: Part,
     manner: Manner,
-    message: bytes,
+    sent: Sent,
     *,
     keep: Keep = Keep.NOTHING,
 ) -> Generator[Step, Any, Answer]:
     """Relay a part; raises StatementError if it did what it does not say, or may have."""
     if state.status != IN_BLOCK:
         # Outside a block the session is read only; in a failed one the server refuses it.
-        return (yield from relay(message, keep=keep))
+        return (yield from relay(sent, keep=keep))
     match manner:
         case Manner.COUNTED:
-            return (yield from _relay_counted(state, part, message, keep))
+            return (yield from _relay_counted(state, part, sent, keep))
         case Manner.KEPT:
-            return (yield from _relay_kept(state, part, message, keep))
+            return (yield from _relay_kept(state, part, sent, keep))
         case Manner.WALLED:
             yield from open_wall(state)
-            answer = yield from relay(message, keep=keep)
+            answer = yield from relay(sent, keep=keep)
             if answer.error is None:
                 yield from undo_wall(state)
             return answer
         case _:
-            return (yield from relay(message, keep=keep))
+            return (yield from relay(sent, keep=keep))
 
 
-def _relay_kept(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
+def _relay_kept(state: SessionState, part: Part, sent: Sent, keep: Keep) -> Generator[Step, Any, Answer]:
     yield from open_wall(state)
     try:
-        answer = yield from _relay_counted(state, part, message, keep)
+        answer = yield from _relay_counted(state, part, sent, keep)
     except StatementError:
         yield from undo_wall(state)
         raise
@@ -67,11 +68,11 @@ def _relay_kept(state: SessionState, part: Part, message: bytes, keep: Keep) -> 
     return answer
 
 
-def _relay_counted(state: SessionState, part: Part, message: bytes, keep: Keep) -> Generator[Step, Any, Answer]:
+def _relay_counted(state: SessionState, part: Part, sent: Sent, keep: Keep) -> Generator[Step, Any, Answer]:
     before = yield from count(state, part, ran=False)
     if state.cancelled:
         raise Withdrawn
-    answer = yield from relay(message, keep=Keep.COMPLETION if keep is Keep.NOTHING else keep)
+    answer = yield from relay(sent, keep=Keep.COMPLETION if keep is Keep.NOTHING else keep)
     if answer.error is None:
         after = yield from count(state, part, ran=True)
         if (after.path, after.role) != (state.scope.path, state.scope.role):

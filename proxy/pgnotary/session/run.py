@@ -5,7 +5,8 @@ were signed, an error, a client that has gone: then nothing of it stays, and the
 block the outcome is left to its COMMIT or ROLLBACK.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
 from pgnotary.judge.statement import Control, Part, Statement
@@ -19,7 +20,8 @@ from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, write
+from pgnotary.session.steps import Answer, Flow, Step, write
+from pgnotary.session.told import Told
 from pgnotary.wire.messages import Diagnostic, rows_of
 
 __all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
@@ -63,50 +65,49 @@ def command_complete(tag: str) -> bytes:
 class Run:
     """One execution from its intent to its outcome."""
 
-    def __init__(self, state: SessionState, decided: Decided, xid: str, leaf: bytes, *, wrapped: bool) -> None:
+    def __init__(
+        self, state: SessionState, decided: Decided, xid: str, leaf: bytes, *, wrapped: bool, executions: int = 1
+    ) -> None:
         self._state = state
         self._decided = decided
         self._xid = xid
         self._leaf = leaf
         self._wrapped = wrapped
+        self._executions = executions
         self._at = State.INTENT
         self._rows: int | None = None
         self._unreadable = False
         self._started = state.now.monotonic
 
-    def finish(self, statement: Statement, answer: Answer) -> Flow:
+    def finish(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
         """Take the statement's answer to its outcome."""
         self._state.scope_stale = True
         if self._state.block:
             self._state.block.rescoped = True
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
-            yield from self._fail(statement, answer)
-            return
-        self._rows = _rows(statement, answer.tags)
+            return (yield from self._fail(statement, answer))
+        self._rows = _rows(statement, answer.tags, self._executions)
         self._unreadable = statement.unreadable
         if (refusal := self._refusal(answer)) is not None:
-            yield from self.undo(refusal)
-            return
+            return (yield from self.undo(refusal))
         try:
             yield from self._executed(answer.tags)
         except LedgerUnavailable as error:
             yield from undo(self._state, wrapped=self._wrapped)
             leave_unrecorded(self._state)
-            yield from refuse(self._state, error, self._decided.request)
-            return
+            return (yield from refuse(self._state, error, self._decided.request))
         if self._wrapped:
-            yield from self._commit(statement.parts[-1], statement, answer)
-        else:
-            self._leave_pending()
-            self._state.tell(answer.kept)
-            self._state.ready()
+            return (yield from self._commit(statement.parts[-1], statement, answer))
+        self._leave_pending()
+        self._state.tell(answer.kept)
+        return Told.RESULT
 
-    def finish_outside(self, statement: Statement, answer: Answer) -> Flow:
+    def finish_outside(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
         """Take the answer to a statement that has run outside any transaction: what it did stays, whatever follows."""
         self._state.scope_stale = self._state.names.doubtful = True
         if answer.error is None:
-            self._rows = _rows(statement, answer.tags)
+            self._rows = _rows(statement, answer.tags, self._executions)
             try:
                 yield from self._executed(answer.tags)
             except LedgerUnavailable as down:
@@ -116,13 +117,13 @@ class Run:
         else:
             yield from self.settle(State.FAILED, error=answer.error)
         self._state.tell(answer.kept)
-        self._state.ready()
+        return Told.of(answer.error)
 
-    def undo(self, error: StatementError) -> Flow:
+    def undo(self, error: StatementError) -> Generator[Step, Any, Told]:
         """Let nothing stay of what has run, and say why."""
         yield from undo(self._state, wrapped=self._wrapped)
         yield from self.settle(State.ROLLED_BACK, why=error.message)
-        yield from refuse(self._state, error, self._decided.request)
+        return (yield from refuse(self._state, error, self._decided.request))
 
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""
@@ -146,7 +147,7 @@ class Run:
             return NotRun(f"{name} rolled back: the client has gone")
         return None
 
-    def _fail(self, statement: Statement, answer: Answer) -> Flow:
+    def _fail(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
         """The statement met an error of its own: nothing of it stays."""
         if self._wrapped and not statement.parts[0].control:
             yield from undo(self._state, wrapped=True)
@@ -154,7 +155,7 @@ class Run:
             self._state.block = Block()  # The client's own BEGIN: its block is open and failed, as without us.
         yield from self.settle(State.FAILED, error=answer.error)
         self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
-        self._state.ready()
+        return Told.ERROR
 
     def _executed(self, tags: Sequence[str]) -> Flow:
         body: dict[str, JSON] = {
@@ -173,7 +174,7 @@ class Run:
         (receipt,) = yield from write(draft, move=Move(self._decided.request, State.INTENT, State.EXECUTED))
         self._leaf, self._at = receipt.leaf, State.EXECUTED
 
-    def _commit(self, last: Part, statement: Statement, answer: Answer) -> Flow:
+    def _commit(self, last: Part, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
         """End our own transaction, or the client's `...; COMMIT`, and answer once the outcome is durable."""
         ending = statement.slice(last) if last.control else b"COMMIT"
         rolls_back = last.control is Control.ROLLBACK
@@ -186,13 +187,14 @@ class Run:
             # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
             self._state.tell(answer.kept if last.control else b"")
             self._state.tell(ended.raw_error)
-        elif committed or rolls_back:
+            return Told.ERROR
+        if committed or rolls_back:
             self._state.tell(answer.kept)
             if last.control:
                 self._state.tell(command_complete(ended.tags[0] if ended.tags else ""))
-        else:
-            self._state.error(NotRun(f"{self._decided.request} was not committed: the server answered {ended.tags}"))
-        self._state.ready()
+            return Told.RESULT
+        self._state.error(NotRun(f"{self._decided.request} was not committed: the server answered {ended.tags}"))
+        return Told.ERROR
 
     def _leave_pending(self) -> None:
         """Its outcome is the block's."""
@@ -222,9 +224,9 @@ class Run:
             raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
 
 
-def _rows(statement: Statement, tags: Sequence[str]) -> int | None:
+def _rows(statement: Statement, tags: Sequence[str], executions: int) -> int | None:
     """Return how many rows the parts that wanted a signature changed, or None if tags do not count all of them."""
-    parts = [part for part in statement.parts if not part.control]
+    parts = [part for part in statement.parts if not part.control] * executions
     if not statement.countable or len(parts) != len(tags):
         return None
     counts = [rows_of(tag) for part, tag in zip(parts, tags, strict=True) if not part.harmless]

@@ -22,6 +22,7 @@ from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.names import Names
 from pgnotary.session.places import Places
 from pgnotary.wire import messages
+from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionState", "SharedCatalog"]
@@ -132,6 +133,8 @@ class SessionState:
     """An extended message has failed: everything up to the client's next Sync is passed over."""
     extended: bool = False
     """The flow under way answers extended messages: a simple query of ours would destroy what they have prepared."""
+    unfinished: tuple[Frame, ...] = ()
+    """A Bind that the client believes to be done: it is sent together with its Execute, or never."""
     unsynced: bool = False
     """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
     read_only_by_default: bool = False

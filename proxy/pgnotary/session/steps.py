@@ -15,7 +15,9 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft, Receipt
 from pgnotary.request.life import Move
 from pgnotary.session.events import Decided
-from pgnotary.wire.messages import Diagnostic
+from pgnotary.session.sent import Sent
+from pgnotary.wire.frames import Frame
+from pgnotary.wire.messages import FLUSH, SYNC, Diagnostic
 
 __all__ = [
     "Answer",
@@ -35,6 +37,7 @@ __all__ = [
     "await_room",
     "read_elsewhere",
     "relay",
+    "relay_batch",
     "write",
 ]
 
@@ -53,9 +56,13 @@ class Answer:
 
     rows: list[tuple[str | None, ...]] = field(default_factory=list)
     """Of our own questions only; a client's rows are never decoded."""
+    row_count: int = 0
+    """Of a client's message: how many rows it was answered with."""
     tags: list[str] = field(default_factory=list)
     completions: list[bytes] = field(default_factory=list)
     """Of a client's messages in the extended protocol: the type of what completed each, in order."""
+    types: tuple[int, ...] = ()
+    """Of our own question: the oids of the parameters of a statement that it describes."""
     error: Diagnostic | None = None
     raw_error: bytes = b""
     """The ErrorResponse as it came, position and all."""
@@ -92,10 +99,12 @@ class Keep(Enum):
     """What of an answer waits for the flow's word before the client may have it."""
 
     NOTHING = "nothing"
+    FOREVER = "forever"
+    """The client never has it: it asked for less."""
     HEAD = "head"
     """What describes rows, until the first one, so that an error of the read-only wall before it can be taken back."""
     COMPLETION = "completion"
-    """Everything from the first CommandComplete or ErrorResponse on."""
+    """Everything from the first CommandComplete, PortalSuspended or ErrorResponse on."""
     ALL = "all"
 
 
@@ -116,6 +125,10 @@ class Relay:
     """A client that leaves does not take it back: it ends or undoes a transaction."""
     expects: int = 0
     """Of a batch that ends in Flush: how many of its messages must be completed, since no ReadyForQuery comes."""
+    frames: tuple[Frame, ...] = ()
+    """The extended messages of the client's among them, in order: they give and take names."""
+    answered: int = 0
+    """How many of the first of these the client has had its answer to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +185,20 @@ def ask(messages: bytes) -> Generator[Step, Any, Answer]:
     return answer
 
 
-def relay(
-    messages: bytes, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False, expects: int = 0
-) -> Generator[Step, Any, Answer]:
-    """Send the client's message on and return what came, after the client has got it."""
-    answer: Answer = yield Relay(messages, keep, unstoppable, expects)
+def relay(sent: Sent, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False) -> Generator[Step, Any, Answer]:
+    """Send on what the client has sent to have a text run, and return what came, after the client has got it."""
+    answer: Answer = yield Relay(sent.message, keep, unstoppable, frames=sent.frames, answered=sent.answered)
+    return answer
+
+
+def relay_batch(frames: tuple[Frame, ...], *, flush: bool = False, answered: int = 0) -> Generator[Step, Any, Answer]:
+    """Send extended messages on, with a Sync behind them, or a `flush`, and return what came.
+
+    `answered`: how many of the first the client has had its answer to.
+    """
+    raw = b"".join(frame.raw for frame in frames)
+    expects = len(frames) if flush else 0
+    answer: Answer = yield Relay(raw + (FLUSH if flush else SYNC), expects=expects, frames=frames, answered=answered)
     return answer
 
 

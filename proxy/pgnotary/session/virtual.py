@@ -16,10 +16,11 @@ from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT, SettingChange, parse_b
 from pgnotary.judge.statement import Statement, StatementClass
 from pgnotary.session.inject import put
 from pgnotary.session.refuse import refuse
+from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Step, relay
+from pgnotary.session.steps import Answer, Flow, Step, relay, relay_batch
+from pgnotary.session.told import Told
 from pgnotary.wire import messages
-from pgnotary.wire.messages import query
 
 __all__ = ["READ_ONLY_OF_CLIENT", "change_default", "looks_at_default", "relay_with_default", "tell_default"]
 
@@ -33,23 +34,43 @@ class _NoBoolean(StatementError):
     sqlstate = "22023"
 
 
-def change_default(state: SessionState, change: SettingChange) -> Flow:
+def change_default(state: SessionState, change: SettingChange, sent: Sent) -> Generator[Step, Any, Told]:
     """Answer a SET, RESET or SET SESSION CHARACTERISTICS of it."""
     value = None
     if change.values is not None:
         value = parse_boolean(change.values[0]) if len(change.values) == 1 else None
         if value is None:
-            yield from refuse(state, _NoBoolean(f'parameter "{READ_ONLY_BY_DEFAULT}" requires a Boolean value'))
-            return
+            return (
+                yield from refuse(state, _NoBoolean(f'parameter "{READ_ONLY_BY_DEFAULT}" requires a Boolean value'))
+            )
     text = f"RESET {READ_ONLY_OF_CLIENT}"
     if value is not None:
         text = f"SET {'LOCAL' if change.local else 'SESSION'} {READ_ONLY_OF_CLIENT} = {_word(value)}"
-    answer = yield from relay(query(text.encode()))
+    if sent.extended:
+        answer = yield from _set_extended(state, text.encode(), sent)
+    else:
+        answer = yield from relay(query_of(text.encode()))
     if answer.error is None and (state.status == IN_BLOCK or not change.local):
         if state.block:
             state.block.rescoped = True
         tell_default(state, state.who.read_only_by_default if value is None else value)
-    state.ready()
+    return Told.of(answer.error)
+
+
+def _set_extended(state: SessionState, text: bytes, sent: Sent) -> Generator[Step, Any, Answer]:
+    """Prepare what the client prepares, set what we have made of it, and answer as if its own had run."""
+    prepares = sum(frame.type == b"P" for frame in sent.frames)
+    if prepares:
+        prepared = yield from relay_batch(sent.frames[:prepares])
+        if prepared.error is not None:
+            return prepared
+    answer = yield from put(state, text)
+    if answer.error is not None:
+        state.tell(answer.raw_error)
+        return answer
+    done = [messages.done(frame.type, "RESET" if text.startswith(b"RESET") else "SET") for frame in sent.frames]
+    state.tell(b"".join(done[max(sent.answered, prepares) :]))
+    return answer
 
 
 def tell_default(state: SessionState, value: bool) -> None:  # noqa: FBT001  # the value of a setting
@@ -73,18 +94,18 @@ def looks_at_default(statement: Statement, catalog: Catalog) -> bool:
     return not own and all(name[0] == "pg_catalog" for name in part.resolved)
 
 
-def relay_with_default(state: SessionState, message: bytes) -> Generator[Step, Any, Answer]:
+def relay_with_default(state: SessionState, sent: Sent) -> Generator[Step, Any, Answer]:
     """Relay a statement that sees the client's values of both settings."""
     value = f"SET LOCAL {READ_ONLY_BY_DEFAULT} = {_word(state.read_only_by_default)}"
     state.pin_moves = True
     if state.status == IDLE:
         mode = "READ ONLY" if state.is_read_only else "READ WRITE"
         yield from _ours(state, "BEGIN", f"SET TRANSACTION {mode}", value)
-        answer = yield from relay(message)
+        answer = yield from relay(sent)
         yield from _ours(state, "ROLLBACK")
     else:
         yield from _ours(state, "SAVEPOINT pgnotary_default", value)
-        answer = yield from relay(message)
+        answer = yield from relay(sent)
         if answer.error is None:
             yield from _ours(state, *_UNDO)
     state.pin_moves = False

@@ -12,7 +12,8 @@ from typing import Any
 from pgnotary.errors import UpstreamProtocolError
 from pgnotary.session.inject import put
 from pgnotary.session.state import IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Step, relay
+from pgnotary.session.steps import Answer, Step, relay_batch
+from pgnotary.wire.frames import Frame
 
 __all__ = ["close_wall", "open_wall", "relay_batch_walled", "undo_wall"]
 
@@ -38,7 +39,7 @@ def undo_wall(state: SessionState) -> Generator[Step, Any, None]:
 
 
 def relay_batch_walled(
-    state: SessionState, message: bytes, *, outlives: bool
+    state: SessionState, frames: tuple[Frame, ...], *, outlives: bool, answered: int = 0
 ) -> Generator[Step, Any, tuple[Answer, bool]]:
     """Relay harmless extended messages up to a Sync; inside a block behind the wall, since a Bind may run code, too.
 
@@ -47,10 +48,10 @@ def relay_batch_walled(
     write, or there is a new cursor WITH HOLD, since COMMIT would run its query.
     """
     if state.status != IN_BLOCK or state.block is None:
-        return (yield from relay(message)), False
+        return (yield from relay_batch(frames, answered=answered)), False
     outlives = outlives and not state.block.must_write
     before = yield from _ours(state, "set", *_OPENING, *[_HOLDABLE] * outlives)
-    answer = yield from relay(message)
+    answer = yield from relay_batch(frames, answered=answered)
     if answer.error is not None:
         return answer, False
     if outlives:

@@ -10,15 +10,15 @@ from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Statement
+from pgnotary.session.block import Block
 from pgnotary.session.inject import put
 from pgnotary.session.manner import Manner
 from pgnotary.session.relaying import relay_part
+from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Keep, Step, relay
-from pgnotary.wire.frames import Frame
-from pgnotary.wire.messages import query
+from pgnotary.session.steps import Answer, Flow, Keep, Step, relay
 
-__all__ = ["READ_WRITE_SESSION", "relay_in_own_block", "relay_outside_block", "runs_outside_block"]
+__all__ = ["READ_WRITE_SESSION", "open_own_block", "relay_in_own_block", "relay_outside_block", "runs_outside_block"]
 
 _BEGIN = (b"BEGIN", b"SET TRANSACTION READ WRITE")
 READ_WRITE_SESSION = (b"SET default_transaction_read_only = off", b"SET default_transaction_read_only = on")
@@ -35,14 +35,14 @@ def runs_outside_block(statement: Statement) -> bool:
     return statement.runs_outside_blocks or (len(statement.parts) == 1 and statement.parts[0].node in _MAY_COMMIT)
 
 
-def relay_outside_block(state: SessionState, frame: Frame) -> Generator[Step, Any, Answer]:
+def relay_outside_block(state: SessionState, sent: Sent) -> Generator[Step, Any, Answer]:
     """Relay a statement while the session may write, and take that right back before anything else is done."""
     opening, closing = READ_WRITE_SESSION
     state.pin_moves = True
     opened = yield from put(state, opening)
     if opened.error is not None:
         raise UpstreamProtocolError(f"the session could not be made read-write: {opened.error}")
-    answer = yield from relay(frame.raw, keep=Keep.COMPLETION)
+    answer = yield from relay(sent, keep=Keep.COMPLETION)
     closed = yield from put(state, closing)
     if closed.error is not None or state.status != IDLE:
         raise UpstreamProtocolError(f"the session could not be made read only again: {closed.error}")
@@ -50,15 +50,25 @@ def relay_outside_block(state: SessionState, frame: Frame) -> Generator[Step, An
     return answer
 
 
-def relay_in_own_block(
-    state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
-) -> Generator[Step, Any, Answer]:
-    """Relay a text in a block of ours; what is kept of its answer may be told when this returns."""
+def open_own_block(state: SessionState) -> Flow:
+    """Open a block of ours around the rest of a batch."""
+    yield from _begin(state)
+    state.block = Block(own=True)
+
+
+def _begin(state: SessionState) -> Flow:
     opened = yield from put(state, *_BEGIN)
     if opened.error is not None or state.status != IN_BLOCK:
         raise UpstreamProtocolError(f"no read-write transaction could be opened: {opened.error}")
+
+
+def relay_in_own_block(
+    state: SessionState, statement: Statement, sent: Sent, manners: Sequence[Manner]
+) -> Generator[Step, Any, Answer]:
+    """Relay a text in a block of ours; what is kept of its answer may be told when this returns."""
+    yield from _begin(state)
     try:
-        answer = yield from _run(state, statement, frame, manners)
+        answer = yield from _run(state, statement, sent, manners)
     except StatementError:
         yield from put(state, b"ROLLBACK")
         if state.status != IDLE:
@@ -81,13 +91,13 @@ def relay_in_own_block(
 
 
 def _run(
-    state: SessionState, statement: Statement, frame: Frame, manners: Sequence[Manner]
+    state: SessionState, statement: Statement, sent: Sent, manners: Sequence[Manner]
 ) -> Generator[Step, Any, Answer]:
     if len(statement.parts) == 1:
-        return (yield from relay_part(state, statement.parts[0], manners[0], frame.raw, keep=Keep.COMPLETION))
+        return (yield from relay_part(state, statement.parts[0], manners[0], sent, keep=Keep.COMPLETION))
     whole = Answer()
     for part, manner in zip(statement.parts, manners, strict=True):
-        answer = yield from relay_part(state, part, manner, query(statement.slice(part)), keep=Keep.ALL)
+        answer = yield from relay_part(state, part, manner, query_of(statement.slice(part)), keep=Keep.ALL)
         if not whole.take(answer):
             break
     return whole

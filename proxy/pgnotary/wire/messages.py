@@ -8,6 +8,7 @@ Source: PostgreSQL 18, "Message Formats" and "Error and Notice Message Fields".
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -17,18 +18,23 @@ __all__ = [
     "FLUSH",
     "SYNC",
     "TERMINATE",
+    "Bound",
     "Diagnostic",
     "authentication",
     "backend_key_data",
     "bind",
     "bind_fields",
     "bind_unknown_statement",
+    "bound",
     "close_portal",
     "close_statement",
     "command_tag",
     "data_row",
+    "describe_statement",
     "described",
+    "described_types",
     "diagnostic",
+    "done",
     "error_response",
     "execute",
     "execute_limit",
@@ -49,6 +55,7 @@ __all__ = [
 
 _LENGTH = Struct("!I")
 _INT16 = Struct("!h")
+_UINT16 = Struct("!H")
 _INT32 = Struct("!i")
 
 _FIELDS = {
@@ -105,9 +112,14 @@ def query(text: bytes) -> bytes:
     return _message(b"Q", text + b"\0")
 
 
-def parse(name: bytes, text: bytes) -> bytes:
-    """Return a Parse message without parameter types."""
-    return _message(b"P", name + b"\0" + text + b"\0" + _INT16.pack(0))
+def parse(name: bytes, text: bytes, types: Sequence[int] = ()) -> bytes:
+    """Return a Parse message that gives its parameters these types, by oid."""
+    return _message(b"P", name + b"\0" + text + b"\0" + struct.pack(f"!H{len(types)}I", len(types), *types))
+
+
+def describe_statement(name: bytes) -> bytes:
+    """Return a Describe message for a prepared statement."""
+    return _message(b"D", b"S" + name + b"\0")
 
 
 def close_statement(name: bytes) -> bytes:
@@ -120,9 +132,9 @@ def close_portal(name: bytes) -> bytes:
     return _message(b"C", b"P" + name + b"\0")
 
 
-def bind(portal: bytes, statement: bytes) -> bytes:
-    """Return a Bind without parameters, for answers in text format."""
-    return _message(b"B", portal + b"\0" + statement + b"\0" + _INT16.pack(0) * 3)
+def bind(portal: bytes, statement: bytes, arguments: bytes = _INT16.pack(0) * 2) -> bytes:
+    """Return a Bind for answers in text format; `arguments` as in `Bound`, none unless they are given."""
+    return _message(b"B", portal + b"\0" + statement + b"\0" + arguments + _INT16.pack(0))
 
 
 def execute(portal: bytes) -> bytes:
@@ -139,15 +151,80 @@ def parameter_types(body: bytes) -> tuple[int, ...]:
     """Return the oids of the types that a Parse gives its parameters; ClientProtocolError if they are not there."""
     try:
         rest = body[body.index(b"\0", body.index(b"\0") + 1) + 1 :]
-        (count,) = _INT16.unpack_from(rest)
-        return struct.unpack_from(f">{count}I", rest, _INT16.size)
+        (count,) = _UINT16.unpack_from(rest)
+        types = struct.unpack_from(f"!{count}I", rest, _UINT16.size)
     except (ValueError, struct.error) as error:
         raise ClientProtocolError("invalid message format: the parameter types of a Parse are cut off") from error
+    if _UINT16.size + 4 * count != len(rest):
+        raise ClientProtocolError("invalid message format: more behind the parameter types of a Parse")
+    return types
 
 
 def bind_fields(body: bytes) -> tuple[bytes, bytes]:
-    """Return portal and statement of a Bind; ClientProtocolError unless both are there. The rest is the server's."""
+    """Return portal and statement of a Bind; ClientProtocolError unless both are there. The rest is left unread."""
     return _two_strings(body, "Bind")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A Bind, read whole."""
+
+    portal: bytes
+    statement: bytes
+    formats: tuple[int, ...]
+    """Of each value: 0 text, 1 binary."""
+    values: tuple[bytes | None, ...]
+    """None is NULL."""
+    results: tuple[int, ...]
+    """The formats that it asks for, as they stand there: none, one for all columns, or one for each."""
+    arguments: bytes
+    """Formats and values as they came, each behind its count."""
+
+
+def bound(body: bytes) -> Bound:
+    """Return what a Bind binds; ClientProtocolError unless its fields fill it exactly."""
+    portal, statement = bind_fields(body)
+    start = at = len(portal) + len(statement) + 2
+    try:
+        codes, at = _codes(body, at)
+        (count,) = _UINT16.unpack_from(body, at)
+        at += _UINT16.size
+        values: list[bytes | None] = []
+        for _ in range(count):
+            (length,) = _INT32.unpack_from(body, at)
+            at += _INT32.size
+            if length < -1 or at + max(length, 0) > len(body):
+                raise ClientProtocolError(f"invalid message format: a Bind declares a value of {length} bytes")
+            values.append(None if length == -1 else body[at : at + length])
+            at += max(length, 0)
+        arguments = body[start:at]
+        results, at = _codes(body, at)
+    except struct.error as error:
+        raise ClientProtocolError("invalid message format: a Bind is shorter than it declares") from error
+    if at != len(body):
+        raise ClientProtocolError("invalid message format: a Bind is longer than it declares")
+    if len(codes) not in (0, 1, count) or not {0, 1}.issuperset(codes):
+        raise ClientProtocolError(f"a Bind has {len(codes)} parameter formats for {count} parameters, each 0 or 1")
+    formats = codes if len(codes) == count else (codes or (0,)) * count
+    return Bound(portal, statement, formats, tuple(values), results, arguments)
+
+
+def _codes(body: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    """Return counted format codes, and where they end."""
+    (count,) = _UINT16.unpack_from(body, at)
+    at += _UINT16.size
+    return struct.unpack_from(f"!{count}h", body, at), at + 2 * count
+
+
+def described_types(body: bytes) -> tuple[int, ...]:
+    """Return the oids of the types in a ParameterDescription; UpstreamProtocolError unless they fill it."""
+    try:
+        (count,) = _UINT16.unpack_from(body)
+        if _UINT16.size + 4 * count != len(body):
+            raise UpstreamProtocolError(f"ParameterDescription of {len(body)} bytes declares {count} parameters")
+        return struct.unpack_from(f"!{count}I", body, _UINT16.size)
+    except struct.error as error:
+        raise UpstreamProtocolError("ParameterDescription is shorter than it declares") from error
 
 
 def execute_portal(body: bytes) -> bytes:
@@ -254,6 +331,17 @@ def diagnostic(body: bytes) -> Diagnostic:
     # Which every server since 9.6 sends behind the one in its own language.
     found["severity"] = found.pop("severity_nonlocalized", found.get("severity", ""))
     return Diagnostic(**found)
+
+
+def done(kind: bytes, tag: str) -> bytes:
+    """Return what completes an extended message of a statement without rows that ends with this command tag."""
+    return {
+        b"P": _message(b"1", b""),
+        b"B": _message(b"2", b""),
+        b"C": _message(b"3", b""),
+        b"D": _message(b"n", b""),
+        b"E": _message(b"C", tag.encode() + b"\0"),
+    }[kind]
 
 
 def command_tag(body: bytes) -> str:

@@ -1,0 +1,133 @@
+"""Answering one text: judged as one, then forwarded, held or refused as one.
+
+What the client has sent to have it run enters; what the client was told of it leaves. In a failed block nothing is
+forwarded but the transaction control that can end it. While the ledger is down nothing is but a ROLLBACK.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from pgnotary.errors import InvalidText, NotSupported, StatementError
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.refusals import moves_savepoints
+from pgnotary.judge.rules import Action
+from pgnotary.judge.settings import Ruling, ruling
+from pgnotary.judge.statement import Control, Statement, StatementClass
+from pgnotary.session.control import control, control_all
+from pgnotary.session.cursors import cursor_beside_change
+from pgnotary.session.forward import forward, forward_bracket
+from pgnotary.session.hold import hold
+from pgnotary.session.judged import judged, stopped_by_wall
+from pgnotary.session.refuse import refuse
+from pgnotary.session.sent import Sent
+from pgnotary.session.state import FAILED, IDLE, SessionState
+from pgnotary.session.steps import Step
+from pgnotary.session.told import Told
+from pgnotary.session.virtual import change_default
+
+__all__ = ["answer"]
+
+_NEVER_READ_ONLY = frozenset(
+    {
+        StatementClass.INSERT,
+        StatementClass.UPDATE,
+        StatementClass.DELETE,
+        StatementClass.MERGE,
+        StatementClass.TRUNCATE,
+        StatementClass.CREATE,
+        StatementClass.DROP,
+        StatementClass.GRANT,
+        StatementClass.SEQUENCE,
+    }
+)
+_ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
+
+
+class _BlockFailed(StatementError):
+    sqlstate = "25P02"
+
+
+class _ReadOnly(StatementError):
+    """Why ask people, if the server will say no?"""
+
+    sqlstate = "25006"
+
+
+class _InsideBlock(StatementError):
+    """The server would say the same, but only after people have been asked."""
+
+    sqlstate = "25001"
+
+
+def _doomed(statement: Statement) -> str:
+    """Return the kind of a statement that no read-only transaction runs, or "" if some parts might run."""
+    kinds = [part.kind for part in statement.parts if not part.harmless and not part.control]
+    return kinds[0].value.upper() if kinds and _NEVER_READ_ONLY.issuperset(kinds) else ""
+
+
+def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
+    """Answer one text, whatever becomes of it; the ReadyForQuery is the caller's to send."""
+    try:
+        statement, verdict = yield from judged(state, sent.text)
+    except StatementError as error:
+        if isinstance(error, InvalidText):
+            state.note_refusal(sent.text, StatementClass.UNKNOWN, error.sqlstate)
+        return (yield from refuse(state, error))
+    if state.ledger_down is not None and not _may_end_block(state, statement):
+        return (yield from refuse(state, state.ledger_down))
+    if state.status == FAILED and not _may_run_in_failed_block(statement):
+        failed = _BlockFailed("current transaction is aborted, commands ignored until end of transaction block")
+        return (yield from refuse(state, failed))
+    if (objection := (yield from _objection(state, statement, verdict))) is not None:
+        state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
+        return (yield from refuse(state, objection))
+    return (yield from _run(state, statement, verdict, sent))
+
+
+def _objection(
+    state: SessionState, statement: Statement, verdict: Verdict
+) -> Generator[Step, Any, StatementError | None]:
+    """Return why neither people nor the server need to be asked about a text, or None."""
+    several = len(statement.parts) > 1
+    first = statement.parts[0]
+    if verdict.action is Action.REFUSE:
+        return NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent.")
+    if several and first.control and state.status != IDLE and not moves_savepoints(statement):
+        return NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block")
+    if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
+        return None
+    if statement.runs_outside_blocks and state.status != IDLE:
+        return _InsideBlock(f"{first.kind.value.upper()} cannot run inside a transaction block")
+    if verdict.action is Action.HOLD and state.is_read_only and (doomed := _doomed(statement)):
+        return _ReadOnly(f"cannot execute {doomed} in a read-only transaction")
+    return (yield from cursor_beside_change(state, statement, verdict))
+
+
+def _run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Generator[Step, Any, Told]:
+    several = len(statement.parts) > 1
+    first = statement.parts[0]
+    if several and moves_savepoints(statement):
+        return (yield from control_all(state, statement))
+    if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
+        return (yield from change_default(state, first.setting, sent))
+    if verdict.action is Action.HOLD:
+        return (yield from hold(state, statement, verdict, sent))
+    if several and first.control:
+        return (yield from forward_bracket(state, statement, verdict))
+    if first.control:
+        return (yield from control(state, statement, sent))
+    if (told := (yield from forward(state, statement, verdict, sent))) is not None:
+        return told
+    return (yield from hold(state, *stopped_by_wall(statement), sent))
+
+
+def _may_run_in_failed_block(statement: Statement) -> bool:
+    part = statement.parts[0]
+    if len(statement.parts) > 1:
+        return part.control is Control.ROLLBACK_TO and moves_savepoints(statement)
+    return part.control in _ENDS_FAILED_BLOCK or part.kind is StatementClass.EMPTY
+
+
+def _may_end_block(state: SessionState, statement: Statement) -> bool:
+    """A plain ROLLBACK undoes; it may pass even when nothing can be recorded."""
+    return state.status != IDLE and len(statement.parts) == 1 and statement.parts[0].control is Control.ROLLBACK
