@@ -1,0 +1,243 @@
+"""Ways past a proxy that forwards what it has looked at: each deletes on a bare server, and nothing here.
+
+Each conversation is a list of steps, and each step is sent once the one before it is answered; a step names how many
+ReadyForQuery it is owed. They come whole, and byte by byte, at once; nobody decides, so what is held expires.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+
+import psycopg
+import pytest
+from tests.flow.raw import message, raw_client
+from tests.flow.served import PASSWORD, Served
+
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.wire.messages import FLUSH, SYNC, bind, parse, query
+
+Step = tuple[bytes, int]
+
+DELETE = b"DELETE FROM orders"
+RETURNING = DELETE + b" RETURNING id"
+SCHEMA = r"""
+CREATE FUNCTION imm() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT wipe()';
+CREATE VIEW ruled AS SELECT id FROM orders;
+CREATE RULE gone AS ON INSERT TO ruled DO INSTEAD DELETE FROM orders;
+CREATE TABLE many AS SELECT id FROM orders;
+CREATE FUNCTION swap() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN EXECUTE 'DEALLOCATE s9'; EXECUTE 'PREPARE s9 AS DELETE FROM orders'; RETURN 1; END $$;
+"""
+
+
+def execute(portal: bytes = b"", rows: int = 0) -> bytes:
+    return message("E", portal + b"\0" + rows.to_bytes(4, "big"))
+
+
+def describe(kind: bytes, name: bytes = b"") -> bytes:
+    return message("D", kind + name + b"\0")
+
+
+def run(text: bytes, name: bytes = b"", portal: bytes = b"", rows: int = 0) -> bytes:
+    return parse(name, text) + bind(portal, name) + execute(portal, rows)
+
+
+def call(oid: int) -> bytes:
+    return message("F", oid.to_bytes(4, "big") + bytes(6))
+
+
+WIPE = 0
+"""Stands for the oid of wipe() in a FunctionCall."""
+
+WAYS: dict[str, list[Step]] = {
+    "01 FETCH runs a portal": [
+        (query(b"BEGIN"), 1),
+        (parse(b"s", RETURNING) + bind(b"p", b"s") + SYNC, 1),
+        (query(b"FETCH ALL FROM p"), 1),
+        (query(b"COMMIT"), 1),
+    ],
+    "02 MOVE runs a portal": [
+        (query(b"BEGIN"), 1),
+        (parse(b"s", RETURNING) + bind(b"p", b"s") + SYNC, 1),
+        (query(b"MOVE ALL FROM p"), 1),
+        (query(b"COMMIT"), 1),
+    ],
+    "03 Bind of what SQL has prepared": [
+        (query(b"PREPARE x AS " + DELETE), 1),
+        (bind(b"", b"x") + execute() + SYNC, 1),
+    ],
+    "04 EXECUTE of what was parsed": [(parse(b"protp", DELETE) + SYNC, 1), (query(b"EXECUTE protp"), 1)],
+    "05 Bind alone plans, and a plan runs code": [(parse(b"", b"SELECT imm()") + bind(b"", b"") + SYNC, 1)],
+    "06 a name that keeps its old statement": [
+        (parse(b"s1", DELETE) + SYNC, 1),
+        (parse(b"s1", b"SELECT 1") + SYNC, 1),
+        (bind(b"", b"s1") + execute() + SYNC, 1),
+    ],
+    "07 the unnamed statement replaced behind its Bind": [
+        (parse(b"", DELETE) + bind(b"x", b"") + parse(b"", b"SELECT 1") + execute(b"x") + SYNC, 1)
+    ],
+    "08 code gives a name to another statement": [
+        (parse(b"s9", b"SELECT 1") + SYNC, 1),
+        (query(b"SELECT swap()"), 1),
+        (bind(b"", b"s9") + execute() + SYNC, 1),
+    ],
+    "09 Execute of a cursor of SQL": [
+        (query(b"BEGIN"), 1),
+        (query(b"DECLARE cc CURSOR FOR SELECT wipe()"), 1),
+        (execute(b"cc") + SYNC, 1),
+        (query(b"COMMIT"), 1),
+    ],
+    "10a FunctionCall": [(call(WIPE), 1)],
+    "20 several statements": [(query(b"SELECT 1; " + DELETE + b"; SELECT 2"), 1)],
+    "21 EXPLAIN runs what planning folds": [(run(b"EXPLAIN DELETE FROM many WHERE id = imm()") + SYNC, 1)],
+    "22 INSERT into a view with a rule": [(run(b"INSERT INTO ruled VALUES (1)") + SYNC, 1)],
+    "23 one row of a DELETE": [(run(RETURNING, rows=1) + SYNC, 1)],
+    "33 the last Parse is harmless": [(run(DELETE) + run(b"SELECT 1") + SYNC, 1)],
+    "34a a carriage return ends a comment": [(run(b"-- nothing\r" + DELETE) + SYNC, 1)],
+    "34b a name is cut at 63 bytes": [
+        (run(b"SELECT " + b"w" * 63 + b"x()") + SYNC, 1),
+    ],
+    "pipelined behind reads": [(run(b"SELECT 1") * 3 + run(DELETE) + run(b"SELECT 2") + SYNC, 1)],
+    "behind a Flush": [(parse(b"", DELETE) + describe(b"S") + FLUSH, 0), (bind(b"", b"") + execute() + SYNC, 1)],
+    "Bind and Execute apart": [(parse(b"", DELETE) + bind(b"", b"") + FLUSH, 0), (execute() + SYNC, 1)],
+    "Bind, another Bind, Execute": [
+        (parse(b"", DELETE) + bind(b"a", b"") + bind(b"b", b"") + execute(b"a") + execute(b"b") + SYNC, 1)
+    ],
+    "a portal left open in a block": [
+        (query(b"BEGIN"), 1),
+        (parse(b"", DELETE) + bind(b"p", b"") + SYNC, 1),
+        (execute(b"p") + SYNC, 1),
+        (query(b"COMMIT"), 1),
+    ],
+    "behind a change that may pass": [(run(b"INSERT INTO many VALUES (1)") + run(DELETE) + SYNC, 1)],
+    "COMMIT behind it in the same batch": [(run(b"BEGIN") + run(DELETE) + run(b"COMMIT") + SYNC, 1)],
+}
+HARMLESS_ALONE: dict[str, list[Step]] = {
+    "10b FunctionCall in a batch": [(run(b"SELECT 1") + call(WIPE) + SYNC, 2)],
+    "11 a Query behind an error": [(parse(b"", b"bogus") + query(DELETE) + query(b"SELECT 1") + SYNC, 1)],
+    "12 a Query in an open batch": [(run(b"SELECT 1") + query(DELETE) + SYNC, 2)],
+}
+"""What deletes nothing on a bare server either (of 18; before, 10b and 12 did), and must not begin to here."""
+
+
+@pytest.fixture(scope="module")
+def traps(postgres: EmbeddedPostgres, shop: str) -> str:
+    """The shop, with what these ways need."""
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE traps TEMPLATE {shop}".encode())
+    with psycopg.connect(postgres.dsn("traps"), autocommit=True) as connection:
+        connection.execute(SCHEMA.encode())
+        connection.execute(f"CREATE FUNCTION {'w' * 63}() RETURNS int LANGUAGE sql AS 'SELECT wipe()'".encode())
+    return "traps"
+
+
+@pytest.fixture
+def template(traps: str) -> str:
+    return traps
+
+
+def orders(postgres: EmbeddedPostgres, database: str) -> int:
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        row = connection.execute("SELECT count(*) FROM orders").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def converse(where: tuple[str, int, str, str, str], way: Sequence[Step], oid: int, *, bytewise: bool) -> list[str]:
+    said: list[str] = []
+    with raw_client(*where) as client:
+        for data, owed in way:
+            client.send(data.replace(call(WIPE), call(oid)), bytewise=bytewise)
+            said += client.until_ready(owed)
+    return said
+
+
+def _oid(postgres: EmbeddedPostgres, database: str) -> int:
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        row = connection.execute("SELECT 'wipe()'::regprocedure::oid::int8").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_it_deletes_on_a_bare_server(postgres: EmbeddedPostgres, database: str, name: str) -> None:
+    where = (postgres.host, postgres.port, postgres.superuser, postgres.password, database)
+    said = converse(where, WAYS[name], _oid(postgres, database), bytewise=False)
+    assert orders(postgres, database) < 100, said
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of one way."""
+
+    said: list[list[str]]
+    """To each of the proxies, whole and byte by byte."""
+    left: int
+    """How many orders there are afterwards."""
+
+
+@pytest.fixture(scope="module")
+def tried(postgres: EmbeddedPostgres, undecided: list[Served], traps: str) -> dict[str, Tried]:
+    """Every way, tried on both proxies in both forms, each in a database of its own; many at once, since all wait."""
+    ways = {**WAYS, **HARMLESS_ALONE}
+    databases = {name: f"traps_{number}" for number, name in enumerate(ways)}
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        for database in databases.values():
+            connection.execute(f"CREATE DATABASE {database} TEMPLATE {traps}".encode())
+    oid = _oid(postgres, traps)
+
+    def attempt(name: str, served: Served, bytewise: bool) -> list[str]:
+        where = ("127.0.0.1", served.port, "eva", PASSWORD, databases[name])
+        return converse(where, ways[name], oid, bytewise=bytewise)
+
+    forms = list(product(ways, undecided, (False, True)))
+    with ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(lambda form: attempt(*form), forms))
+    found = {name: [each for (of, *_), each in zip(forms, said, strict=True) if of == name] for name in ways}
+    return {name: Tried(found[name], orders(postgres, databases[name])) for name in ways}
+
+
+@pytest.mark.parametrize("name", [*WAYS, *HARMLESS_ALONE])
+def test_it_deletes_nothing_here(tried: dict[str, Tried], name: str) -> None:
+    owed = sum(ready for _, ready in {**WAYS, **HARMLESS_ALONE}[name])
+    for said in tried[name].said:
+        assert "closed" not in said, said
+        assert sum(each.startswith("Z") for each in said) == owed, said
+    assert tried[name].left == 100, tried[name].said
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        message("Q", DELETE + b"\0" + b"trailing\0"),
+        *(b"Q" + length.to_bytes(4, "big") + DELETE + b"\0" for length in (0, 1, 2, 3, 2**31, 2**30 + 5)),
+        message("S", bytes(10_000)),
+        message("\0"),
+        message("y"),
+        message("B", b"\0\0\0\1\0\0\0\1" + b"\xff\xff\xff\xf9" + b"\0\0"),
+    ],
+    ids=[
+        "17 trailing bytes",
+        "18 0",
+        "18 1",
+        "18 2",
+        "18 3",
+        "18 2^31",
+        "18 1 GiB",
+        "18 10,001",
+        "19 NUL",
+        "19 y",
+        "Bind -7",
+    ],
+)
+def test_what_is_no_message_deletes_nothing_and_ends_the_session_or_the_batch(
+    postgres: EmbeddedPostgres, undecided: list[Served], database: str, data: bytes
+) -> None:
+    for served in undecided:
+        with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+            client.send(parse(b"", DELETE) + SYNC)
+            client.until_ready()
+            client.send(data + SYNC)
+            assert any(each.startswith("E 08P01") or each == "closed" for each in client.until_ready())
+        assert orders(postgres, database) == 100
