@@ -43,7 +43,7 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self._passing.set()
-        for plug in self._sockets:
+        for plug in list(self._sockets):
             with contextlib.suppress(OSError):
                 plug.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -76,8 +76,16 @@ class Relay:
                 self._sockets += [client, server]
                 if self._forgets:
                     server.sendall(_without(self._forgets, client))
-                self._start(self._carry, client, server)
-                self._start(self._carry, server, client)
+                self._start(self._pair, client, server)
+
+    def _pair(self, client: socket.socket, server: socket.socket) -> None:
+        back = threading.Thread(target=self._carry, args=(server, client), daemon=True)
+        back.start()
+        self._carry(client, server)
+        back.join()
+        for plug in (client, server):
+            self._sockets.remove(plug)
+            plug.close()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -1,28 +1,18 @@
 """What must not stand between the proxy and PostgreSQL is refused at the login, and psql says what to do about it."""
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from tests.flow.bouncer import PGBOUNCER, open_bouncer
 from tests.flow.relay import Relay
-from tests.flow.served import Served, until
-from tests.unprivileged import reachable_folder
+from tests.flow.served import Served
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.judge.settings import PINNED
 
 DIRECTLY = "HINT:  Is this a pooler? Connect pgnotary to PostgreSQL directly."
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def _refused(served: Served, database: str) -> str:
@@ -62,49 +52,6 @@ def test_a_server_that_drops_a_pinned_setting_is_refused(
     assert DIRECTLY in said
 
 
-@contextmanager
-def _bouncer(postgres: EmbeddedPostgres, *settings: str) -> Iterator[str]:
-    """A PgBouncer before the server; yields its address."""
-    assert PGBOUNCER is not None
-    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with reachable_folder() as folder:
-        file = folder / "pgbouncer.ini"
-        lines = [
-            "[databases]",
-            f"* = host={postgres.host} port={postgres.port} user={postgres.superuser} password={postgres.password}",
-            "[pgbouncer]",
-            "listen_addr = 127.0.0.1",
-            f"listen_port = {port}",
-            "unix_socket_dir =",
-            "auth_type = any",
-            "pool_mode = session",
-            *settings,
-        ]
-        file.write_text("\n".join(lines) + "\n")
-        lent: dict[str, Any] = {}
-        if account is not None:
-            for path in (folder, file):
-                os.chown(path, account.pw_uid, account.pw_gid)
-            lent = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([PGBOUNCER, str(file)], stdout=log, stderr=log, **lent)
-        try:
-            until(lambda: _listens(port) or process.poll() is not None, "PgBouncer to listen")
-            assert process.poll() is None, (folder / "log").read_text()
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as plug:
-        return plug.connect_ex(("127.0.0.1", port)) == 0
-
-
 needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="not run: pgbouncer is not at hand")
 
 
@@ -112,9 +59,9 @@ needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="not run: pgbounc
 def test_a_pgbouncer_that_takes_no_pinned_setting_is_refused(
     postgres: EmbeddedPostgres, database: str, tmp_path: Path
 ) -> None:
-    with _bouncer(postgres) as address, Served(postgres, tmp_path / "pgnotary", upstream=address) as served:
+    with open_bouncer(postgres) as bouncer, Served(postgres, tmp_path / "pgnotary", upstream=bouncer.address) as served:
         said = _refused(served, database)
-    assert f"FATAL:  PostgreSQL at {address} refused: unsupported startup parameter" in said
+    assert f"FATAL:  PostgreSQL at {bouncer.address} refused: unsupported startup parameter" in said
 
 
 @needs_pgbouncer
@@ -122,9 +69,15 @@ def test_a_pgbouncer_that_ignores_pinned_settings_is_refused(
     postgres: EmbeddedPostgres, database: str, tmp_path: Path
 ) -> None:
     ignored = f"ignore_startup_parameters = {', '.join(PINNED)}"
-    with _bouncer(postgres, ignored) as address, Served(postgres, tmp_path / "pgnotary", upstream=address) as served:
+    with (
+        open_bouncer(postgres, ignored) as bouncer,
+        Served(postgres, tmp_path / "pgnotary", upstream=bouncer.address) as served,
+    ):
         said = _refused(served, database)
-    assert f"FATAL:  the session at {address} was opened with default_transaction_read_only = on and has off" in said
+    assert (
+        f"FATAL:  the session at {bouncer.address} was opened with default_transaction_read_only = on and has off"
+        in said
+    )
     assert DIRECTLY in said
 
 
@@ -135,7 +88,10 @@ def test_a_pgbouncer_before_a_server_that_has_all_settings_by_itself_is_found_by
     for name, value in PINNED.items():
         _set(postgres, database, name, value)
     ignored = f"ignore_startup_parameters = {', '.join(PINNED)}"
-    with _bouncer(postgres, ignored) as address, Served(postgres, tmp_path / "pgnotary", upstream=address) as served:
+    with (
+        open_bouncer(postgres, ignored) as bouncer,
+        Served(postgres, tmp_path / "pgnotary", upstream=bouncer.address) as served,
+    ):
         said = _refused(served, database)
-    assert f"FATAL:  the server at {address} said it was process " in said
+    assert f"FATAL:  the server at {bouncer.address} said it was process " in said
     assert DIRECTLY in said
