@@ -10,11 +10,13 @@ hold adds to it. Python's own client waits in this process, not in the proxy.
 
 import argparse
 import asyncio
+import contextlib
+import os
 import resource
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
@@ -83,15 +85,25 @@ async def _latencies(probe: Connection, seconds: float) -> list[float]:
     return sorted(found)
 
 
-async def _wait_until_held(served: Served, count: int, waiting: Sequence[asyncio.Task[object]]) -> None:
-    """Return when that many are held, or raise RuntimeError with what one of them got instead."""
+async def _held(connection: Connection, text: str) -> None:
+    """Send it and wait until the connection is cut."""
+    with contextlib.suppress(psycopg.OperationalError):
+        await connection.execute(text.encode())
+        raise RuntimeError(f"it has run: {text}")
+
+
+def _cut(connection: Connection) -> None:
+    """Leave as who loses the network does: without a word, and without a CancelRequest."""
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as plug:
+        plug.shutdown(socket.SHUT_RDWR)
+
+
+async def _until(served: Served, found: Callable[[int], bool], waiting: Sequence[asyncio.Task[None]] = ()) -> None:
+    """Return when so many requests are open; raises RuntimeError if one of those who wait has its answer before."""
     deadline = time.monotonic() + _PATIENCE_S
-    while len(await asyncio.to_thread(served.api.requests)) < count:
-        for task in waiting:
-            if task.done():
-                raise RuntimeError(f"it is not held: {task.exception() or 'it has run'}")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not all are held after {_PATIENCE_S:.0f} s")
+    while not found(len(await asyncio.to_thread(served.api.requests))):
+        if any(task.done() for task in waiting) or time.monotonic() > deadline:
+            raise RuntimeError(f"not held as long as expected; the proxy said: {served.log[-500:]}")
         await asyncio.sleep(_POLL_S)
 
 
@@ -121,17 +133,21 @@ async def _measure(served: Served, count: int, seconds: float) -> None:
         started = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             waiting = [
-                tasks.create_task(connection.execute(_HELD.format(n % 1_000).encode()))
+                tasks.create_task(_held(connection, _HELD.format(n % 1_000)))
                 for n, connection in enumerate(connections)
             ]
-            await _wait_until_held(served, len(connections), waiting)
+            await _until(served, lambda open_: open_ == len(waiting), waiting)
             held = time.monotonic() - started
             full = resident_bytes(pid)
             rows["one statement is held in each"] = await _latencies(probe, seconds)
-            for task in waiting:
-                task.cancel()
+            started = time.monotonic()
+            for connection in connections:
+                _cut(connection)
+        await _until(served, lambda open_: open_ == 0)
+        gone = time.monotonic() - started
     number = len(connections)
     print(f"\n{number} connections, logged in within {logged_in:.1f} s, all held within {held:.1f} s; without TLS")
+    print(f"  cut all at once, and all withdrawn within {gone:.1f} s")
     print(f"  {'resident memory before':34}{empty / 1024:10,.0f} KiB")
     print(f"  {'for each idle connection':34}{(idle - empty) / number / 1024:10,.1f} KiB")
     print(f"  {'for what is held in it':34}{(full - idle) / number / 1024:10,.1f} KiB")

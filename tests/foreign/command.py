@@ -3,7 +3,7 @@
 Runs them against one server directly, through a plain byte relay, and through a real `pgnotary serve` with the profile
 `forward-all`; with --approve-all through the profile `default` too, where a robot approves everything. Prints how many
 tests passed in each way, and each test whose outcome differs from the relay's with the first line of its error. The
-tests need a Python that has the driver of the checkout's version, pytest and pytest-timeout: --python. Exit code 1 if a
+tests need a Python that has the driver in the checkout's version, and pytest: --python. Exit code 1 if a
 way differs from the relay, 77 if something is missing.
 """
 
@@ -124,6 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--approve-all", action="store_true", help="also under `default`, with everything approved")
     parser.add_argument("--keep", type=Path, help="an empty folder for logs, JUnit files and the ledgers")
     parser.add_argument("--limit-s", type=float, default=3_600, help="of one run of the suite")
+    parser.add_argument("--deadline-s", type=float, default=30, help="of one test")
     parser.add_argument("--pytest", nargs=argparse.REMAINDER, default=[], help="the rest is for pytest")
     return parser.parse_args()
 
@@ -146,6 +147,7 @@ def _main() -> int:
             folder,
             tuple(asked.pytest),
             asked.limit_s,
+            asked.deadline_s,
         )
         try:
             runner.check()

@@ -10,13 +10,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.foreign import deadline
 from tests.foreign.results import Results, read_results
 from tests.foreign.suites import Place, Suite
 
 __all__ = ["CannotRun", "Runner"]
 
-# A statement that waits for ever is one failed test, and the rest still runs.
-_TEST_TIMEOUT_S = 60
 _EXITS = frozenset({0, 1})
 """pytest's: all passed, some failed."""
 
@@ -36,13 +35,15 @@ class Runner:
     arguments: tuple[str, ...] = ()
     limit_s: float = 3_600.0
     """Of a whole run."""
+    deadline_s: float = 30.0
+    """Of each phase of a test: one that waits for ever is one failed test, and the rest still runs."""
 
     def check(self) -> None:
         """Raise CannotRun unless everything is there."""
         missing = [name for name in self.suite.needs if not (self.checkout / name).exists()]
         if missing:
             raise CannotRun(f"{self.checkout} has no {', '.join(missing)}: expected a checkout of {self.suite.name}")
-        wanted = ("pytest", "pytest_timeout", *self.suite.modules)
+        wanted = ("pytest", *self.suite.modules)
         code = "import importlib.util, sys; print(*[n for n in sys.argv[1:] if not importlib.util.find_spec(n)])"
         # Not in the checkout: there the driver's own sources would be found.
         done = subprocess.run(
@@ -58,16 +59,23 @@ class Runner:
             source, copy = self.checkout / name, home / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, copy) if source.is_dir() else shutil.copy2(source, copy)
+        plugin = Path(deadline.__file__)
+        (home / "plugin").mkdir()
+        shutil.copy2(plugin, home / "plugin")
         log, junit = home / "log", home / "junit.xml"
         command: list[str | Path] = [
             self.python,
             "-m",
             "pytest",
             f"--junit-xml={junit}",
-            f"--timeout={_TEST_TIMEOUT_S}",
+            "-p",
+            plugin.stem,
         ]
         command += ["-o", f"cache_dir={home / 'cache'}", *self.suite.arguments, *self.arguments]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTEST"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTHON", "PYTEST"))
+        }
+        environment |= {"PYTHONPATH": str(home / "plugin"), "FOREIGN_DEADLINE_S": str(self.deadline_s)}
         environment |= self.suite.environment(place)
         with log.open("wb") as said:
             try:

@@ -6,9 +6,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.flow.served import Served
+from tests.foreign.results import Outcome
 from tests.foreign.robot import Robot
 from tests.foreign.run import CannotRun, Runner
-from tests.foreign.suites import SUITES, Place
+from tests.foreign.suites import SUITES, Place, Suite
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -42,8 +43,48 @@ def test_a_python_without_the_driver_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     # What lies in the checkout is not what is installed.
     (tmp_path / "pyproject.toml").write_text("")
-    with pytest.raises(CannotRun, match=r"has no pytest_timeout.*psycopg_pool.*: install it there"):
+    with pytest.raises(CannotRun, match=r"has no psycopg_pool: install it there"):
         runner(tmp_path).check()
+
+
+HANGING = """
+import threading
+import pytest
+
+@pytest.fixture
+def hanging():
+    yield
+    threading.Event().wait()
+
+def test_one_that_hangs(hanging):
+    threading.Event().wait()
+
+def test_another(request):
+    import os
+    assert os.environ["WHERE"] == "6432"
+"""
+
+
+def test_a_test_that_hangs_and_cannot_be_cleared_up_does_not_keep_the_others(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "tests").mkdir(parents=True)
+    (checkout / "tests/test_x.py").write_text(HANGING)
+    suite = Suite("x", ("tests",), (), (), lambda place: {"WHERE": str(place.port)})
+    run = Runner(suite, checkout, Path(sys.executable), tmp_path, deadline_s=0.2)
+    run.check()
+    found = run.run("direct", PLACE)
+    assert found["tests.test_x::test_another"].outcome is Outcome.PASSED
+    late = "no end after 0.2 s"
+    hanging = found["tests.test_x::test_one_that_hangs"]
+    assert hanging.outcome is Outcome.ERROR
+    assert late in hanging.reason
+
+
+def test_a_suite_that_cannot_be_collected_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    suite = Suite("x", ("tests",), (), (), lambda _: {})
+    with pytest.raises(CannotRun, match=r"direct: pytest ended with 5: .*no tests ran"):
+        Runner(suite, tmp_path, Path(sys.executable), tmp_path).run("direct", PLACE)
 
 
 def test_the_robot_approves_what_is_held(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> None:
