@@ -93,6 +93,11 @@ def test_the_server_sees_who_is_behind_the_session(served: Served, database: str
     assert done.stdout == "pgnotary/eva/psql\n"
 
 
+def test_a_client_is_told_its_own_name(served: Served, database: str) -> None:
+    with served.connect(database, application_name="app-1") as connection:
+        assert connection.info.parameter_status("application_name") == "app-1"
+
+
 def test_the_backend_pid_is_the_real_one(served: Served, database: str) -> None:
     with served.connect(database) as connection:
         row = connection.execute("SELECT pg_backend_pid()").fetchone()

@@ -98,9 +98,20 @@ def test_a_bind_and_an_execute_that_do_not_come_together_are_refused(play: Play,
     assert play.server.committed == []
 
 
-def test_transaction_control_behind_a_change_of_the_same_batch_is_refused(play: Play) -> None:
-    play >> ClientBytes(run(DELETE) + run("commit") + SYNC) << until("announce R-1") >> approve()
-    play << until("client ERROR 0A000 transaction control cannot follow a change in the same batch")
+@pytest.mark.parametrize(("end", "committed"), [("commit", [DELETE]), ("rollback", [])])
+def test_commit_and_rollback_behind_a_change_of_the_same_batch_end_what_is_open(
+    play: Play, end: str, committed: list[str]
+) -> None:
+    """As PostgreSQL does; asyncpg rolls an executemany back so."""
+    play >> ClientBytes(run(DELETE) + run(end) + run("select 1") + SYNC) << until("announce R-1") >> approve()
+    play << until("record outcome...") << until(f"client {end.upper()}") << until("client SELECT 1")
+    play << until("client ready I")
+    assert play.server.committed == committed
+
+
+def test_other_transaction_control_behind_a_change_of_the_same_batch_is_refused(play: Play) -> None:
+    play >> ClientBytes(run(DELETE) + run("begin") + SYNC) << until("announce R-1") >> approve()
+    play << until("client ERROR 0A000 of transaction control only COMMIT and ROLLBACK can follow a change...")
     play << until("record outcome rolled-back") << "client ready I"
     assert play.server.committed == []
 

@@ -265,7 +265,7 @@ class Proxy:
         self._running[key] = conversation
         logged_in()
         try:
-            link.write(_welcome(upstream, key[1], read_only=greeting.read_only))
+            link.write(_welcome(greeting, upstream, key[1]))
             await conversation.run()
         finally:
             # A session that was aborted never came to the end of its hold.
@@ -323,12 +323,13 @@ def _opened(who: Identity, user: User, upstream: Upstream) -> Draft:
     return Draft(EntryType.OPENED, body, session=who.session)
 
 
-def _welcome(upstream: Upstream, secret: bytes, *, read_only: bool) -> bytes:
+def _welcome(greeting: Greeting, upstream: Upstream, secret: bytes) -> bytes:
     """Return what follows a successful login: AuthenticationOk, the server's parameters, our cancel key, readiness.
 
-    Of default_transaction_read_only the client is told its own: libpq's target_session_attrs asks for it.
+    Of what is another one upstream the client is told its own: libpq's target_session_attrs and pools ask for it.
     """
-    told = {**upstream.parameter_status, READ_ONLY_BY_DEFAULT: "on" if read_only else "off"}
+    own = {READ_ONLY_BY_DEFAULT: "on" if greeting.read_only else "off", "application_name": greeting.application_name}
+    told = {**upstream.parameter_status, **own}
     statuses = (messages.parameter_status(name, value) for name, value in told.items())
     return b"".join(
         [

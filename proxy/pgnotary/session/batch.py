@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
-from pgnotary.judge.statement import Control, StatementClass
+from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.session.answering import answer
 from pgnotary.session.control import end_own_block, run_control
 from pgnotary.session.forward import note, note_effects
@@ -69,9 +69,7 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
                     raise NotSupported(UNDECIDED, detail="Nothing was sent.")
                 _leave_unfinished(state, piece, end, answered=answered)
                 return Told.RESULT
-            sent = (
-                _sent(state, piece, answered, followed=end == b"H" or _runs(behind)) if piece.nature in _WHOLE else None
-            )
+            sent = _sent(piece, answered, followed=end == b"H" or _runs(behind)) if piece.nature in _WHOLE else None
         except StatementError as error:
             if not isinstance(error, LedgerUnavailable):
                 _note_refusal(state, waiting[0], error)
@@ -82,7 +80,7 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
                 told = yield from answer(state, sent)
             else:
                 told = yield from _run(state, piece, sent, flush=end == b"H" and not behind, answered=answered)
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, NotSupported) as error:
             return (yield from _refuse(state, waiting[0], error))
         if told is not Told.RESULT:
             return told
@@ -133,8 +131,10 @@ def _run(
     started = state.now
     undone = False
     if control is not None:
-        yield from sync(state)  # An implicit transaction that is still open would become what the control is about.
-        found = yield from run_control(state, state.judge(control.text)[0].parts[0], control)
+        part = state.judge(control.text)[0].parts[0]
+        if (yield from _end_before(state, part)) is Told.ERROR:
+            return Told.ERROR
+        found = yield from run_control(state, part, control)
     elif flush and _must_stay_open(state, piece):
         found = yield from relay_batch(tuple(piece.frames), flush=True, answered=answered)
         state.unsynced = True
@@ -163,13 +163,8 @@ def _runs(frames: Sequence[Frame]) -> bool:
     return any(frame.type in (b"B", b"E") for frame in frames)
 
 
-def _sent(state: SessionState, piece: Piece, answered: int, *, followed: bool) -> Sent:
-    """Return a piece that is decided as a whole; raises StatementError if it cannot run here."""
-    if piece.nature is Nature.CONTROL and state.block and state.block.own:
-        raise NotSupported(
-            "transaction control cannot follow a change in the same batch",
-            hint="Send a Sync before it, or begin the batch with BEGIN.",
-        )
+def _sent(piece: Piece, answered: int, *, followed: bool) -> Sent:
+    """Return a piece that is decided as a whole; raises ClientProtocolError if a Bind of it is none."""
     frames = tuple(piece.frames)
     bounds = tuple(messages.bound(frame.body) for frame in frames if frame.type == b"B")
     brings = frames[0].type == b"P"
@@ -184,6 +179,26 @@ def _sent(state: SessionState, piece: Piece, answered: int, *, followed: bool) -
         answered=answered,
         followed=followed,
     )
+
+
+def _end_before(state: SessionState, part: Part) -> Generator[Step, Any, Told]:
+    """End what is open of the batch's own, which transaction control would take for the client's block.
+
+    PostgreSQL does the same at COMMIT and ROLLBACK, which then say that there is no transaction in progress; at BEGIN
+    it would make a block of what is open, which we do not.
+    """
+    if state.block is None or not state.block.own:
+        yield from sync(state)
+    elif part.control is Control.COMMIT:
+        return (yield from finish_batch(state))
+    elif part.control is Control.ROLLBACK:
+        yield from end_own_block(state, Control.ROLLBACK)
+    else:
+        raise NotSupported(
+            "of transaction control only COMMIT and ROLLBACK can follow a change in the same batch",
+            hint="Send a Sync before it, or begin the batch with BEGIN.",
+        )
+    return Told.RESULT
 
 
 def _must_stay_open(state: SessionState, piece: Piece) -> bool:
