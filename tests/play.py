@@ -694,6 +694,10 @@ class Play:
                 self._say(f"announce {request.entry.request}")
             case actions.Retire(request):
                 self._say(f"retire {request}")
+            case actions.PauseClient():
+                self._say("pause")
+            case actions.ResumeClient():
+                self._say("resume")
             case actions.CancelUpstream():
                 self._say("cancel")
             case actions.Close():

@@ -294,6 +294,21 @@ async def test_asyncpg_executes_many_in_one_transaction(
     assert left(served, database) == 100
 
 
+async def test_what_is_larger_than_any_buffer_of_ours_passes(
+    served: Served, database: str, connected: asyncpg.Connection
+) -> None:
+    rows = [(n, "x" * 32_768) for n in range(1000, 1300)]
+    await connected.executemany("INSERT INTO orders VALUES ($1, $2)", rows)
+    await connected.execute("INSERT INTO orders VALUES ($1, $2)", 2000, "y" * 3_000_000)
+    found = await connected.fetchval("SELECT sum(length(status)) FROM orders WHERE id >= $1 AND status <> $2", 1000, "")
+    assert found == 300 * 32_768 + 3_000_000
+    others = [(n + 5000, text) for n, text in rows[:100]]
+    rollback = connected.executemany("INSERT INTO orders VALUES ($1, $2)", [*others, (1, "there is one")])
+    with pytest.raises(asyncpg.exceptions.UniqueViolationError):
+        await rollback
+    assert left(served, database) == 401
+
+
 async def test_asyncpgs_timeout_withdraws(served: Served, database: str, connected: asyncpg.Connection) -> None:
     with pytest.raises(asyncio.TimeoutError):
         await connected.execute("DELETE FROM orders WHERE id <= $1", 3, timeout=0.5)

@@ -1,7 +1,7 @@
 """The extended protocol: judged at Parse and at Bind, names as the server has them, our own work out of the way."""
 
 import pytest
-from tests.play import Play, after, approve, error, ledger_is_down, message, server, until
+from tests.play import Play, after, answers, approve, error, ledger_is_down, message, server, until
 from tests.session.stories import DELETE, held, in_a_block, worked_by_hand
 
 from pgnotary.judge.catalog import Catalog, Relation
@@ -40,6 +40,9 @@ def close(name: str) -> bytes:
 
 def run(text: str, name: str = "") -> bytes:
     return parse(text, name) + bind(name) + execute()
+
+
+BIG = messages.bind(b"", b"s", b"\0\0\0\1" + (600_000).to_bytes(4, "big") + b"x" * 600_000) + execute()
 
 
 def told(play: Play) -> list[str]:
@@ -392,11 +395,20 @@ def test_while_the_ledger_is_down_nothing_is_forwarded(play: Play) -> None:
     assert play.server.heard == []
 
 
-def test_more_messages_than_a_batch_may_have_end_the_session(play: Play) -> None:
-    big = parse("select '" + "x" * 1_000_000 + "'")
-    play >> ClientBytes(big * 4)
-    play >> ClientBytes(big) << "client FATAL 54000 more than 4194304 bytes of extended messages without a Sync"
-    play << until("close")
+def test_a_batch_that_does_not_end_is_run_as_far_as_it_has_come(play: Play) -> None:
+    play >> ClientBytes(parse("select 1", "s") + SYNC) << until("client ready I")
+    play >> ClientBytes(BIG * 5)
+    assert told(play) == ["2", "row 1", "SELECT 1"] * 3 + ["2"]
+    play >> ClientBytes(SYNC)
+    assert told(play) == ["row 1", "SELECT 1", "2", "row 1", "SELECT 1", "ready I"]
+
+
+def test_no_more_is_read_from_a_client_than_can_be_dealt_with_soon(play: Play) -> None:
+    worked_by_hand(play) >> "select 1" << "upstream select 1"
+    play >> ClientBytes(parse("select 1", "s") + BIG + SYNC) >> ClientBytes(BIG + SYNC) << "pause"
+    play >> answers() << until("upstream Parse select 1") << until("upstream Sync")
+    play >> answers() << until("client ready I") << until("upstream Sync") << "resume"
+    play >> answers() << until("client ready I")
 
 
 @pytest.mark.parametrize(("kind", "body"), [("P", b"abc"), ("B", b"a\0b"), ("E", b"\0"), ("D", b"X\0"), ("C", b"S")])

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft
+from pgnotary.serve.brake import Brake
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.link import Link
 from pgnotary.serve.upstream import Upstream, cancel
@@ -50,6 +51,7 @@ class Conversation:
         self._session = session
         self._reader = reader
         self._client = client
+        self._brake = Brake(client)
         self._upstream = upstream
         self._desk = desk
         self._appender = appender
@@ -62,9 +64,9 @@ class Conversation:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 # Its own requests fill the client's buffer too, with what we answer without asking the server.
-                filling = (self._upstream.link, self._client)
+                filling = (Brake(self._upstream.link), self._brake)
                 self._client.attach(_Side(self.feed, events.ClientBytes, events.ClientGone(), *filling))
-                self._upstream.link.attach(_Side(self.feed, events.UpstreamBytes, events.UpstreamGone(), self._client))
+                self._upstream.link.attach(_Side(self.feed, events.UpstreamBytes, events.UpstreamGone(), self._brake))
                 self.feed(events.LedgerState(self._appender.down))
                 await self._ended.wait()
         finally:
@@ -105,6 +107,10 @@ class Conversation:
                 self._desk.announce(request, preview, self.feed)
             case actions.Retire(request):
                 self._desk.retire(request)
+            case actions.PauseClient():
+                self._brake.put(self)
+            case actions.ResumeClient():
+                self._brake.take(self)
             case actions.CancelUpstream():
                 self._start(self._cancel(), "cancel")
             case actions.Close():
@@ -147,7 +153,7 @@ class _Side:
     """What a link calls: turns its calls into events, and a full write buffer into a pause of what fills it."""
 
     def __init__(
-        self, feed: Callable[[Event], None], made: Callable[[bytes], Event], gone: Event, *feeding: Link
+        self, feed: Callable[[Event], None], made: Callable[[bytes], Event], gone: Event, *feeding: Brake
     ) -> None:
         self._feed = feed
         self._made = made
@@ -162,13 +168,13 @@ class _Side:
 
     def lost(self, error: Exception | None) -> None:
         del error
-        for link in self._feeding:
-            link.resume_reading()
+        for brake in self._feeding:
+            brake.take(self)
         self._feed(self._gone)
 
     def writable(self, *, ready: bool) -> None:
-        for link in self._feeding:
+        for brake in self._feeding:
             if ready:
-                link.resume_reading()
+                brake.take(self)
             else:
-                link.pause_reading()
+                brake.put(self)

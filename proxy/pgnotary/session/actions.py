@@ -11,8 +11,10 @@ __all__ = [
     "CancelUpstream",
     "Close",
     "Note",
+    "PauseClient",
     "Read",
     "Record",
+    "ResumeClient",
     "Retire",
     "ToClient",
     "ToUpstream",
@@ -72,6 +74,16 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseClient:
+    """Read nothing more from the client: enough of it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeClient:
+    """Read from the client again."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelUpstream:
     """Pass a cancel on to PostgreSQL, then answer `CancelDelivered`."""
 
@@ -81,4 +93,16 @@ class Close:
     """End both connections once what was said before is sent."""
 
 
-Action = ToClient | ToUpstream | Record | Read | Note | Announce | Retire | CancelUpstream | Close
+Action = (
+    ToClient
+    | ToUpstream
+    | Record
+    | Read
+    | Note
+    | Announce
+    | Retire
+    | PauseClient
+    | ResumeClient
+    | CancelUpstream
+    | Close
+)

@@ -46,13 +46,22 @@ from pgnotary.session.steps import (
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, backend_frames, frontend_frames
 
-__all__ = ["MAX_MESSAGE_BYTES", "Session"]
+__all__ = ["MAX_BIND_BYTES", "MAX_MESSAGE_BYTES", "Session"]
 
 # A statement longer than this is refused from its length word. pgbouncer's default is 2 GiB, ours must fit a seal.
 MAX_MESSAGE_BYTES = 1 << 20
 
-# How much a client may send ahead while nothing is held; four of the longest messages.
-_MAX_QUEUED_BYTES = 4 * MAX_MESSAGE_BYTES
+# The values of a Bind are no statement; PostgreSQL takes a gigabyte.
+MAX_BIND_BYTES = 16 << 20
+
+# How much may wait before nothing more is read from the client, and how little before it is read again. What is sent
+# ahead of a hold is read on all the same, or nobody would see the client leave: `Rules.queue_bytes` bounds that.
+_HIGH_WATER_BYTES = 1 << 20
+_LOW_WATER_BYTES = 256 << 10
+# What is read at once, and the longest message, may come on top.
+_MAX_QUEUED_BYTES = 2 * MAX_BIND_BYTES
+# As much of a batch as is collected before it is run; its end may be far away.
+_BATCH_BYTES = 1 << 20
 
 _EXTENDED = frozenset((b"P", b"B", b"D", b"E", b"C"))
 _ENDS_BATCH = frozenset((b"S", b"H", b"Q", b"F"))
@@ -70,10 +79,12 @@ class Session:
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
-        self._from_client = frontend_frames(MAX_MESSAGE_BYTES)
+        self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES)
         self._from_upstream = backend_frames()
         self._queue: deque[Frame] = deque()
         self._queued_bytes = 0
+        self._paused = False
+        """Nothing is read from the client for now."""
         self._flow: Flow | None = None
         self._step: Step | None = None
         self._hearing = Hearing(Ask(b""))
@@ -117,6 +128,7 @@ class Session:
         except UpstreamProtocolError as error:
             self._distrust_upstream(error)
         self._advance()
+        self._heed()
         taken, self._state.actions = self._state.actions, []
         return _joined(taken)
 
@@ -185,6 +197,16 @@ class Session:
                 self._advance()
             if self._is_deaf_upstream():
                 return
+
+    def _heed(self) -> None:
+        """Let no more be read from the client than can be dealt with soon."""
+        held = isinstance(self._step, AwaitDecision)
+        if self._paused and (held or self._queued_bytes < _LOW_WATER_BYTES):
+            self._paused = False
+            self._state.actions.append(actions.ResumeClient())
+        elif not self._paused and not held and self._queued_bytes > _HIGH_WATER_BYTES:
+            self._paused = True
+            self._state.actions.append(actions.PauseClient())
 
     def _ledger_turned(self, down: LedgerUnavailable | None) -> None:
         self._state.ledger_down = down
@@ -280,17 +302,20 @@ class Session:
         if frame.type in _EXTENDED:
             self._batch.append(frame)
             self._batch_bytes += len(frame.raw)
-            if self._batch_bytes > _MAX_QUEUED_BYTES:
-                raise TooLarge(f"more than {_MAX_QUEUED_BYTES} bytes of extended messages without a Sync")
+            if self._batch_bytes > _BATCH_BYTES:
+                self._run_batch(b"H")  # As far as it has come: PostgreSQL does not wait for its end either.
         elif self._batch and frame.type in _ENDS_BATCH:
             # The batch first, then the message that ends it, if it is more than an end.
             if frame.type in (b"Q", b"F"):
                 self._queue.appendleft(frame)
                 self._queued_bytes += len(frame.raw)
-            batch, self._batch, self._batch_bytes = self._batch, [], 0
-            self._run(on_batch(self._state, batch, frame.type))
+            self._run_batch(frame.type)
         else:
             self._begin_alone(frame)
+
+    def _run_batch(self, end: bytes) -> None:
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        self._run(on_batch(self._state, batch, end))
 
     def _begin_alone(self, frame: Frame) -> None:
         match frame.type:

@@ -10,6 +10,7 @@ Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/bac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
+from types import MappingProxyType
 
 from pgnotary.errors import ClientProtocolError, TooLarge, UpstreamProtocolError
 
@@ -47,10 +48,17 @@ class FrameCutter:
     Raises the direction's protocol error on a length or a type that it cannot accept. After that the stream is lost.
     """
 
-    def __init__(self, limits: Mapping[int, int], fault: type[Exception], cap: int = _FROM_SERVER) -> None:
+    def __init__(
+        self,
+        limits: Mapping[int, int],
+        fault: type[Exception],
+        cap: int = _FROM_SERVER,
+        caps: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self._limits = limits
         self._fault = fault
         self._cap = cap
+        self._caps = caps
         self._buffer = bytearray()
 
     @property
@@ -81,10 +89,9 @@ class FrameCutter:
             raise self._fault(f"unknown message type {bytes([kind])!r}: expected one of PostgreSQL protocol 3.0")
         if not 4 <= length <= limit:
             raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit}")
-        if length - 4 > self._cap:
-            raise TooLarge(
-                f"message {chr(kind)!r} of {length - 4} bytes is longer than the {self._cap} that pgnotary reads"
-            )
+        cap = self._caps.get(kind, self._cap)
+        if length - 4 > cap:
+            raise TooLarge(f"message {chr(kind)!r} of {length - 4} bytes is longer than the {cap} that pgnotary reads")
         return int(length)
 
 
@@ -92,9 +99,12 @@ _FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for 
 _BACKEND = {ord(kind): _FROM_SERVER for kind in "RKSNAETDCIZtnsGHWcdV123v"}
 
 
-def frontend_frames(cap_bytes: int) -> FrameCutter:
-    """Return a cutter for what clients send; `cap_bytes` bounds the body of any one message (TooLarge beyond)."""
-    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes)
+def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0) -> FrameCutter:
+    """Return a cutter for what clients send; `cap_bytes` bounds the body of any one message (TooLarge beyond).
+
+    `bind_bytes` bounds that of a Bind instead, if it is more.
+    """
+    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, {ord("B"): bind_bytes} if bind_bytes else {})
 
 
 def backend_frames() -> FrameCutter:
