@@ -225,7 +225,7 @@ def test_the_clients_own_read_only_default_is_set_and_shown(served: Served, data
             connection.execute(f"SET default_transaction_read_only = {value}".encode(), prepare=True)
             for name in ("default_transaction_read_only", "transaction_read_only"):
                 assert connection.execute(sql.SQL("SHOW {}").format(sql.SQL(name)), prepare=True).fetchone() == (value,)
-            found = connection.execute("SELECT current_setting('transaction_read_only')", prepare=True)
+            found = connection.execute("SELECT current_setting(%s)", ["transaction_read_only"], prepare=True)
             assert found.fetchone() == (value,)
 
 

@@ -83,15 +83,20 @@ def tell_default(state: SessionState, value: bool) -> None:  # noqa: FBT001  # t
 def looks_at_default(statement: Statement, catalog: Catalog) -> bool:
     """Say whether a text shows the setting, and nothing that somebody else has made."""
     (part, *others) = statement.parts
-    if others or not part.harmless or not any(word in statement.text.lower() for word in (*_MENTIONS, b"show")):
+    if others or not part.harmless:
         return False
     if part.kind is StatementClass.SHOW:
         return part.shows in _SHOWS
-    if part.node != "SelectStmt" or not any(word in statement.text.lower() for word in _MENTIONS):
+    if part.node != "SelectStmt" or not _may_mention(statement.text.lower()):
         return False
     names = part.names
     own = any(name[-1] in catalog.proven for name in names.functions if name)
     return not own and all(name[0] == "pg_catalog" for name in part.resolved)
+
+
+def _may_mention(text: bytes) -> bool:
+    """Say whether a text names one of the settings, or takes the name of a setting as a parameter."""
+    return any(word in text for word in _MENTIONS) or (b"current_setting" in text and b"$" in text)
 
 
 def relay_with_default(state: SessionState, sent: Sent) -> Generator[Step, Any, Answer]:
