@@ -11,7 +11,7 @@ from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, backend_frames
 from pgnotary.wire.startup import encode_startup
 
-__all__ = ["Raw", "message", "raw_client"]
+__all__ = ["Raw", "message", "raw_client", "without_notices"]
 
 _PATIENCE_S = 20.0
 

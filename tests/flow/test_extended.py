@@ -12,10 +12,12 @@ import pg8000.native
 import psycopg
 import pytest
 from psycopg import sql
+from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
 
 from pgnotary.approval.papers import Paper
 from pgnotary.request.parameters import spelled
+from pgnotary.wire.messages import SYNC, bind, parse
 
 _T = TypeVar("_T")
 LEFT = "SELECT count(*) FROM orders"
@@ -269,6 +271,20 @@ async def test_asyncpg_asks_for_one_row_and_all_that_changed_are_counted(
     assert served.outcome(paper.id)["rows"] == 3
     assert await connected.fetchval("INSERT INTO orders VALUES ($1, 'new') RETURNING id", 1000) == 1000
     assert left(served, database) == 98
+
+
+def test_only_the_last_of_several_may_ask_for_some_rows_and_all_are_counted(served: Served, database: str) -> None:
+    one = parse(b"s", b"DELETE FROM orders WHERE id <= $1 RETURNING id", [23])
+    first, second = (bind(b"", b"s", b"\0\0\0\1\0\0\0\1" + value) for value in (b"2", b"6"))
+    with (
+        raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client,
+        deciding(served.approve) as papers,
+    ):
+        client.send(one + first + message("E", bytes(5)) + second + message("E", b"\0\0\0\0\1") + SYNC)
+        said = without_notices(client.until_ready())
+    assert said == ["1", "2", "D", "D", "C DELETE 2", "2", "D", "s", "Z I"]
+    assert served.outcome(papers[0].id)["rows"] == 6
+    assert left(served, database) == 94
 
 
 async def test_a_ceiling_holds_for_who_asks_for_one_row(

@@ -175,7 +175,6 @@ def _sent(piece: Piece, answered: int, *, followed: bool) -> Sent:
         prepared=None if brings else bounds[0].statement,
         types=messages.parameter_types(frames[0].body) if brings else (),
         bounds=bounds,
-        limited=any(frame.type == b"E" and messages.execute_limit(frame.body) != 0 for frame in frames),
         answered=answered,
         followed=followed,
     )

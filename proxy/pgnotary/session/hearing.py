@@ -78,6 +78,7 @@ class Hearing:
                 answer.row_count += 1
             case b"C":
                 answer.tags.append(_tag(frame))
+                answer.row_count = 0
             case b"E":
                 answer.error, answer.raw_error = messages.diagnostic(frame.body), frame.raw
                 # In the extended protocol nothing more comes before a Sync; behind a FATAL error nothing ever does.

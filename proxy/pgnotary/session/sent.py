@@ -26,8 +26,6 @@ class Sent:
     """The oids that a Parse among them gives its parameters; 0 where the server is to find out."""
     bounds: tuple[Bound, ...] = ()
     """What is bound, for each execution."""
-    limited: bool = False
-    """It is asked for a part of its rows: the server says how many it changed only when it is asked for all."""
     answered: int = 0
     """How many of the first messages the client has had its answer to."""
     followed: bool = False

@@ -57,7 +57,7 @@ class Answer:
     rows: list[tuple[str | None, ...]] = field(default_factory=list)
     """Of our own questions only; a client's rows are never decoded."""
     row_count: int = 0
-    """Of a client's message: how many rows it was answered with."""
+    """Of a client's messages: how many rows have come since the last command was complete."""
     tags: list[str] = field(default_factory=list)
     completions: list[bytes] = field(default_factory=list)
     """Of a client's messages in the extended protocol: the type of what completed each, in order."""

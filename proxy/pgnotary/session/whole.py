@@ -39,7 +39,7 @@ def require_same_statement(state: SessionState, sent: Sent) -> Flow:
 def relay_whole(sent: Sent) -> Generator[Step, Any, Answer]:
     """Relay what was signed, the client's answer kept back from its first completion on."""
     answer = yield from relay(sent, keep=Keep.COMPLETION)
-    if answer.error is None and sent.limited and not answer.tags:
+    if answer.error is None and b"s" in answer.completions:
         rest: Answer = yield Relay(execute(sent.bounds[-1].portal) + SYNC, Keep.FOREVER)
         # A tag counts the rows of its own Execute; each row that was changed has come back once.
         answer.tags += [_more(tag, answer.row_count) for tag in rest.tags]
