@@ -11,7 +11,7 @@ from itertools import product
 
 import psycopg
 import pytest
-from tests.flow.raw import message, raw_client
+from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -205,6 +205,71 @@ def test_it_deletes_nothing_here(tried: dict[str, Tried], name: str) -> None:
         assert "closed" not in said, said
         assert sum(each.startswith("Z") for each in said) == owed, said
     assert tried[name].left == 100, tried[name].said
+
+
+# --- what fresh eyes have found ------------------------------------------------------------------------------------
+
+
+def converse_here(served: Served, database: str, *way: Step) -> list[str]:
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        said: list[str] = []
+        for data, owed in way:
+            client.send(data)
+            said += without_notices(client.until_ready(owed))
+    return said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"COMMIT",
+        b"ROLLBACK TO a",
+        b"BEGIN READ WRITE",
+        b"SET search_path = prod",
+        b"DISCARD TEMP",
+        b"SET ROLE pg_monitor",
+        b"DECLARE c CURSOR WITH HOLD FOR SELECT wipe()",
+        b"PREPARE y AS DELETE FROM orders",
+    ],
+)
+@pytest.mark.parametrize("extended", [False, True])
+def test_execute_of_what_only_a_driver_can_prepare_is_refused(
+    undecided: list[Served], database: str, text: bytes, *, extended: bool
+) -> None:
+    """EXECUTE of a Parsed COMMIT ended the block unseen; that of a BEGIN READ WRITE opened one without a wall."""
+    run_it = run(b"EXECUTE s1") + SYNC if extended else query(b"EXECUTE s1")
+    for served in undecided[:1]:
+        said = converse_here(
+            served, database, (query(b"BEGIN"), 1), (parse(b"s1", text) + SYNC, 1), (run_it, 1), (query(b"ROLLBACK"), 1)
+        )
+        assert said[-4:] == ["E 0A000", "Z E", "C ROLLBACK", "Z I"], said
+
+
+def test_a_search_path_that_is_set_behind_a_flush_decides_what_the_next_names_mean(
+    postgres: EmbeddedPostgres, undecided: list[Served], database: str
+) -> None:
+    """In the open implicit transaction nothing was asked anew: a view of another schema ran, taken for a table."""
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA prod; CREATE TABLE v (n int)")
+        connection.execute("CREATE VIEW prod.v AS SELECT n FROM (SELECT pg_advisory_lock(4711), wipe() AS n) AS x")
+    set_path = run(b"SET search_path = prod") + FLUSH
+    for before in ([], [(run(b"SELECT 1") + FLUSH, 0)]):
+        said = converse_here(
+            undecided[0], database, *before, (set_path, 0), (run(b"SELECT n FROM v") + FLUSH, 0), (SYNC, 1)
+        )
+        assert said[-2:] == ["E 57014", "Z I"], said  # held, and nobody decided
+
+
+def test_a_copy_from_stdin_that_nobody_could_read_does_not_wait_for_ever(served: Served, database: str) -> None:
+    """The server passes over a Sync while it waits for data."""
+    text = b"COPY orders FROM STDIN " + b"/*" * 40 + b"*/" * 40
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(run(text) + SYNC)
+        paper = served.approve()
+        assert without_notices(client.until_ready())[-2:] == ["E 57014", "Z I"]
+        client.send(run(b"SELECT 1") + SYNC)
+        assert without_notices(client.until_ready()) == ["1", "2", "D", "C SELECT 1", "Z I"]
+    assert served.outcome(paper.id)["result"] == "failed"
 
 
 @pytest.mark.parametrize(

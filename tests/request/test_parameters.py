@@ -59,8 +59,16 @@ def test_text_that_the_server_did_not_spell_is_shown_as_it_came() -> None:
     assert [value for _, value in spelled(bound)] == ["text: 'ü' (as it came)", "text: '\\xff' (as it came)"]
 
 
+def test_what_the_server_spells_otherwise_than_it_was_sent_is_shown_both_ways() -> None:
+    """'now' is another time by the time it runs."""
+    bound = Parameters(
+        ((1184, "timestamptz"), (23, "integer")), ((Value(b"now", 0, "2026-01-02"), Value(b"7", 0, "7")),)
+    )
+    assert [value for _, value in spelled(bound)] == ["timestamptz: '2026-01-02', sent as 'now'", "integer: '7'"]
+
+
 def test_no_value_ends_before_its_last_quote() -> None:
-    bound = Parameters(((25, "text"),), ((Value(b"", 0, "x' (as it came)"),),))
+    bound = Parameters(((25, "text"),), ((Value(b"", 1, "x' (as it came)"),),))
     assert list(spelled(bound)) == [("$1", "text: 'x'' (as it came)'")]
 
 

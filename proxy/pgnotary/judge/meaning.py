@@ -28,6 +28,7 @@ __all__ = ["weigh", "weigh_run"]
 _ON_TEMPORARY = frozenset(
     {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "DropStmt", "IndexStmt", "SelectStmt"}
 )
+_QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _CHANGES = frozenset({Qualifier.WRITE, Qualifier.UNCONDITIONAL})
 _SETTINGS = "pg_settings"
 _SPREADING = frozenset({StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
@@ -111,6 +112,8 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
         inner = _named(statement, key[0]) if statement is not None else None
         if inner is None:
             return part
+        if not _is_query(inner, *key):
+            return replace(part, runs_no_query=identifier(key[0]))
         runs = runs or inner.runs or inner.kind
         changes |= inner.changes
         targets |= dict.fromkeys(inner.resolved_targets)
@@ -124,6 +127,13 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
         resolved_targets=tuple(targets),
         on_conflict=on_conflict,
     )
+
+
+def _is_query(part: Part, name: str, is_cursor: bool) -> bool:  # noqa: FBT001  # a key
+    """Say whether PREPARE or DECLARE could have made what stands behind a name; a Parse makes it of any text."""
+    if part.node == ("DeclareCursorStmt" if is_cursor else "PrepareStmt"):
+        return part.defines == name
+    return part.node in _QUERIES or part.kind is StatementClass.EMPTY
 
 
 def _named(statement: Statement, name: str) -> Part | None:

@@ -44,6 +44,9 @@ def refusal(statement: Statement) -> Refusal | None:
             finding for finding in part.findings if finding.qualifier is Qualifier.PINNED and not part.setting
         ]:
             return _refuse(part, "pinned-setting", sentence(statement, part, pinned[0]))
+        if part.runs_no_query:
+            reason = f"{part.runs_no_query} is no query: run it by the message that has prepared it, not by its name"
+            return _refuse(part, "execute-no-query", reason)
         if part.savepoint.startswith("pgnotary_"):
             reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
             return _refuse(part, "savepoint-name", reason)

@@ -197,6 +197,8 @@ class Part:
     """The name that PREPARE or DECLARE gives."""
     with_hold: bool = False
     """A cursor that COMMIT materialises."""
+    runs_no_query: str = ""
+    """The name of what EXECUTE or FETCH runs, if that is no query: transaction control, a setting, DDL."""
     runs: StatementClass | None = None
     """The class of what PREPARE, EXECUTE, DECLARE or FETCH is about."""
     rescopes: bool = False

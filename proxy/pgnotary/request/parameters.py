@@ -127,7 +127,9 @@ def _in_words(value: Value) -> str:
     if value.raw is None:
         return "NULL"
     if value.shown is not None:
-        return _quoted(value.shown)
+        # 'now' is another time when it runs, and a name of a relation may be another one.
+        sent = value.raw.decode(errors="backslashreplace") if value.format == 0 else value.shown
+        return _quoted(value.shown) + (f", sent as {_quoted(sent)}" if sent != value.shown else "")
     if value.format == 0:
         return f"{_quoted(value.raw.decode(errors='backslashreplace'))} (as it came)"
     return f"\\x{value.raw.hex()} (as it came, in binary)"

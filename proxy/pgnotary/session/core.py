@@ -364,7 +364,9 @@ class Session:
         hearing = self._hearing
         self._state.tell(hearing.take(frame))
         if hearing.copy_refused:
-            self._state.actions.append(actions.ToUpstream(_COPY_FAIL))
+            # What waits for data passes over a Sync: in the extended protocol it needs another one.
+            extended = isinstance(self._step, Relay) and self._step.frames
+            self._state.actions.append(actions.ToUpstream(_COPY_FAIL + (messages.SYNC if extended else b"")))
         if hearing.complete and isinstance(self._step, Relay):
             self._state.names.follow_all(self._step.frames, len(hearing.answer.completions))
         if hearing.status:

@@ -73,7 +73,7 @@ def _renew(state: SessionState, frames: Sequence[Frame]) -> Flow:
     except StatementError:
         needed = True
     if needed and state.status != FAILED:
-        if state.unsynced and state.catalog_generation != state.generation():
+        if state.unsynced and (state.scope_stale or state.catalog_generation != state.generation()):
             yield from sync(state)
         yield from renew_catalog(state)
         yield from renew_scope(state)

@@ -88,7 +88,7 @@ class Run:
         if answer.error is not None:
             return (yield from self._fail(statement, answer))
         self._rows = _rows(statement, answer.tags, self._executions)
-        self._unreadable = statement.unreadable
+        self._unreadable = statement.unreadable or any(part.prepared for part in statement.parts)
         if (refusal := self._refusal(answer)) is not None:
             return (yield from self.undo(refusal))
         try:
