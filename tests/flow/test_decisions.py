@@ -78,7 +78,7 @@ class Case:
 
 def _damaged(office: Office) -> Signed:
     raw, signature = office.signed()
-    return raw, signature.replace(signature[200], "A" if signature[200] != "A" else "B", 1)
+    return raw, signature[:200] + ("A" if signature[200] != "A" else "B") + signature[201:]
 
 
 PEOPLE: Mapping[str, Case] = {

@@ -361,6 +361,14 @@ def test_a_flush_behind_an_execute_keeps_the_portal(play: Play) -> None:
     play >> ClientBytes(execute("p") + SYNC) << "upstream Execute" << "upstream Sync" << until("client ready I")
 
 
+def test_what_a_flush_leaves_open_does_not_keep_the_catalog_from_ageing(play: Play) -> None:
+    """Within an implicit transaction that never ended, a function could be changed unseen for more than a minute."""
+    play >> ClientBytes(run("select 1 from t") + FLUSH) << until("client SELECT 1")
+    play >> after(61) << "note 1"
+    play >> ClientBytes(run("select 1 from t") + FLUSH) << "upstream Sync" << "upstream Parse BEGIN READ ONLY"
+    play << until("client SELECT 1")
+
+
 def test_what_a_flush_left_open_is_ended_before_a_simple_query(play: Play) -> None:
     play >> ClientBytes(run("select 1") + FLUSH) << until("client SELECT 1")
     play >> "select 2" << "upstream Sync" << "upstream select 2" << until("client ready I")

@@ -14,7 +14,7 @@ from typing import Any
 from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.statement import Statement
-from pgnotary.session.catalog import renew_catalog
+from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
 from pgnotary.session.inject import put
 from pgnotary.session.judged import needs_names, read_if_large
 from pgnotary.session.names import UNNAMED
@@ -73,7 +73,8 @@ def _renew(state: SessionState, frames: Sequence[Frame]) -> Flow:
     except StatementError:
         needed = True
     if needed and state.status != FAILED:
-        if state.unsynced and (state.scope_stale or state.catalog_generation != state.generation()):
+        aged = state.now.monotonic - state.catalog_at > MAX_AGE_S
+        if state.unsynced and (aged or state.scope_stale or state.catalog_generation != state.generation()):
             yield from sync(state)
         yield from renew_catalog(state)
         yield from renew_scope(state)
