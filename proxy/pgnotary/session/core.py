@@ -461,6 +461,8 @@ class Session:
 
     def _distrust_upstream(self, error: UpstreamProtocolError) -> None:
         self._parting = self._parting or UpstreamRefused(f"the server broke the protocol: {error}")
+        if self._state.block:
+            self._state.block.lost = True  # What has become of its transaction is not known any more.
         self._lose_upstream(str(error))
 
     def _keep_last_words(self) -> None:
