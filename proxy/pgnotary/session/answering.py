@@ -18,7 +18,7 @@ from pgnotary.session.cursors import cursor_beside_change
 from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
 from pgnotary.session.judged import judged, stopped_by_wall
-from pgnotary.session.refuse import refuse
+from pgnotary.session.refuse import BlockFailed, by_policy, may_end_block, refuse
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Step
@@ -41,10 +41,6 @@ _NEVER_READ_ONLY = frozenset(
     }
 )
 _ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
-
-
-class _BlockFailed(StatementError):
-    sqlstate = "25P02"
 
 
 class _ReadOnly(StatementError):
@@ -73,11 +69,10 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
         if isinstance(error, InvalidText):
             state.note_refusal(sent.text, StatementClass.UNKNOWN, error.sqlstate)
         return (yield from refuse(state, error))
-    if state.ledger_down is not None and not _may_end_block(state, statement):
+    if state.ledger_down is not None and not may_end_block(state, statement):
         return (yield from refuse(state, state.ledger_down))
     if state.status == FAILED and not _may_run_in_failed_block(statement):
-        failed = _BlockFailed("current transaction is aborted, commands ignored until end of transaction block")
-        return (yield from refuse(state, failed))
+        return (yield from refuse(state, BlockFailed()))
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
         return (yield from refuse(state, objection))
@@ -91,7 +86,7 @@ def _objection(
     several = len(statement.parts) > 1
     first = statement.parts[0]
     if verdict.action is Action.REFUSE:
-        return NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent.")
+        return by_policy(verdict)
     if several and first.control and state.status != IDLE and not moves_savepoints(statement):
         return NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block")
     if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
@@ -126,8 +121,3 @@ def _may_run_in_failed_block(statement: Statement) -> bool:
     if len(statement.parts) > 1:
         return part.control is Control.ROLLBACK_TO and moves_savepoints(statement)
     return part.control in _ENDS_FAILED_BLOCK or part.kind is StatementClass.EMPTY
-
-
-def _may_end_block(state: SessionState, statement: Statement) -> bool:
-    """A plain ROLLBACK undoes; it may pass even when nothing can be recorded."""
-    return state.status != IDLE and len(statement.parts) == 1 and statement.parts[0].control is Control.ROLLBACK

@@ -6,10 +6,11 @@ of the client's block that is rolled back, so that no lock or effect outlives it
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.errors import StatementError, UpstreamProtocolError
+from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.ledger.canonical import JSON, MAX_INT
@@ -19,6 +20,7 @@ from pgnotary.request.parameters import Parameters
 from pgnotary.request.preview import Questions, read_estimate
 from pgnotary.session.inject import put
 from pgnotary.session.parameters import bound_to, parameters_of
+from pgnotary.session.prepared import text_behind
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, ask
@@ -172,13 +174,11 @@ def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any,
     """Return what stands behind the names in EXECUTE and FETCH: people sign that, not a name."""
     found = []
     for name, is_cursor in dict.fromkeys(name for part in statement.parts for name in part.prepared):
-        quoted = name.replace("'", "''").encode()
-        table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
-        answer = yield from put(
-            state, b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted)
-        )
-        text = answer.rows[0][0] if answer.error is None and answer.rows else None
-        found.append(f"{identifier(name)}:\n{text or '(the server knows no statement of that name)'}")
+        text = None
+        with suppress(NotSupported):
+            text = yield from text_behind(state, name.encode(), is_cursor=is_cursor)
+        said = text.decode() if text else "(the server knows no statement of that name)"
+        found.append(f"{identifier(name)}:\n{said}")
     return "\n\n".join(found)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
+from pgnotary.errors import NotSupported
 from pgnotary.judge.gate import decode
 from pgnotary.judge.meaning import weigh_run
 from pgnotary.judge.policy import Verdict
@@ -16,8 +17,8 @@ from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Finding, Qualifier, Statement, StatementClass
 from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
-from pgnotary.session.inject import put
 from pgnotary.session.manner import manner_of
+from pgnotary.session.prepared import text_behind
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Flow, Step, read_elsewhere
@@ -98,15 +99,13 @@ def _behind_names(state: SessionState, statement: Statement) -> Generator[Step, 
         return statement  # An earlier part may give the name to something else.
     texts = {}
     for name, is_cursor in names:
-        table = b"pg_cursors" if is_cursor else b"pg_prepared_statements"
-        quoted = name.replace("'", "''").encode()
-        answer = yield from put(
-            state, b"SELECT statement FROM pg_catalog.%b WHERE name OPERATOR(pg_catalog.=) '%b'" % (table, quoted)
-        )
-        if answer.error is None and not answer.rows:
+        try:
+            behind = yield from text_behind(state, name.encode(), is_cursor=is_cursor)
+        except NotSupported:
+            continue
+        if behind is None:
             texts[name, is_cursor] = _NOTHING  # The server will say that there is none.
-        elif answer.error is None and len(answer.rows) == 1 and answer.rows[0][0]:
-            behind = answer.rows[0][0].encode()
+        elif behind:
             yield from read_if_large(state, behind)
             texts[name, is_cursor] = state.judge(behind)[0]
     parts = tuple(weigh_run(part, texts) if part.prepared else part for part in statement.parts)

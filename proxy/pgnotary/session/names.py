@@ -8,7 +8,7 @@ Source: PostgreSQL 18, "Extended Query": a portal lives to the end of its transa
 next Parse of it or the next simple query.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgnotary.wire.frames import Frame
@@ -68,14 +68,9 @@ class Names:
         self.statements.pop(UNNAMED, None)
         self.portals.pop(UNNAMED, None)
 
-    def compare(self, found: Iterable[tuple[str | None, ...]], asked: Iterable[bytes] | None = None) -> None:
-        """Forget the named statements, all or those that were `asked` about, that the server has under another text.
-
-        Name and text of each that it has enter.
-        """
-        theirs: Mapping[bytes, bytes] = {(name or "").encode(): (text or "").encode() for name, text in found}
+    def compare(self, theirs: Mapping[bytes, bytes]) -> None:
+        """Forget the named statements that the server has under another text, or not at all."""
         # No SQL can give the unnamed statement to another text.
-        compared = (self.statements.keys() if asked is None else set(asked)) - {UNNAMED}
-        self.statements = {
-            name: text for name, text in self.statements.items() if name not in compared or theirs.get(name) == text
-        }
+        theirs = {**theirs, UNNAMED: self.statements.get(UNNAMED, b"")}
+        self.statements = {name: text for name, text in self.statements.items() if theirs.get(name) == text}
+        self.doubtful = False

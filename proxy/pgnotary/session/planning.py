@@ -11,14 +11,12 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
-from pgnotary.judge.policy import Verdict
-from pgnotary.judge.statement import Statement
+from pgnotary.errors import NotSupported, StatementError
 from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
-from pgnotary.session.inject import put
 from pgnotary.session.judged import needs_names, read_if_large
 from pgnotary.session.names import UNNAMED
 from pgnotary.session.pieces import Nature, Piece, next_piece, runs_no_code
+from pgnotary.session.prepared import all_prepared, text_behind
 from pgnotary.session.query import sync
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.state import FAILED, IDLE, SessionState
@@ -27,8 +25,6 @@ from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
 __all__ = ["plan", "read_all"]
-
-_PREPARED = b"SELECT name, statement FROM pg_catalog.pg_prepared_statements"
 
 
 def read_all(state: SessionState, frames: Iterable[Frame]) -> Flow:
@@ -41,35 +37,33 @@ def read_all(state: SessionState, frames: Iterable[Frame]) -> Flow:
 
 def plan(state: SessionState, frames: Sequence[Frame]) -> Generator[Step, Any, Piece]:
     """Return the piece at the head of the messages that wait; raises StatementError if the first may not be sent."""
-    yield from _renew(state, frames)
-    piece = next_piece(state, frames)
+    piece = (yield from _renew(state, frames)) or next_piece(state, frames)
     if state.status == FAILED or piece.unfinished:
         return piece  # The server runs nothing but the end of the block.
     names = _names_of_before(piece)
     if piece.nature is Nature.CODE and names:
         if not state.names.doubtful:
             return piece
-        yield from _compare(state, _PREPARED)
-        state.names.doubtful = False
+        state.names.compare((yield from all_prepared(state)))
     elif names and _runs_no_code(state, piece):
         yield from _prepare_anew(state, names)
     elif names := names - {UNNAMED}:  # No SQL can give the unnamed statement to another text.
-        if not _is_taken_at_its_word(state, piece):
-            yield from sync(state)
-            (name,) = names
-            quoted = name.replace(b"'", b"''")
-            yield from _compare(state, _PREPARED + b" WHERE name OPERATOR(pg_catalog.=) '%b'" % quoted, names)
+        yield from sync(state)
+        for name in names:
+            if (yield from text_behind(state, name)) != state.names.statements[name]:
+                del state.names.statements[name]
     else:
         return piece
     return next_piece(state, frames)
 
 
-def _renew(state: SessionState, frames: Sequence[Frame]) -> Flow:
-    """Ask for catalog and scope if the judgement of what comes next may depend on them."""
+def _renew(state: SessionState, frames: Sequence[Frame]) -> Generator[Step, Any, Piece | None]:
+    """Ask for catalog and scope if the judgement of what comes next may depend on them; return it if nothing is new."""
+    known, piece = (state.catalog, state.scope), None
     needed = state.status == IDLE
     try:
-        texts = next_piece(state, frames).texts
-        needed = needed or any(needs_names(state.judge(text)[0]) for text in texts if text)
+        piece = next_piece(state, frames)
+        needed = needed or any(needs_names(state.judge(text)[0]) for text in piece.texts if text)
     except StatementError:
         needed = True
     if needed and state.status != FAILED:
@@ -78,6 +72,7 @@ def _renew(state: SessionState, frames: Sequence[Frame]) -> Flow:
             yield from sync(state)
         yield from renew_catalog(state)
         yield from renew_scope(state)
+    return piece if known[0] is state.catalog and known[1] is state.scope else None
 
 
 def _names_of_before(piece: Piece) -> set[bytes]:
@@ -86,21 +81,11 @@ def _names_of_before(piece: Piece) -> set[bytes]:
     return bound - piece.prepared
 
 
-def _judged(state: SessionState, piece: Piece) -> tuple[Statement, Verdict]:
-    """Return what the text says that a piece binds first."""
-    text = next(text for frame, text in zip(piece.frames, piece.texts, strict=True) if frame.type == b"B")
-    return state.judge(text)
-
-
 def _runs_no_code(state: SessionState, piece: Piece) -> bool:
-    """Say whether what a piece binds is transaction control, or a setting that is set or shown in a block."""
-    statement, verdict = _judged(state, piece)
+    """Say whether what a piece binds is transaction control, or a setting that is set or shown."""
+    text = next(text for frame, text in zip(piece.frames, piece.texts, strict=True) if frame.type == b"B")
+    statement, verdict = state.judge(text)
     return runs_no_code(statement.parts[0], verdict)
-
-
-def _is_taken_at_its_word(state: SessionState, piece: Piece) -> bool:
-    """Say whether policy lets it write whatever it calls: then it does not matter what stands behind the name."""
-    return bool(_judged(state, piece)[1].unwalled)
 
 
 def _prepare_anew(state: SessionState, names: set[bytes]) -> Flow:
@@ -109,13 +94,3 @@ def _prepare_anew(state: SessionState, names: set[bytes]) -> Flow:
     answer = yield from ask(b"".join(again) + messages.SYNC)
     if answer.error is not None:
         raise NotSupported(f"what was prepared could not be prepared again: {answer.error}")
-
-
-def _compare(state: SessionState, question: bytes, names: Iterable[bytes] | None = None) -> Flow:
-    """Forget the names, all or these, that stand for something else on the server than here."""
-    answer = yield from put(state, question)
-    if answer.error is not None:
-        raise NotSupported(f"the names of prepared statements could not be read: {answer.error}")
-    if any(len(row) != 2 for row in answer.rows):
-        raise UpstreamProtocolError("a prepared statement is not a name and a text")
-    state.names.compare(answer.rows, names)

@@ -7,15 +7,36 @@ statement that does not exist, which fails and does nothing else.
 from collections.abc import Generator
 from typing import Any
 
-from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.session.state import FAILED, IN_BLOCK, SessionState
+from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.statement import Control, Statement
+from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Flow, Step, ask
 from pgnotary.session.told import Told
 from pgnotary.wire.messages import SYNC, bind_unknown_statement
 
-__all__ = ["fail_block", "refuse"]
+__all__ = ["BlockFailed", "by_policy", "fail_block", "may_end_block", "refuse"]
 
 _NO_SUCH_STATEMENT = b"pgnotary_refused"
+
+
+class BlockFailed(StatementError):
+    """What PostgreSQL answers in a failed block."""
+
+    sqlstate = "25P02"
+
+    def __init__(self) -> None:
+        super().__init__("current transaction is aborted, commands ignored until end of transaction block")
+
+
+def by_policy(verdict: Verdict) -> NotSupported:
+    """Return the error of a text that policy refuses."""
+    return NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent.")
+
+
+def may_end_block(state: SessionState, statement: Statement) -> bool:
+    """Say whether a text is a plain ROLLBACK, which undoes: it may pass even when nothing can be recorded."""
+    return state.status != IDLE and len(statement.parts) == 1 and statement.parts[0].control is Control.ROLLBACK
 
 
 def fail_block(state: SessionState) -> Flow:

@@ -76,7 +76,7 @@ class Run:
         self._executions = executions
         self._at = State.INTENT
         self._rows: int | None = None
-        self._unreadable = False
+        self._unseen = False
         self._started = state.now.monotonic
 
     def finish(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
@@ -88,7 +88,8 @@ class Run:
         if answer.error is not None:
             return (yield from self._fail(statement, answer))
         self._rows = _rows(statement, answer.tags, self._executions)
-        self._unreadable = statement.unreadable or any(part.prepared for part in statement.parts)
+        # What nobody could read, or see behind a name.
+        self._unseen = statement.unreadable or any(part.prepared for part in statement.parts)
         if (refusal := self._refusal(answer)) is not None:
             return (yield from self.undo(refusal))
         try:
@@ -128,7 +129,7 @@ class Run:
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""
         ceiling, name = self._decided.max_rows, self._decided.request
-        if self._state.status != IN_BLOCK or (self._unreadable and not _CONTROL_TAGS.isdisjoint(answer.tags)):
+        if self._state.status != IN_BLOCK or (self._unseen and not _CONTROL_TAGS.isdisjoint(answer.tags)):
             if self._state.block:
                 self._state.block.lost = True
             raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")

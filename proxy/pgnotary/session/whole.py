@@ -6,10 +6,12 @@ rows gets just these; the server is asked for the rest all the same, because onl
 """
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
-from pgnotary.session.inject import put
+from pgnotary.errors import NotSupported
 from pgnotary.session.names import UNNAMED
+from pgnotary.session.prepared import text_behind
 from pgnotary.session.run import NotRun
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
@@ -19,19 +21,14 @@ from pgnotary.wire.messages import SYNC, execute, rows_of
 __all__ = ["relay_whole", "require_same_statement"]
 
 
-_STATEMENT = b"SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '%b'"
-
-
 def require_same_statement(state: SessionState, sent: Sent) -> Flow:
     """Raise NotRun unless the statement that is bound is still the one that was judged."""
     if sent.prepared is None or sent.prepared == UNNAMED:
         return  # No SQL can give the unnamed statement to another text.
-    quoted = sent.prepared.replace(b"'", b"''")
-    answer = yield from put(
-        state,
-        b"SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '%b'" % quoted,
-    )
-    if answer.error is not None or answer.rows != [(sent.text.decode(),)]:
+    text = None
+    with suppress(NotSupported):
+        text = yield from text_behind(state, sent.prepared)
+    if text != sent.text:
         state.names.statements.pop(sent.prepared, None)
         raise NotRun("the prepared statement is another one now", hint="Prepare it anew, and run it again.")
 
