@@ -17,7 +17,7 @@ from tests.flow.served import PASSWORD, Served
 
 from pgnotary.approval.papers import Paper
 from pgnotary.request.parameters import spelled
-from pgnotary.wire.messages import SYNC, bind, parse
+from pgnotary.wire.messages import SYNC, bind, close_portal, execute, parse, query
 
 _T = TypeVar("_T")
 LEFT = "SELECT count(*) FROM orders"
@@ -285,6 +285,50 @@ def test_only_the_last_of_several_may_ask_for_some_rows_and_all_are_counted(serv
     assert said == ["1", "2", "D", "D", "C DELETE 2", "2", "D", "s", "Z I"]
     assert served.outcome(papers[0].id)["rows"] == 6
     assert left(served, database) == 94
+
+
+def test_a_portal_is_closed_when_its_rest_has_been_counted(served: Served, database: str) -> None:
+    with (
+        raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client,
+        deciding(served.approve) as papers,
+    ):
+        text = b"DELETE FROM orders WHERE id <= 3 RETURNING id"
+        client.send(parse(b"", text) + bind(b"p", b"") + message("E", b"p\0\0\0\0\1") + close_portal(b"p") + SYNC)
+        assert without_notices(client.until_ready()) == ["1", "2", "D", "s", "3", "Z I"]
+    assert served.outcome(papers[0].id)["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("batch", "said", "found"),
+    [
+        (["SET LOCAL search_path = prod", "INSERT INTO t VALUES (1)"], "Z I", ["prod"]),
+        (["SELECT set_config('search_path', 'prod', true)", "INSERT INTO t VALUES (1)"], "Z I", ["prod"]),
+        (["SET TRANSACTION READ ONLY", "INSERT INTO t VALUES (1)"], "E 25006", []),
+        (["SET search_path = prod", "INSERT INTO t VALUES (NULL)"], "E 23502", []),
+        (["SET LOCAL lock_timeout = '1s'", "INSERT INTO t VALUES (1)"], "Z I", ["public"]),
+    ],
+)
+def test_a_setting_and_a_change_of_one_batch_are_one_transaction(
+    served: Served, database: str, batch: list[str], said: str, found: list[str]
+) -> None:
+    """As PostgreSQL has it: the batch went to another schema, or was committed though it had been made read only."""
+    with served.behind(database) as behind:
+        behind.execute("CREATE SCHEMA prod; CREATE TABLE t (n int NOT NULL); CREATE TABLE prod.t (n int NOT NULL)")
+        for place in ("proxy", "server"):
+            where = ("127.0.0.1", served.port, "eva", PASSWORD)
+            if place == "server":
+                where = (behind.info.host, behind.info.port, behind.info.user, behind.info.password)
+            with raw_client(*where, database) as client:
+                client.send(
+                    b"".join(parse(b"", text.encode()) + bind(b"", b"") + execute(b"") for text in batch) + SYNC
+                )
+                assert said in client.until_ready(), place
+                # What was set for the batch, or in one that failed, is gone.
+                client.send(query(b"INSERT INTO t VALUES (2)"))
+                assert "C INSERT 0 1" in client.until_ready(), place
+            rows = behind.execute("DELETE FROM t RETURNING 'public' AS at").fetchall()
+            rows += behind.execute("DELETE FROM prod.t RETURNING 'prod'").fetchall()
+            assert sorted(at for (at,) in rows) == [*found, "public"], place
 
 
 async def test_a_ceiling_holds_for_who_asks_for_one_row(

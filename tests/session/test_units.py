@@ -109,9 +109,17 @@ def test_commit_and_rollback_behind_a_change_of_the_same_batch_end_what_is_open(
     assert play.server.committed == committed
 
 
-def test_other_transaction_control_behind_a_change_of_the_same_batch_is_refused(play: Play) -> None:
+def test_a_begin_behind_a_change_of_the_same_batch_makes_what_is_open_the_clients_block(play: Play) -> None:
     play >> ClientBytes(run(DELETE) + run("begin") + SYNC) << until("announce R-1") >> approve()
-    play << until("client ERROR 0A000 of transaction control only COMMIT and ROLLBACK can follow a change...")
+    play << until("client BEGIN") << "client ready T"
+    assert play.server.committed == []
+    play >> "commit" << "record ending commit" << until("record outcome committed") << until("client ready I")
+    assert play.server.committed == [DELETE]
+
+
+def test_other_transaction_control_behind_a_change_of_the_same_batch_is_refused(play: Play) -> None:
+    play >> ClientBytes(run(DELETE) + run("savepoint a") + SYNC) << until("announce R-1") >> approve()
+    play << until("client ERROR 0A000 this transaction control cannot follow a change...")
     play << until("record outcome rolled-back") << "client ready I"
     assert play.server.committed == []
 
@@ -151,6 +159,25 @@ def test_in_a_failed_block_nobody_is_asked(play: Play) -> None:
     in_a_block(play) >> ClientBytes(run("select 1/0") + SYNC) << until("client ready E")
     play >> ClientBytes(run(DELETE) + SYNC) << "client ERROR 25P02..." << "client ready E"
     assert play.ledger.states == {}
+
+
+def test_a_bind_alone_in_a_failed_block_is_no_more_done_than_any_other(play: Play) -> None:
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    in_a_block(play) >> ClientBytes(parse(DELETE, "s") + run("select 1/0") + SYNC) << until("client ready E")
+    play >> ClientBytes(bind("s") + SYNC) << "client ERROR 25P02..." << "client ready E"
+
+
+@pytest.mark.parametrize("setting", ["set local statement_timeout = 1", "set transaction isolation level serializable"])
+def test_what_a_batch_sets_holds_for_the_rest_of_it(play: Play, setting: str) -> None:
+    """A Sync of ours behind it would end what is local to the transaction."""
+    play >> ClientBytes(run(setting) + run("select 1") + SYNC)
+    lines = [line.removeprefix("Parse ") for line in sent(play) if line.startswith("Parse")]
+    assert lines.index("BEGIN") < lines.index(setting) < lines.index("select 1") < lines.index("COMMIT")
+
+
+def test_a_setting_alone_needs_no_block_of_ours(play: Play) -> None:
+    play >> ClientBytes(run("set statement_timeout = 1") + SYNC) << "upstream Parse set statement_timeout = 1"
+    play << until("client SET") << "client ready I"
 
 
 def test_many_executions_of_one_text_are_one_request(play: Play) -> None:

@@ -5,7 +5,7 @@ before it is done. After the first error or refusal everything up to the client'
 batch has changed is undone, as PostgreSQL does.
 
 A batch is one transaction. Outside a block its reads run in the read-only session, each piece up to a Sync of ours that
-nobody sees; from its first change on, the rest runs in a read-write block of ours that the client's Sync commits.
+nobody sees; from its first change or setting on, the rest runs in a block of ours that the client's Sync commits.
 
 Source: PostgreSQL 18, "Extended Query", "Pipelining".
 """
@@ -23,18 +23,17 @@ from pgnotary.session.manner import manner_of
 from pgnotary.session.pieces import UNDECIDED, Nature, Piece
 from pgnotary.session.planning import plan, read_all
 from pgnotary.session.query import await_record, finish_batch, sync
-from pgnotary.session.refuse import fail_block
+from pgnotary.session.refuse import BlockFailed, fail_block
 from pgnotary.session.sent import Sent, up_to_sync
-from pgnotary.session.state import IDLE, SessionState
+from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, relay_batch
 from pgnotary.session.told import Told
 from pgnotary.session.wall import relay_batch_walled
+from pgnotary.session.writing import open_own_block
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
 __all__ = ["on_batch"]
-
-_WHOLE = (Nature.CONTROL, Nature.UNIT)
 
 
 def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
@@ -65,13 +64,16 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
             piece = yield from plan(state, waiting)
             behind = waiting[len(piece.frames) :]
             if piece.unfinished:
+                if state.status == FAILED:
+                    raise BlockFailed
                 if behind:
                     raise NotSupported(UNDECIDED, detail="Nothing was sent.")
                 _leave_unfinished(state, piece, end, answered=answered)
                 return Told.RESULT
-            sent = _sent(piece, answered, followed=end == b"H" or _runs(behind)) if piece.nature in _WHOLE else None
+            followed = end == b"H" or _runs(behind)
+            sent = _sent(piece, answered, followed=followed) if piece.is_decided_as_a_whole else None
         except StatementError as error:
-            if not isinstance(error, LedgerUnavailable):
+            if not isinstance(error, LedgerUnavailable | BlockFailed):
                 _note_refusal(state, waiting[0], error)
             return (yield from _refuse(state, waiting[0], error))
         try:
@@ -132,9 +134,11 @@ def _run(
     undone = False
     if control is not None:
         part = state.judge(control.text)[0].parts[0]
-        if (yield from _end_before(state, part)) is Told.ERROR:
+        if (yield from _end_before(state, part, followed=control.followed)) is Told.ERROR:
             return Told.ERROR
         found = yield from run_control(state, part, control)
+        if part.control is Control.BEGIN and state.block and found.error is None:
+            state.block.own = False  # What is open is the client's own block now, as with PostgreSQL.
     elif flush and _must_stay_open(state, piece):
         found = yield from relay_batch(tuple(piece.frames), flush=True, answered=answered)
         state.unsynced = True
@@ -180,21 +184,23 @@ def _sent(piece: Piece, answered: int, *, followed: bool) -> Sent:
     )
 
 
-def _end_before(state: SessionState, part: Part) -> Generator[Step, Any, Told]:
-    """End what is open of the batch's own, which transaction control would take for the client's block.
+def _end_before(state: SessionState, part: Part, *, followed: bool) -> Generator[Step, Any, Told]:
+    """End or open what transaction control is about: the batch's own transaction, as PostgreSQL has it.
 
-    PostgreSQL does the same at COMMIT and ROLLBACK, which then say that there is no transaction in progress; at BEGIN
-    it would make a block of what is open, which we do not.
+    COMMIT and ROLLBACK end it, and then say that there is no transaction in progress; BEGIN makes a block of it; SET
+    TRANSACTION is about all that is `followed`.
     """
     if state.block is None or not state.block.own:
         yield from sync(state)
+        if part.control is Control.SET and followed and state.status == IDLE:
+            yield from open_own_block(state)  # It is about what follows.
     elif part.control is Control.COMMIT:
         return (yield from finish_batch(state))
     elif part.control is Control.ROLLBACK:
         yield from end_own_block(state, Control.ROLLBACK)
-    else:
+    elif part.control not in (Control.SET, Control.BEGIN):
         raise NotSupported(
-            "of transaction control only COMMIT and ROLLBACK can follow a change in the same batch",
+            "this transaction control cannot follow a change or a setting in the same batch",
             hint="Send a Sync before it, or begin the batch with BEGIN.",
         )
     return Told.RESULT

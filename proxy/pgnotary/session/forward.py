@@ -64,11 +64,8 @@ def _relay(
     if looks_at_default(statement, state.catalog):
         return (yield from relay_with_default(state, sent))
     writes = any(manner.writes for manner in manners)
-    if sent.extended and state.status == IDLE and not state.is_read_only:
-        if writes and runs_outside_block(statement):
-            return (yield from relay_outside_block(state, sent))
-        if writes or (sent.followed and manners[0] is Manner.KEPT):
-            yield from open_own_block(state)
+    if sent.extended and state.status == IDLE and _begins_a_block(state, statement, manners[0], sent):
+        yield from open_own_block(state)
     if state.status == IN_BLOCK:
         if len(statement.parts) > 1:
             return (yield from _relay_parts(state, statement, manners))
@@ -78,6 +75,13 @@ def _relay(
             return (yield from relay_outside_block(state, sent))
         return (yield from relay_in_own_block(state, statement, sent, manners))
     return (yield from _relay_one(state, statement.parts[0], manners[0], sent, alone=len(statement.parts) == 1))
+
+
+def _begins_a_block(state: SessionState, statement: Statement, manner: Manner, sent: Sent) -> bool:
+    """Say whether the rest of a batch must run in a block of ours: it changes something, or sets it for the rest."""
+    if manner.writes:
+        return not state.is_read_only and not runs_outside_block(statement)
+    return sent.followed and manner in (Manner.KEPT, Manner.PLAIN) and statement.parts[0].node != "DiscardStmt"
 
 
 def _relay_one(

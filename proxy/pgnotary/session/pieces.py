@@ -16,13 +16,14 @@ from pgnotary.errors import LedgerUnavailable, NotSupported, StatementError
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.settings import Ruling, ruling
-from pgnotary.judge.statement import Control, Part, Statement, StatementClass
+from pgnotary.judge.statement import Part, Statement, StatementClass
 from pgnotary.session.examine import analysing_runs
 from pgnotary.session.inject import OURS
 from pgnotary.session.manner import Manner, manner_of
 from pgnotary.session.names import Names
 from pgnotary.session.parameters import FIRST_OWN
-from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
+from pgnotary.session.refuse import by_policy, may_end_block
+from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.virtual import looks_at_default
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
@@ -31,6 +32,7 @@ __all__ = ["UNDECIDED", "Nature", "Piece", "next_piece", "runs_no_code"]
 
 _GIVE_OR_TAKE_NAMES = frozenset({"DeallocateStmt", "DiscardStmt", "ClosePortalStmt"})
 _OF_SESSION = frozenset({StatementClass.SHOW, StatementClass.SESSION, StatementClass.LISTEN, StatementClass.EMPTY})
+_LEAVE_NOTHING = frozenset({StatementClass.SHOW, StatementClass.EMPTY})
 _TOGETHER = "Send Parse, Bind and Execute together, or send it as a simple query."
 UNDECIDED = (
     "Bind and Execute must come together, before the next Sync and with nothing between them: it is no plain read"
@@ -53,11 +55,6 @@ class Nature(Enum):
     UNIT = "unit"
     """One text that is held, writes, or leaves something behind: judged and answered as a whole."""
 
-    @property
-    def is_decided_as_a_whole(self) -> bool:
-        """Whether a Bind may only be sent together with its Execute."""
-        return self in (Nature.CONTROL, Nature.UNIT)
-
 
 @dataclass(slots=True)
 class Piece:
@@ -70,6 +67,11 @@ class Piece:
     """For each message: the text it is about, or nothing."""
     unfinished: bool = False
     """It is a Bind whose Execute has not come; nothing of it is sent."""
+
+    @property
+    def is_decided_as_a_whole(self) -> bool:
+        """Whether a Bind of it may only be sent together with its Execute."""
+        return self.nature in (Nature.CONTROL, Nature.UNIT)
 
     @property
     def bound(self) -> set[bytes]:
@@ -136,9 +138,9 @@ class _Cutter:
         """Put a message to the piece, and return True, or return False if it belongs to the next one."""
         text = self._text(frame)
         nature = self._nature(frame, text)
-        if self.piece.nature is not None and self.piece.nature.is_decided_as_a_whole:
+        if self.piece.is_decided_as_a_whole:
             return self._continue(frame, text)
-        if nature is not None and nature.is_decided_as_a_whole:
+        if nature in (Nature.CONTROL, Nature.UNIT):
             return self._begin(frame, text, nature)
         if nature is not None and self.piece.nature not in (None, nature):
             return False
@@ -205,7 +207,8 @@ class _Cutter:
                 self._waits = False
             case b"D" | b"C":
                 kind, name = messages.described(frame.body)
-                if kind != b"P" or name != self._waiting:
+                # A portal that has more to give is closed when that has been fetched.
+                if kind != b"P" or name != self._waiting or (frame.type == b"C" and self._is_limited()):
                     if self._waits:
                         raise NotSupported(UNDECIDED, detail="Nothing was sent.")
                     return False
@@ -218,8 +221,11 @@ class _Cutter:
 
     def _is_another(self, statement: bytes, first: Frame) -> bool:
         """Say whether a Bind is of another statement, or cannot share a piece, since what ran is known by its end."""
-        limited = any(frame.type == b"E" and messages.execute_limit(frame.body) for frame in self.piece.frames)
-        return limited or statement != messages.bind_fields(first.body)[1]
+        return self._is_limited() or statement != messages.bind_fields(first.body)[1]
+
+    def _is_limited(self) -> bool:
+        """Say whether some of the rows are asked for only."""
+        return any(frame.type == b"E" and messages.execute_limit(frame.body) for frame in self.piece.frames)
 
     def _add(self, frame: Frame, text: bytes | None) -> None:
         self.piece.add(frame, text)
@@ -287,8 +293,8 @@ def _nature(state: SessionState, statement: Statement, part: Part, verdict: Verd
     names = part.prepared or part.defines or part.node in _GIVE_OR_TAKE_NAMES
     virtual = (part.setting and ruling(part.setting) is Ruling.VIRTUAL) or looks_at_default(statement, state.catalog)
     manner = manner_of(part, unwalled=verdict.unwalled)
-    # In a block a setting must outlast the wall around what reads.
-    setting = state.status == IN_BLOCK and manner is Manner.PLAIN
+    # What is set must outlast the wall around what reads, or, outside a block, hold for what follows in the batch.
+    setting = manner is Manner.PLAIN and (state.status == IN_BLOCK or part.kind not in _LEAVE_NOTHING)
     if verdict.action is Action.HOLD or names or virtual or setting or manner.writes or manner is Manner.KEPT:
         return Nature.UNIT
     return Nature.CODE
@@ -300,17 +306,12 @@ def _require_one(state: SessionState, statement: Statement, verdict: Verdict) ->
         several = NoSuchName("cannot insert multiple commands into a prepared statement")
         several.sqlstate = "42601"
         raise several
-    if state.ledger_down is not None and not _may_end_block(state, statement.parts[0]):
+    if state.ledger_down is not None and not may_end_block(state, statement):
         # A copy: what is raised must not carry the traces of other sessions.
         down = state.ledger_down
         raise LedgerUnavailable(down.message, detail=down.detail, hint=down.hint)
     if verdict.action is Action.REFUSE:
-        detail = f"Rule {verdict.rule}. Nothing was sent."
-        raise NotSupported(f"refused by pgnotary: {verdict.reason}", detail=detail)
-
-
-def _may_end_block(state: SessionState, part: Part) -> bool:
-    return state.status != IDLE and part.control is Control.ROLLBACK
+        raise by_policy(verdict)
 
 
 def _require_free(name: bytes) -> None:

@@ -51,13 +51,14 @@ def relay_outside_block(state: SessionState, sent: Sent) -> Generator[Step, Any,
 
 
 def open_own_block(state: SessionState) -> Flow:
-    """Open a block of ours around the rest of a batch."""
-    yield from _begin(state)
-    state.block = Block(own=True)
+    """Open a block of ours around the rest of a batch; read-only if the client is."""
+    read_only = state.is_read_only
+    yield from _begin(state, read_only=read_only)
+    state.block = Block(own=True, read_only=read_only)
 
 
-def _begin(state: SessionState) -> Flow:
-    opened = yield from put(state, *_BEGIN)
+def _begin(state: SessionState, *, read_only: bool = False) -> Flow:
+    opened = yield from put(state, *_BEGIN[: 1 if read_only else 2])
     if opened.error is not None or state.status != IN_BLOCK:
         raise UpstreamProtocolError(f"no read-write transaction could be opened: {opened.error}")
 
