@@ -23,8 +23,8 @@ from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, work
 from pgnotary.errors import NotCanonical
 from pgnotary.judge.settings import PINNED
 from pgnotary.session import events
-from pgnotary.session.core import MAX_MESSAGE_BYTES
 from pgnotary.session.events import ClientBytes
+from pgnotary.session.inbox import MAX_MESSAGE_BYTES
 from pgnotary.wire import messages
 
 SYNC = messages.SYNC

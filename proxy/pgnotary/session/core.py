@@ -6,7 +6,6 @@ it does not handle ends the session: nothing is forwarded in doubt. What is behi
 before it: each message is dealt with to its end before the next one is looked at.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -17,7 +16,6 @@ from pgnotary.errors import (
     PgnotaryError,
     ShuttingDown,
     StatementError,
-    TooLarge,
     UpstreamProtocolError,
     UpstreamRefused,
 )
@@ -28,6 +26,7 @@ from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.farewell import farewell
 from pgnotary.session.function_call import on_function_call
 from pgnotary.session.hearing import Hearing
+from pgnotary.session.inbox import MAX_BIND_BYTES, MAX_MESSAGE_BYTES, Inbox
 from pgnotary.session.query import on_query
 from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import (
@@ -46,20 +45,8 @@ from pgnotary.session.steps import (
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, backend_frames, frontend_frames
 
-__all__ = ["MAX_BIND_BYTES", "MAX_MESSAGE_BYTES", "Session"]
+__all__ = ["Session"]
 
-# A statement longer than this is refused from its length word. pgbouncer's default is 2 GiB, ours must fit a seal.
-MAX_MESSAGE_BYTES = 1 << 20
-
-# The values of a Bind are no statement; PostgreSQL takes a gigabyte.
-MAX_BIND_BYTES = 16 << 20
-
-# How much may wait before nothing more is read from the client, and how little before it is read again. What is sent
-# ahead of a hold is read on all the same, or nobody would see the client leave: `Rules.queue_bytes` bounds that.
-_HIGH_WATER_BYTES = 1 << 20
-_LOW_WATER_BYTES = 256 << 10
-# What is read at once, and the longest message, may come on top.
-_MAX_QUEUED_BYTES = 2 * MAX_BIND_BYTES
 # As much of a batch as is collected before it is run; its end may be far away.
 _BATCH_BYTES = 1 << 20
 
@@ -81,10 +68,7 @@ class Session:
         self._state = state
         self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES)
         self._from_upstream = backend_frames()
-        self._queue: deque[Frame] = deque()
-        self._queued_bytes = 0
-        self._paused = False
-        """Nothing is read from the client for now."""
+        self._inbox = Inbox()
         self._flow: Flow | None = None
         self._step: Step | None = None
         self._hearing = Hearing(Ask(b""))
@@ -200,13 +184,11 @@ class Session:
 
     def _heed(self) -> None:
         """Let no more be read from the client than can be dealt with soon."""
-        held = isinstance(self._step, AwaitDecision)
-        if self._paused and (held or self._queued_bytes < _LOW_WATER_BYTES):
-            self._paused = False
-            self._state.actions.append(actions.ResumeClient())
-        elif not self._paused and not held and self._queued_bytes > _HIGH_WATER_BYTES:
-            self._paused = True
-            self._state.actions.append(actions.PauseClient())
+        if (action := self._inbox.heed(held=self._is_held())) is not None:
+            self._state.actions.append(action)
+
+    def _is_held(self) -> bool:
+        return isinstance(self._step, AwaitDecision)
 
     def _ledger_turned(self, down: LedgerUnavailable | None) -> None:
         self._state.ledger_down = down
@@ -267,13 +249,7 @@ class Session:
         if frame.type == b"X":
             self._client_gone()
             return
-        self._queue.append(frame)
-        self._queued_bytes += len(frame.raw)
-        limit = self._state.rules.queue_bytes
-        if not isinstance(self._step, AwaitDecision):
-            limit = max(limit, _MAX_QUEUED_BYTES)
-        if self._queued_bytes > limit:
-            raise TooLarge(f"more than {limit} bytes of messages wait behind a statement that is held or running")
+        self._inbox.add(frame, held_bytes=self._state.rules.queue_bytes if self._is_held() else None)
 
     def _advance(self) -> None:
         """Take up what waits, as long as nothing is under way."""
@@ -282,11 +258,9 @@ class Session:
                 self._close()
             elif self._is_leaving():
                 self._leave()
-            elif self._queue:
-                frame = self._queue.popleft()
-                self._queued_bytes -= len(frame.raw)
+            elif self._inbox:
                 try:
-                    self._begin(frame)
+                    self._begin(self._inbox.take())
                 except StatementError as error:
                     self._part(error)
             else:
@@ -307,8 +281,7 @@ class Session:
         elif self._batch and frame.type in _ENDS_BATCH:
             # The batch first, then the message that ends it, if it is more than an end.
             if frame.type in (b"Q", b"F"):
-                self._queue.appendleft(frame)
-                self._queued_bytes += len(frame.raw)
+                self._inbox.put_back(frame)
             self._run_batch(frame.type)
         else:
             self._begin_alone(frame)
@@ -455,8 +428,7 @@ class Session:
     def _part(self, error: StatementError) -> None:
         """End the session with `error` as soon as what is under way has settled its record."""
         self._parting = self._parting or error
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._inbox.clear()
         self._end(Ending.PARTING)
 
     def _distrust_upstream(self, error: UpstreamProtocolError) -> None:
