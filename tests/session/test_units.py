@@ -167,6 +167,15 @@ def test_a_bind_alone_in_a_failed_block_is_no_more_done_than_any_other(play: Pla
     play >> ClientBytes(bind("s") + SYNC) << "client ERROR 25P02..." << "client ready E"
 
 
+def test_a_rollback_whose_bind_comes_alone_ends_a_failed_block(play: Play) -> None:
+    """pg8000 sends it so."""
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    in_a_block(play) >> ClientBytes(run("select 1/0") + SYNC) << until("client ready E")
+    play >> ClientBytes(parse("rollback", "s") + SYNC) << until("client ready E")
+    play >> ClientBytes(bind("s") + FLUSH) << "client 2"
+    play >> ClientBytes(execute() + SYNC) << until("client ROLLBACK") << "client ready I"
+
+
 @pytest.mark.parametrize("setting", ["set local statement_timeout = 1", "set transaction isolation level serializable"])
 def test_what_a_batch_sets_holds_for_the_rest_of_it(play: Play, setting: str) -> None:
     """A Sync of ours behind it would end what is local to the transaction."""

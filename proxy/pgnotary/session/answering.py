@@ -25,7 +25,7 @@ from pgnotary.session.steps import Step
 from pgnotary.session.told import Told
 from pgnotary.session.virtual import change_default
 
-__all__ = ["answer"]
+__all__ = ["answer", "may_run_in_failed_block"]
 
 _NEVER_READ_ONLY = frozenset(
     {
@@ -71,7 +71,7 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
         return (yield from refuse(state, error))
     if state.ledger_down is not None and not may_end_block(state, statement):
         return (yield from refuse(state, state.ledger_down))
-    if state.status == FAILED and not _may_run_in_failed_block(statement):
+    if state.status == FAILED and not may_run_in_failed_block(statement):
         return (yield from refuse(state, BlockFailed()))
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
@@ -116,7 +116,8 @@ def _run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
     return (yield from hold(state, *stopped_by_wall(statement), sent))
 
 
-def _may_run_in_failed_block(statement: Statement) -> bool:
+def may_run_in_failed_block(statement: Statement) -> bool:
+    """Say whether the server carries a statement out in a block that has failed: what ends the block, or nothing."""
     part = statement.parts[0]
     if len(statement.parts) > 1:
         return part.control is Control.ROLLBACK_TO and moves_savepoints(statement)

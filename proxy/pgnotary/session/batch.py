@@ -16,7 +16,7 @@ from typing import Any
 
 from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
 from pgnotary.judge.statement import Control, Part, StatementClass
-from pgnotary.session.answering import answer
+from pgnotary.session.answering import answer, may_run_in_failed_block
 from pgnotary.session.control import end_own_block, run_control
 from pgnotary.session.forward import note, note_effects
 from pgnotary.session.manner import manner_of
@@ -64,7 +64,7 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
             piece = yield from plan(state, waiting)
             behind = waiting[len(piece.frames) :]
             if piece.unfinished:
-                if state.status == FAILED:
+                if state.status == FAILED and not may_run_in_failed_block(state.judge(piece.texts[0])[0]):
                     raise BlockFailed
                 if behind:
                     raise NotSupported(UNDECIDED, detail="Nothing was sent.")
