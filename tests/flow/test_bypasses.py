@@ -12,7 +12,7 @@ from itertools import product
 import psycopg
 import pytest
 from tests.flow.raw import message, raw_client, without_notices
-from tests.flow.served import PASSWORD, Served
+from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import FLUSH, SYNC, bind, parse, query
@@ -28,6 +28,8 @@ CREATE RULE gone AS ON INSERT TO ruled DO INSTEAD DELETE FROM orders;
 CREATE TABLE many AS SELECT id FROM orders;
 CREATE FUNCTION swap() RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN EXECUTE 'DEALLOCATE s9'; EXECUTE 'PREPARE s9 AS DELETE FROM orders'; RETURN 1; END $$;
+CREATE FUNCTION wipe_then_s1() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN DELETE FROM orders; EXECUTE 'EXECUTE s1'; RETURN 1; END $$;
 """
 
 
@@ -243,6 +245,33 @@ def test_execute_of_what_only_a_driver_can_prepare_is_refused(
             served, database, (query(b"BEGIN"), 1), (parse(b"s1", text) + SYNC, 1), (run_it, 1), (query(b"ROLLBACK"), 1)
         )
         assert said[-4:] == ["E 0A000", "Z E", "C ROLLBACK", "Z I"], said
+
+
+def test_execute_of_a_parsed_commit_between_other_statements_is_refused(undecided: list[Served], database: str) -> None:
+    """The record said of the DELETE before it that it had failed, and it was committed."""
+    text = DELETE + b"; EXECUTE s1; SELECT 1/0"
+    said = converse_here(undecided[0], database, (parse(b"s1", b"COMMIT AND CHAIN") + SYNC, 1), (query(text), 1))
+    assert said == ["1", "Z I", "E 0A000", "Z I"], said
+
+
+@pytest.mark.parametrize(("text", "fate"), [(b"COMMIT AND CHAIN", "committed"), (b"ROLLBACK AND CHAIN", "rolled-back")])
+@pytest.mark.parametrize("in_block", [False, True])
+def test_code_that_ends_the_transaction_it_was_signed_for_is_not_believed(
+    postgres: EmbeddedPostgres, served: Served, database: str, text: bytes, fate: str, *, in_block: bool
+) -> None:
+    """A function ran a Parsed COMMIT AND CHAIN by its name: the record spoke of the transaction behind it."""
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(parse(b"s1", text) + SYNC + (query(b"BEGIN") if in_block else b""))
+        client.until_ready(1 + in_block)
+        client.send(query(b"SELECT wipe_then_s1()"))
+        paper = served.approve()
+        said = without_notices(client.until_ready())
+        assert said[-2:] == ["E 08007", "closed"], said
+    until(lambda: served.outcome(paper.id)["result"] == "resolved", "what PostgreSQL says of it")
+    results = [entry["body"]["result"] for entry in served.life(paper.id) if entry["type"] == "outcome"]
+    assert results == ["unknown", "resolved"]
+    assert served.outcome(paper.id)["fate"] == fate
+    assert orders(postgres, database) == (0 if fate == "committed" else 100)
 
 
 def test_a_search_path_that_is_set_behind_a_flush_decides_what_the_next_names_mean(

@@ -21,7 +21,7 @@ from tests.play import (
     server,
     until,
 )
-from tests.session.stories import DELETE, full, held, in_a_block, ran_in_a_block, worked_by_hand
+from tests.session.stories import DELETE, SAME, full, held, in_a_block, ran_in_a_block, worked_by_hand
 
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.decision import Answer
@@ -71,7 +71,7 @@ def _running(play: Play) -> Play:
 
 
 def _committing(play: Play) -> Play:
-    return _running(play) >> answers() << "record executed" >> durable << "upstream COMMIT"
+    return _running(play) >> answers() << SAME >> answers() << "record executed" >> durable << "upstream COMMIT"
 
 
 def _settling(play: Play) -> Play:

@@ -8,6 +8,7 @@ from pgnotary.session.state import SharedCatalog
 __all__ = [
     "DELETE",
     "GIVES_XID",
+    "SAME",
     "XID",
     "asked_anew",
     "full",
@@ -20,7 +21,8 @@ __all__ = [
 
 DELETE = "delete from t where id < 6"
 GIVES_XID = f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}"
-XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}"
+XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}; SAVEPOINT pgnotary_signed"
+SAME = "upstream RELEASE SAVEPOINT pgnotary_signed"
 
 
 def asked_anew(play: Play) -> Play:

@@ -23,6 +23,7 @@ from tests.play import (
 from tests.session.stories import (
     DELETE,
     GIVES_XID,
+    SAME,
     XID,
     held,
     in_a_block,
@@ -64,7 +65,7 @@ def test_the_record_is_one_step_ahead_and_the_client_one_step_behind(play: Play)
     worked_by_hand(held(play)) >> approve() << APPROVED << BEGIN
     play >> answers() << "record intent"
     play >> durable << f"upstream {DELETE}"
-    play >> answers() << "record executed"
+    play >> answers() << SAME >> answers() << "record executed"
     play >> durable << "upstream COMMIT"
     play >> answers() << "record outcome committed"
     play >> durable << "client DELETE 5" << "client ready I"
@@ -83,7 +84,7 @@ def test_inside_a_block_the_outcome_waits_for_its_end(play: Play) -> None:
     worked_by_hand(held(in_a_block(play))) >> approve() << APPROVED << f"upstream {XID}"
     play >> answers() << "record intent"
     play >> durable << f"upstream {DELETE}"
-    play >> answers() << "record executed"
+    play >> answers() << SAME >> answers() << "record executed"
     play >> durable << "client DELETE 5" << "client ready T"
     assert play.ledger.body("intent")["where"] == "block"
 
@@ -97,7 +98,8 @@ def test_what_was_approved_is_sent_byte_for_byte(play: Play) -> None:
 def test_rows_reach_the_client_at_once_and_only_the_completion_waits(play: Play) -> None:
     sent(play) >> server(message("T", b"\0\0"), row("1"), row("2")) << "client columns" << "client row 1"
     play << "client row 2"
-    play >> server(command("DELETE 2"), ready("T")) << "record executed" << "upstream COMMIT"
+    play >> server(command("DELETE 2"), ready("T")) << SAME
+    play >> server(command("RELEASE"), ready("T")) << "record executed" << "upstream COMMIT"
     play >> server(command("COMMIT"), ready("I")) << "record outcome committed" << "client DELETE 2" << "client ready I"
 
 
@@ -122,20 +124,20 @@ def test_a_commit_that_fails_has_rolled_back(play: Play) -> None:
 
 
 def test_a_commit_that_leaves_the_transaction_open_is_rolled_back(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> server(error("57014", "canceling statement"), ready("E")) << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 57014 canceling statement" << "client ready I"
 
 
 def test_a_commit_that_the_server_turns_into_a_rollback_is_told_as_an_error(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 55000 R-1 was not committed: the server answered ['ROLLBACK']" << "client ready I"
 
 
 def test_more_rows_than_were_approved_are_rolled_back(play: Play) -> None:
-    held(play) >> approve(max_rows=4) << until(f"upstream {DELETE}") << "upstream ROLLBACK"
+    held(play) >> approve(max_rows=4) << until(SAME) << "upstream ROLLBACK"
     play << "record outcome rolled-back"
     play << "client ERROR 55000 R-1 rolled back: 5 rows affected, approved for at most 4" << "client ready I"
     assert play.server.committed == []
@@ -147,7 +149,7 @@ def test_as_many_rows_as_were_approved_are_committed(play: Play) -> None:
 
 
 def test_more_rows_than_were_approved_fail_the_block(play: Play) -> None:
-    held(in_a_block(play)) >> approve(max_rows=4) << until(f"upstream {DELETE}") << "upstream Bind" << "upstream Sync"
+    held(in_a_block(play)) >> approve(max_rows=4) << until(SAME) << "upstream Bind" << "upstream Sync"
     play << "record outcome rolled-back" << "client ERROR 55000..." << "client ready E"
     play >> "commit" << "upstream commit" << "client ROLLBACK" << "client ready I"
     assert play.server.committed == []
@@ -184,7 +186,7 @@ def test_a_held_string_runs_slice_by_slice_its_reads_behind_the_wall(play: Play)
     text = "select 1; delete from t; delete from u"
     held(play, text) >> approve() << until("record intent")
     (play << WALL << "upstream select 1" << UNWALL)
-    play << "upstream delete from t" << "upstream delete from u"
+    play << "upstream delete from t" << f"{SAME}; SAVEPOINT pgnotary_signed" << "upstream delete from u" << SAME
     play << "record executed" << "upstream COMMIT" << "record outcome committed"
     play << "client columns" << "client row 1" << "client SELECT 1"
     play << "client DELETE 5" << "client DELETE 5" << "client ready I"
@@ -202,7 +204,7 @@ def test_a_held_bracket_runs_slice_by_slice_and_is_answered_in_order(play: Play)
     held(play, "begin; select 1; delete from t; commit") >> approve() << APPROVED
     play << f"upstream begin; SET TRANSACTION READ WRITE; {XID}" << "record intent"
     play << "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on" << "upstream select 1"
-    play << UNWALL << "upstream delete from t"
+    play << UNWALL << "upstream delete from t" << SAME
     play << "record executed" << "upstream commit" << "record outcome committed"
     play << "client BEGIN" << "client columns" << "client row 1" << "client SELECT 1" << "client DELETE 5"
     play << "client COMMIT" << "client ready I"
@@ -233,10 +235,12 @@ def test_more_results_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
     play >> answers() << "record intent" << "upstream delete from t"
+    play >> answers() << f"{SAME}; SAVEPOINT pgnotary_signed"
     play >> answers() << WALL >> answers() << "upstream select 1"
     megabyte = row("x" * (1 << 20))
     play >> server(message("T", b"\0\0"), *[megabyte] * 9)
     (play >> server(megabyte, command("SELECT 10"), ready("T")) << UNWALL)
+    play >> server(command("RELEASE"), ready("T")) << SAME
     play >> server(command("RELEASE"), ready("T")) << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 54000 R-1 rolled back: more results follow..." << "client ready I"
@@ -253,6 +257,7 @@ def test_an_error_after_more_results_than_can_be_kept_back_is_told(play: Play) -
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
     play >> answers() << "record intent" << "upstream delete from t"
+    play >> answers() << f"{SAME}; SAVEPOINT pgnotary_signed"
     play >> answers() << WALL >> answers() << "upstream select 1"
     play >> server(*[row("x" * (1 << 20))] * 9, error("22012", "division by zero"), ready("E"))
     play << "upstream ROLLBACK"
@@ -409,7 +414,7 @@ def test_a_client_that_left_while_the_intent_was_written_has_run_nothing(play: P
 def test_a_client_that_leaves_while_it_runs_has_it_cancelled_and_rolled_back(play: Play) -> None:
     sent(play) >> CLIENT_GONE << "cancel"
     play >> events.CancelDelivered()
-    play >> answers() << "upstream ROLLBACK"
+    play >> answers() << SAME >> answers() << "upstream ROLLBACK"
     play >> answers() << "record outcome rolled-back" << LEFT
     assert play.ledger.body("outcome")["why"] == "R-1 rolled back: the client has gone"
 
@@ -417,12 +422,12 @@ def test_a_client_that_leaves_while_it_runs_has_it_cancelled_and_rolled_back(pla
 def test_a_client_that_leaves_while_it_runs_in_a_block_has_the_block_undone(play: Play) -> None:
     sent_in_a_block(play) >> ClientBytes(messages.TERMINATE) << "cancel"
     play >> events.CancelDelivered()
-    play >> answers() << "upstream Bind" << "upstream Sync"
+    play >> answers() << SAME >> answers() << "upstream Bind" << "upstream Sync"
     play >> answers() << "record outcome rolled-back" << LEFT
 
 
 def test_a_client_that_leaves_during_our_commit_leaves_it_alone(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> CLIENT_GONE
     play >> answers() << "record outcome committed" << LEFT
 
@@ -437,27 +442,27 @@ def test_ctrl_c_while_it_runs_cancels_it(play: Play) -> None:
 
 def test_a_cancel_that_is_on_its_way_cannot_hit_our_commit(play: Play) -> None:
     sent(play) >> events.CancelRequested() << "cancel"
-    play >> answers() << "record executed"
-    play >> events.CancelDelivered() << "upstream COMMIT"
+    play >> answers()
+    play >> events.CancelDelivered() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
 
 
 def test_ctrl_c_during_our_commit_is_too_late(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> events.CancelRequested()
     play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
 
 
 def test_a_proxy_that_stops_lets_finish_what_runs(play: Play) -> None:
     sent(play) >> events.Shutdown()
-    play >> answers() << "record executed" << "upstream COMMIT"
+    play >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
     play << "client FATAL 57P01..." << LEFT
 
 
 def test_a_client_that_breaks_the_protocol_while_it_runs_gets_its_answer_first(play: Play) -> None:
     sent(play) >> ClientBytes(b"\0\0\0\0\0")
-    play >> answers() << "record executed" << "upstream COMMIT"
+    play >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> answers() << "record outcome committed" << "client DELETE 5" << "client ready I"
     play << "client FATAL 08P01..." << LEFT
 
@@ -486,19 +491,19 @@ def test_a_server_lost_while_the_intent_is_written_leaves_the_outcome_unknown(pl
 
 
 def test_a_server_lost_before_our_commit_leaves_the_outcome_unknown(play: Play) -> None:
-    worked_by_hand(sent(play)) >> answers() << "record executed"
+    worked_by_hand(sent(play)) >> answers() << SAME >> answers() << "record executed"
     play >> SERVER_GONE
     runs_by_itself(play) >> durable << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
 
 
 def test_a_server_lost_during_our_commit_leaves_the_outcome_unknown(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     play >> SERVER_GONE << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
     assert play.ledger.life("R-1")[-2:] == ["executed", "outcome unknown"]
 
 
 def test_a_server_lost_after_the_commit_changes_nothing(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     worked_by_hand(play) >> answers() << "record outcome committed"
     play >> SERVER_GONE
     runs_by_itself(play) >> durable << "client DELETE 5" << "client ready I" << "client FATAL 08006..."
@@ -511,7 +516,7 @@ def test_a_server_that_ends_the_session_while_it_runs_leaves_the_outcome_unknown
 
 
 def test_a_server_that_ends_the_session_after_the_commit_has_its_say_after_the_answer(play: Play) -> None:
-    sent(play) >> answers() << "record executed" << "upstream COMMIT"
+    sent(play) >> answers() << SAME >> answers() << "record executed" << "upstream COMMIT"
     worked_by_hand(play) >> answers() << "record outcome committed"
     play >> server(error("57P01", "terminating connection due to administrator command", "FATAL"))
     runs_by_itself(play) >> durable << "client DELETE 5" << "client ready I"
@@ -522,7 +527,7 @@ def test_a_server_that_ends_the_session_after_the_commit_has_its_say_after_the_a
 def test_a_server_lost_during_our_rollback_leaves_the_outcome_unknown(play: Play) -> None:
     worked_by_hand(held(play), ledger=False) >> approve(max_rows=4) << APPROVED << BEGIN
     play >> answers() << "record intent" << f"upstream {DELETE}"
-    play >> answers() << "upstream ROLLBACK"
+    play >> answers() << SAME >> answers() << "upstream ROLLBACK"
     play >> SERVER_GONE << "record outcome unknown" << UNKNOWN << "record session-closed" << "close"
 
 
@@ -547,7 +552,7 @@ def test_a_rollback_that_fails_leaves_the_outcome_unknown(play: Play) -> None:
 def test_a_block_that_does_not_fail_when_told_to_leaves_the_outcome_unknown(play: Play) -> None:
     worked_by_hand(held(in_a_block(play)), ledger=False) >> approve(max_rows=1) << APPROVED << f"upstream {XID}"
     play >> answers() << "record intent" << f"upstream {DELETE}"
-    play >> answers() << "upstream Bind" << "upstream Sync"
+    play >> answers() << SAME >> answers() << "upstream Bind" << "upstream Sync"
     play >> server(message("2"), ready("T")) << "record outcome unknown" << UNKNOWN << LEFT
 
 
@@ -593,7 +598,7 @@ def test_an_outcome_that_cannot_be_recorded_is_told_as_unknown(play: Play, happe
 @pytest.mark.parametrize("happened", [False, True], ids=["not written", "written all the same"])
 def test_a_server_lost_after_a_record_that_failed_is_told_as_unknown(play: Play, happened: bool) -> None:
     sent(play).ledger.fails["executed"] = happened
-    play >> answers() << "record executed" << "upstream ROLLBACK"
+    play >> answers() << SAME >> answers() << "record executed" << "upstream ROLLBACK"
     play >> SERVER_GONE << "record outcome unknown" << "client FATAL 08007..." << "record session-closed" << "close"
 
 
@@ -608,7 +613,7 @@ def test_a_void_that_cannot_be_recorded_still_runs_nothing(play: Play, happened:
 
 def test_a_ledger_that_goes_down_while_it_runs_is_noticed_at_the_next_record(play: Play) -> None:
     worked_by_hand(sent(play)) >> ledger_is_down
-    play >> answers() << "record executed"
+    play >> answers() << SAME >> answers() << "record executed"
     play >> not_recorded() << "upstream ROLLBACK"
     play >> answers() << f"client {DISK_FULL}" << "client ready I"
 

@@ -125,6 +125,8 @@ OURS = {
     "SET TRANSACTION READ WRITE",
     f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
     XID,
+    "RELEASE SAVEPOINT pgnotary_signed",
+    "RELEASE SAVEPOINT pgnotary_signed; SAVEPOINT pgnotary_signed",
     "COMMIT",
 }
 
@@ -139,6 +141,7 @@ INJECTED = {
     "BEGIN",
     *LIMITS.split("; "),
     *XID.split("; "),
+    "RELEASE SAVEPOINT pgnotary_signed",
     "SET LOCAL transaction_read_only = on",
     "SAVEPOINT pgnotary_look",
     "ROLLBACK TO SAVEPOINT pgnotary_look",

@@ -165,6 +165,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
             "upstream BEGIN...",
             "record intent",
             "upstream delete from t where id < 6",
+            "upstream RELEASE SAVEPOINT pgnotary_signed",
             "record executed",
             "upstream COMMIT",
             "record outcome committed",
@@ -190,7 +191,11 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
     "intending": {
         (*CLIENT, *SERVER, *TIME, *LEDGER, "decision", "cancel", "shutdown"): SILENT,
         ("notification",): ["client notification"],
-        ("durable",): ["upstream delete from t where id < 6", "record executed"],
+        ("durable",): [
+            "upstream delete from t where id < 6",
+            "upstream RELEASE SAVEPOINT pgnotary_signed",
+            "record executed",
+        ],
         ("not recorded",): ["upstream ROLLBACK", "client ERROR 58030...", "client ready I"],
         ("cancel delivered",): NEVER,
     },

@@ -30,7 +30,7 @@ from pgnotary.session.look import NamesUnread
 from pgnotary.session.manner import manner_of
 from pgnotary.session.refuse import refuse
 from pgnotary.session.relaying import Withdrawn, relay_part
-from pgnotary.session.run import NotRun, Run, command_complete, leave_unrecorded, undo
+from pgnotary.session.run import MARK, NotRun, Run, command_complete, leave_unrecorded, require_same_transaction, undo
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
@@ -49,6 +49,7 @@ TIMELINE = (
 _DURABLE_AND_XID = (
     b"SET LOCAL synchronous_commit = on",
     f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode(),
+    MARK,
 )
 
 
@@ -269,9 +270,8 @@ def _run(state: SessionState, statement: Statement, sent: Sent) -> Generator[Ste
     if len(statement.parts) == 1:
         return (yield from relay_whole(sent))
     whole = Answer(kept=bytearray(command_complete("BEGIN") if statement.parts[0].control else b""))
-    for part in statement.parts:
-        if part.control:
-            continue  # BEGIN and COMMIT are ours to send.
+    parts = [part for part in statement.parts if not part.control]  # BEGIN and COMMIT are ours to send.
+    for part in parts:
         one = query_of(statement.slice(part))
         if part.harmless:
             answer = yield from relay_part(state, part, manner_of(part), one, keep=Keep.ALL)
@@ -279,4 +279,7 @@ def _run(state: SessionState, statement: Statement, sent: Sent) -> Generator[Ste
             answer = yield from relay(one, keep=Keep.ALL)
         if not whole.take(answer):
             break
+        if part is not parts[-1] and not part.harmless:
+            # An error of the next one would undo this one, and the record would say so.
+            yield from require_same_transaction(state, more=True)
     return whole

@@ -95,8 +95,8 @@ def stopped_by_wall(statement: Statement) -> tuple[Statement, Verdict]:
 def _behind_names(state: SessionState, statement: Statement) -> Generator[Step, Any, Statement]:
     """Return the statement with what EXECUTE and FETCH run, as far as the server knows it."""
     names = list(dict.fromkeys(name for part in statement.parts for name in part.prepared))
-    if len(statement.parts) > 1 or len(names) > _MOST_BEHIND_A_NAME:
-        return statement  # An earlier part may give the name to something else.
+    if len(names) > _MOST_BEHIND_A_NAME:
+        raise NotSupported(f"more than {_MOST_BEHIND_A_NAME} statements are executed by name in one text")
     texts = {}
     for name, is_cursor in names:
         try:
@@ -108,5 +108,9 @@ def _behind_names(state: SessionState, statement: Statement) -> Generator[Step, 
         elif behind:
             yield from read_if_large(state, behind)
             texts[name, is_cursor] = state.judge(behind)[0]
-    parts = tuple(weigh_run(part, texts) if part.prepared else part for part in statement.parts)
-    return Statement(statement.text, parts)
+    weighed = tuple(weigh_run(part, texts) if part.prepared else part for part in statement.parts)
+    if len(statement.parts) > 1:
+        # An earlier part may give the name to another query, so there is doubt about what it runs; none about the rest.
+        pairs = zip(statement.parts, weighed, strict=True)
+        weighed = tuple(replace(part, runs_no_query=each.runs_no_query) for part, each in pairs)
+    return Statement(statement.text, weighed)

@@ -24,12 +24,16 @@ from pgnotary.session.steps import Answer, Flow, Step, write
 from pgnotary.session.told import Told
 from pgnotary.wire.messages import Diagnostic, rows_of
 
-__all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
+__all__ = ["MARK", "NotRun", "Run", "command_complete", "leave_unrecorded", "require_same_transaction", "undo"]
 
 # Of a text that nobody could read: the server took it for control of the transaction.
 _CONTROL_TAGS = frozenset(
     {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
 )
+
+
+MARK = b"SAVEPOINT pgnotary_signed"
+"""Sets the savepoint that must outlast what was signed."""
 
 
 class NotRun(StatementError):
@@ -54,6 +58,24 @@ def undo(state: SessionState, *, wrapped: bool) -> Flow:
             raise UpstreamProtocolError(f"ROLLBACK failed: {undone.error}")
     else:
         yield from fail_block(state)
+
+
+def require_same_transaction(state: SessionState, *, more: bool = False) -> Flow:
+    """Raise UpstreamProtocolError unless the savepoint that was set before something signed is still there; release it.
+
+    If `more` of what was signed follows, it is set anew.
+
+    Code can end a transaction unseen, or undo a part of it: an EXECUTE, in a function or in the text, of a COMMIT AND
+    CHAIN or a ROLLBACK TO that a driver has prepared. The record would say of what ran before that it was rolled back,
+    or committed, and it was not.
+    """
+    if state.status == IN_BLOCK:
+        answer = yield from put(state, b"RELEASE " + MARK, *[MARK] * more)
+        if answer.error is None and state.status == IN_BLOCK:
+            return
+    if state.block:
+        state.block.lost = True
+    raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
 
 
 def command_complete(tag: str) -> bytes:
@@ -87,6 +109,7 @@ class Run:
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             return (yield from self._fail(statement, answer))
+        yield from require_same_transaction(self._state)
         self._rows = _rows(statement, answer.tags, self._executions)
         # What nobody could read, or see behind a name.
         self._unseen = statement.unreadable or any(part.prepared for part in statement.parts)
