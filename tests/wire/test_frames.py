@@ -41,6 +41,33 @@ def test_the_cuts_change_nothing(messages: list[bytes], places: list[int]) -> No
     assert cutter.pending_bytes == 0
 
 
+@given(
+    st.lists(st.builds(message, st.sampled_from("DDDdddTCZ"), st.binary(max_size=9)), max_size=30),
+    st.lists(st.integers(0), max_size=12),
+)
+def test_rows_and_copy_data_of_the_server_come_in_runs_of_the_same_messages(
+    messages: list[bytes], places: list[int]
+) -> None:
+    frames = cut(b"".join(messages), places, backend_frames(runs=True))
+    assert [frame.type + body for frame in frames for body in frame.bodies()] == [
+        raw[:1] + raw[HEADER_BYTES:] for raw in messages
+    ]
+    assert b"".join(frame.raw for frame in frames) == b"".join(messages)
+    assert sum(frame.count for frame in frames) == len(messages)
+    assert all(frame.count == 1 or frame.type in b"Dd" for frame in frames)
+    if not places:
+        assert all(a.type != b.type or a.type not in b"Dd" for a, b in itertools.pairwise(frames)), "a run in two"
+
+
+@pytest.mark.parametrize("bad", [header("D", 3), header("D", -1), b"\xff\0\0\0\4"])
+def test_a_run_ends_before_what_is_no_message(bad: bytes) -> None:
+    rows, found = message("D", b"\0\0") * 3, []
+    with pytest.raises(UpstreamProtocolError):  # noqa: PT012 (what came before it matters)
+        for frame in backend_frames(runs=True).feed(rows + bad):
+            found.append(frame.raw)
+    assert found == [rows]
+
+
 @given(streams, st.binary(max_size=30), st.lists(st.integers(0), max_size=12))
 def test_the_messages_before_a_fault_are_the_same_however_it_was_cut(
     messages: list[bytes], tail: bytes, places: list[int]

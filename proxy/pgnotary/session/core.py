@@ -67,7 +67,7 @@ class Session:
     def __init__(self, state: SessionState) -> None:
         self._state = state
         self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES)
-        self._from_upstream = backend_frames()
+        self._from_upstream = backend_frames(runs=True)
         self._inbox = Inbox()
         self._flow: Flow | None = None
         self._step: Step | None = None

@@ -58,7 +58,7 @@ class Hearing:
             raise UpstreamProtocolError("an answer to our own question has no end")
         match frame.type:
             case b"D":
-                self.answer.rows.append(messages.data_row(frame.body))
+                self.answer.rows += map(messages.data_row, frame.bodies())
             case b"t":
                 self.answer.types = messages.described_types(frame.body)
             case b"C":
@@ -75,7 +75,7 @@ class Hearing:
         self.copy_refused = False
         match frame.type:
             case b"D":
-                answer.row_count += 1
+                answer.row_count += frame.count
             case b"C":
                 answer.tags.append(_tag(frame))
                 answer.row_count = 0

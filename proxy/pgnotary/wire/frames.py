@@ -1,7 +1,8 @@
 """Cuts a stream of bytes into whole messages, by offsets, without decoding them.
 
 Chunks of bytes enter, in whatever pieces the network made of them; `Frame`s leave, each a whole message with its type,
-its body and its original bytes. The result never depends on where the chunks were cut. A length that PostgreSQL itself
+its body and its original bytes. If they are wanted in runs, one Frame holds what has come of rows or COPY data; but
+for the length of the runs the result never depends on where the chunks were cut. A length that PostgreSQL itself
 would refuse is refused from the length word alone, before anything is buffered; a type we do not know ends the stream.
 
 Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/backend/tcop/postgres.c and libpq/pqcomm.h.
@@ -18,6 +19,7 @@ __all__ = ["HEADER_BYTES", "Frame", "FrameCutter", "backend_frames", "frontend_f
 
 HEADER_BYTES = 5
 _LENGTH = Struct("!i")
+_HEADER = Struct("!Bi")
 
 # PQ_SMALL_MESSAGE_LIMIT, PQ_LARGE_MESSAGE_LIMIT, PG_MAX_AUTH_TOKEN_LENGTH: the highest length word that the server
 # accepts for each type, and the word counts itself. Its own messages are as long as the large limit without the word.
@@ -29,17 +31,27 @@ _FROM_SERVER = _LARGE + 4
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole message."""
+    """One whole message, or a run of `count` messages of one type."""
 
     type: bytes
     """The type byte, e.g. b"Q"."""
     raw: bytes
     """The message as it came, header included: what is forwarded."""
+    count: int = 1
+    """More than 1 only for DataRow and CopyData of the server."""
 
     @property
     def body(self) -> bytes:
-        """What follows the header."""
+        """What follows the header of its only message."""
         return self.raw[HEADER_BYTES:]
+
+    def bodies(self) -> Iterator[bytes]:
+        """Yield what follows each header."""
+        start = 0
+        while start < len(self.raw):
+            end = start + 1 + _LENGTH.unpack_from(self.raw, start + 1)[0]
+            yield self.raw[start + HEADER_BYTES : end]
+            start = end
 
 
 class FrameCutter:
@@ -54,11 +66,14 @@ class FrameCutter:
         fault: type[Exception],
         cap: int = _FROM_SERVER,
         caps: Mapping[int, int] = MappingProxyType({}),
+        runs: bytes = b"",
     ) -> None:
+        """`runs`: the types whose messages need not leave one by one."""
         self._limits = limits
         self._fault = fault
         self._cap = cap
         self._caps = caps
+        self._runs = runs
         self._buffer = bytearray()
 
     @property
@@ -75,11 +90,32 @@ class FrameCutter:
                 end = start + 1 + self._length(start)
                 if end > len(self._buffer):
                     break
+                count = 1
+                if self._buffer[start] in self._runs:
+                    end, count = self._run(start, end)
                 raw = bytes(self._buffer[start:end])
                 start = end
-                yield Frame(raw[:1], raw)
+                yield Frame(raw[:1], raw, count)
         finally:
             del self._buffer[:start]
+
+    def _run(self, start: int, end: int) -> tuple[int, int]:
+        """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
+
+        It ends before whatever is not whole and in order; an object for each of a million rows would cost more than
+        all else that is done with them.
+        """
+        buffer, size, kind, unpack, count = self._buffer, len(self._buffer), self._buffer[start], _HEADER.unpack_from, 1
+        limit = min(self._limits[kind], self._caps.get(kind, self._cap) + 4)
+        last = size - HEADER_BYTES
+        while end <= last:
+            found, length = unpack(buffer, end)
+            after = end + 1 + length
+            if found != kind or after > size or not 4 <= length <= limit:
+                break
+            end = after
+            count += 1
+        return end, count
 
     def _length(self, start: int) -> int:
         kind = self._buffer[start]
@@ -107,6 +143,6 @@ def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0) -> FrameCutter:
     return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, {ord("B"): bind_bytes} if bind_bytes else {})
 
 
-def backend_frames() -> FrameCutter:
-    """Return a cutter for what PostgreSQL sends."""
-    return FrameCutter(_BACKEND, UpstreamProtocolError)
+def backend_frames(*, runs: bool = False) -> FrameCutter:
+    """Return a cutter for what PostgreSQL sends; with `runs`, rows and COPY data need not come one by one."""
+    return FrameCutter(_BACKEND, UpstreamProtocolError, runs=b"Dd" if runs else b"")
