@@ -232,7 +232,7 @@ class ScriptedServer:
         match kind:
             case "P":
                 name, text = messages.parse_fields(body)
-                self.heard.append(f"{name.decode()}: {text.decode()}")
+                self.heard.append(f"{_name(name)}: {text.decode()}")
                 if failing := self._scripted_error(text.decode()):
                     return failing
                 if name and name in self.prepared:
@@ -427,13 +427,13 @@ class ScriptedServer:
             usual = ("on", "on", "origin", "off", "content")
             return _COLUMNS + row(*context, *usual, *self.timers) + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
-            behind = {name.decode(): said for name, said in self.prepared.items()} | self.cursors
+            behind = {_name(name): said for name, said in self.prepared.items()} | self.cursors
             asked = text.split("'")[1]
             name = [asked] if text.startswith("SELECT name, ") else []
             return _COLUMNS + (row(*name, behind[asked]) if asked in behind else b"") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements" in text:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
-            return _COLUMNS + b"".join(row(name.decode(), text) for name, text in named.items()) + command("SELECT 1")
+            return _COLUMNS + b"".join(row(_name(name), text) for name, text in named.items()) + command("SELECT 1")
         if "'built_in'" in text:
             return _COLUMNS + row(self._own_functions()) + command("SELECT 1")
         if "WITH RECURSIVE seed" in text:
@@ -831,6 +831,11 @@ ledger_is_back = events.LedgerState(None)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _name(sent: bytes) -> str:
+    """Return a name for reading: a client may send what is no UTF-8."""
+    return sent.decode(errors="replace")
 
 
 def _client_line(frame: Frame) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.play import judge, message
@@ -387,6 +388,15 @@ def test_the_promises_hold_in_a_kind_world(
 @settings(deadline=None, max_examples=400)
 @given(SCRIPTS, VERDICTS, CHANCE, st.integers(1, 6))
 def test_the_promises_hold_through_troubles(
+    scenes: list[list[str | bytes]], verdicts: list[tuple[Answer, int | None] | None], chance: Random, troubles: int
+) -> None:
+    improvised(scenes, verdicts, chance, troubles)
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=20_000)
+@given(SCRIPTS, VERDICTS, CHANCE, st.integers(0, 6))
+def test_the_promises_hold_in_twenty_thousand_conversations(
     scenes: list[list[str | bytes]], verdicts: list[tuple[Answer, int | None] | None], chance: Random, troubles: int
 ) -> None:
     improvised(scenes, verdicts, chance, troubles)
