@@ -218,6 +218,8 @@ class ScriptedServer:
         kind = frame.type.decode()
         if kind == "Q":
             return self._query(frame.body[:-1].decode()) + ready(self.status)
+        if kind == "F":
+            return message("V", b"\xff\xff\xff\xff") + ready(self.status)
         if kind == "S":
             self._skipping = False
             return ready(self.status)

@@ -91,7 +91,6 @@ def test_an_archive_restores_to_the_same_through_the_proxy(served: Served, datab
 
 
 # pg_dump reads them with lo_open, loread and lo_close in FunctionCall messages.
-@pytest.mark.xfail(strict=True, reason="FunctionCall is not carried yet")
 def test_large_objects_are_in_a_dump_through_the_proxy(served: Served, database: str) -> None:
     with served.behind(database) as connection:
         connection.execute("SELECT lo_from_bytea(4242, %s)", [b"\x01\x02" * 20_000])

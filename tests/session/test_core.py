@@ -22,7 +22,7 @@ from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, work
 
 from pgnotary.errors import NotCanonical
 from pgnotary.judge.settings import PINNED
-from pgnotary.session import events
+from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
 from pgnotary.session.inbox import MAX_MESSAGE_BYTES
 from pgnotary.wire import messages
@@ -111,9 +111,37 @@ def test_sync_and_flush_alone_are_answered_here(play: Play) -> None:
     in_a_block(play) >> ClientBytes(SYNC) << "client ready T"
 
 
-def test_a_function_call_is_refused(play: Play) -> None:
-    play >> ClientBytes(message("F", bytes(12))) << "client ERROR 0A000 FunctionCall is not carried by pgnotary yet"
+def test_a_function_call_that_reads_no_large_object_is_refused(play: Play) -> None:
+    play >> ClientBytes(message("F", bytes(12))) << "client ERROR 0A000 pgnotary carries a FunctionCall only of what..."
     play << "client ready I"
+
+
+def loread(rest: bytes = b"") -> bytes:
+    return message("F", (954).to_bytes(4, "big") + rest)
+
+
+def test_a_function_call_that_reads_a_large_object_is_carried_as_it_came_and_noted(play: Play) -> None:
+    play >> ClientBytes(loread(b"any")) << "upstream F" << "client V" << "client ready I"
+    assert actions.ToUpstream(loread(b"any")) in play.said
+    play >> after(61) << "note 1"
+    assert "pg_catalog.loread" in str([each for each in play.said if isinstance(each, actions.Note)])
+    play >> ledger_is_down >> ClientBytes(loread()) << "client ERROR 58030..." << "client ready I"
+
+
+def test_in_a_block_it_needs_no_wall_and_in_a_failed_one_it_is_not_sent(play: Play) -> None:
+    play.server.on("select 1/0", error("22012", "division by zero"))
+    in_a_block(play) >> ClientBytes(loread()) << "upstream F" << "client V" << "client ready T"
+    play >> "select 1/0" << until("client ready E")
+    play >> ClientBytes(loread()) << "client ERROR 25P02..." << "client ready E"
+
+
+def test_a_function_call_that_names_no_function_ends_the_session(play: Play) -> None:
+    play >> ClientBytes(message("F", b"\0\0\0")) << "client FATAL 08P01..." << until("close")
+
+
+def test_the_answer_to_a_function_call_belongs_to_nothing_else(play: Play) -> None:
+    play.server.on("select 1", message("V", b"\xff\xff\xff\xff"))
+    play >> "select 1" << "upstream select 1" << "client FATAL 08006..." << until("close")
 
 
 def test_a_function_call_fails_an_open_block(play: Play) -> None:

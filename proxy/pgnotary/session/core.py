@@ -297,7 +297,7 @@ class Session:
             case b"S":
                 self._run(on_batch(self._state, [], b"S"))
             case b"F":
-                self._run(on_function_call(self._state))
+                self._run(on_function_call(self._state, frame))
             case b"H":
                 pass
             case kind if kind in _LATE_COPY:

@@ -87,6 +87,8 @@ class Hearing:
                 # Only an unread text can get here; policy refuses COPY FROM STDIN.
                 self.copy_refused = True
                 return b""
+            case b"V" if step.messages.startswith(b"F"):
+                pass
             case kind if kind not in _RELAYED:
                 raise UpstreamProtocolError(f"message {kind!r} in the answer to a client's message")
         if frame.type in _COMPLETIONS:

@@ -26,6 +26,7 @@ __all__ = [
     "bind_fields",
     "bind_unknown_statement",
     "bound",
+    "called_function",
     "close_portal",
     "close_statement",
     "command_tag",
@@ -225,6 +226,13 @@ def described_types(body: bytes) -> tuple[int, ...]:
         return struct.unpack_from(f"!{count}I", body, _UINT16.size)
     except struct.error as error:
         raise UpstreamProtocolError("ParameterDescription is shorter than it declares") from error
+
+
+def called_function(body: bytes) -> int:
+    """Return the oid that a FunctionCall names; its arguments are for the server to read."""
+    if len(body) < 4:
+        raise ClientProtocolError("invalid message format: a FunctionCall must begin with the oid of a function")
+    return int.from_bytes(body[:4], "big")
 
 
 def execute_portal(body: bytes) -> bytes:
