@@ -30,6 +30,8 @@ CREATE FUNCTION swap() RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN EXECUTE 'DEALLOCATE s9'; EXECUTE 'PREPARE s9 AS DELETE FROM orders'; RETURN 1; END $$;
 CREATE FUNCTION wipe_then_s1() RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN DELETE FROM orders; EXECUTE 'EXECUTE s1'; RETURN 1; END $$;
+CREATE FUNCTION typed(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
+CREATE FUNCTION typed(text) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT wipe()';
 """
 
 
@@ -43,6 +45,12 @@ def describe(kind: bytes, name: bytes = b"") -> bytes:
 
 def run(text: bytes, name: bytes = b"", portal: bytes = b"", rows: int = 0) -> bytes:
     return parse(name, text) + bind(portal, name) + execute(portal, rows)
+
+
+def typed(oid: int, name: bytes) -> bytes:
+    """Bind "5" to the same text, as a parameter of that type."""
+    one = b"\0\0\0\1\0\0\0\0015"
+    return parse(name, b"SELECT typed($1)", [oid]) + bind(b"", name, one) + execute()
 
 
 def call(oid: int) -> bytes:
@@ -91,6 +99,24 @@ WAYS: dict[str, list[Step]] = {
         (query(b"COMMIT"), 1),
     ],
     "10a FunctionCall": [(call(WIPE), 1)],
+    **{
+        f"13 a quote behind half a character of {encoding}, by {by.split()[0]}": [
+            (query(by.format(encoding).encode()), 1),
+            (query(b"SELECT E'" + half + b"\\'; " + DELETE + b"; --'"), 1),
+        ]
+        for encoding, half in (("GBK", b"\xbf"), ("BIG5", b"\xa5"), ("SJIS", b"\x95"))
+        for by in ("SET client_encoding = '{}'", "SELECT set_config('client_encoding', '{}', false)")
+    },
+    **{
+        f"14 a backslash that quotes, by {by.split()[0].decode()}": [
+            (query(by), 1),
+            (query(b"SELECT '\\' || ' ; " + DELETE + b"; --'"), 1),
+        ]
+        for by in (
+            b"SET standard_conforming_strings = off",
+            b"SELECT set_config('standard_conforming_strings', 'off', false)",
+        )
+    },
     "20 several statements": [(query(b"SELECT 1; " + DELETE + b"; SELECT 2"), 1)],
     "21 EXPLAIN runs what planning folds": [(run(b"EXPLAIN DELETE FROM many WHERE id = imm()") + SYNC, 1)],
     "22 INSERT into a view with a rule": [(run(b"INSERT INTO ruled VALUES (1)") + SYNC, 1)],
@@ -113,6 +139,8 @@ WAYS: dict[str, list[Step]] = {
         (query(b"COMMIT"), 1),
     ],
     "behind a change that may pass": [(run(b"INSERT INTO many VALUES (1)") + run(DELETE) + SYNC, 1)],
+    "another type of a parameter is another function": [(typed(23, b"a") + SYNC, 1), (typed(25, b"b") + SYNC, 1)],
+    "another type in the same batch": [(typed(23, b"a") + typed(25, b"b") + SYNC, 1)],
     "COMMIT behind it in the same batch": [(run(b"BEGIN") + run(DELETE) + run(b"COMMIT") + SYNC, 1)],
 }
 HARMLESS_ALONE: dict[str, list[Step]] = {
