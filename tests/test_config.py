@@ -35,7 +35,7 @@ def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
 def _missing(text: str, section: msgspec.Struct) -> list[str]:
     """Return the keys of a section that the text does not give a value, or tables."""
     keys = section.__struct_encode_fields__
-    return [key for key in keys if f"\n{key} = " not in text and f".{key}]]" not in text]
+    return [key for key in keys if f"\n{key} = " not in text and f".{key}]" not in text]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,7 @@ __all__ = [
     "Config",
     "Ledger",
     "Listen",
+    "ListenTls",
     "Policy",
     "Role",
     "Upstream",
@@ -46,19 +47,36 @@ _Structure = TypeVar("_Structure")
 _Name = Annotated[str, Meta(min_length=1, max_length=63)]
 
 
+class ListenTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How clients are shown who we are, and show who they are."""
+
+    certificate_file: str = ""
+    """PEM: ours, then those between it and its authority. Empty: no TLS. Read again at SIGHUP, as are the next two."""
+    key_file: str = ""
+    client_ca_file: str = ""
+    """PEM: the authorities whose certificates clients may show; empty: none is asked for."""
+    required: bool = False
+    """Plain text is refused on loopback too; elsewhere it always is."""
+
+
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where clients connect."""
 
     address: str = "127.0.0.1:6432"
-    """host:port; a loopback address, until TLS is carried."""
+    """host:port; without TLS a loopback address."""
     login_deadline_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    tls: ListenTls = ListenTls()
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The PostgreSQL that stands behind."""
 
     address: str = "127.0.0.1:5432"
-    """host:port of a loopback address, or folder:port of a Unix socket, until TLS is carried."""
+    """host:port, without TLS of a loopback address; or folder:port of a Unix socket."""
+    tls: Literal["disable", "verify-full"] = "disable"
+    """As libpq's sslmode. There is no `require`: unverified, it would hand the login to whoever is in between."""
+    ca_file: str = ""
+    """PEM: the authorities that may vouch for PostgreSQL; empty: those that the system trusts."""
     databases: tuple[str, ...] = ()
     """The databases that may be asked for; empty: any."""
 
@@ -79,6 +97,8 @@ class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     verifier: str
     """SCRAM-SHA-256$...; made by `pgnotary user add`. It cannot be used to log in."""
     role: _Name
+    certificate: Annotated[str, Meta(pattern=r"^$|^(CN|DNS|URI|email):.")] = ""
+    """A name that their certificate must have, besides the password: CN:eva, email:eva@example.com; empty: none."""
     person: str = ""
     """Who that is on the roster of approvers; empty: the same as `name`. Nobody decides over their own request."""
 
@@ -158,6 +178,11 @@ class Config(msgspec.Struct, frozen=True):
     def upstream(self) -> Address:
         """Where PostgreSQL is."""
         return _address(self.path, "upstream.address", self.file.upstream.address)
+
+    @property
+    def tls_required(self) -> bool:
+        """Whether a client that goes on in plain text is refused."""
+        return self.file.listen.tls.required or not _is_loopback(self.listen.host)
 
     @property
     def profile(self) -> str:
@@ -316,9 +341,7 @@ def _check(config: Config) -> None:
     if config.profile not in rules.PROFILES:
         known = ", ".join(rules.PROFILES)
         raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
-    _require_loopback(path, "listen.address", config.listen)
-    if not config.upstream.host.startswith("/"):
-        _require_loopback(path, "upstream.address", config.upstream)
+    _check_tls(config)
     for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"{path}: {kind} {doubled[0]!r} stands there twice")
@@ -341,15 +364,43 @@ def _address(path: Path, key: str, text: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
-def _require_loopback(path: Path, key: str, address: Address) -> None:
-    if address.host == "localhost":
-        return
+def _check_tls(config: Config) -> None:
+    """Check that no password is proven in plain text off loopback, and that no key of TLS is there in vain."""
+    path, tls, upstream = config.path, config.file.listen.tls, config.file.upstream
+    if bool(tls.certificate_file) != bool(tls.key_file):
+        raise ConfigError(f"{path}: listen.tls: expected both certificate_file and key_file, or neither")
+    if not tls.certificate_file:
+        for key, value in (("client_ca_file", tls.client_ca_file), ("required", tls.required)):
+            if value:
+                raise ConfigError(f"{path}: listen.tls.{key} is {value!r}: expected certificate_file and key_file too")
+        _require_loopback(path, "listen.address", config.listen, "set certificate_file and key_file in [listen.tls]")
+    for user in config.file.user:
+        if user.certificate and not tls.client_ca_file:
+            raise ConfigError(
+                f"{path}: user {user.name!r} has certificate {user.certificate!r}: "
+                "expected listen.tls.client_ca_file, which says who may vouch for it"
+            )
+    local = config.upstream.host.startswith("/")
+    if upstream.tls == "disable":
+        if upstream.ca_file:
+            raise ConfigError(
+                f'{path}: upstream.ca_file is {upstream.ca_file!r}: expected upstream.tls = "verify-full"'
+            )
+        if not local:
+            _require_loopback(path, "upstream.address", config.upstream, 'set upstream.tls = "verify-full"')
+    elif local:
+        raise ConfigError(f"{path}: upstream.tls is {upstream.tls!r}: a Unix socket carries no TLS; leave it out")
+
+
+def _require_loopback(path: Path, key: str, address: Address, instead: str) -> None:
+    if not _is_loopback(address.host):
+        raise ConfigError(
+            f"{path}: {key} is {address.host!r}: expected a loopback address, since TLS is not configured; {instead}"
+        )
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        if ipaddress.ip_address(address.host).is_loopback:
-            return
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        pass
-    raise ConfigError(
-        f"{path}: {key} is {address.host!r}: expected a loopback address, since TLS is not carried yet; "
-        "use an SSH tunnel to reach another machine"
-    )
+        return False

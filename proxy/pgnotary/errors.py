@@ -7,6 +7,7 @@
     |   +-- InvalidText           22021  the text is not valid UTF-8
     |   +-- TooLarge              54000  longer than we read
     |   +-- NotAuthenticated      28P01  who the client is could not be proven
+    |   +-- NotAdmitted           28000  who the client is may be known, but not by this way or certificate
     |   +-- LedgerUnavailable     58030  what we cannot record we do not forward
     |   +-- UpstreamRefused       08006  PostgreSQL could not be reached, or is not fit to stand behind us
     |   +-- ShuttingDown          57P01  the proxy is stopping
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidText",
     "LedgerBroken",
     "LedgerUnavailable",
+    "NotAdmitted",
     "NotAuthenticated",
     "NotCanonical",
     "NotSupported",
@@ -94,6 +96,12 @@ class NotAuthenticated(StatementError):
     """The password exchange failed; says nothing about which part was wrong."""
 
     sqlstate = "28P01"
+
+
+class NotAdmitted(StatementError):
+    """The connection is in plain text and must not be, or shows no certificate of the user's."""
+
+    sqlstate = "28000"
 
 
 class LedgerUnavailable(StatementError):

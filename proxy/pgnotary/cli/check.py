@@ -9,6 +9,7 @@ import click
 
 from pgnotary.cli.config_option import config_option
 from pgnotary.config import load
+from pgnotary.serve.certificates import CertificateInForce, upstream_of
 
 __all__ = ["check"]
 
@@ -19,6 +20,8 @@ def check(config: Path) -> None:
     """Check the configuration and the files that it names."""
     loaded = load(config)
     loaded.inspect()
+    CertificateInForce(loaded)
+    upstream_of(loaded)
     users = _count(len(loaded.file.user), "user")
     approvers = _count(len(loaded.roster().people), "approver")
     policy, ledger = loaded.policy, loaded.file.ledger.name

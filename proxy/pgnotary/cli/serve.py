@@ -1,7 +1,8 @@
 """`pgnotary serve`: everything that one proxy runs, put together and taken apart in order.
 
-A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads the roster of approvers. The ledger
-is opened, settled and written to before the first client is let in, and is the last thing to close.
+A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads the roster of approvers and the
+certificate. The ledger is opened, settled and written to before the first client is let in, and is the last thing to
+close.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
+from pgnotary.serve.certificates import CertificateInForce, upstream_of
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
@@ -44,7 +46,7 @@ __all__ = ["raise_the_first", "serve"]
 def serve(config: Path, *, verbose: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
-    SIGHUP reads the roster of approvers again, and nothing else of the configuration.
+    SIGHUP reads the roster of approvers and the certificate again, and nothing else of the configuration.
     """
     log_to_stderr(verbose=verbose)
     loaded = load(config)
@@ -70,18 +72,19 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
 
 async def _serve(config: Config, workers: Workers) -> None:
     roster = config.roster()
+    certificate, upstream = CertificateInForce(config), upstream_of(config)
     async with _ledger(config, roster) as (store, appender):
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
-        resolver = Resolver(store, appender, asking(config))
+        resolver = Resolver(store, appender, asking(config, upstream))
         appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
-        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}", workers)
+        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}", workers, certificate, upstream)
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, in_force.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
             try:
                 async with ApprovalApi(desk, store, in_force, config.socket), proxy.listening() as address:
                     where = f"{address.host}:{address.port}"
@@ -92,6 +95,11 @@ async def _serve(config: Config, workers: Workers) -> None:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
                 reloading.cancel()
                 resolver.stop()
+
+
+def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
+    roster.reload()
+    certificate.reload()
 
 
 @contextlib.asynccontextmanager

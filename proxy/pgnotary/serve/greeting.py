@@ -1,4 +1,4 @@
-"""The client's leg until it is known who is there: start-up packets, settings, password.
+"""The client's leg until it is known who is there: start-up packets, TLS, settings, password.
 
 A fresh link enters; a `Greeting` leaves, or the CancelRequest that came instead. Nothing is sent upstream here, no byte
 that came before we answered is taken for one that came after, and no start-up parameter passes that is not on the list:
@@ -13,14 +13,16 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
-from pgnotary.errors import ClientProtocolError, NotAuthenticated, NotSupported, StatementError
+from pgnotary.errors import ClientProtocolError, NotAdmitted, NotAuthenticated, NotSupported, StatementError
 from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, parse_boolean, ruling
 from pgnotary.serve.link import Link
+from pgnotary.serve.listener import encrypt
 from pgnotary.serve.scram import NONCE_BYTES, ScramServer, mock_verifier
-from pgnotary.verifier import MECHANISM, parse_verifier
+from pgnotary.serve.tls import ServerTls, certificate_names
+from pgnotary.verifier import parse_verifier
 from pgnotary.wire.frames import FrameCutter, frontend_frames
 from pgnotary.wire.messages import Diagnostic, authentication, error_response
 from pgnotary.wire.startup import (
@@ -96,6 +98,8 @@ class Greeting:
     """Minor protocol version asked for. Whatever it is, 3.0 is spoken: a higher one was negotiated down."""
     read_only: bool
     """The client set default_transaction_read_only, which is ours upstream and virtual for the client."""
+    certificate_names: frozenset[str] = frozenset()
+    """What the verified certificate of the client says who it is; what that is worth, the caller decides."""
 
     @property
     def application_name(self) -> str:
@@ -109,32 +113,44 @@ def fatal(error: StatementError) -> bytes:
 
 
 async def greet(
-    link: Link, users: Users, mock_secret: bytes, *, deadline_s: float = LOGIN_DEADLINE_S
+    link: Link,
+    users: Users,
+    mock_secret: bytes,
+    *,
+    tls: ServerTls | None = None,
+    deadline_s: float = LOGIN_DEADLINE_S,
 ) -> Greeting | CancelRequest:
     """Return who is at the other end of `link`, once they have proven it.
 
     A CancelRequest is returned as it came, and must not be answered. `mock_secret`, 32 random bytes that stay the same,
-    makes unknown users look like known ones. Raises a StatementError, to be answered with `fatal`, for a client that
-    cannot be let in or takes longer than `deadline_s`, and ConnectionError if it leaves, as psql does to ask for the
-    password. Sends nothing but what the exchange needs; closing the link is the caller's.
+    makes unknown users look like known ones. `tls` is what the client is shown if it asks, or has been shown already.
+    Raises a StatementError, to be answered with `fatal`, for a client that cannot be let in or takes longer than
+    `deadline_s`, and ConnectionError if it leaves, as psql does to ask for the password, or if its handshake fails.
+    Sends nothing but what the exchange needs; closing the link is the caller's.
     """
     try:
         async with asyncio.timeout(deadline_s):
-            packet = await _startup(link)
+            packet = await _startup(link, tls)
+            # In plain text too, and although TLS is required: libpq before 17 sends it so, and it holds no password.
             if isinstance(packet, CancelRequest):
                 return packet
+            if tls is not None and tls.required and link.tls is None:
+                raise NotAdmitted(
+                    "this connection is not encrypted, and has to be",
+                    hint="Use sslmode=verify-full, or at least require.",
+                )
             greeting = _read(packet)
             _negotiate(link, packet)
-            await _authenticate(link, greeting.user, users, mock_secret)
-            return greeting
+            await _authenticate(link, greeting.user, users, mock_secret, tls)
+            return replace(greeting, certificate_names=certificate_names(link.tls)) if link.tls else greeting
     except TimeoutError as error:
         raise NotAuthenticated("canceling authentication due to timeout") from error
 
 
-async def _startup(link: Link) -> StartupMessage | CancelRequest:
-    refused: set[str] = set()
+async def _startup(link: Link, tls: ServerTls | None) -> StartupMessage | CancelRequest:
+    answered: set[str] = set()
     while isinstance(packet := await _packet(link), EncryptionRequest):
-        if packet.kind in refused:
+        if packet.kind in answered:
             raise ClientProtocolError(f"a second {packet.kind} encryption request on one connection")
         # CVE-2021-23214: what came in plain text before the answer must never be taken for what comes after it.
         if link.buffered_bytes:
@@ -142,8 +158,11 @@ async def _startup(link: Link) -> StartupMessage | CancelRequest:
                 f"received unencrypted data after {packet.kind} encryption request",
                 detail="This could be a client software bug or evidence of an attempted man-in-the-middle attack.",
             )
-        refused.add(packet.kind)
-        link.write(b"N")
+        answered.add(packet.kind)
+        if packet.kind == "ssl" and tls is not None and link.tls is None:
+            await encrypt(link, tls)
+        else:
+            link.write(b"N")
     return packet
 
 
@@ -253,14 +272,15 @@ def _schema(text: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
-async def _authenticate(link: Link, user: str, users: Users, mock_secret: bytes) -> None:
+async def _authenticate(link: Link, user: str, users: Users, mock_secret: bytes, tls: ServerTls | None) -> None:
     known, mock = users(user), mock_verifier(user, mock_secret)
     verifier = mock if known is None else parse_verifier(known)
-    server = ScramServer(user, verifier, secrets.token_urlsafe(NONCE_BYTES))
+    end_point = tls.end_point if tls is not None and link.tls is not None else None
+    server = ScramServer(user, verifier, secrets.token_urlsafe(NONCE_BYTES), end_point)
     cutter = frontend_frames(_MAX_SASL_BYTES)
-    link.write(authentication(_SASL, MECHANISM.encode() + b"\0\0"))
-    first = _initial_response(await _response(link, cutter))
-    link.write(authentication(_SASL_CONTINUE, server.challenge(first)))
+    link.write(authentication(_SASL, b"".join(name.encode() + b"\0" for name in server.mechanisms) + b"\0"))
+    mechanism, first = _initial_response(await _response(link, cutter), server.mechanisms)
+    link.write(authentication(_SASL_CONTINUE, server.challenge(first, mechanism)))
     final = server.verify(await _response(link, cutter))
     link.write(authentication(_SASL_FINAL, final))
 
@@ -272,11 +292,15 @@ async def _response(link: Link, cutter: FrameCutter) -> bytes:
     return frame.body
 
 
-def _initial_response(body: bytes) -> bytes:
-    mechanism, _, rest = body.partition(b"\0")
-    if mechanism != MECHANISM.encode():
-        raise ClientProtocolError(f"client selected an invalid SASL authentication mechanism, expected {MECHANISM}")
+def _initial_response(body: bytes, offered: tuple[str, ...]) -> tuple[str, bytes]:
+    """Return the mechanism that was chosen, and the first message of it."""
+    chosen, _, rest = body.partition(b"\0")
+    mechanism = next((name for name in offered if name.encode() == chosen), None)
+    if mechanism is None:
+        raise ClientProtocolError(
+            f"client selected an invalid SASL authentication mechanism, expected {' or '.join(offered)}"
+        )
     # A length of -1 is legal, for mechanisms in which the server speaks first; in SCRAM it never does.
     if len(rest) < 4 or _INT32.unpack_from(rest)[0] != len(rest) - 4:
         raise ClientProtocolError("malformed SASLInitialResponse: its response must fill the message")
-    return rest[4:]
+    return mechanism, rest[4:]

@@ -6,12 +6,17 @@ happens, to a `Receiver`, in the order it happened. A byte is never lost, double
 the end of the peer's stream does not close our half, and what we cannot write at once is bounded by whoever heeds
 `write_blocked`.
 
+`start_tls` turns it into an encrypted one, between two reads of the login: what came before in plain text is never read
+as if it had come encrypted, because it refuses to start if there is any, and what comes later goes into the handshake.
+TLS has no half-open connections: there the end of the peer's stream is the end of both.
+
 Sources: asyncio, "Transports and Protocols"; tcp(7) for the socket options.
 """
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from typing import Protocol, cast
 
 from pgnotary.wire.frames import HEADER_BYTES, Frame, FrameCutter
@@ -49,6 +54,7 @@ class Link(asyncio.Protocol):
     """One connection to a client or to PostgreSQL. Exactly one owner reads, writes and closes it."""
 
     def __init__(self) -> None:
+        self._transport: asyncio.Transport
         self._buffer = bytearray()
         self._receiver: Receiver | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -66,6 +72,13 @@ class Link(asyncio.Protocol):
             return "unix"
         name = self._transport.get_extra_info("peername")
         return f"{name[0]}:{name[1]}" if name else "unknown"
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """What the handshake has agreed on; None in plain text."""
+        # uvloop's transports have it even in plain text, and it is None there.
+        found: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        return found
 
     @property
     def buffered_bytes(self) -> int:
@@ -108,6 +121,31 @@ class Link(asyncio.Protocol):
             rest = int.from_bytes(header[1:], "big") + 1 - HEADER_BYTES
             frames = list(cutter.feed(await self.read_exactly(rest)))
         return frames[0]
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
+        """Do the handshake, as the client if there is a `server_hostname`; only before `attach`, and once.
+
+        `buffered_bytes` must be 0, and the caller must not have waited since it saw that. Raises ssl.SSLError or
+        another OSError if the handshake fails; then, as after cancellation, the connection is gone.
+        """
+        if self._buffer:
+            raise ValueError(f"{len(self._buffer)} bytes came before TLS was to start")
+        plain, self._paused = self._transport, False
+        try:
+            encrypted = await asyncio.get_running_loop().start_tls(
+                plain, self, context, server_side=server_hostname is None, server_hostname=server_hostname
+            )
+        except BaseException:
+            plain.abort()
+            raise
+        if encrypted is None:
+            raise ConnectionResetError("the peer left during the TLS handshake")
+        self._transport = encrypted
+        encrypted.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        if self._paused:
+            # A flood that came right behind the handshake has paused the transport beneath.
+            plain.resume_reading()
+            encrypted.pause_reading()
 
     def attach(self, receiver: Receiver) -> None:
         """Hand over to `receiver`, first all that has happened and it has not seen, before this returns."""
@@ -175,12 +213,12 @@ class Link(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> bool:
-        """Called by asyncio; keeps our half open."""
+        """Called by asyncio; keeps our half open, if there are halves."""
         self._eof = True
         self._wake()
         if self._receiver is not None:
             self._receiver.eof()
-        return True
+        return self.tls is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""

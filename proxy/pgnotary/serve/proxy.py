@@ -11,6 +11,7 @@ import hmac
 import logging
 import os
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
@@ -18,6 +19,7 @@ from pgnotary.config import Address, Config, User
 from pgnotary.errors import (
     ConfigError,
     LedgerUnavailable,
+    NotAdmitted,
     NotAuthenticated,
     PgnotaryError,
     ShuttingDown,
@@ -34,6 +36,8 @@ from pgnotary.serve.conversation import Conversation, now
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
+from pgnotary.serve.listener import accepting, arrive, bind
+from pgnotary.serve.tls import ServerTls
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.serve.workers import Workers
@@ -73,8 +77,12 @@ class Proxy:
         roster: Callable[[], Roster],
         mint: Callable[[], str],
         workers: Workers,
+        certificate: Callable[[], ServerTls | None],
+        upstream: UpstreamAddress,
     ) -> None:
         self._config = config
+        self._certificate = certificate
+        self._upstream = upstream
         self._appender = appender
         self._desk = desk
         self._mint = mint
@@ -119,23 +127,22 @@ class Proxy:
         """Accept clients until left; yields the address that was bound. Leaving drains: what executes may finish."""
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(self._tick(), name="tick")
-            server = await self._listen(lambda link: tasks.create_task(self._client(link), name=f"client {link.peer}"))
             try:
-                yield _bound(server)
+                listeners = await self._bind()
+                async with accepting(listeners, lambda plug: tasks.create_task(self._accepted(plug), name="client")):
+                    yield _bound(listeners[0])
             finally:
                 self._stopping = True
-                server.close()
                 # Who is not in yet does not come in any more.
                 for login in self._logins:
                     login.cancel()
                 await self._drain()
                 ticker.cancel()
 
-    async def _listen(self, accept: Callable[[Link], object]) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
+    async def _bind(self) -> list[socket.socket]:
         address = self._config.listen
         try:
-            return await loop.create_server(lambda: _Accepted(accept), address.host, address.port)
+            return await bind(address.host, address.port)
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
             raise ConfigError(
@@ -160,14 +167,26 @@ class Proxy:
         for conversation in list(self._running.values()):
             conversation.abort()
 
-    async def _client(self, link: Link) -> None:
-        """Serve one connection from its first byte to its last; nothing it does can end another's."""
+    async def _accepted(self, plug: socket.socket) -> None:
+        """Take a connection as it comes, and serve it."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._logins.add(task)
+        task.add_done_callback(self._logins.discard)
+        # Too many are told so at once: nobody waits for what they would say first.
+        tls = self._certificate() if len(self._logins) <= _MAX_LOGINS else None
+        try:
+            link = await arrive(plug, tls, deadline_s=self._config.file.listen.login_deadline_s)
+        except ConnectionError as error:
+            log.debug("client left before it was in", extra={"why": str(error)})
+            return
+        await self._client(link, tls, task)
+
+    async def _client(self, link: Link, tls: ServerTls | None, task: asyncio.Task[None]) -> None:
+        """Serve one connection from its first byte to its last; nothing it does can end another's."""
         try:
             if len(self._logins) > _MAX_LOGINS:
                 raise _TooManyClients("too many connections are logging in")
-            await self._serve(link, lambda: self._logins.discard(task))
+            await self._serve(link, tls, lambda: self._logins.discard(task))
         except UpstreamRefused as error:
             _tell(link, "PostgreSQL does not let us in", error, logging.WARNING)
         except UpstreamProtocolError as error:
@@ -186,12 +205,11 @@ class Proxy:
             log.exception("connection failed", extra={"client": link.peer})
             link.write(fatal(UpstreamRefused("pgnotary failed on this connection; its log says why")))
         finally:
-            self._logins.discard(task)
             link.close()
 
-    async def _serve(self, link: Link, logged_in: Callable[[], None]) -> None:
+    async def _serve(self, link: Link, tls: ServerTls | None, logged_in: Callable[[], None]) -> None:
         deadline = self._config.file.listen.login_deadline_s
-        greeting = await greet(link, self._verifier, self._mock_secret, deadline_s=deadline)
+        greeting = await greet(link, self._verifier, self._mock_secret, tls=tls, deadline_s=deadline)
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return
@@ -200,6 +218,13 @@ class Proxy:
         user = self._config.user(greeting.user)
         if user is None:
             raise NotAuthenticated(f'password authentication failed for user "{greeting.user}"')
+        # Said only now, to somebody who has proven the password: before, it would tell who is a user here.
+        if user.certificate and user.certificate not in greeting.certificate_names:
+            raise NotAdmitted(
+                f'certificate authentication failed for user "{greeting.user}"',
+                detail=f"The certificate names {', '.join(sorted(greeting.certificate_names)) or 'nobody'}.",
+                hint="Set sslcert and sslkey to the certificate that is registered for this user.",
+            )
         upstream = await self._dial(greeting, user)
         try:
             await self._converse(link, greeting, user, upstream, logged_in)
@@ -219,7 +244,7 @@ class Proxy:
         application = f"pgnotary/{user.name}/{greeting.application_name}"[:63]
         parameters = {**greeting.parameters, "application_name": application}
         return await dial(
-            UpstreamAddress(self._config.upstream.host, self._config.upstream.port),
+            self._upstream,
             user.role,
             self._config.password(user.role),
             greeting.database,
@@ -284,18 +309,6 @@ class _TooManyClients(StatementError):
     sqlstate = "53300"
 
 
-class _Accepted(Link):
-    """A link that says when it is there."""
-
-    def __init__(self, accept: Callable[[Link], object]) -> None:
-        super().__init__()
-        self._accept = accept
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._accept(self)
-
-
 def _tell(link: Link, event: str, error: StatementError, level: int) -> None:
     """Tell client and log why a connection ends."""
     fields = {"client": link.peer, "sqlstate": error.sqlstate, "why": error.message, "detail": error.detail}
@@ -303,8 +316,8 @@ def _tell(link: Link, event: str, error: StatementError, level: int) -> None:
     link.write(fatal(error))
 
 
-def _bound(server: asyncio.Server) -> Address:
-    host, port, *_ = server.sockets[0].getsockname()
+def _bound(listener: socket.socket) -> Address:
+    host, port, *_ = listener.getsockname()
     return Address(host, port)
 
 

@@ -15,13 +15,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
-
 from pgnotary.config import Config
-from pgnotary.errors import ConfigError, LedgerUnavailable, RequestMoved
+from pgnotary.errors import ConfigError, LedgerUnavailable, RequestMoved, UpstreamProtocolError, UpstreamRefused
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, Entry, EntryType, Receipt
 from pgnotary.request.life import Move, State
+from pgnotary.serve.upstream import Upstream, UpstreamAddress, ask, dial
 from pgnotary.session.execute import TIMELINE
 from pgnotary.store import Append, Store
 from pgnotary.store.appender import Appender
@@ -32,9 +31,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_DELAY_S = 0.1
 _LAST_DELAY_S = 10.0
-_CONNECT_TIMEOUT_S = 5
-_STATUS = "SELECT pg_catalog.pg_xact_status(%s::pg_catalog.xid8)"
-_CLUSTER = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+_DEADLINE_S = 5.0
+_STATUS = "SELECT pg_catalog.pg_xact_status('{}'::pg_catalog.xid8)"
 _FATES = {"committed": State.COMMITTED, "aborted": State.ROLLED_BACK}
 
 
@@ -166,53 +164,49 @@ def _resolved(sent: Sent, verdict: Verdict) -> Draft:
     return Draft(EntryType.OUTCOME, body, sent.session, sent.request, sent.leaf)
 
 
-def asking(config: Config) -> Ask:
+def asking(config: Config, upstream: UpstreamAddress) -> Ask:
     """Return how to ask the PostgreSQL of a configuration."""
 
-    async def ask(sent: Sent) -> Verdict:
+    async def asked(sent: Sent) -> Verdict:
         try:
-            return await _ask(config, sent)
-        except (psycopg.Error, OSError, ConfigError) as error:
-            return Verdict(None, f"the server cannot be asked: {' '.join(str(error).split())}")
+            async with asyncio.timeout(2 * _DEADLINE_S):
+                return await _ask(config, upstream, sent)
+        except (UpstreamRefused, UpstreamProtocolError, OSError, ConfigError) as error:
+            return Verdict(None, f"the server cannot be asked: {' '.join(str(error).split()) or 'not in time'}")
 
-    return ask
+    return asked
 
 
-async def _ask(config: Config, sent: Sent) -> Verdict:
+async def _ask(config: Config, address: UpstreamAddress, sent: Sent) -> Verdict:
     if not sent.xid:
         return Verdict(None, "it ran outside any transaction: the server cannot tell what became of it")
+    if not (sent.xid.isascii() and sent.xid.isdigit()):
+        return Verdict(None, f"the ledger has {sent.xid!r:.40} for its transaction, which is no number")
     user = config.user(sent.user)
     if user is None:
         return Verdict(None, f"user {sent.user!r} is not in the configuration any more")
-    connection = await psycopg.AsyncConnection.connect(
-        host=config.upstream.host,
-        port=config.upstream.port,
-        user=user.role,
-        password=config.password(user.role) or None,
-        dbname=sent.database,
-        application_name=f"pgnotary/resolver/{sent.request}",
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        # As the upstream leg of every session; the environment has no say in it.
-        sslmode="disable",
-        gssencmode="disable",
-        options="-c default_transaction_read_only=on -c statement_timeout=5s",
-        autocommit=True,
-    )
-    async with connection, connection.cursor() as cursor:
-        for name, question, expected in (
-            ("system identifier", _CLUSTER, sent.system_identifier),
-            ("timeline", f"SELECT {TIMELINE}", sent.timeline),
-        ):
-            if expected and (found := await _value(cursor, question)) != expected:
-                return Verdict(None, f"the server has {name} {found}, the statement was sent to {expected}")
-        status = await _value(cursor, _STATUS, sent.xid)
+    # By the way of every session: with the same proofs of who the server is, and read only.
+    parameters = {"application_name": f"pgnotary/resolver/{sent.request}", "statement_timeout": "5s"}
+    password = config.password(user.role)
+    upstream = await dial(address, user.role, password, sent.database, parameters, deadline_s=_DEADLINE_S)
+    try:
+        if sent.system_identifier and upstream.system_identifier != sent.system_identifier:
+            return _elsewhere("system identifier", upstream.system_identifier, sent.system_identifier)
+        if sent.timeline and (timeline := await _value(upstream, f"SELECT {TIMELINE}")) != sent.timeline:
+            return _elsewhere("timeline", timeline, sent.timeline)
+        status = await _value(upstream, _STATUS.format(sent.xid))
+    finally:
+        upstream.link.close()
     fate = _FATES.get(status)
     if fate is State.COMMITTED and sent.undone:
         return Verdict(None, "the transaction committed, but the statement may have been rolled back to a savepoint")
     return Verdict(fate, f"pg_xact_status('{sent.xid}') is {status or 'not known any more'}")
 
 
-async def _value(cursor: psycopg.AsyncCursor[tuple[object, ...]], question: str, *parameters: str) -> str:
-    await cursor.execute(question.encode(), parameters or None)
-    row = await cursor.fetchone()
-    return "" if row is None or row[0] is None else str(row[0])
+def _elsewhere(what: str, found: str, expected: str) -> Verdict:
+    return Verdict(None, f"the server has {what} {found}, the statement was sent to {expected}")
+
+
+async def _value(upstream: Upstream, question: str) -> str:
+    (value,) = await ask(upstream, question) or [""]
+    return value

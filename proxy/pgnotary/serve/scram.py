@@ -5,11 +5,15 @@ randomness, so nonces and salts are arguments. A password never leaves: not in a
 `repr`. A client learns only that the exchange failed, never whether the user exists: an unknown user meets a verifier
 that no password fits, made from the proxy's own secret, the same each time.
 
-Channel binding (SCRAM-SHA-256-PLUS) needs TLS and is not offered. What the server says is bounded before it is obeyed.
+Channel binding (SCRAM-SHA-256-PLUS, tls-server-end-point alone) ties an exchange to the certificate that both sides
+saw: who stands between two TLS connections fails it, and so does who only takes PLUS out of our offer. What the server
+says is bounded before it is obeyed.
+
 SASLprep is scramp's; the exchange is not, because scramp's server refuses the empty user name that libpq sends, and its
 client refuses the low iteration counts that PostgreSQL allows.
 
-Sources: RFC 5802, RFC 7677, RFC 4013; PostgreSQL 18, "SASL Authentication", and src/backend/libpq/auth-scram.c.
+Sources: RFC 5802, RFC 7677, RFC 5929, RFC 4013; PostgreSQL 18, "SASL Authentication", and
+src/backend/libpq/auth-scram.c.
 """
 
 import base64
@@ -31,6 +35,7 @@ from pgnotary.verifier import MAX_ITERATIONS, MECHANISM, Verifier, check_iterati
 
 __all__ = [
     "DEFAULT_ITERATIONS",
+    "MECHANISM_PLUS",
     "NONCE_BYTES",
     "SALT_BYTES",
     "ScramClient",
@@ -39,6 +44,7 @@ __all__ = [
     "mock_verifier",
 ]
 
+MECHANISM_PLUS = f"{MECHANISM}-PLUS"
 SALT_BYTES = 16
 NONCE_BYTES = 18
 # PostgreSQL's own 4,096 is of 2015. This costs a client about a tenth of a second per login, and us nothing.
@@ -49,7 +55,9 @@ _BASE64 = rb"[A-Za-z0-9+/]{1,344}={0,2}"
 _EXTENSIONS = rb"(?:,[A-Za-z]=[^,\0]+)*"
 
 # gs2-header = gs2-cbind-flag "," [ authzid ] ","; then the bare message, whose user name PostgreSQL ignores too.
-_CLIENT_FIRST = re.compile(rb"(?P<flag>[ny]),,(?P<bare>n=[^,\0]*,r=(?P<nonce>%b)%b)" % (_NONCE, _EXTENSIONS))
+_CLIENT_FIRST = re.compile(
+    rb"(?P<flag>[ny]|p=tls-server-end-point),,(?P<bare>n=[^,\0]*,r=(?P<nonce>%b)%b)" % (_NONCE, _EXTENSIONS)
+)
 _CLIENT_FINAL = re.compile(
     rb"(?P<unproven>c=(?P<binding>[^,]+),r=(?P<nonce>%b)%b),p=(?P<proof>%b)" % (_NONCE, _EXTENSIONS, _BASE64)
 )
@@ -85,22 +93,29 @@ class ScramServer:
     """Our side of one exchange with a client: `challenge` its first message, then `verify` its second.
 
     `user` is the one of the start-up packet, which alone counts; `nonce` is random text of at least NONCE_BYTES bytes
-    of randomness, fresh for each exchange.
+    of randomness, fresh for each exchange; `end_point` is tls-server-end-point of our certificate over TLS.
     """
 
-    def __init__(self, user: str, verifier: Verifier, nonce: str) -> None:
+    def __init__(self, user: str, verifier: Verifier, nonce: str, end_point: bytes | None = None) -> None:
         self._user = user
         self._verifier = verifier
+        self._end_point = end_point
+        self._bound = b""
         self._own_nonce = nonce.encode()
         self._header = self._bare = self._nonce = self._first = b""
 
-    def challenge(self, client_first: bytes) -> bytes:
-        """Return server-first-message."""
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What we offer, the best first."""
+        return (MECHANISM,) if self._end_point is None else (MECHANISM_PLUS, MECHANISM)
+
+    def challenge(self, client_first: bytes, mechanism: str = MECHANISM) -> bytes:
+        """Return server-first-message to a client that has chosen one of our `mechanisms`."""
         match = _CLIENT_FIRST.fullmatch(client_first)
         if match is None:
             raise _why_not(client_first)
-        # "y": the client could bind a channel but thinks that we cannot. It is right: there is no downgrade.
         self._header = match["flag"] + b",,"
+        self._bound = self._check_binding(match["flag"], mechanism)
         self._bare = match["bare"]
         self._nonce = match["nonce"] + self._own_nonce
         salt, iterations = _b64(self._verifier.salt), self._verifier.iterations
@@ -112,14 +127,36 @@ class ScramServer:
         match = _CLIENT_FINAL.fullmatch(client_final)
         if match is None:
             raise ClientProtocolError("malformed SCRAM message: client-final-message expected")
-        if match["binding"] != base64.b64encode(self._header):
-            raise ClientProtocolError("unexpected SCRAM channel-binding attribute in client-final-message")
+        if not hmac.compare_digest(match["binding"], base64.b64encode(self._header + self._bound)):
+            raise ClientProtocolError(
+                "SCRAM channel binding check failed"
+                if self._bound
+                else "unexpected SCRAM channel-binding attribute in client-final-message"
+            )
         if not hmac.compare_digest(match["nonce"], self._nonce):
             raise ClientProtocolError("invalid SCRAM response: the nonce does not match")
         said = b",".join((self._bare, self._first, match["unproven"]))
         if not self._proves(match["proof"], said):
             raise NotAuthenticated(f'password authentication failed for user "{self._user}"')
         return b"v=" + _b64(_hmac(self._verifier.server_key, said)).encode()
+
+    def _check_binding(self, flag: bytes, mechanism: str) -> bytes:
+        """Return what the client must be bound to; ClientProtocolError if flag, mechanism and offer disagree."""
+        binds = flag.startswith(b"p")
+        if binds != (mechanism == MECHANISM_PLUS):
+            what = "but binds no channel" if not binds else "without channel binding, but binds a channel"
+            raise ClientProtocolError(f"the client selected {mechanism} {what}")
+        if binds:
+            if self._end_point is None:
+                raise ClientProtocolError(f"the client selected {mechanism}, which was not offered")
+            return self._end_point
+        # RFC 5802, section 6: "If the flag is set to "y" and the server supports channel binding, the server MUST fail
+        # authentication": somebody in between has taken PLUS out of our offer.
+        if flag == b"y" and self._end_point is not None:
+            raise ClientProtocolError(
+                "the client supports SCRAM channel binding but thinks the server does not; this server does support it"
+            )
+        return b""
 
     def _proves(self, proof: bytes, said: bytes) -> bool:
         given = _unb64(proof)
@@ -131,9 +168,9 @@ class ScramServer:
 
 def _why_not(client_first: bytes) -> ClientProtocolError | NotSupported:
     flag, _, rest = client_first.partition(b",")
-    if flag.startswith(b"p"):
-        return ClientProtocolError(f"the client selected {MECHANISM} without channel binding, but binds a channel")
-    if flag in (b"n", b"y") and rest.startswith(b"a="):
+    if flag.startswith(b"p=") and flag != b"p=tls-server-end-point":
+        return ClientProtocolError("unsupported SCRAM channel-binding type, expected tls-server-end-point")
+    if flag in (b"n", b"y", b"p=tls-server-end-point") and rest.startswith(b"a="):
         return NotSupported("the client uses an authorization identity, which is not supported")
     if flag in (b"n", b"y") and rest.startswith(b",m="):
         return NotSupported("the client requires an unsupported SCRAM extension")
@@ -143,12 +180,16 @@ def _why_not(client_first: bytes) -> ClientProtocolError | NotSupported:
 class ScramClient:
     """Our side of one exchange with PostgreSQL: `first`, then `final`, then `check` what it answers.
 
-    `nonce` is random text of at least NONCE_BYTES bytes of randomness, fresh for each exchange.
+    `nonce` is random text of at least NONCE_BYTES bytes of randomness, fresh for each exchange. With an `end_point`,
+    tls-server-end-point of the server's certificate, the mechanism is MECHANISM_PLUS; without one, `could_bind` says
+    that there would be one and the server has not offered it, which it refuses if somebody took the offer away.
     """
 
-    def __init__(self, password: str, nonce: str) -> None:
+    def __init__(self, password: str, nonce: str, *, could_bind: bool = False, end_point: bytes = b"") -> None:
         self._password = password
         self._own_nonce = nonce.encode()
+        self._header = b"p=tls-server-end-point,," if end_point else b"y,," if could_bind else b"n,,"
+        self._end_point = end_point
         self._signature = b""
 
     @property
@@ -158,7 +199,7 @@ class ScramClient:
 
     def first(self) -> bytes:
         """Return client-first-message."""
-        return b"n,," + self._bare
+        return self._header + self._bare
 
     def final(self, server_first: bytes) -> bytes:
         """Return client-final-message. May compute for a second: call it in a thread.
@@ -175,7 +216,7 @@ class ScramClient:
             raise UpstreamProtocolError("malformed SCRAM message: the salt is not base64")
         if iterations > MAX_ITERATIONS:
             raise UpstreamProtocolError(f"the server wants {iterations} SCRAM iterations, more than {MAX_ITERATIONS}")
-        unproven = b"c=biws,r=" + nonce
+        unproven = b"c=" + base64.b64encode(self._header + self._end_point) + b",r=" + nonce
         said = b",".join((self._bare, server_first, unproven))
         salted = _salted(self._password, salt, iterations)
         self._signature = _hmac(_hmac(salted, b"Server Key"), said)

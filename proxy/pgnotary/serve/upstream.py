@@ -5,7 +5,10 @@ in force and its process seen to be the one that cancels will name. A pooler in 
 would give our session to others. The server's bytes are hostile until they are read: each message is bounded, each
 field may be missing, and neither the password nor anything made from it appears in an error.
 
-Only loopback and Unix sockets are dialled, since without TLS a password proof could be relayed and a session read.
+Without TLS only loopback and Unix sockets are dialled, since a password proof could be relayed and a session read. With
+it, nothing is said and nothing believed before the server has shown a certificate for the name that was dialled: a
+server that answers `N` is refused, and an error in plain text is not repeated, for anybody in between could write it.
+The login is bound to that certificate (SCRAM-SHA-256-PLUS) whenever the server offers it.
 
 Sources: PostgreSQL 18, "Start-up", "Canceling Requests in Progress", "Message Formats".
 """
@@ -13,13 +16,15 @@ Sources: PostgreSQL 18, "Start-up", "Canceling Requests in Progress", "Message F
 import asyncio
 import ipaddress
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgnotary.errors import ConfigError, UpstreamProtocolError, UpstreamRefused
 from pgnotary.judge.settings import PINNED
 from pgnotary.serve.link import Link
-from pgnotary.serve.scram import NONCE_BYTES, ScramClient
+from pgnotary.serve.scram import MECHANISM_PLUS, NONCE_BYTES, ScramClient
+from pgnotary.serve.tls import end_point
 from pgnotary.verifier import MECHANISM
 from pgnotary.wire.frames import Frame, FrameCutter
 from pgnotary.wire.messages import (
@@ -32,7 +37,7 @@ from pgnotary.wire.messages import (
 )
 from pgnotary.wire.startup import encode_cancel, encode_startup
 
-__all__ = ["CANCEL_DEADLINE_S", "Upstream", "UpstreamAddress", "cancel", "dial"]
+__all__ = ["CANCEL_DEADLINE_S", "Upstream", "UpstreamAddress", "ask", "cancel", "dial"]
 
 CANCEL_DEADLINE_S = 5.0
 
@@ -49,6 +54,8 @@ _METHODS = {2: "Kerberos", _CLEARTEXT: "a clear-text password", _MD5: "an MD5 pa
 _INSUFFICIENT_PRIVILEGE = "42501"
 _READ_ONLY = "default_transaction_read_only"
 _SYSTEM_IDENTIFIER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
+# SSLRequest
+_SSL_REQUEST = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 _POOLER = "Is this a pooler? Connect pgnotary to PostgreSQL directly."
 
 
@@ -57,8 +64,10 @@ class UpstreamAddress:
     """Where PostgreSQL listens."""
 
     host: str
-    """`localhost`, a loopback address, or the absolute path of the folder of its Unix socket, as in libpq."""
+    """A name, an address, or the absolute path of the folder of its Unix socket, as in libpq."""
     port: int
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Verifies its certificate; None: plain text, and `host` must be a Unix socket or loopback."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -93,8 +102,9 @@ async def dial(
     """Return a session of `role` in `database` that is fit to stand behind pgnotary.
 
     `parameters` are settings to open it with; the pinned ones come on top of them and win. Raises ConfigError for an
-    address that is not local, UpstreamProtocolError for nonsense, and UpstreamRefused for all else: not reachable, not
-    let in, not in time, a pooler, older than PostgreSQL 14. After any error the connection is closed.
+    address that is neither local nor verified, UpstreamProtocolError for nonsense, and UpstreamRefused for all else:
+    not reachable, not let in, not in time, a pooler, older than PostgreSQL 14, with a certificate that is not good.
+    After any error the connection is closed.
     """
     startup = encode_startup({**parameters, "user": role, "database": database, **PINNED})
     try:
@@ -112,6 +122,11 @@ async def dial(
         raise UpstreamRefused(f"PostgreSQL at {address} closed the connection during the login") from error
     except OSError as error:
         raise UpstreamRefused(f"PostgreSQL at {address} cannot be reached: {error.strerror or error}") from error
+
+
+async def ask(upstream: Upstream, sql: str) -> list[str]:
+    """Return the first value of each row, "" for NULL; only before a receiver is attached. Raises UpstreamRefused."""
+    return await _Login(upstream.link, upstream.address).ask(sql)
 
 
 async def cancel(address: UpstreamAddress, pid: int, secret: bytes) -> None:
@@ -142,14 +157,45 @@ async def _connect(address: UpstreamAddress) -> Link:
     if address.host.startswith("/"):
         path = f"{address.host}/.s.PGSQL.{address.port}"
         _, link = await loop.create_unix_connection(Link, path)
-    elif _is_loopback(address.host):
-        _, link = await loop.create_connection(Link, address.host, address.port)
-    else:
+        return link
+    if address.tls is None and not _is_loopback(address.host):
         raise ConfigError(
-            f"upstream {address} is not local: without TLS, which is not carried yet, "
-            "only loopback addresses and folders of Unix sockets are dialled"
+            f"upstream {address} is not local: "
+            "without TLS only loopback addresses and folders of Unix sockets are dialled"
         )
+    _, link = await loop.create_connection(Link, address.host, address.port)
+    if address.tls is not None:
+        try:
+            await _encrypt(link, address, address.tls)
+        except BaseException:
+            link.abort()
+            raise
     return link
+
+
+async def _encrypt(link: Link, address: UpstreamAddress, context: ssl.SSLContext) -> None:
+    link.write(_SSL_REQUEST)
+    answer = await link.read_exactly(1)
+    if answer == b"N":
+        raise UpstreamRefused(
+            f"PostgreSQL at {address} does not carry TLS, which upstream.tls demands",
+            hint="Set ssl = on in its postgresql.conf, with a certificate for the name that is dialled.",
+        )
+    if answer != b"S":
+        # Its error, if it is one, comes from nobody that we know: libpq does not show it either (CVE-2024-10977).
+        raise UpstreamProtocolError(f"expected S or N in answer to an SSLRequest, got {answer!r}")
+    # CVE-2021-23222: what came in plain text must never be taken for what comes encrypted.
+    if link.buffered_bytes:
+        raise UpstreamProtocolError("received unencrypted data after the answer to an SSLRequest")
+    try:
+        await link.start_tls(context, server_hostname=address.host)
+    except ssl.SSLCertVerificationError as error:
+        raise UpstreamRefused(
+            f"PostgreSQL at {address} shows a certificate that is not good for it: {_clean(error.verify_message)}",
+            hint="upstream.ca_file names the authorities that are trusted; the certificate must have the dialled name.",
+        ) from error
+    except ssl.SSLError as error:
+        raise UpstreamRefused(f"PostgreSQL at {address}: the TLS handshake failed: {_clean(str(error))}") from error
 
 
 def _is_loopback(host: str) -> bool:
@@ -213,17 +259,29 @@ class _Login:
                 f"PostgreSQL at {self._address} asks for {method}, only {MECHANISM} and trust are spoken",
                 hint="Set password_encryption = 'scram-sha-256', set the role's password anew, say so in pg_hba.conf.",
             )
-        if MECHANISM.encode() not in payload.split(b"\0"):
+        offered = payload.split(b"\0")
+        bound = self._end_point()
+        mechanism = MECHANISM_PLUS if bound and MECHANISM_PLUS.encode() in offered else MECHANISM
+        if mechanism.encode() not in offered:
             raise UpstreamRefused(f"PostgreSQL at {self._address} does not offer {MECHANISM}")
         if not password:
             raise UpstreamRefused(f"PostgreSQL at {self._address} asks for a password and none is configured")
-        client = ScramClient(password, secrets.token_urlsafe(NONCE_BYTES))
-        self._link.write(sasl_initial_response(MECHANISM, client.first()))
+        nonce = secrets.token_urlsafe(NONCE_BYTES)
+        if mechanism == MECHANISM_PLUS:
+            client = ScramClient(password, nonce, end_point=bound)
+        else:
+            client = ScramClient(password, nonce, could_bind=bool(bound))
+        self._link.write(sasl_initial_response(mechanism, client.first()))
         challenge = await self._expect(_SASL_CONTINUE)
         self._link.write(sasl_response(await asyncio.to_thread(client.final, challenge)))
         # Nothing is said to a server that has not proven that it knows the password's verifier.
         client.check(await self._expect(_SASL_FINAL))
         await self._expect(_OK)
+
+    def _end_point(self) -> bytes:
+        """Return what a login can be bound to; b"" if there is no TLS, or the certificate allows no binding."""
+        shown = self._link.tls.getpeercert(binary_form=True) if self._link.tls is not None else None
+        return (end_point(shown) or b"") if shown else b""
 
     async def _authentication(self) -> tuple[int, bytes]:
         frame = await self._next()
@@ -283,6 +341,10 @@ class _Login:
         if len(values) != 1 or not _is_number(values[0]):
             raise UpstreamProtocolError(f"expected one system identifier, got {_clean(str(values))}")
         return values[0]
+
+    async def ask(self, sql: str) -> list[str]:
+        """Return the first value of each row."""
+        return await self._ask(sql) or []
 
     async def _ask(self, sql: str, *, or_denied: bool = False) -> list[str] | None:
         """Return the first value of each row, or None if the role may not ask and that is no reason to fail."""

@@ -71,9 +71,7 @@ def startup_length(word: bytes) -> int:
     if not 8 <= length <= MAX_STARTUP_BYTES:
         raise ClientProtocolError(
             f"invalid length of startup packet: {length}, expected 8 to {MAX_STARTUP_BYTES}",
-            hint="TLS without SSLRequest (sslnegotiation=direct) is not supported yet: use sslmode=disable."
-            if word[:1] == b"\x16"
-            else "",
+            hint="TLS is not configured here ([listen.tls]): use sslmode=disable." if word[:1] == b"\x16" else "",
         )
     return length
 

@@ -1,0 +1,148 @@
+"""Where clients arrive: a port, and for each connection the first look that tells TLS from plain text.
+
+An address enters; sockets leave, and for each a `Link`. With TLS configured, the first byte is looked at and left where
+it is: 0x16 begins a handshake (PostgreSQL 17's sslnegotiation=direct), which counts only if it has agreed on ALPN
+`postgresql`, so that what was meant for a server of another protocol is never read as ours. What fails here is told to
+the log, not to the client: nobody knows yet whether it speaks our protocol.
+
+Sources: PostgreSQL 18, "SSL Session Encryption"; ProcessSSLStartup() in src/backend/tcop/backend_startup.c.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from pgnotary.serve.link import Link
+from pgnotary.serve.tls import ALPN, ServerTls
+
+__all__ = ["accepting", "arrive", "bind", "encrypt"]
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 100
+# Out of file descriptors, asyncio's own server waits as long before it accepts again.
+_ACCEPT_RETRY_S = 1.0
+# ContentType.handshake: RFC 8446, section 5.1. No start-up packet begins with it, it would be of 369 MB.
+_HANDSHAKE = b"\x16"
+
+
+async def bind(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen at each address of `host`; raises OSError, and leaves none open then."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with contextlib.ExitStack() as opened:
+        listeners = [
+            opened.enter_context(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
+            for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found)
+        ]
+        opened.pop_all()
+    for listener in listeners:
+        listener.settimeout(0)
+    return listeners
+
+
+@contextlib.asynccontextmanager
+async def accepting(
+    listeners: Sequence[socket.socket], accept: Callable[[socket.socket], object]
+) -> AsyncIterator[None]:
+    """Hand each connection to `accept`, which owns it; at the end the listeners are closed."""
+    with contextlib.ExitStack() as opened:
+        for listener in listeners:
+            opened.enter_context(listener)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(_accept(listener, accept), name="accept") for listener in listeners]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+async def _accept(listener: socket.socket, accept: Callable[[socket.socket], object]) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            plug, _ = await loop.sock_accept(listener)
+        except ConnectionError:
+            # It left while it waited to be accepted.
+            continue
+        except OSError as error:
+            log.warning("no connection can be accepted: %s", error)
+            await asyncio.sleep(_ACCEPT_RETRY_S)
+            continue
+        accept(plug)
+
+
+async def arrive(plug: socket.socket, tls: ServerTls | None, *, deadline_s: float) -> Link:
+    """Return the link of an accepted connection, encrypted if it began with a handshake.
+
+    Raises ConnectionError, and the connection is closed, if it leaves, waits longer than `deadline_s`, or its handshake
+    fails.
+    """
+    loop = asyncio.get_running_loop()
+    peer = _named(plug)
+    # Not taken from what is returned: with `ssl`, uvloop 0.22 returns a protocol of its own instead.
+    link = Link()
+    try:
+        async with asyncio.timeout(deadline_s):
+            if tls is None or await _first_byte(plug) != _HANDSHAKE:
+                await loop.connect_accepted_socket(lambda: link, plug)
+                return link
+            await loop.connect_accepted_socket(lambda: link, plug, ssl=tls.context)
+    except TimeoutError as error:
+        plug.close()
+        raise ConnectionAbortedError("nothing came in time") from error
+    except OSError as error:
+        plug.close()
+        raise _failed(peer, error) from error
+    except BaseException:
+        plug.close()
+        raise
+    agreed = link.tls.selected_alpn_protocol() if link.tls else None
+    if agreed != ALPN:
+        link.abort()
+        raise _failed(peer, f"direct TLS has to agree on ALPN {ALPN!r}, and the client did not offer it")
+    return link
+
+
+async def encrypt(link: Link, tls: ServerTls) -> None:
+    """Answer an SSLRequest and do the handshake; nothing may have come behind it. Raises ConnectionError."""
+    peer = link.peer
+    link.write(b"S")
+    try:
+        await link.start_tls(tls.context)
+    except OSError as error:
+        raise _failed(peer, error) from error
+
+
+def _failed(peer: str, why: object) -> ConnectionAbortedError:
+    log.info("TLS handshake failed", extra={"client": peer, "why": str(why)})
+    return ConnectionAbortedError(f"TLS handshake failed: {why}")
+
+
+async def _first_byte(plug: socket.socket) -> bytes:
+    """Return the first byte without taking it; b"" if none will come."""
+    loop = asyncio.get_running_loop()
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return plug.recv(1, socket.MSG_PEEK)
+        readable = loop.create_future()
+        loop.add_reader(plug, _resolve, readable)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(plug)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _named(plug: socket.socket) -> str:
+    try:
+        host, port, *_ = plug.getpeername()
+    except OSError:
+        return "unknown"
+    return f"{host}:{port}"
