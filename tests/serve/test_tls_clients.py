@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import uvloop
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from tests.pki import Files, Pki, self_signed
 
 from pgnotary.errors import ClientProtocolError, NotAdmitted, StatementError
@@ -77,7 +78,7 @@ class Door:
 
     async def psycopg(self, **options: str) -> psycopg.Connection[Any]:
         wishes = {"host": "127.0.0.1", "user": "eva", "password": PASSWORD, "dbname": "shop", "connect_timeout": "5"}
-        return await asyncio.to_thread(lambda: psycopg.connect(port=self.port, **(wishes | options)))
+        return await asyncio.to_thread(psycopg.connect, make_conninfo(port=self.port, **(wishes | options)))
 
 
 @contextlib.asynccontextmanager

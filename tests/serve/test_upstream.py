@@ -312,6 +312,9 @@ class Poser:
         packet = await read_startup(reader)
         assert isinstance(packet, StartupMessage)
         assert PINNED.items() <= packet.parameters.items()
+        await self.after_startup(reader, writer)
+
+    async def after_startup(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._say(writer, self.login)
         cutter = frontend_frames(100_000)
         while chunk := await reader.read(65_536):
