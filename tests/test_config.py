@@ -1,5 +1,6 @@
 """The configuration: defaults, and errors that name file, key, value and expectation."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from pgnotary.config import Config, load
 from pgnotary.errors import ConfigError
 from pgnotary.judge.rules import PROFILES, Action, Rule, Terms, policy_of
 from pgnotary.judge.statement import Qualifier, StatementClass
+from pgnotary.serve.scram import make_verifier
 from pgnotary.setup import add_user, make_folder
 
 REFERENCE = Path("config/reference.toml")
@@ -38,6 +40,45 @@ def _missing(text: str, section: msgspec.Struct) -> list[str]:
     return [key for key in keys if f"\n{key} = " not in text and f".{key}]" not in text]
 
 
+_VERIFIER = make_verifier("secret", salt=bytes(16), iterations=4_096)
+_USER = f"[[role]]\nname = 'app'\n[[user]]\nname = 'eva'\nrole = 'app'\nverifier = '{_VERIFIER}'"
+_TLS = "tls = { certificate_file = 'x.pem', key_file = 'x.key' }"
+
+
+@pytest.mark.parametrize(
+    ("text", "required"),
+    [
+        ("", False),
+        (f"[listen]\n{_TLS}", False),
+        (f"[listen]\naddress = 'localhost:6432'\n{_TLS}", False),
+        (f"[listen]\naddress = '[::1]:6432'\n{_TLS}", False),
+        (f"[listen]\naddress = '0.0.0.0:6432'\n{_TLS}", True),
+        (f"[listen]\naddress = '[::]:6432'\n{_TLS}", True),
+        (f"[listen]\naddress = 'proxy.example.com:6432'\n{_TLS}", True),
+        ("[listen.tls]\ncertificate_file = 'x.pem'\nkey_file = 'x.key'\nrequired = true", True),
+    ],
+)
+def test_plain_text_is_allowed_on_loopback_alone(tmp_path: Path, text: str, required: bool) -> None:
+    assert load(_written(tmp_path, text)).tls_required is required
+
+
+def test_the_page_on_tls_is_true(tmp_path: Path) -> None:
+    blocks = "".join(Path("docs/tls.md").read_text().split("```toml\n")[1:]).split("\n")
+    lines = [line for line in blocks if re.match(r"[a-z_]+ = ", line)]
+    listen, tls, user, upstream = lines[:1], lines[1:4], lines[4:6], lines[6:]
+    assert user == ['name = "eva"', user[1]]
+    written = [_USER.replace("name = 'eva'", user[0]), user[1], "[listen]", *listen, "[listen.tls]", *tls]
+    config = load(_written(tmp_path, "\n".join([*written, "[upstream]", *upstream])))
+    assert config.tls_required
+    assert config.file.user[0].certificate == "email:eva@example.com"
+    assert config.file.upstream.tls == "verify-full"
+
+
+def test_a_server_elsewhere_is_dialled_if_it_is_verified(tmp_path: Path) -> None:
+    text = "[upstream]\naddress = 'db.example.com:5432'\ntls = 'verify-full'"
+    assert load(_written(tmp_path, text)).upstream.host == "db.example.com"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -50,6 +91,15 @@ def _missing(text: str, section: msgspec.Struct) -> list[str]:
         ("[policy]\nprofile = 'lax'", ["policy.profile", "'lax'", "default, strict, observe, forward-all"]),
         ("[listen]\naddress = '0.0.0.0:6432'", ["listen.address", "'0.0.0.0'", "loopback"]),
         ("[upstream]\naddress = 'db.example.com:5432'", ["upstream.address", "'db.example.com'", "loopback"]),
+        ("[upstream]\ntls = 'require'", ["upstream.tls", "'require'"]),
+        ("[upstream]\nca_file = 'ca.pem'", ["upstream.ca_file", "'ca.pem'", "verify-full"]),
+        ("[upstream]\naddress = '/run/pg:5432'\ntls = 'verify-full'", ["upstream.tls", "Unix socket"]),
+        ("[listen.tls]\ncertificate_file = 'x.pem'", ["listen.tls", "both certificate_file and key_file"]),
+        ("[listen.tls]\nkey_file = 'x.key'", ["listen.tls", "both certificate_file and key_file"]),
+        ("[listen.tls]\nrequired = true", ["listen.tls.required", "True", "certificate_file"]),
+        ("[listen.tls]\nclient_ca_file = 'ca.pem'", ["listen.tls.client_ca_file", "'ca.pem'", "certificate_file"]),
+        (f"{_USER}\ncertificate = 'CN:eva'", ["'eva'", "'CN:eva'", "listen.tls.client_ca_file"]),
+        (f"{_USER}\ncertificate = 'eva'", ["user", "certificate", "'eva'"]),
         ("[listen]\naddress = '6432'", ["listen.address", "'6432'", "host:port"]),
         ("[[user]]\nname = 'eva'\nverifier = 'x'\nrole = 'app'", ["user", "'eva'", "'app'", "roles"]),
         ("[[role]]\nname = 'app'\n[[user]]\nname = 'eva'\nverifier = 'x'\nrole = 'app'", ["'eva'", "SCRAM verifier"]),

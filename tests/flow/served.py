@@ -188,10 +188,8 @@ class Served:
 
     def connect(self, database: str, user: str = "eva", **options: Any) -> psycopg.Connection[Any]:
         """Connect with psycopg, which binds on the client: simple queries only."""
-        options = {"autocommit": True, "cursor_factory": psycopg.ClientCursor, **options}
-        return psycopg.connect(
-            host="127.0.0.1", port=self.port, user=user, password=PASSWORD, dbname=database, **options
-        )
+        options = {"autocommit": True, "cursor_factory": psycopg.ClientCursor, "password": PASSWORD, **options}
+        return psycopg.connect(host="127.0.0.1", port=self.port, user=user, dbname=database, **options)
 
     def behind(self, database: str) -> psycopg.Connection[Any]:
         """Connect to the server itself: what is really there."""

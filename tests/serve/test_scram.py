@@ -24,6 +24,7 @@ from pgnotary.errors import (
 )
 from pgnotary.serve.scram import (
     DEFAULT_ITERATIONS,
+    MECHANISM_PLUS,
     ScramClient,
     ScramServer,
     make_verifier,
@@ -199,6 +200,22 @@ def test_the_second_message_must_repeat_the_channel_flag_of_the_first() -> None:
             ours.verify(proven(bare, challenge, b"c=" + (b"eSws" if flag == b"n" else b"biws")))
 
 
+def test_of_all_bindings_one_is_known() -> None:
+    ours = ScramServer("alice", parse_verifier(VERIFIER), "server-nonce", end_point=bytes(32))
+    with pytest.raises(ClientProtocolError, match="expected tls-server-end-point"):
+        ours.challenge(b"p=tls-unique,,n=,r=abc", MECHANISM_PLUS)
+
+
+@pytest.mark.parametrize("binding", [b"", bytes(31), bytes(33), b"\1" * 32])
+def test_a_binding_is_compared_whole(binding: bytes) -> None:
+    ours = ScramServer("alice", parse_verifier(VERIFIER), "server-nonce", end_point=bytes(32))
+    header = b"p=tls-server-end-point,,"
+    challenge = ours.challenge(header + b"n=,r=abc", MECHANISM_PLUS)
+    with pytest.raises(ClientProtocolError, match="channel binding check failed"):
+        ours.verify(proven(b"n=,r=abc", challenge, b"c=" + base64.b64encode(header + binding)))
+    assert ours.verify(proven(b"n=,r=abc", challenge, b"c=" + base64.b64encode(header + bytes(32)))).startswith(b"v=")
+
+
 def proven(bare: bytes, challenge: bytes, start: bytes) -> bytes:
     """Return a client-final-message with a true proof, whatever else it says: RFC 5802, section 3, line by line."""
     unproven = start + b"," + challenge.split(b",")[0]
@@ -214,6 +231,10 @@ def proven(bare: bytes, challenge: bytes, start: bytes) -> bytes:
     ("client_first", "error"),
     [
         (b"p=tls-server-end-point,,n=,r=abc", ClientProtocolError),
+        (b"p=tls-unique,,n=,r=abc", ClientProtocolError),
+        (b"p=tls-exporter,,n=,r=abc", ClientProtocolError),
+        (b"p,,n=,r=abc", ClientProtocolError),
+        (b"p=tls-server-end-point,a=root,n=,r=abc", NotSupported),
         (b"n,a=root,n=,r=abc", NotSupported),
         (b"n,,m=ext,n=,r=abc", NotSupported),
         (b"", ClientProtocolError),

@@ -5,6 +5,9 @@ it is: 0x16 begins a handshake (PostgreSQL 17's sslnegotiation=direct), which co
 `postgresql`, so that what was meant for a server of another protocol is never read as ours. What fails here is told to
 the log, not to the client: nobody knows yet whether it speaks our protocol.
 
+The event loop's own server is of no use here: by the time that it shows a connection it may have read from it (uvloop
+does, even if `connection_made` pauses it), and a handshake cannot be given back what was read.
+
 Sources: PostgreSQL 18, "SSL Session Encryption"; ProcessSSLStartup() in src/backend/tcop/backend_startup.c.
 """
 
@@ -12,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from pgnotary.serve.link import Link
@@ -77,8 +81,7 @@ async def _accept(listener: socket.socket, accept: Callable[[socket.socket], obj
 async def arrive(plug: socket.socket, tls: ServerTls | None, *, deadline_s: float) -> Link:
     """Return the link of an accepted connection, encrypted if it began with a handshake.
 
-    Raises ConnectionError, and the connection is closed, if it leaves, waits longer than `deadline_s`, or its handshake
-    fails.
+    Raises OSError, and the connection is closed, if it leaves, waits longer than `deadline_s`, or its handshake fails.
     """
     loop = asyncio.get_running_loop()
     peer = _named(plug)
@@ -89,16 +92,12 @@ async def arrive(plug: socket.socket, tls: ServerTls | None, *, deadline_s: floa
             if tls is None or await _first_byte(plug) != _HANDSHAKE:
                 await loop.connect_accepted_socket(lambda: link, plug)
                 return link
+            # From here on the loop alone closes the socket: when we would, its number may be another connection's.
             await loop.connect_accepted_socket(lambda: link, plug, ssl=tls.context)
     except TimeoutError as error:
-        plug.close()
         raise ConnectionAbortedError("nothing came in time") from error
-    except OSError as error:
-        plug.close()
+    except ssl.SSLError as error:
         raise _failed(peer, error) from error
-    except BaseException:
-        plug.close()
-        raise
     agreed = link.tls.selected_alpn_protocol() if link.tls else None
     if agreed != ALPN:
         link.abort()
@@ -107,12 +106,12 @@ async def arrive(plug: socket.socket, tls: ServerTls | None, *, deadline_s: floa
 
 
 async def encrypt(link: Link, tls: ServerTls) -> None:
-    """Answer an SSLRequest and do the handshake; nothing may have come behind it. Raises ConnectionError."""
+    """Answer an SSLRequest and do the handshake; nothing may have come behind it. Raises OSError if that fails."""
     peer = link.peer
     link.write(b"S")
     try:
         await link.start_tls(tls.context)
-    except OSError as error:
+    except ssl.SSLError as error:
         raise _failed(peer, error) from error
 
 
@@ -122,17 +121,21 @@ def _failed(peer: str, why: object) -> ConnectionAbortedError:
 
 
 async def _first_byte(plug: socket.socket) -> bytes:
-    """Return the first byte without taking it; b"" if none will come."""
+    """Return the first byte without taking it; b"" if none will come. After an error the socket is closed."""
     loop = asyncio.get_running_loop()
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            return plug.recv(1, socket.MSG_PEEK)
-        readable = loop.create_future()
-        loop.add_reader(plug, _resolve, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(plug)
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(plug)
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                first = plug.recv(1, socket.MSG_PEEK)
+                opened.pop_all()
+                return first
+            readable = loop.create_future()
+            loop.add_reader(plug, _resolve, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(plug)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -176,8 +176,11 @@ class Proxy:
         tls = self._certificate() if len(self._logins) <= _MAX_LOGINS else None
         try:
             link = await arrive(plug, tls, deadline_s=self._config.file.listen.login_deadline_s)
-        except ConnectionError as error:
+        except OSError as error:
             log.debug("client left before it was in", extra={"why": str(error)})
+            return
+        except Exception:
+            log.exception("connection failed")
             return
         await self._client(link, tls, task)
 
