@@ -172,8 +172,9 @@ class Proxy:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._logins.add(task)
         task.add_done_callback(self._logins.discard)
+        crowded = len(self._logins) > _MAX_LOGINS
         # Too many are told so at once: nobody waits for what they would say first.
-        tls = self._certificate() if len(self._logins) <= _MAX_LOGINS else None
+        tls = None if crowded else self._certificate()
         try:
             link = await arrive(plug, tls, deadline_s=self._config.file.listen.login_deadline_s)
         except OSError as error:
@@ -182,12 +183,15 @@ class Proxy:
         except Exception:
             log.exception("connection failed")
             return
-        await self._client(link, tls, task)
+        await self._client(link, tls, task, crowded=crowded)
 
-    async def _client(self, link: Link, tls: ServerTls | None, task: asyncio.Task[None]) -> None:
-        """Serve one connection from its first byte to its last; nothing it does can end another's."""
+    async def _client(self, link: Link, tls: ServerTls | None, task: asyncio.Task[None], *, crowded: bool) -> None:
+        """Serve one connection from its first byte to its last; nothing it does can end another's.
+
+        One that came `crowded` is refused whatever has happened since: without `tls` it would be let in without it.
+        """
         try:
-            if len(self._logins) > _MAX_LOGINS:
+            if crowded:
                 raise _TooManyClients("too many connections are logging in")
             await self._serve(link, tls, lambda: self._logins.discard(task))
         except UpstreamRefused as error:
