@@ -1,9 +1,7 @@
 """The extended protocol over the real wire: drivers as they are hold, are approved, denied, cancelled, and write."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -12,6 +10,7 @@ import pg8000.native
 import psycopg
 import pytest
 from psycopg import sql
+from tests.flow.beside import LEFT, deciding, left
 from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
 
@@ -20,32 +19,11 @@ from pgnotary.request.parameters import spelled
 from pgnotary.wire.messages import SYNC, bind, close_portal, execute, parse, query
 
 _T = TypeVar("_T")
-LEFT = "SELECT count(*) FROM orders"
 
 
 def default(served: Served, database: str, **options: Any) -> psycopg.Connection[Any]:
     """Connect with psycopg as it is: it binds on the server."""
     return served.connect(database, cursor_factory=psycopg.Cursor, **options)
-
-
-@contextmanager
-def deciding(decide: Callable[[], Paper]) -> Iterator[list[Paper]]:
-    """Decide the next request beside the block, and hand over its paper."""
-    found: list[Paper] = []
-    thread = threading.Thread(target=lambda: found.append(decide()))
-    thread.start()
-    try:
-        yield found
-    finally:
-        thread.join()
-
-
-def left(served: Served, database: str) -> int:
-    """Return how many orders are really there."""
-    with served.behind(database) as behind:
-        row = behind.execute(LEFT).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def shown(paper: Paper) -> list[tuple[str, str]]:
