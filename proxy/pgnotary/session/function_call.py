@@ -6,7 +6,7 @@ the SELECT that would do the same. What is not on the list is refused: nobody co
 
 from types import MappingProxyType
 
-from pgnotary.errors import NotSupported, StatementError
+from pgnotary.errors import ClientProtocolError, NotSupported, StatementError
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import StatementClass
 from pgnotary.session.forward import note
@@ -39,13 +39,13 @@ _READS = b"SELECT pg_catalog.loread($1, $2)"
 
 
 def on_function_call(state: SessionState, frame: Frame) -> Flow:
-    """Answer a FunctionCall; raises ClientProtocolError if it names no function."""
-    text = _CARRIED.get(messages.called_function(frame.body), b"")
+    """Answer a FunctionCall."""
     if (yield from finish_batch(state)) is Told.ERROR:
         state.ready()
         return
     yield from await_record(state)
-    if (objection := _objection(state, text)) is not None:
+    text, objection = _read(frame)
+    if (objection := objection or _objection(state, text)) is not None:
         if not isinstance(objection, BlockFailed):
             state.note_refusal(text, StatementClass.SELECT if text else StatementClass.UNKNOWN, objection.sqlstate)
         yield from refuse(state, objection)
@@ -57,6 +57,14 @@ def on_function_call(state: SessionState, frame: Frame) -> Flow:
         sqlstate = (answer.error.sqlstate or "XX000") if answer.error else ""
         note(state, text, state.judge(_READS)[1], started, answer.tags, sqlstate)
     state.ready()
+
+
+def _read(frame: Frame) -> tuple[bytes, StatementError | None]:
+    """Return the SELECT that it stands for, if it is carried; or that it names no function, which ends no session."""
+    try:
+        return _CARRIED.get(messages.called_function(frame.body), b""), None
+    except ClientProtocolError as error:
+        return b"", error
 
 
 def _objection(state: SessionState, text: bytes) -> StatementError | None:
