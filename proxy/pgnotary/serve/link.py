@@ -181,7 +181,9 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is queued, then close."""
-        self._transport.close()
+        # Closed once more, the TLS transport of Python 3.11.2 forgets what it stands for, and cannot be aborted either.
+        if not self._transport.is_closing():
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""
