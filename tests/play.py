@@ -41,6 +41,7 @@ from pgnotary.session.actions import Action
 from pgnotary.session.core import Session
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
+from pgnotary.session.mark import Mark
 from pgnotary.session.places import Places
 from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.wire import messages
@@ -203,7 +204,9 @@ class ScriptedServer:
     _local: bool = False
     _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
     _skipping: bool = False
-    _xid: int = 770
+    xid: int = 770
+    mark: str = ""
+    """What something signed has left in the transaction."""
 
     def on(self, text: str, *frames: bytes) -> Self:
         """Answer this statement so; an ErrorResponse among the frames fails the transaction, as it would."""
@@ -410,6 +413,8 @@ class ScriptedServer:
             self._local = self._local or " LOCAL " in upper
             return command(word)
         if word == "SET":
+            if "PGNOTARY.SIGNED" in upper:
+                self.mark = text.split("'")[1]
             if "READ WRITE" in upper:
                 self.read_only = False
             elif "TRANSACTION_READ_ONLY = ON" in upper or "READ ONLY" in upper:
@@ -422,8 +427,10 @@ class ScriptedServer:
         if "is_holdable" in text:
             return _COLUMNS + b"".join(row(name, at) for name, at in self._left_cursors()) + command("SELECT 1")
         if "pg_current_xact_id()" in text:
-            self._xid += 1
-            return _COLUMNS + row(str(self._xid), "00000001") + command("SELECT 1")
+            self.xid += 1
+            return _COLUMNS + row(str(self.xid), "00000001") + command("SELECT 1")
+        if text == Mark.ASK.decode():
+            return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:
             context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
             usual = ("on", "on", "origin", "off", "content")

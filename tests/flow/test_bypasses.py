@@ -30,6 +30,18 @@ CREATE FUNCTION swap() RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN EXECUTE 'DEALLOCATE s9'; EXECUTE 'PREPARE s9 AS DELETE FROM orders'; RETURN 1; END $$;
 CREATE FUNCTION wipe_then_s1() RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN DELETE FROM orders; EXECUTE 'EXECUTE s1'; RETURN 1; END $$;
+CREATE FUNCTION s1_then_fail() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN EXECUTE 'EXECUTE s1'; RAISE 'enough'; END $$;
+CREATE FUNCTION run_s1() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN EXECUTE 'EXECUTE s1'; RETURN 1; END $$;
+CREATE FUNCTION run_s2() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN EXECUTE 'EXECUTE s2'; RETURN 1; END $$;
+CREATE FUNCTION keep_the_mark() RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN
+    PERFORM set_config('pgnotary.signed', current_setting('pgnotary.signed'), false);
+    EXECUTE 'EXECUTE s1';
+    RETURN 1;
+  END $$;
 CREATE FUNCTION typed(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
 CREATE FUNCTION typed(text) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT wipe()';
 """
@@ -300,6 +312,94 @@ def test_code_that_ends_the_transaction_it_was_signed_for_is_not_believed(
     assert results == ["unknown", "resolved"]
     assert served.outcome(paper.id)["fate"] == fate
     assert orders(postgres, database) == (0 if fate == "committed" else 100)
+
+
+@pytest.mark.parametrize("text", [b"COMMIT AND CHAIN", b"ROLLBACK AND CHAIN", b"ROLLBACK TO a"])
+def test_code_cannot_carry_the_mark_into_another_transaction(
+    postgres: EmbeddedPostgres, served: Served, database: str, text: bytes
+) -> None:
+    """It can make the mark the session's own, but the id is another one, and what a savepoint held comes back."""
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(parse(b"s1", text) + SYNC + query(b"BEGIN") + query(b"SAVEPOINT a"))
+        client.until_ready(3)
+        client.send(query(b"DELETE FROM orders WHERE id <= 5; SELECT keep_the_mark()"))
+        paper = served.approve()
+        assert without_notices(client.until_ready())[-2:] == ["E 08007", "closed"]
+    until(lambda: served.outcome(paper.id)["result"] == "resolved", "what PostgreSQL says of it")
+    gone = 100 - orders(postgres, database)
+    assert (served.outcome(paper.id)["fate"] == "committed") == (gone == 5)
+
+
+@pytest.mark.parametrize("smuggled", [b"SELECT run_s1()", b"SELECT 1 FROM (SELECT run_s1()) AS x; DELETE FROM many"])
+def test_a_savepoint_that_code_has_smuggled_in_undoes_nothing_unseen(
+    postgres: EmbeddedPostgres, served: Served, database: str, smuggled: bytes
+) -> None:
+    """It holds the mark of the statement that set it, and each has another one."""
+    begin = parse(b"s1", b"SAVEPOINT hidden") + parse(b"s2", b"ROLLBACK TO hidden") + SYNC + query(b"BEGIN")
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(begin)
+        client.until_ready(2)
+        client.send(query(smuggled))
+        served.approve()
+        client.until_ready()
+        client.send(query(b"DELETE FROM orders WHERE id <= 5"))
+        paper = served.approve()
+        client.until_ready()
+        client.send(query(b"SELECT run_s2()"))
+        served.approve()
+        assert without_notices(client.until_ready())[-2:] == ["E 08007", "closed"]
+    until(lambda: served.outcome(paper.id)["result"] == "resolved", "what PostgreSQL says of it")
+    assert served.outcome(paper.id)["fate"] == "rolled-back"
+    assert orders(postgres, database) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        (b"COPY fresh FROM 'PG_VERSION' WITH (FREEZE)", "C COPY 1"),
+        (b"TRUNCATE fresh; COPY fresh FROM 'PG_VERSION' WITH (FREEZE)", "C COPY 1"),
+        (b"SELECT pg_export_snapshot()", "C SELECT 1"),
+    ],
+)
+def test_what_no_subtransaction_may_do_is_done_once_it_is_signed(
+    served: Served, database: str, text: bytes, tag: str
+) -> None:
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(query(b"BEGIN"))
+        client.until_ready()
+        client.send(query(b"CREATE TABLE fresh (n int)"))
+        served.approve()
+        client.until_ready()
+        client.send(query(text))
+        paper = served.approve()
+        assert without_notices(client.until_ready())[-2:] == [tag, "Z T"]
+        client.send(query(b"COMMIT"))
+        assert client.until_ready() == ["C COMMIT", "Z I"]
+    assert served.outcome(paper.id)["result"] == "committed"
+
+
+@pytest.mark.parametrize("text", [b"COMMIT", b"COMMIT AND CHAIN", b"ROLLBACK", b"ROLLBACK TO a"])
+def test_code_that_ends_a_block_and_then_fails_leaves_no_untrue_record(
+    postgres: EmbeddedPostgres, served: Served, database: str, text: bytes
+) -> None:
+    """The server is idle then, and what was signed before in that block is gone."""
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(parse(b"s1", text) + SYNC + query(b"BEGIN") + query(b"SAVEPOINT a"))
+        client.until_ready(3)
+        client.send(query(b"DELETE FROM orders WHERE id <= 5"))
+        first = served.approve()
+        client.until_ready()
+        client.send(query(b"SELECT s1_then_fail()"))
+        second = served.approve()
+        said = without_notices(client.until_ready())
+        if said[-1] != "closed":
+            client.send(query(b"COMMIT"))
+            said += without_notices(client.until_ready())
+    until(lambda: served.outcome(first.id)["result"] != "unknown", "what PostgreSQL says of it")
+    gone = 100 - orders(postgres, database)
+    last = served.outcome(first.id)
+    assert (last.get("fate", last["result"]) == "committed") == (gone == 5), (said, last)
+    assert served.outcome(second.id)["result"] in ("failed", "unknown", "resolved")
 
 
 def test_a_search_path_that_is_set_behind_a_flush_decides_what_the_next_names_mean(

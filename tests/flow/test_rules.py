@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flow.served import Served, until
+from tests.flow.raw import raw_client
+from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.wire.messages import SYNC, parse, query
 
 RULES = """
 [[policy.rule]]
@@ -70,6 +72,38 @@ def test_a_rule_of_ones_own_lets_a_change_pass(ruled: Served, database: str) -> 
     done = ruled.run_psql(database, "-c", "DELETE FROM items WHERE order_id = 3")
     assert (done.stdout, done.stderr) == ("DELETE 1\n", "")
     assert _count(ruled, database, "items") == 99
+
+
+ANYTHING = """
+[[policy.rule]]
+name = "anything-in-a-select"
+result = "forward"
+class = ["select"]
+qualifier = ["function", "write", "code"]
+"""
+
+
+@pytest.mark.parametrize("rules", [RULES, ANYTHING], ids=["walled", "unwalled"])
+def test_code_that_a_rule_lets_pass_takes_nothing_signed_back_unseen(
+    postgres: EmbeddedPostgres, database: str, tmp_path: Path, rules: str
+) -> None:
+    """It ran a Parsed ROLLBACK TO by its name: the DELETE before it was undone, and recorded as committed."""
+    with _served(postgres, tmp_path, rules) as served:
+        with served.behind(database) as connection:
+            back = "AS $$ BEGIN EXECUTE 'EXECUTE s1'; RETURN 1; END $$"
+            connection.execute(f"CREATE FUNCTION back() RETURNS int LANGUAGE plpgsql {back}".encode())
+        with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+            client.send(parse(b"s1", b"ROLLBACK TO a") + SYNC + query(b"BEGIN") + query(b"SAVEPOINT a"))
+            client.until_ready(3)
+            client.send(query(b"DELETE FROM orders WHERE id <= 5"))
+            paper = served.approve()
+            client.until_ready()
+            client.send(query(b"SELECT back()") + query(b"COMMIT"))
+            assert client.until_ready(2)[-1] == "closed"
+        until(lambda: served.outcome(paper.id)["result"] == "resolved", "what PostgreSQL says of it")
+        assert served.outcome(paper.id)["fate"] == "rolled-back"
+        served.entries()
+    assert _count(served, database, "orders") == 100
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM orders WHERE id = 3", "TRUNCATE items"])

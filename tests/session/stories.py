@@ -3,11 +3,13 @@
 from tests.play import Play, approve, until
 
 from pgnotary.session.execute import TIMELINE
+from pgnotary.session.mark import Mark
 from pgnotary.session.state import SharedCatalog
 
 __all__ = [
     "DELETE",
     "GIVES_XID",
+    "MARKED",
     "SAME",
     "XID",
     "asked_anew",
@@ -21,8 +23,9 @@ __all__ = [
 
 DELETE = "delete from t where id < 6"
 GIVES_XID = f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}"
-XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}; SAVEPOINT pgnotary_signed"
-SAME = "upstream RELEASE SAVEPOINT pgnotary_signed"
+XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}; SET LOCAL pgnotary.signed = ..."
+SAME = f"upstream {Mark.ASK.decode()}"
+MARKED = "upstream SET LOCAL pgnotary.signed = ..."
 
 
 def asked_anew(play: Play) -> Play:

@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgnotary.session.block import Block, Pending
+from pgnotary.session.mark import Mark
 
 
 def pending(name: str) -> Pending:
-    return Pending(name, bytes(32), 1, "771")
+    return Pending(name, bytes(32), 1, "771", Mark(bytes(32)))
 
 
 def names(found: list[Pending]) -> list[str]:

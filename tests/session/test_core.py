@@ -126,6 +126,7 @@ def test_a_function_call_that_reads_a_large_object_is_carried_as_it_came_and_not
     play >> after(61) << "note 1"
     assert "pg_catalog.loread" in str([each for each in play.said if isinstance(each, actions.Note)])
     play >> ledger_is_down >> ClientBytes(loread()) << "client ERROR 58030..." << "client ready I"
+    assert play.state.refused == 0
 
 
 def test_in_a_block_it_needs_no_wall_and_in_a_failed_one_it_is_not_sent(play: Play) -> None:

@@ -23,6 +23,7 @@ from tests.play import (
 from tests.session.stories import (
     DELETE,
     GIVES_XID,
+    MARKED,
     SAME,
     XID,
     held,
@@ -99,7 +100,8 @@ def test_rows_reach_the_client_at_once_and_only_the_completion_waits(play: Play)
     sent(play) >> server(message("T", b"\0\0"), row("1"), row("2")) << "client columns" << "client row 1"
     play << "client row 2"
     play >> server(command("DELETE 2"), ready("T")) << SAME
-    play >> server(command("RELEASE"), ready("T")) << "record executed" << "upstream COMMIT"
+    play >> server(row(str(play.server.xid), play.server.mark), command("SELECT 1"), ready("T"))
+    play << "record executed" << "upstream COMMIT"
     play >> server(command("COMMIT"), ready("I")) << "record outcome committed" << "client DELETE 2" << "client ready I"
 
 
@@ -186,7 +188,8 @@ def test_a_held_string_runs_slice_by_slice_its_reads_behind_the_wall(play: Play)
     text = "select 1; delete from t; delete from u"
     held(play, text) >> approve() << until("record intent")
     (play << WALL << "upstream select 1" << UNWALL)
-    play << "upstream delete from t" << f"{SAME}; SAVEPOINT pgnotary_signed" << "upstream delete from u" << SAME
+    play << MARKED << "upstream delete from t" << SAME
+    play << MARKED << "upstream delete from u" << SAME
     play << "record executed" << "upstream COMMIT" << "record outcome committed"
     play << "client columns" << "client row 1" << "client SELECT 1"
     play << "client DELETE 5" << "client DELETE 5" << "client ready I"
@@ -204,7 +207,7 @@ def test_a_held_bracket_runs_slice_by_slice_and_is_answered_in_order(play: Play)
     held(play, "begin; select 1; delete from t; commit") >> approve() << APPROVED
     play << f"upstream begin; SET TRANSACTION READ WRITE; {XID}" << "record intent"
     play << "upstream SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on" << "upstream select 1"
-    play << UNWALL << "upstream delete from t" << SAME
+    play << UNWALL << MARKED << "upstream delete from t" << SAME
     play << "record executed" << "upstream commit" << "record outcome committed"
     play << "client BEGIN" << "client columns" << "client row 1" << "client SELECT 1" << "client DELETE 5"
     play << "client COMMIT" << "client ready I"
@@ -235,12 +238,11 @@ def test_more_results_than_can_be_kept_back_are_rolled_back(play: Play) -> None:
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
     play >> answers() << "record intent" << "upstream delete from t"
-    play >> answers() << f"{SAME}; SAVEPOINT pgnotary_signed"
+    play >> answers() << SAME
     play >> answers() << WALL >> answers() << "upstream select 1"
     megabyte = row("x" * (1 << 20))
     play >> server(message("T", b"\0\0"), *[megabyte] * 9)
     (play >> server(megabyte, command("SELECT 10"), ready("T")) << UNWALL)
-    play >> server(command("RELEASE"), ready("T")) << SAME
     play >> server(command("RELEASE"), ready("T")) << "upstream ROLLBACK"
     play >> server(command("ROLLBACK"), ready("I")) << "record outcome rolled-back"
     play << "client ERROR 54000 R-1 rolled back: more results follow..." << "client ready I"
@@ -257,7 +259,7 @@ def test_an_error_after_more_results_than_can_be_kept_back_is_told(play: Play) -
     text = "delete from t; select 1"
     worked_by_hand(held(play, text), ledger=False) >> approve() << until(BEGIN)
     play >> answers() << "record intent" << "upstream delete from t"
-    play >> answers() << f"{SAME}; SAVEPOINT pgnotary_signed"
+    play >> answers() << SAME
     play >> answers() << WALL >> answers() << "upstream select 1"
     play >> server(*[row("x" * (1 << 20))] * 9, error("22012", "division by zero"), ready("E"))
     play << "upstream ROLLBACK"

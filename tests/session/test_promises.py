@@ -25,6 +25,7 @@ from pgnotary.ledger.entries import Entry
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, State
 from pgnotary.session import actions
+from pgnotary.session.mark import Mark
 from pgnotary.wire import messages
 
 BATCH = messages.parse(b"", b"copy t from stdin") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
@@ -126,8 +127,8 @@ OURS = {
     "SET TRANSACTION READ WRITE",
     f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
     XID,
-    "RELEASE SAVEPOINT pgnotary_signed",
-    "RELEASE SAVEPOINT pgnotary_signed; SAVEPOINT pgnotary_signed",
+    "SET LOCAL pgnotary.signed = ...",
+    Mark.ASK.decode(),
     "COMMIT",
 }
 
@@ -142,7 +143,7 @@ INJECTED = {
     "BEGIN",
     *LIMITS.split("; "),
     *XID.split("; "),
-    "RELEASE SAVEPOINT pgnotary_signed",
+    Mark.ASK.decode(),
     "SET LOCAL transaction_read_only = on",
     "SAVEPOINT pgnotary_look",
     "ROLLBACK TO SAVEPOINT pgnotary_look",
@@ -158,6 +159,10 @@ INJECTED = {
     "ROLLBACK TO SAVEPOINT pgnotary_catalog",
     "RELEASE SAVEPOINT pgnotary_catalog",
 }
+
+
+def _without_mark(text: str) -> str:
+    return re.sub(r"(?<=SET LOCAL pgnotary\.signed = )'[^']*'", "...", text)
 
 
 def script_of(scenes: Sequence[Sequence[str | bytes]]) -> tuple[bytes, list[str]]:
@@ -265,7 +270,8 @@ class _Oracle:
             assert self.looking, f"{text!r} was asked where it could do something"
             assert explained in self.held or text.startswith("SELECT pg_catalog.count(*) FROM ")
         elif name.startswith(b"pgnotary_"):
-            assert text in INJECTED or text.startswith(CONTEXT), f"{text!r} is not one of ours"
+            ours = _without_mark(text) in INJECTED or text.startswith(CONTEXT)
+            assert ours, f"{text!r} is not one of ours"
             self.looking = text in LOOKS_EXTENDED or (self.looking and text not in LOOKS_EXTENDED_END)
         else:
             assert self._is_free(text) or self.may_run[text], f"{text!r} is prepared, and nothing allows it"
@@ -275,7 +281,8 @@ class _Oracle:
         assert not self.left or text not in self.held, f"{text!r} was sent, and nobody is there to have it"
         self.may_run[text] -= 1
 
-    def _query(self, text: str) -> None:
+    def _query(self, said: str) -> None:
+        text = _without_mark(said)
         explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
         if text in OURS:
             self.looking = text in LOOKS or (self.looking and text not in LOOKS_END)

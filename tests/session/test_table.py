@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from tests.play import CLIENT_GONE, Call, Play
 from tests.session.situations import HAPPENINGS, SITUATIONS
-from tests.session.stories import runs_by_itself
+from tests.session.stories import SAME, runs_by_itself
 
 from pgnotary.request.life import FINAL, State
 from pgnotary.session import events
@@ -165,7 +165,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
             "upstream BEGIN...",
             "record intent",
             "upstream delete from t where id < 6",
-            "upstream RELEASE SAVEPOINT pgnotary_signed",
+            SAME,
             "record executed",
             "upstream COMMIT",
             "record outcome committed",
@@ -193,7 +193,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
         ("notification",): ["client notification"],
         ("durable",): [
             "upstream delete from t where id < 6",
-            "upstream RELEASE SAVEPOINT pgnotary_signed",
+            SAME,
             "record executed",
         ],
         ("not recorded",): ["upstream ROLLBACK", "client ERROR 58030...", "client ready I"],

@@ -6,6 +6,8 @@ top transaction's fate alone would say "committed" of a statement whose savepoin
 
 from dataclasses import dataclass, field
 
+from pgnotary.session.mark import Mark
+
 __all__ = ["Block", "Pending"]
 
 
@@ -18,6 +20,8 @@ class Pending:
     """Of the newest entry in the request's life."""
     rows: int | None
     xid: str
+    mark: Mark
+    """What is left in the transaction, as long as nothing of it is undone."""
     doubtful: bool = False
     """A record about it failed, and may have happened all the same: `leaf` may no longer be its newest entry."""
 

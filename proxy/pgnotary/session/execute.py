@@ -28,9 +28,11 @@ from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
 from pgnotary.session.look import NamesUnread
 from pgnotary.session.manner import manner_of
+from pgnotary.session.mark import Mark
 from pgnotary.session.refuse import refuse
 from pgnotary.session.relaying import Withdrawn, relay_part
-from pgnotary.session.run import MARK, NotRun, Run, command_complete, leave_unrecorded, require_same_transaction, undo
+from pgnotary.session.run import NotRun, Run, command_complete, leave_unrecorded, undo
+from pgnotary.session.same import mark_anew, require_same_transaction
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
@@ -49,7 +51,6 @@ TIMELINE = (
 _DURABLE_AND_XID = (
     b"SET LOCAL synchronous_commit = on",
     f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode(),
-    MARK,
 )
 
 
@@ -69,7 +70,8 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
     # Around the rest of a batch it is a block like the client's: its Sync ends it.
     wrapped = state.status == IDLE and (outside or not sent.extended)
     in_batch = state.status == IDLE and not wrapped
-    transaction = yield from _prepare(state, statement, sent, decided, wrapped=wrapped)
+    mark = Mark(decided.receipt.leaf)
+    transaction = yield from _prepare(state, statement, sent, decided, mark, wrapped=wrapped)
     if isinstance(transaction, Told):
         return transaction
     try:
@@ -81,7 +83,7 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         leave_unrecorded(state)
         return (yield from refuse(state, error, decided.request))
     xid = transaction.xid
-    run = Run(state, decided, xid, leaf, wrapped=wrapped, executions=sent.executions)
+    run = Run(state, decided, xid, leaf, mark, wrapped=wrapped, executions=sent.executions)
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
         return Told.NOTHING
@@ -92,7 +94,11 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
     try:
         if outside:
             return (yield from run.finish_outside(statement, (yield from relay_outside_block(state, sent))))
-        return (yield from _run_in_block(state, run, statement, sent))
+        try:
+            answer = yield from _run(state, statement, sent, xid, mark)
+        except StatementError as error:
+            return (yield from run.undo(error))
+        return (yield from run.finish(statement, answer))
     except (UpstreamLost, UpstreamProtocolError) as lost:
         yield from run.settle(State.UNKNOWN, why=str(lost))
         if outside:
@@ -105,16 +111,8 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         raise OutcomeUnknown("the outcome is not known", detail=detail, hint=hint) from lost
 
 
-def _run_in_block(state: SessionState, run: Run, statement: Statement, sent: Sent) -> Generator[Step, Any, Told]:
-    try:
-        answer = yield from _run(state, statement, sent)
-    except StatementError as error:
-        return (yield from run.undo(error))
-    return (yield from run.finish(statement, answer))
-
-
 def _prepare(
-    state: SessionState, statement: Statement, sent: Sent, decided: Decided, *, wrapped: bool
+    state: SessionState, statement: Statement, sent: Sent, decided: Decided, mark: Mark, *, wrapped: bool
 ) -> Generator[Step, Any, _Transaction | Told]:
     """Return where the statement is to run, or what the client has been told if it does not run."""
     try:
@@ -123,7 +121,7 @@ def _prepare(
         if statement.runs_outside_blocks:
             transaction = _Transaction("", (yield from _timeline(state)))
         else:
-            transaction = yield from _open(state, statement, sent)
+            transaction = yield from _open(state, statement, sent, mark)
     except NotRun as error:
         yield from void(state, decided, str(error))
         return (yield from refuse(state, error, decided.request))
@@ -206,11 +204,11 @@ def void(state: SessionState, decided: Decided, why: str) -> Flow:
         return  # It stays approved and cannot run: only this session could have run it.
 
 
-def _open(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, _Transaction]:
+def _open(state: SessionState, statement: Statement, sent: Sent, mark: Mark) -> Generator[Step, Any, _Transaction]:
     """Open the transaction that the statement runs in."""
     idle = state.status == IDLE
     begin = _beginning(state, statement.parts[0], statement) if idle else ()
-    answer = yield from put(state, *begin, *_DURABLE_AND_XID)
+    answer = yield from put(state, *begin, *_DURABLE_AND_XID, mark.renewed())
     match answer.rows:
         case [(str(xid), str(timeline))] if answer.error is None and state.status == IN_BLOCK:
             if idle and sent.extended:
@@ -262,13 +260,16 @@ def _intend(
     return receipt.leaf
 
 
-def _run(state: SessionState, statement: Statement, sent: Sent) -> Generator[Step, Any, Answer]:
+def _run(state: SessionState, statement: Statement, sent: Sent, xid: str, mark: Mark) -> Generator[Step, Any, Answer]:
     """Run the client's bytes: one statement as it came, of several each as its own message, answers kept in order.
 
     What was signed is what may write: the harmless parts run behind the read-only wall as they would by themselves.
     """
     if len(statement.parts) == 1:
-        return (yield from relay_whole(sent))
+        answer = yield from relay_whole(sent)
+        if answer.error is None:
+            yield from require_same_transaction(state, xid, mark)
+        return answer
     whole = Answer(kept=bytearray(command_complete("BEGIN") if statement.parts[0].control else b""))
     parts = [part for part in statement.parts if not part.control]  # BEGIN and COMMIT are ours to send.
     for part in parts:
@@ -276,10 +277,12 @@ def _run(state: SessionState, statement: Statement, sent: Sent) -> Generator[Ste
         if part.harmless:
             answer = yield from relay_part(state, part, manner_of(part), one, keep=Keep.ALL)
         else:
+            if part is not parts[0]:
+                yield from mark_anew(state, mark)
             answer = yield from relay(one, keep=Keep.ALL)
+            if answer.error is None:
+                # At once: an error of the next one would undo this one, and the record would say so.
+                yield from require_same_transaction(state, xid, mark)
         if not whole.take(answer):
             break
-        if part is not parts[-1] and not part.harmless:
-            # An error of the next one would undo this one, and the record would say so.
-            yield from require_same_transaction(state, more=True)
     return whole

@@ -6,7 +6,7 @@ the SELECT that would do the same. What is not on the list is refused: nobody co
 
 from types import MappingProxyType
 
-from pgnotary.errors import ClientProtocolError, NotSupported, StatementError
+from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import StatementClass
 from pgnotary.session.forward import note
@@ -46,7 +46,7 @@ def on_function_call(state: SessionState, frame: Frame) -> Flow:
     yield from await_record(state)
     text, objection = _read(frame)
     if (objection := objection or _objection(state, text)) is not None:
-        if not isinstance(objection, BlockFailed):
+        if not isinstance(objection, LedgerUnavailable | BlockFailed):
             state.note_refusal(text, StatementClass.SELECT if text else StatementClass.UNKNOWN, objection.sqlstate)
         yield from refuse(state, objection)
     else:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.statement import Part
+from pgnotary.session.block import Pending
 from pgnotary.session.counted import Unsaid, count, unsaid
 from pgnotary.session.manner import Manner
+from pgnotary.session.same import mark_anew, require_same_transaction
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, relay
@@ -52,8 +54,19 @@ def relay_part(
             if answer.error is None:
                 yield from undo_wall(state)
             return answer
+        case Manner.READ_WRITE if state.block and state.block.pending:
+            return (yield from _relay_beside_signed(state, state.block.pending[-1], sent, keep))
         case _:
             return (yield from relay(sent, keep=keep))
+
+
+def _relay_beside_signed(state: SessionState, pending: Pending, sent: Sent, keep: Keep) -> Generator[Step, Any, Answer]:
+    """Relay what policy lets run any code, in a block whose end decides about something signed."""
+    yield from mark_anew(state, pending.mark)
+    answer = yield from relay(sent, keep=keep)
+    if answer.error is None:
+        yield from require_same_transaction(state, pending.xid, pending.mark)
+    return answer
 
 
 def _relay_kept(state: SessionState, part: Part, sent: Sent, keep: Keep) -> Generator[Step, Any, Answer]:

@@ -17,6 +17,7 @@ from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
+from pgnotary.session.mark import Mark
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
@@ -24,16 +25,12 @@ from pgnotary.session.steps import Answer, Flow, Step, write
 from pgnotary.session.told import Told
 from pgnotary.wire.messages import Diagnostic, rows_of
 
-__all__ = ["MARK", "NotRun", "Run", "command_complete", "leave_unrecorded", "require_same_transaction", "undo"]
+__all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
 
 # Of a text that nobody could read: the server took it for control of the transaction.
 _CONTROL_TAGS = frozenset(
     {"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION"}
 )
-
-
-MARK = b"SAVEPOINT pgnotary_signed"
-"""Sets the savepoint that must outlast what was signed."""
 
 
 class NotRun(StatementError):
@@ -60,24 +57,6 @@ def undo(state: SessionState, *, wrapped: bool) -> Flow:
         yield from fail_block(state)
 
 
-def require_same_transaction(state: SessionState, *, more: bool = False) -> Flow:
-    """Raise UpstreamProtocolError unless the savepoint that was set before something signed is still there; release it.
-
-    If `more` of what was signed follows, it is set anew.
-
-    Code can end a transaction unseen, or undo a part of it: an EXECUTE, in a function or in the text, of a COMMIT AND
-    CHAIN or a ROLLBACK TO that a driver has prepared. The record would say of what ran before that it was rolled back,
-    or committed, and it was not.
-    """
-    if state.status == IN_BLOCK:
-        answer = yield from put(state, b"RELEASE " + MARK, *[MARK] * more)
-        if answer.error is None and state.status == IN_BLOCK:
-            return
-    if state.block:
-        state.block.lost = True
-    raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
-
-
 def command_complete(tag: str) -> bytes:
     """Return the message that tells the client of a statement which was ours to send."""
     body = tag.encode() + b"\0"
@@ -88,12 +67,21 @@ class Run:
     """One execution from its intent to its outcome."""
 
     def __init__(
-        self, state: SessionState, decided: Decided, xid: str, leaf: bytes, *, wrapped: bool, executions: int = 1
+        self,
+        state: SessionState,
+        decided: Decided,
+        xid: str,
+        leaf: bytes,
+        mark: Mark,
+        *,
+        wrapped: bool,
+        executions: int = 1,
     ) -> None:
         self._state = state
         self._decided = decided
         self._xid = xid
         self._leaf = leaf
+        self._mark = mark
         self._wrapped = wrapped
         self._executions = executions
         self._at = State.INTENT
@@ -109,7 +97,6 @@ class Run:
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             return (yield from self._fail(statement, answer))
-        yield from require_same_transaction(self._state)
         self._rows = _rows(statement, answer.tags, self._executions)
         # What nobody could read, or see behind a name.
         self._unseen = statement.unreadable or any(part.prepared for part in statement.parts)
@@ -225,7 +212,8 @@ class Run:
         if self._state.block is None:
             raise UpstreamProtocolError("a transaction block that we did not see begin")
         self._state.block.statements += 1
-        self._state.block.pending.append(Pending(self._decided.request, self._leaf, self._rows, self._xid))
+        pending = Pending(self._decided.request, self._leaf, self._rows, self._xid, self._mark)
+        self._state.block.pending.append(pending)
 
     def settle(self, fate: State, *, error: Diagnostic | None = None, why: str = "") -> Flow:
         """Record the outcome; if that fails after the fact the client is told that it is unknown."""

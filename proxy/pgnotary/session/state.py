@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from pgnotary.errors import LedgerUnavailable, StatementError
+from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.policy import Terming, Verdict, terms
 from pgnotary.judge.rules import Policy, Subject
@@ -195,7 +195,13 @@ class SessionState:
         self.tell(messages.error_response(diagnostic))
 
     def ready(self) -> None:
-        """Send ReadyForQuery with the true transaction status."""
+        """Send ReadyForQuery with the true transaction status.
+
+        Raises UpstreamProtocolError if that is not the status of the block that we know of: code has ended one, or
+        opened one, and what the record says of it would be untrue.
+        """
+        if (self.status == IDLE) is not (self.block is None):
+            raise UpstreamProtocolError(f"transaction status {self.status!r}, which nothing that was sent explains")
         self.tell(messages.ready_for_query(self.status))
 
     def note_refusal(self, text: bytes, kind: str, sqlstate: str) -> None:
