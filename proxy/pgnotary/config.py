@@ -358,10 +358,11 @@ def _check(config: Config) -> None:
 
 def _address(path: Path, key: str, text: str) -> Address:
     host, _, port = text.rpartition(":")
+    host = host.strip("[]")
     if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
         or_socket = ", or folder:port of a Unix socket" if key == "upstream.address" else ""
         raise ConfigError(f"{path}: {key} is {text!r}: expected host:port{or_socket}")
-    return Address(host.strip("[]"), int(port))
+    return Address(host, int(port))
 
 
 def _check_tls(config: Config) -> None:

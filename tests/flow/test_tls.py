@@ -3,10 +3,11 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -24,6 +25,7 @@ from pgnotary.request.life import State
 from pgnotary.serve.certificates import upstream_of
 from pgnotary.serve.resolver import Sent, asking
 from pgnotary.serve.tls import server_tls
+from pgnotary.wire.startup import encode_startup
 
 PATIENCE_S = 30
 DELETE = "DELETE FROM orders WHERE id <= 10"
@@ -295,6 +297,26 @@ def _use(served: Served, database: str) -> None:
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("SELECT pg_sleep(60)")
         cancelling.join(PATIENCE_S)
+
+
+def _open_files(served: Served) -> int:
+    assert served.process is not None
+    return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="not run: there is no /proc here")
+@pytest.mark.parametrize("said", [encode_startup({"user": "eva", "replication": "true"}), b"\0\0\0\1"])
+def test_who_is_refused_and_answers_nothing_keeps_no_descriptor(secure: Served, pki: Pki, said: bytes) -> None:
+    """TLS asks the peer to close, too, and waited half a minute for it, counted by no limit."""
+    context = pki.client()
+    context.set_alpn_protocols(["postgresql"])
+    before = _open_files(secure)
+    with ExitStack() as opened:
+        for _ in range(20):
+            plug = opened.enter_context(socket.create_connection(("127.0.0.1", secure.port), PATIENCE_S))
+            deaf = opened.enter_context(context.wrap_socket(plug, server_hostname="localhost"))
+            deaf.sendall(said)
+        until(lambda: _open_files(secure) <= before, "the descriptors to be closed", 10.0)
 
 
 @contextmanager

@@ -20,10 +20,12 @@ def der(files: Files) -> bytes:
     return ssl.PEM_cert_to_DER_cert(files.certificate.read_text())
 
 
-def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Return both ends of a connection in memory."""
+def shake_hands(
+    client: ssl.SSLContext, server: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Return both ends of a connection in memory; the client would go on with `session`."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+    ours = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
     theirs = server.wrap_bio(to_server, to_client, server_side=True)
     pending = [ours, theirs]
     for _ in range(10):
@@ -64,16 +66,22 @@ def test_what_is_bound_to_is_the_first_certificate_of_the_file(tmp_path: Path) -
     assert shown(files).end_point == expected
 
 
-def test_a_session_cannot_be_taken_up_again_on_another_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_not_taken_up_again_once_the_certificate_was_read_again(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
     pki = Pki(tmp_path)
-    context = shown(pki.issue("localhost")).context
-    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        client = pki.client()
-        client.maximum_version = version
-        ours, theirs = shake_hands(client, context)
-        theirs.write(b"x")
-        assert ours.read(1) == b"x"
-        assert ours.session is None or not ours.session.has_ticket
+    files = pki.issue("localhost")
+    client, context = pki.client(), shown(files).context
+    client.maximum_version = version
+    ours, theirs = shake_hands(client, context)
+    theirs.write(b"x")
+    assert ours.read(1) == b"x"
+    assert ours.session is None or not ours.session.has_ticket
+    again, _ = shake_hands(client, context, ours.session)
+    assert again.session_reused is (version == ssl.TLSVersion.TLSv1_2)
+    anew, _ = shake_hands(client, shown(files).context, ours.session)
+    assert not anew.session_reused
 
 
 def test_both_sides_name_the_protocol_that_they_speak(tmp_path: Path) -> None:

@@ -185,6 +185,23 @@ class Link(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.close()
 
+    async def gone(self, patience_s: float) -> None:
+        """Wait until the connection that was closed is gone; abort it after that long. Only before `attach`.
+
+        Over TLS the peer is asked to close, too, and one that never answers would keep its file descriptor for half a
+        minute.
+        """
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while not self._lost:
+                        self._waiter = asyncio.get_running_loop().create_future()
+                        await self._waiter
+        finally:
+            self._waiter = None
+            if not self._lost:
+                self.abort()
+
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""
         self._transport.abort()

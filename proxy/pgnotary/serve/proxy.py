@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 # PostgreSQL's authentication_timeout is 60 s; connecting upstream gets its share of it.
 _DIAL_DEADLINE_S = 15.0
 _TICK_S = 1.0
+# How long who was not let in may take to read why.
+_FAREWELL_S = 2.0
 # How long SIGTERM waits for what is executing.
 _DRAIN_S = 30.0
 _MAX_CLIENTS = 1_000
@@ -170,30 +172,36 @@ class Proxy:
     async def _accepted(self, plug: socket.socket) -> None:
         """Take a connection as it comes, and serve it."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
+        patience_s = self._config.file.listen.login_deadline_s
+        deadline = asyncio.get_running_loop().time() + patience_s
         self._logins.add(task)
         task.add_done_callback(self._logins.discard)
         crowded = len(self._logins) > _MAX_LOGINS
         # Too many are told so at once: nobody waits for what they would say first.
         tls = None if crowded else self._certificate()
         try:
-            link = await arrive(plug, tls, deadline_s=self._config.file.listen.login_deadline_s)
+            link = await arrive(plug, tls, deadline_s=patience_s)
         except OSError as error:
             log.debug("client left before it was in", extra={"why": str(error)})
             return
         except Exception:
             log.exception("connection failed")
             return
-        await self._client(link, tls, task, crowded=crowded)
+        await self._client(link, tls, task, crowded=crowded, deadline=deadline)
 
-    async def _client(self, link: Link, tls: ServerTls | None, task: asyncio.Task[None], *, crowded: bool) -> None:
+    async def _client(
+        self, link: Link, tls: ServerTls | None, task: asyncio.Task[None], *, crowded: bool, deadline: float
+    ) -> None:
         """Serve one connection from its first byte to its last; nothing it does can end another's.
 
         One that came `crowded` is refused whatever has happened since: without `tls` it would be let in without it.
+        `deadline`: of its login, by the loop's clock.
         """
         try:
             if crowded:
                 raise _TooManyClients("too many connections are logging in")
-            await self._serve(link, tls, lambda: self._logins.discard(task))
+            left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
+            await self._serve(link, tls, left_s, lambda: self._logins.discard(task))
         except UpstreamRefused as error:
             _tell(link, "PostgreSQL does not let us in", error, logging.WARNING)
         except UpstreamProtocolError as error:
@@ -213,10 +221,12 @@ class Proxy:
             link.write(fatal(UpstreamRefused("pgnotary failed on this connection; its log says why")))
         finally:
             link.close()
+            if task in self._logins:
+                # Counted until it is gone: nobody who has not logged in holds more descriptors than logins may.
+                await link.gone(_FAREWELL_S)
 
-    async def _serve(self, link: Link, tls: ServerTls | None, logged_in: Callable[[], None]) -> None:
-        deadline = self._config.file.listen.login_deadline_s
-        greeting = await greet(link, self._verifier, self._mock_secret, tls=tls, deadline_s=deadline)
+    async def _serve(self, link: Link, tls: ServerTls | None, deadline_s: float, logged_in: Callable[[], None]) -> None:
+        greeting = await greet(link, self._verifier, self._mock_secret, tls=tls, deadline_s=deadline_s)
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return

@@ -1,9 +1,9 @@
 """TLS on both legs: what we show to clients, what we demand of PostgreSQL, and to what a login can be bound.
 
 Files that the configuration names enter; a `ServerTls` (our certificate, ready to be shown) or a client's context
-leaves, or ConfigError. TLS below 1.2, compression, renegotiation and session tickets do not happen here: without
-tickets, what was verified once under an old certificate is never taken up again under a new one. Private keys that need
-a passphrase are refused, not asked for.
+leaves, or ConfigError. TLS below 1.2, compression, renegotiation and session tickets do not happen here. A session of
+TLS 1.2 may be taken up by its id, with what was verified when it began, until the certificate is read again: a new one
+has a memory of its own. Private keys that need a passphrase are refused, not asked for.
 
 Sources: PostgreSQL 18, "SSL Support", "SSL Session Encryption"; be_tls_init() in src/backend/libpq/be-secure-openssl.c;
 RFC 5929, section 4 (tls-server-end-point); RFC 7301 (ALPN).
