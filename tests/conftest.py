@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from tests.pki import Pki
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -54,6 +55,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     """One server for the whole run, with room for prepared transactions."""
     with EmbeddedPostgres(settings={"max_prepared_transactions": "20"}) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """An authority that signs what certificates a module's tests need."""
+    return Pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture

@@ -47,11 +47,6 @@ needs_direct = pytest.mark.skipif(pq.version() < 170_000, reason="not run: libpq
 
 
 @pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def bo(pki: Pki) -> Files:
     return pki.issue("bo@example.com", common_name="bo")
 

@@ -58,11 +58,6 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
 
 
 @pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
 def ours(pki: Pki) -> Files:
     return pki.issue("localhost", "127.0.0.1")
 
