@@ -2,14 +2,12 @@
 
 import signal
 import subprocess
-from pathlib import Path
 
 import pexpect
 import psycopg
 import pytest
 from tests.flow.served import Served, until
 
-from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import ApiError
 from pgnotary.request.decision import Answer
 
@@ -95,15 +93,6 @@ def test_a_decision_after_the_client_has_left_does_not_count_and_is_kept_as_evid
     with pytest.raises(ApiError):
         served.api.decide(paper.id, raw, signature)
     until(lambda: any(entry["type"] == "decision-rejected" for entry in served.entries()), "the evidence")
-    _untouched(served, database)
-
-
-def test_nobody_decides_and_the_hold_expires(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> None:
-    with Served(postgres, tmp_path / "pgnotary", hold_s=1) as served:
-        done = served.run_psql(database, "-v", "VERBOSITY=verbose", "-c", DELETE, "-c", "SELECT 'usable'")
-        assert "ERROR:  57014: R-1 expired: no decision" in done.stderr
-        assert "usable" in done.stdout
-        assert _ended(served, "R-1")["type"] == "expired"
     _untouched(served, database)
 
 

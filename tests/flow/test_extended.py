@@ -56,14 +56,6 @@ def test_psycopg_is_held_with_its_parameters_and_runs_once_it_is_signed(
     assert served.outcome(paper.id) | {"xid": ""} == {"result": "committed", "rows": 5, "xid": ""}
 
 
-def test_a_denial_reaches_psycopg_and_nothing_was_done(served: Served, database: str) -> None:
-    with default(served, database) as connection, deciding(served.deny):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="add a WHERE"):
-            connection.execute("DELETE FROM orders WHERE id > %s", [0])
-        assert connection.execute(LEFT).fetchone() == (100,)
-    assert left(served, database) == 100
-
-
 def test_psycopg_writes_what_policy_lets_pass(served: Served, database: str) -> None:
     with default(served, database) as connection:
         found = connection.execute("INSERT INTO orders VALUES (%s, %s, %s) RETURNING id", [1000, "new", Decimal(5)])
