@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
@@ -100,9 +100,10 @@ def unb64(text: str) -> bytes:
 
 def timestamp(at: datetime) -> str:
     """An aware UTC datetime as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; raises NotCanonical for any other zone."""
-    if at.utcoffset() != timedelta(0):
-        raise NotCanonical(f"expected a time in UTC, found {at.isoformat()}")
-    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    text = at.isoformat(timespec="microseconds")
+    if not text.endswith("+00:00"):
+        raise NotCanonical(f"expected a time in UTC, found {text}")
+    return text[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -346,8 +346,9 @@ def _entry_row(receipt: Receipt) -> tuple[Any, ...]:
 
 
 def _sealed_rows(receipt: Receipt) -> Iterator[tuple[Any, ...]]:
+    leaf = receipt.leaf
     for name, (salt, value) in receipt.opened.items():
-        yield receipt.leaf, name, salt, value
+        yield leaf, name, salt, value
 
 
 async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]) -> list[Receipt] | Exception:
