@@ -6,6 +6,8 @@ wait.
 """
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.judge.secret_values import words_masked
@@ -17,8 +19,49 @@ __all__ = ["ForwardLog"]
 
 # An execution takes about 150 bytes, an entry holds 65,535.
 _PER_ENTRY = 200
+# Entries that are written together cost the disk no more than one.
+_ENTRIES_AT_ONCE = 5
 _MAX_WAITING = 4_000
 _MAX_KNOWN_TEXTS = 2_000
+# A longer text is known by its digest: what a session remembers must not grow with what it runs.
+_MAX_KNOWN_BYTES = 256
+
+
+@dataclass(slots=True)
+class _Execution:
+    """One execution, or one refusal, as it was told; it is written as JSON only when its entry is."""
+
+    text: str
+    kind: str
+    at: datetime
+    took_us: int
+    tags: Sequence[str]
+    sqlstate: str
+    refused: bool
+    would: str
+    why: str
+
+    def written(self) -> dict[str, JSON]:
+        """Return what the entry says of it."""
+        execution: dict[str, JSON] = {
+            "text": self.text,
+            "kind": str(self.kind),
+            "at": timestamp(self.at),
+            "took_us": self.took_us,
+            "verdict": "refuse" if self.refused else "forward",
+        }
+        if self.would:
+            execution["would"] = self.would
+        if self.why:
+            execution["why"] = words_masked(self.why)
+        if self.tags:
+            execution["tag"] = self.tags[-1]
+            counts = [rows for rows in map(rows_of, self.tags) if rows is not None]
+            if counts:
+                execution["rows"] = sum(counts)
+        if self.sqlstate:
+            execution["sqlstate"] = self.sqlstate
+        return execution
 
 
 class ForwardLog:
@@ -26,8 +69,8 @@ class ForwardLog:
 
     def __init__(self, session: str) -> None:
         self._session = session
-        self._executions: list[dict[str, JSON]] = []
-        self._texts: dict[bytes, str] = {}
+        self._executions: list[_Execution] = []
+        self._texts: dict[bytes | str, str] = {}
         self._unsealed: dict[str, bytes] = {}
         self._named = 0
 
@@ -36,8 +79,8 @@ class ForwardLog:
 
     @property
     def batch_ready(self) -> bool:
-        """Whether a whole entry's worth waits."""
-        return len(self._executions) >= _PER_ENTRY
+        """Whether as much waits as is written together."""
+        return len(self._executions) >= _PER_ENTRY * _ENTRIES_AT_ONCE
 
     @property
     def full(self) -> bool:
@@ -50,7 +93,7 @@ class ForwardLog:
         kind: str,
         at: datetime,
         took_us: int,
-        tags: list[str],
+        tags: Sequence[str],
         sqlstate: str = "",
         *,
         refused: bool = False,
@@ -61,43 +104,27 @@ class ForwardLog:
 
         `would` is the rule that would have held it if policy held anything, `why` what it did that was undone.
         """
-        execution: dict[str, JSON] = {
-            "text": self._name(text),
-            "kind": kind,
-            "at": timestamp(at),
-            "took_us": took_us,
-            "verdict": "refuse" if refused else "forward",
-        }
-        if would:
-            execution["would"] = would
-        if why:
-            execution["why"] = words_masked(why)
-        if tags:
-            execution["tag"] = tags[-1]
-            counts = [rows for rows in map(rows_of, tags) if rows is not None]
-            if counts:
-                execution["rows"] = sum(counts)
-        if sqlstate:
-            execution["sqlstate"] = sqlstate
-        self._executions.append(execution)
+        name = self._name(text)
+        self._executions.append(_Execution(name, kind, at, took_us, tags, sqlstate, refused, would, why))
 
     def _name(self, text: bytes) -> str:
-        digest = hashlib.sha256(text).digest()
-        if digest not in self._texts:
+        key = text if len(text) <= _MAX_KNOWN_BYTES else hashlib.sha256(text).hexdigest()
+        if (name := self._texts.get(key)) is None:
             if len(self._texts) >= _MAX_KNOWN_TEXTS:
                 self._texts.clear()
             self._named += 1
-            self._texts[digest] = f"t{self._named}"
-            self._unsealed[f"t{self._named}"] = text
-        return self._texts[digest]
+            name = self._texts[key] = f"t{self._named}"
+            self._unsealed[name] = text
+        return name
 
     def take(self) -> tuple[Draft, ...]:
         """Return all that waits as drafts, each no larger than an entry may be, and forget it."""
         drafts = []
         for start in range(0, len(self._executions), _PER_ENTRY):
             batch = self._executions[start : start + _PER_ENTRY]
-            names = {str(execution["text"]) for execution in batch}
+            names = {execution.text for execution in batch}
             sealed = {name: self._unsealed.pop(name) for name in sorted(names & self._unsealed.keys())}
-            drafts.append(Draft(EntryType.FORWARDED, {"executions": list(batch)}, session=self._session, sealed=sealed))
+            body = {"executions": [execution.written() for execution in batch]}
+            drafts.append(Draft(EntryType.FORWARDED, body, session=self._session, sealed=sealed))
         self._executions.clear()
         return tuple(drafts)
