@@ -122,18 +122,20 @@ class _Stage:
             moves.append(lambda: self._decide(undecided[0]))
         return moves
 
-    def _piece(self, data: bytes) -> int:
+    def _piece(self, data: bytes, ends: bytes = b"") -> int:
+        """Return how much comes at once: anything, or often what reaches to the first message of these types."""
         if self._chance is None:
             return len(data)
-        return self._chance.choice([1, 4, 5, 6, self._chance.randint(1, len(data)), len(data)])
+        sizes = [1, 4, 5, 6, self._chance.randint(1, len(data)), len(data)]
+        return self._chance.choice(sizes + [_end_of_first(data, ends)] * 6 if ends else sizes)
 
     def _say(self) -> None:
-        self._client = self._pieces(self._client, events.ClientBytes)
+        self._client = self._pieces(self._client, events.ClientBytes, b"QS")
 
-    def _pieces(self, data: bytes, event: Callable[[bytes], Event]) -> bytes:
+    def _pieces(self, data: bytes, event: Callable[[bytes], Event], ends: bytes) -> bytes:
         """Give a piece, or all of it in pieces; return what is left."""
         while True:
-            size = self._piece(data)
+            size = self._piece(data, ends)
             self.happen(event(data[:size]))
             data = data[size:]
             if not (data and self._only_cuts):
@@ -145,7 +147,7 @@ class _Stage:
         self._answers += self.play.server.hear(piece)
 
     def _answer(self) -> None:
-        self._answers = self._pieces(self._answers, events.UpstreamBytes)
+        self._answers = self._pieces(self._answers, events.UpstreamBytes, b"Z")
 
     def _write(self) -> None:
         action, self._record = self._record, None
@@ -263,6 +265,16 @@ class _Stage:
     def _stop(self) -> None:
         self.found.troubled = True
         self.happen(events.Shutdown())
+
+
+def _end_of_first(data: bytes, types: bytes) -> int:
+    """Return where the first message of one of these types ends, or all that is there if there is none."""
+    at = 0
+    while at + 5 <= len(data):
+        kind, at = data[at], at + 1 + max(4, int.from_bytes(data[at + 1 : at + 5], "big"))
+        if kind in types:
+            break
+    return min(at, len(data)) or len(data)
 
 
 def improvise(

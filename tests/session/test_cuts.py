@@ -14,6 +14,7 @@ from pgnotary.wire import messages
 
 T = TypeVar("T")
 BATCH = messages.parse(b"", b"delete from t") + message("B", bytes(8)) + message("E", bytes(5))
+READ = messages.bind(b"", b"") + message("D", b"P\0") + messages.execute(b"")
 WHAT_CLIENTS_SAY = [
     *(
         messages.query(text.encode())
@@ -50,6 +51,11 @@ WHAT_CLIENTS_SAY = [
     ),
     BATCH + messages.SYNC,
     BATCH,
+    messages.parse(b"", b"select 1") + READ + messages.SYNC,
+    messages.parse(b"s", b"select 1") + messages.SYNC,
+    messages.bind(b"", b"s") + message("D", b"P\0") + messages.execute(b"") + messages.SYNC,
+    messages.bind(b"", b"s") + messages.execute(b"") + messages.SYNC,
+    messages.parse(b"", b"select 1/0") + READ + messages.SYNC,
     messages.SYNC,
     message("H"),
     message("F", bytes(12)),

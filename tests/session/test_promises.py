@@ -70,7 +70,8 @@ READ_BATCHES = [
         (b"", b"select 1", messages.FLUSH + messages.SYNC),
     ]
 ]
-RAW = [BATCH, *READ_BATCHES, messages.SYNC, message("F", bytes(12)), message("d", b"x"), message("H")]
+OF_PREPARED = messages.bind(b"", b"s") + message("D", b"P\0") + messages.execute(b"") + messages.SYNC
+RAW = [BATCH, *READ_BATCHES, OF_PREPARED, messages.SYNC, message("F", bytes(12)), message("d", b"x"), message("H")]
 
 INSIDE = st.lists(st.sampled_from([*CHANGES, *CHANGES, *READS, *SAVEPOINTS]), min_size=1, max_size=5)
 UNDONE = st.builds(lambda before, after: ["savepoint a", *before, "rollback to a", *after], INSIDE, INSIDE)

@@ -25,7 +25,7 @@ from pgnotary.session.steps import Step
 from pgnotary.session.told import Told
 from pgnotary.session.virtual import change_default
 
-__all__ = ["answer", "may_run_in_failed_block"]
+__all__ = ["answer", "may_run_in_failed_block", "run"]
 
 _NEVER_READ_ONLY = frozenset(
     {
@@ -76,7 +76,7 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
         return (yield from refuse(state, objection))
-    return (yield from _run(state, statement, verdict, sent))
+    return (yield from run(state, statement, verdict, sent))
 
 
 def _objection(
@@ -98,7 +98,8 @@ def _objection(
     return (yield from cursor_beside_change(state, statement, verdict))
 
 
-def _run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Generator[Step, Any, Told]:
+def run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Generator[Step, Any, Told]:
+    """Answer one text that has been judged, and that nothing speaks against."""
     several = len(statement.parts) > 1
     first = statement.parts[0]
     if several and moves_savepoints(statement):

@@ -33,13 +33,23 @@ from pgnotary.session.writing import open_own_block
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
-__all__ = ["on_batch"]
+__all__ = ["on_batch", "on_planned"]
 
 
 def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
     """Answer a batch; `end` is the type of the message behind it: Sync, Flush, or one that needs the batch done."""
     state.extended = True
     told = yield from _run_all(state, [*state.unfinished, *frames], end, answered=len(state.unfinished))
+    yield from _finish(state, told, end)
+
+
+def on_planned(state: SessionState, piece: Piece) -> Flow:
+    """Answer a batch up to its Sync that is one piece of code, planned already."""
+    told = yield from _run(state, piece, None, flush=False, answered=0)
+    yield from _finish(state, told, b"S")
+
+
+def _finish(state: SessionState, told: Told, end: bytes) -> Flow:
     if told is Told.NOTHING:
         return
     if told is Told.ERROR:

@@ -17,7 +17,7 @@ from pgnotary.session.look import BUILT_IN_ONLY, NamesUnread, leave, opening
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Answer, Flow, Step
 
-__all__ = ["MAX_AGE_S", "renew_catalog"]
+__all__ = ["MAX_AGE_S", "is_catalog_new", "renew_catalog"]
 
 # How long what somebody made without us may be unknown.
 MAX_AGE_S = 60.0
@@ -26,6 +26,13 @@ MAX_AGE_S = 60.0
 _LIMITS = (b"SET LOCAL statement_timeout = 10000", b"SET LOCAL jit = off", BUILT_IN_ONLY)
 _FUNCTIONS = FUNCTIONS_QUESTION.encode()
 _ISOLATION = b"SELECT pg_catalog.current_setting('transaction_isolation')"
+
+
+def is_catalog_new(state: SessionState) -> bool:
+    """Say whether an idle session has the catalog that it would have after `renew_catalog`, which would ask nothing."""
+    shared = state.shared
+    known = state.catalog is shared.catalog and shared.generation == state.catalog_generation == state.generation()
+    return known and state.now.monotonic - shared.at <= MAX_AGE_S
 
 
 def renew_catalog(state: SessionState, *, max_age_s: float = MAX_AGE_S, anywhere: bool = False) -> Flow:
@@ -48,7 +55,7 @@ def renew_catalog(state: SessionState, *, max_age_s: float = MAX_AGE_S, anywhere
     state.catalog = yield from _read(state, idle=idle)
     state.catalog_at, state.catalog_generation, state.scope_stale = now, generation, True
     if idle:
-        shared.catalog, shared.at, shared.generation = state.catalog, now, generation
+        shared.learn(state.catalog, now, generation)
 
 
 def _read(state: SessionState, *, idle: bool) -> Generator[Step, Any, Catalog]:

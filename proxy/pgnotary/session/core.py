@@ -27,6 +27,7 @@ from pgnotary.session.farewell import farewell
 from pgnotary.session.function_call import on_function_call
 from pgnotary.session.hearing import Hearing
 from pgnotary.session.inbox import MAX_BIND_BYTES, MAX_MESSAGE_BYTES, Inbox
+from pgnotary.session.passing import Passing
 from pgnotary.session.query import on_query
 from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import (
@@ -69,6 +70,9 @@ class Session:
         self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES)
         self._from_upstream = backend_frames(runs=True)
         self._inbox = Inbox()
+        self._at_rest = False
+        """Nothing is under way on the long way; only what happens there changes it."""
+        self._passing = Passing(state)
         self._flow: Flow | None = None
         self._step: Step | None = None
         self._hearing = Hearing(Ask(b""))
@@ -105,6 +109,8 @@ class Session:
         if self._closed:
             return []
         self._state.now = now
+        if (passed := self._pass(event)) is not None:
+            return passed
         try:
             self._take(event)
         except StatementError as error:
@@ -113,8 +119,42 @@ class Session:
             self._distrust_upstream(error)
         self._advance()
         self._heed()
+        self._at_rest = self._is_at_rest()
         taken, self._state.actions = self._state.actions, []
         return _joined(taken)
+
+    # --- the short way ----------------------------------------------------------------------------------------------
+
+    def _pass(self, event: Event) -> list[actions.Action] | None:
+        """Deal with an event of a plain read that passes the short way, or return None."""
+        passing = self._passing
+        if passing.under_way:
+            if not (isinstance(event, events.UpstreamBytes) and passing.end(event.data)):
+                self._go_on_the_long_way()
+                return None
+            action: actions.Action = actions.ToClient(event.data)
+        elif self._at_rest and isinstance(event, events.ClientBytes) and passing.begin(event.data):
+            action = actions.ToUpstream(event.data)
+        else:
+            return None
+        self._note_forwarded()
+        noted, self._state.actions = self._state.actions, []
+        return [action, *noted]
+
+    def _is_at_rest(self) -> bool:
+        """Say whether nothing is under way, nothing waits, and no message has come in part."""
+        busy = self._flow is not None or self._inbox or self._batch or self._cancelling or self._is_leaving()
+        in_part = self._from_client.pending_bytes or self._from_upstream.pending_bytes
+        return not (busy or in_part or self._closed) and self._state.is_at_rest
+
+    def _go_on_the_long_way(self) -> None:
+        """Have the flow wait for the answer that would have sent what has passed."""
+        flow, started = self._passing.give_up()
+        self._ending, self._state.cancelled = None, False
+        now, self._state.now = self._state.now, started
+        self._run(flow)
+        self._state.now = now
+        self._state.actions.clear()  # It is sent.
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -419,7 +459,9 @@ class Session:
 
     def _note_forwarded(self) -> None:
         log = self._state.log
-        if len(log) and not self._noting and (log.batch_ready or self._due) and not self._saying_farewell:
+        if not (self._due or log.batch_ready) or self._noting:
+            return
+        if len(log) and not self._saying_farewell:
             self._noting, self._due = True, False
             self._state.actions.append(actions.Note(log.take()))
 

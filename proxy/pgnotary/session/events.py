@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.judge.statement import Statement
@@ -28,8 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """The two clocks: deadlines run on `monotonic` seconds, records carry `wall` (aware, UTC)."""
 
     monotonic: float

@@ -5,17 +5,18 @@ from contextlib import suppress
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable
-from pgnotary.judge.statement import Control
-from pgnotary.session.answering import answer
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.statement import Control, Statement
+from pgnotary.session.answering import answer, run
 from pgnotary.session.control import end_own_block
-from pgnotary.session.sent import of_query
+from pgnotary.session.sent import Sent, of_query
 from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import Flow, Step, ask, await_room
 from pgnotary.session.told import Told
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import SYNC
 
-__all__ = ["await_record", "finish_batch", "on_query", "sync"]
+__all__ = ["await_record", "finish_batch", "on_judged", "on_query", "sync"]
 
 
 def on_query(state: SessionState, frame: Frame) -> Flow:
@@ -28,6 +29,12 @@ def on_query(state: SessionState, frame: Frame) -> Flow:
     state.names.run_simple_query()
     yield from await_record(state)
     if (yield from answer(state, sent)) is not Told.NOTHING:
+        state.ready()
+
+
+def on_judged(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Flow:
+    """Answer one Query message that has been judged, and that nothing speaks against."""
+    if (yield from run(state, statement, verdict, sent)) is not Told.NOTHING:
         state.ready()
 
 

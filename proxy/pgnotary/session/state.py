@@ -21,6 +21,7 @@ from pgnotary.session.events import Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.names import Names
 from pgnotary.session.places import Places
+from pgnotary.session.plain import PlainReads
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic
@@ -29,6 +30,9 @@ __all__ = ["FAILED", "IDLE", "IN_BLOCK", "Identity", "Judge", "Rules", "SessionS
 
 IDLE, IN_BLOCK, FAILED = b"I", b"T", b"E"
 """Transaction status as ReadyForQuery gives it."""
+
+# Each session with temporary tables of its own has a scope of its own.
+_MAX_MEMORIES = 64
 
 
 class Judge(Protocol):
@@ -91,6 +95,21 @@ class SharedCatalog:
     """When, in monotonic seconds."""
     generation: int = -1
     """The generation that it is of; another one may have another catalog."""
+    _reads: dict[tuple[Scope, Subject], PlainReads] = field(default_factory=dict)
+    """Under this catalog."""
+
+    def learn(self, catalog: Catalog, at: float, generation: int) -> None:
+        """Take over what a session has just read."""
+        self.catalog, self.at, self.generation = catalog, at, generation
+        self._reads.clear()
+
+    def reads(self, scope: Scope, subject: Subject) -> PlainReads:
+        """Return what is remembered of plain reads under this catalog."""
+        if (scope, subject) not in self._reads:
+            if len(self._reads) >= _MAX_MEMORIES:
+                self._reads.clear()
+            self._reads[scope, subject] = PlainReads()
+        return self._reads[scope, subject]
 
 
 @dataclass(slots=True)
@@ -153,6 +172,12 @@ class SessionState:
         """Whether what the client runs now is read only by its own wish, or because the server cannot be written to."""
         by_wish = self.read_only_by_default if self.block is None else self.block.read_only
         return self.who.standby or by_wish
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is open, nothing has failed, and all is known that a text is judged with."""
+        opened = self.status != IDLE or self.block is not None or self.unsynced or bool(self.unfinished)
+        return not (opened or self.skipping or self.scope_stale or self.ledger_down is not None)
 
     @property
     def subject(self) -> Subject:
