@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pgnotary.serve.scram import ScramClient
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, backend_frames
-from pgnotary.wire.startup import encode_startup
+from pgnotary.wire.startup import PROTOCOL_3_0, encode_startup
 
 __all__ = ["Raw", "message", "raw_client", "without_notices"]
 
@@ -28,10 +28,13 @@ class Raw:
         self._plug = plug
         self._cutter = backend_frames()
         self._waiting: list[Frame] = []
+        self.key = b""
+        """What cancels a statement of ours: the process, in 4 bytes, and a secret."""
 
-    def login(self, user: str, password: str, database: str) -> None:
+    def login(self, user: str, password: str, database: str, protocol: int) -> None:
         """Prove who we are, and read up to the first ReadyForQuery."""
-        self.send(encode_startup({"user": user, "database": database}))
+        packet = encode_startup({"user": user, "database": database})
+        self.send(packet[:4] + protocol.to_bytes(4, "big") + packet[8:])
         scram = ScramClient(password, secrets.token_urlsafe(18))
         while (frame := self.read()).type != b"Z":
             code = int.from_bytes(frame.body[:4], "big") if frame.type == b"R" else 0
@@ -39,6 +42,8 @@ class Raw:
                 self.send(messages.sasl_initial_response("SCRAM-SHA-256", scram.first()))
             elif code == 11:
                 self.send(messages.sasl_response(scram.final(frame.body[4:])))
+            elif frame.type == b"K":
+                self.key = frame.body
             assert frame.type != b"E", messages.diagnostic(frame.body)
 
     def send(self, data: bytes, *, bytewise: bool = False) -> None:
@@ -82,12 +87,14 @@ def _in_words(frame: Frame) -> str:
 
 
 @contextmanager
-def raw_client(host: str, port: int, user: str, password: str, database: str) -> Iterator[Raw]:
+def raw_client(
+    host: str, port: int, user: str, password: str, database: str, *, protocol: int = PROTOCOL_3_0
+) -> Iterator[Raw]:
     """Connect and log in."""
     with socket.create_connection((host, port), timeout=_PATIENCE_S) as plug:
         plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = Raw(plug)
-        client.login(user, password, database)
+        client.login(user, password, database, protocol)
         yield client
 
 

@@ -1,15 +1,19 @@
 """How a hold ends without a decision: Ctrl-C, leaving, expiry, the proxy stopping."""
 
 import signal
+import socket
 import subprocess
 
 import pexpect
 import psycopg
 import pytest
-from tests.flow.served import Served, until
+from tests.flow.raw import raw_client, without_notices
+from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.errors import ApiError
 from pgnotary.request.decision import Answer
+from pgnotary.wire import messages
+from pgnotary.wire.startup import PROTOCOL_3_2, encode_cancel
 
 DELETE = "DELETE FROM orders"
 
@@ -68,6 +72,29 @@ def test_ctrl_c_cancels_a_forwarded_statement_too(served: Served, database: str)
     psql.sendline("SELECT 'usable' AS answer;")
     psql.expect("usable\r\n")
     psql.close(force=True)
+
+
+def test_a_cancel_needs_the_whole_key_and_protocol_3_2_makes_it_long(served: Served, database: str) -> None:
+    door = ("127.0.0.1", served.port)
+    with raw_client(*door, "eva", PASSWORD, database, protocol=PROTOCOL_3_2) as client:
+        assert len(client.key) == 4 + 32
+        client.send(messages.query(DELETE.encode()))
+        paper = served.held()
+        pid, secret = int.from_bytes(client.key[:4], "big"), client.key[4:]
+        for wrong in (secret[:4], secret[:-1], secret + b"\0", bytes(32)):
+            _send_cancel(door, pid, wrong)
+        # Cancels are dealt with in the order in which they come: had one of those counted, it would have ended.
+        assert served.life(paper.id)[-1]["type"] == "preview"
+        _send_cancel(door, pid, secret)
+        assert without_notices(client.until_ready()) == ["E 57014", "Z I"]
+    assert _ended(served, paper.id)["type"] == "withdrawn"
+    _untouched(served, database)
+
+
+def _send_cancel(door: tuple[str, int], pid: int, secret: bytes) -> None:
+    with socket.create_connection(door, timeout=20) as plug:
+        plug.sendall(encode_cancel(pid, secret))
+        assert plug.recv(1) == b""
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])

@@ -39,7 +39,7 @@ from pgnotary.wire.messages import (
     sasl_initial_response,
     sasl_response,
 )
-from pgnotary.wire.startup import CancelRequest, encode_cancel, encode_startup
+from pgnotary.wire.startup import PROTOCOL_3_0, PROTOCOL_3_2, CancelRequest, encode_cancel, encode_startup
 
 SECRET = bytes(32)
 PASSWORD = "correct horse"
@@ -174,7 +174,7 @@ async def test_psql_comes_in_with_the_right_password() -> None:
             "timezone": "UTC",
         }
         greeting = await at.outcomes.get()
-        assert greeting == Greeting("alice", "shop", expected, 0, False)
+        assert greeting == Greeting("alice", "shop", expected, PROTOCOL_3_0, False)
         assert isinstance(greeting, Greeting)
         assert greeting.application_name == "psql"
 
@@ -210,10 +210,10 @@ async def test_libpq_comes_in_whatever_encryption_and_version_it_prefers(sslmode
         wishes = {"sslmode": sslmode, "max_protocol_version": version, "client_encoding": "utf-8"}
         async with await psycopg.AsyncConnection.connect(at.conninfo(password=PASSWORD, **wishes)) as connection:
             assert connection.info.backend_pid == 7
-            assert connection.pgconn.full_protocol_version == 30_000
+            assert connection.pgconn.full_protocol_version == (30_000 if version == "3.0" else 30_002)
         greeting = await at.outcomes.get()
         assert isinstance(greeting, Greeting)
-        assert greeting.minor == (0 if version == "3.0" else 2)
+        assert greeting.protocol == (PROTOCOL_3_0 if version == "3.0" else PROTOCOL_3_2)
         assert "client_encoding" not in greeting.parameters
 
 
@@ -332,7 +332,7 @@ async def test_a_login_may_come_one_byte_at_a_time() -> None:
         assert await client.receive(1) == b"N"
         await client.send(startup(ALICE))
         await client.log_in()
-        assert await client.greeting == Greeting("alice", "alice", {}, 0, False)
+        assert await client.greeting == Greeting("alice", "alice", {}, PROTOCOL_3_0, False)
 
 
 async def test_authentication_ok_is_left_to_the_caller_and_early_bytes_to_the_receiver() -> None:
@@ -387,23 +387,35 @@ async def test_a_cancel_request_is_returned_as_it_came_and_gets_no_answer(before
 
 
 @pytest.mark.parametrize(
-    ("minor", "extensions"),
+    ("minor", "extensions", "spoken"),
     [
-        (2, []),
-        (9_999, []),  # libpq 19 greases with this...
-        (0, ["_pq_.test_protocol_negotiation"]),  # ... and with this
-        (9_999, ["_pq_.one", "_pq_.two"]),
+        (1, [], PROTOCOL_3_0),
+        (3, [], PROTOCOL_3_2),
+        (9_999, [], PROTOCOL_3_2),  # libpq 19 greases with this...
+        (0, ["_pq_.test_protocol_negotiation"], PROTOCOL_3_0),  # ... and with this
+        (2, ["_pq_.one"], PROTOCOL_3_2),
+        (9_999, ["_pq_.one", "_pq_.two"], PROTOCOL_3_2),
     ],
 )
-async def test_what_we_do_not_speak_is_negotiated_down_before_the_login(minor: int, extensions: list[str]) -> None:
+async def test_what_we_do_not_speak_is_negotiated_down_before_the_login(
+    minor: int, extensions: list[str], spoken: int
+) -> None:
     async with visitor() as client:
         await client.send(startup({"user": "alice", **dict.fromkeys(extensions, "on")}, minor))
         kind, body = await client.message()
         assert kind == b"v"
-        assert body[:8] == b"\x00\x03\x00\x00" + struct.pack("!I", len(extensions))
+        assert body[:8] == struct.pack("!II", spoken, len(extensions))
         assert body[8:].split(b"\0")[:-1] == [name.encode() for name in extensions]
         await client.log_in()
-        assert await client.greeting == Greeting("alice", "alice", {}, minor, False)
+        assert await client.greeting == Greeting("alice", "alice", {}, spoken, False)
+
+
+@pytest.mark.parametrize(("minor", "spoken"), [(0, PROTOCOL_3_0), (2, PROTOCOL_3_2)])
+async def test_a_version_that_we_speak_is_not_negotiated(minor: int, spoken: int) -> None:
+    async with visitor() as client:
+        await client.send(startup(ALICE, minor))
+        await client.log_in()
+        assert await client.greeting == Greeting("alice", "alice", {}, spoken, False)
 
 
 @pytest.mark.parametrize("value", ["true", "on", "1", "database", "logical", ""])
@@ -530,7 +542,7 @@ async def test_other_encodings_are_refused(value: str) -> None:
     ],
 )
 async def test_a_pinned_setting_may_be_set_to_what_it_is(name: str, value: str) -> None:
-    assert await greeted({name: value}) == Greeting("alice", "alice", {}, 0, False)
+    assert await greeted({name: value}) == Greeting("alice", "alice", {}, PROTOCOL_3_0, False)
 
 
 @pytest.mark.parametrize(
@@ -554,13 +566,13 @@ async def test_a_pinned_setting_cannot_be_set_to_anything_else(name: str, value:
 
 async def test_a_client_that_wants_to_be_read_only_is_heard() -> None:
     greeting = await greeted({"options": "-c default_transaction_read_only=on"})
-    assert greeting == Greeting("alice", "alice", {}, 0, True)
+    assert greeting == Greeting("alice", "alice", {}, PROTOCOL_3_0, True)
 
 
 @pytest.mark.parametrize(("value", "wanted"), [("off", False), ("F", False), ("0", False), ("yes", True), ("T", True)])
 async def test_read_only_by_default_is_the_clients_own_and_never_passed_on(value: str, wanted: bool) -> None:
     greeting = await greeted({"default_transaction_read_only": value})
-    assert greeting == Greeting("alice", "alice", {}, 0, wanted)
+    assert greeting == Greeting("alice", "alice", {}, PROTOCOL_3_0, wanted)
 
 
 @pytest.mark.parametrize(

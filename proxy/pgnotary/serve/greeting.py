@@ -27,6 +27,7 @@ from pgnotary.wire.frames import FrameCutter, frontend_frames
 from pgnotary.wire.messages import Diagnostic, authentication, error_response
 from pgnotary.wire.startup import (
     PROTOCOL_3_0,
+    PROTOCOL_3_2,
     CancelRequest,
     EncryptionRequest,
     StartupMessage,
@@ -94,8 +95,8 @@ class Greeting:
     """The user's name if the client named none, as PostgreSQL has it."""
     parameters: Mapping[str, str]
     """Settings to open the upstream session with, names in lower case; never a pinned one."""
-    minor: int
-    """Minor protocol version asked for. Whatever it is, 3.0 is spoken: a higher one was negotiated down."""
+    protocol: int
+    """The version word of the protocol that is spoken with them: PROTOCOL_3_0 or PROTOCOL_3_2."""
     read_only: bool
     """The client set default_transaction_read_only, which is ours upstream and virtual for the client."""
     certificate_names: frozenset[str] = frozenset()
@@ -139,7 +140,7 @@ async def greet(
                     "this connection is not encrypted, and has to be",
                     hint="Use sslmode=verify-full, or at least require.",
                 )
-            greeting = _read(packet)
+            greeting = _read(packet, _spoken(packet))
             _negotiate(link, packet)
             await _authenticate(link, greeting.user, users, mock_secret, tls)
             return replace(greeting, certificate_names=certificate_names(link.tls)) if link.tls else greeting
@@ -171,17 +172,23 @@ async def _packet(link: Link) -> StartupPacket:
     return parse_packet(word + await link.read_exactly(startup_length(word) - 4))
 
 
+def _spoken(startup: StartupMessage) -> int:
+    """Return the newest version that both sides speak; PostgreSQL's own clients never ask for 3.1."""
+    return PROTOCOL_3_2 if PROTOCOL_3_0 + startup.minor >= PROTOCOL_3_2 else PROTOCOL_3_0
+
+
 def _negotiate(link: Link, startup: StartupMessage) -> None:
     extensions = [name for name in startup.parameters if name.startswith("_pq_.")]
-    if startup.minor or extensions:
+    spoken = _spoken(startup)
+    if spoken != PROTOCOL_3_0 + startup.minor or extensions:
         # NegotiateProtocolVersion. The documentation says "newest minor protocol version", the server sends, and libpq
         # expects, the whole version word.
         names = b"".join(name.encode() + b"\0" for name in extensions)
-        body = _UINT32.pack(PROTOCOL_3_0) + _UINT32.pack(len(extensions)) + names
+        body = _UINT32.pack(spoken) + _UINT32.pack(len(extensions)) + names
         link.write(b"v" + _UINT32.pack(len(body) + 4) + body)
 
 
-def _read(startup: StartupMessage) -> Greeting:
+def _read(startup: StartupMessage, protocol: int) -> Greeting:
     # PostgreSQL compares these few names exactly, and those of settings without regard to case.
     given = {name: value for name, value in startup.parameters.items() if not name.startswith("_pq_.")}
     user = given.pop("user", "")
@@ -196,7 +203,7 @@ def _read(startup: StartupMessage) -> Greeting:
     options = _read_options(_split_options(given.pop("options", "")))
     # As in process_startup_options(): what has a key of its own is set later than what is in `options`, and wins.
     parameters, read_only = _read_settings([*options, *given.items()])
-    return Greeting(user, database, parameters, startup.minor, read_only)
+    return Greeting(user, database, parameters, protocol, read_only)
 
 
 def _split_options(text: str) -> Iterator[str]:

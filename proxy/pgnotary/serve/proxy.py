@@ -49,7 +49,7 @@ from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.wire import messages
-from pgnotary.wire.startup import CancelRequest
+from pgnotary.wire.startup import PROTOCOL_3_0, PROTOCOL_3_2, CancelRequest
 
 __all__ = ["Proxy"]
 
@@ -58,6 +58,8 @@ log = logging.getLogger(__name__)
 # PostgreSQL's authentication_timeout is 60 s; connecting upstream gets its share of it.
 _DIAL_DEADLINE_S = 15.0
 _TICK_S = 1.0
+# Of our own cancel keys; 3.2 allows 256, PostgreSQL 18 takes as many as this.
+_SECRET_BYTES = {PROTOCOL_3_0: 4, PROTOCOL_3_2: 32}
 # How long who was not let in may take to read why.
 _FAREWELL_S = 2.0
 # How long SIGTERM waits for what is executing.
@@ -300,7 +302,7 @@ class Proxy:
         )
         conversation = Conversation(Session(state), link, upstream, self._desk, self._appender, self._verdicts.read)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
-        key = (upstream.pid, secrets.token_bytes(4))
+        key = (upstream.pid, secrets.token_bytes(_SECRET_BYTES[greeting.protocol]))
         # From one to the other without a pause: who stops us finds every connection in one of the two.
         if self._stopping:
             raise ShuttingDown("pgnotary is stopping")

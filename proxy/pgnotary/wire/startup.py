@@ -16,6 +16,7 @@ from pgnotary.errors import ClientProtocolError
 __all__ = [
     "MAX_STARTUP_BYTES",
     "PROTOCOL_3_0",
+    "PROTOCOL_3_2",
     "CancelRequest",
     "EncryptionRequest",
     "StartupMessage",
@@ -29,6 +30,8 @@ __all__ = [
 # PostgreSQL itself refuses longer ones: MAX_STARTUP_PACKET_LENGTH, plus the length word.
 MAX_STARTUP_BYTES = 10_004
 PROTOCOL_3_0 = 3 << 16
+PROTOCOL_3_2 = PROTOCOL_3_0 + 2
+"""With keys to cancel of up to 256 bytes instead of 4. There is no 3.1."""
 
 _CANCEL = 80_877_102
 _SSL = 80_877_103
@@ -91,7 +94,7 @@ def parse_packet(packet: bytes) -> StartupPacket:
             raise ClientProtocolError(f"encryption request of {len(packet)} bytes, expected 8")
         return EncryptionRequest("ssl" if code == _SSL else "gssenc")
     if code >> 16 != 3:
-        raise ClientProtocolError(f"unsupported protocol {code >> 16}.{code & 0xFFFF}: pgnotary speaks 3.0")
+        raise ClientProtocolError(f"unsupported protocol {code >> 16}.{code & 0xFFFF}: pgnotary speaks 3.0 and 3.2")
     return StartupMessage(code & 0xFFFF, _parameters(packet[8:]))
 
 
