@@ -1,13 +1,16 @@
 """Ways past a proxy that forwards what it has looked at: each deletes on a bare server, and nothing here.
 
 Each conversation is a list of steps, and each step is sent once the one before it is answered; a step names how many
-ReadyForQuery it is owed. They come whole, and byte by byte, at once; nobody decides, so what is held expires.
+ReadyForQuery it is owed. They come whole, and byte by byte, at once; nobody decides, so what is held expires. A step in
+words is what somebody else does meanwhile, behind the proxy's back.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
+from threading import Lock
 
 import psycopg
 import pytest
@@ -17,7 +20,7 @@ from tests.flow.served import PASSWORD, Served, until
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import FLUSH, SYNC, bind, parse, query
 
-Step = tuple[bytes, int]
+Step = tuple[bytes | str, int]
 
 DELETE = b"DELETE FROM orders"
 RETURNING = DELETE + b" RETURNING id"
@@ -44,7 +47,21 @@ CREATE FUNCTION keep_the_mark() RETURNS int LANGUAGE plpgsql VOLATILE AS
   END $$;
 CREATE FUNCTION typed(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
 CREATE FUNCTION typed(text) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT wipe()';
+CREATE SCHEMA calm;
+CREATE SCHEMA wild;
+CREATE VIEW calm.shown AS SELECT 1 AS id;
+CREATE VIEW wild.shown AS SELECT wipe() AS id;
+GRANT USAGE ON SCHEMA calm, wild TO PUBLIC;
+GRANT SELECT ON calm.shown, wild.shown TO PUBLIC;
 """
+CALM = (
+    "CREATE OR REPLACE FUNCTION turning() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';"
+    "CREATE OR REPLACE VIEW turned AS SELECT 1 AS id; GRANT SELECT ON turned TO PUBLIC"
+)
+WILD = (
+    "CREATE OR REPLACE FUNCTION turning() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT wipe()';"
+    "CREATE OR REPLACE VIEW turned AS SELECT wipe() AS id"
+)
 
 
 def execute(portal: bytes = b"", rows: int = 0) -> bytes:
@@ -155,8 +172,66 @@ WAYS: dict[str, list[Step]] = {
     "another type in the same batch": [(typed(23, b"a") + typed(25, b"b") + SYNC, 1)],
     "COMMIT behind it in the same batch": [(run(b"BEGIN") + run(DELETE) + run(b"COMMIT") + SYNC, 1)],
 }
+STALE: dict[str, list[Step]] = {
+    "a view turns behind a Parse": [
+        (parse(b"s", b"SELECT id FROM turned") + SYNC, 1),
+        (WILD, 0),
+        (bind(b"", b"s") + execute() + SYNC, 1),
+    ],
+    "a function turns behind a Parse": [
+        (parse(b"s", b"SELECT turning()") + SYNC, 1),
+        (WILD, 0),
+        (run(b"SELECT 1") + bind(b"", b"s") + execute() + run(b"SELECT 2") + SYNC, 1),
+    ],
+    "a view turns between two queries": [
+        (query(b"SELECT id FROM turned"), 1),
+        (query(b"SELECT id FROM turned"), 1),
+        (WILD, 0),
+        (query(b"SELECT id FROM turned"), 1),
+    ],
+    "a view turns between two executions": [
+        (parse(b"s", b"SELECT id FROM turned") + bind(b"", b"s") + execute() + SYNC, 1),
+        (bind(b"", b"s") + execute() + SYNC, 1),
+        (WILD, 0),
+        (bind(b"", b"s") + execute() + SYNC, 1),
+    ],
+    "a function turns in a block": [
+        (query(b"BEGIN"), 1),
+        (parse(b"s", b"SELECT turning()") + SYNC, 1),
+        (WILD, 0),
+        # The server looks for news when it locks a table that it has not locked before.
+        (run(b"SELECT id FROM many") + bind(b"", b"s") + execute() + SYNC, 1),
+        (query(b"COMMIT"), 1),
+    ],
+    "a function turns under a PREPARE": [
+        (query(b"PREPARE p AS SELECT turning()"), 1),
+        (WILD, 0),
+        (query(b"EXECUTE p"), 1),
+    ],
+    "search_path turns behind a Parse": [
+        (query(b"SET search_path = calm, public"), 1),
+        (parse(b"s", b"SELECT id FROM shown") + SYNC, 1),
+        (query(b"SET search_path = wild, public"), 1),
+        (bind(b"", b"s") + execute() + SYNC, 1),
+    ],
+    "search_path turns between two queries": [
+        (query(b"SET search_path = calm, public"), 1),
+        (query(b"SELECT id FROM shown"), 1),
+        (query(b"SELECT id FROM shown"), 1),
+        (query(b"SET search_path = wild, public"), 1),
+        (query(b"SELECT id FROM shown"), 1),
+    ],
+    "search_path turns in the same batch": [
+        (query(b"SET search_path = calm, public"), 1),
+        (parse(b"s", b"SELECT id FROM shown") + SYNC, 1),
+        (run(b"SET search_path = wild, public") + bind(b"", b"s") + execute() + SYNC, 1),
+    ],
+}
+"""What was harmless when it was judged."""
+WAYS |= {f"stale: {name}": way for name, way in STALE.items()}
 HARMLESS_ALONE: dict[str, list[Step]] = {
     "10b FunctionCall in a batch": [(run(b"SELECT 1") + call(WIPE) + SYNC, 2)],
+    "10c FunctionCall behind an error": [(parse(b"", b"bogus") + call(WIPE) + SYNC, 1)],
     "11 a Query behind an error": [(parse(b"", b"bogus") + query(DELETE) + query(b"SELECT 1") + SYNC, 1)],
     "12 a Query in an open batch": [(run(b"SELECT 1") + query(DELETE) + SYNC, 2)],
 }
@@ -186,10 +261,18 @@ def orders(postgres: EmbeddedPostgres, database: str) -> int:
     return int(row[0])
 
 
-def converse(where: tuple[str, int, str, str, str], way: Sequence[Step], oid: int, *, bytewise: bool) -> list[str]:
+def converse(
+    where: tuple[str, int, str, str, str], way: Sequence[Step], oid: int, behind: str, *, bytewise: bool
+) -> list[str]:
+    """Return what was said; `behind` says where somebody else does something meanwhile."""
     said: list[str] = []
-    with raw_client(*where) as client:
+    with psycopg.connect(behind, autocommit=True) as other, raw_client(*where) as client:
+        if any(isinstance(data, str) for data, _ in way):
+            other.execute(CALM)
         for data, owed in way:
+            if isinstance(data, str):
+                other.execute(data.encode())
+                continue
             client.send(data.replace(call(WIPE), call(oid)), bytewise=bytewise)
             said += client.until_ready(owed)
     return said
@@ -205,7 +288,7 @@ def _oid(postgres: EmbeddedPostgres, database: str) -> int:
 @pytest.mark.parametrize("name", WAYS)
 def test_it_deletes_on_a_bare_server(postgres: EmbeddedPostgres, database: str, name: str) -> None:
     where = (postgres.host, postgres.port, postgres.superuser, postgres.password, database)
-    said = converse(where, WAYS[name], _oid(postgres, database), bytewise=False)
+    said = converse(where, WAYS[name], _oid(postgres, database), postgres.dsn(database), bytewise=False)
     assert orders(postgres, database) < 100, said
 
 
@@ -229,9 +312,13 @@ def tried(postgres: EmbeddedPostgres, undecided: list[Served], traps: str) -> di
             connection.execute(f"CREATE DATABASE {database} TEMPLATE {traps}".encode())
     oid = _oid(postgres, traps)
 
+    turns = {name: Lock() for name in ways}
+
     def attempt(name: str, served: Served, bytewise: bool) -> list[str]:
         where = ("127.0.0.1", served.port, "eva", PASSWORD, databases[name])
-        return converse(where, ways[name], oid, bytewise=bytewise)
+        # What others do in the database of a way, they do for all who try it there.
+        with turns[name] if name.startswith("stale") else nullcontext():
+            return converse(where, ways[name], oid, postgres.dsn(databases[name]), bytewise=bytewise)
 
     forms = list(product(ways, undecided, (False, True)))
     with ThreadPoolExecutor(16) as pool:
@@ -252,7 +339,7 @@ def test_it_deletes_nothing_here(tried: dict[str, Tried], name: str) -> None:
 # --- what fresh eyes have found ------------------------------------------------------------------------------------
 
 
-def converse_here(served: Served, database: str, *way: Step) -> list[str]:
+def converse_here(served: Served, database: str, *way: tuple[bytes, int]) -> list[str]:
     with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
         said: list[str] = []
         for data, owed in way:
