@@ -2,10 +2,11 @@
 
 import pytest
 
-from pgnotary.judge.grammar import Message, Unreadable, messages, parse, scan
+from pgnotary.judge.grammar import Message, Unreadable, messages, packed, parse, scan, unpacked
 from pgnotary.judge.harmless import COPY_MESSAGES, DML_MESSAGES, QUERY_MESSAGES, TABLE_MESSAGES, structural
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.naming import names_of
+from pgnotary.judge.reading import read
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
 
@@ -85,3 +86,23 @@ def test_a_character_without_a_name_is_a_token_all_the_same() -> None:
 def test_what_cannot_be_read_says_so(text: bytes) -> None:
     with pytest.raises(Unreadable):
         parse(text)
+
+
+def test_a_tree_that_was_packed_is_the_same_again() -> None:
+    (statement,) = parse("DELETE FROM t WHERE a = 'ä' AND b = 1.50 AND c IS NULL".encode())
+    assert unpacked(packed(statement.fields)) == statement.fields
+
+
+def test_a_tree_nested_too_deeply_is_neither_packed_nor_unpacked() -> None:
+    tree: dict[str, object] = {}
+    for _ in range(100_000):
+        tree = {"a": tree}
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        packed(tree)
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        unpacked(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+
+
+def test_a_text_as_deep_as_can_be_read_or_a_little_deeper_raises_nothing() -> None:
+    for depth in range(300, 340):
+        assert read(b"DELETE FROM t WHERE " + b"NOT (" * depth + b"a" + b")" * depth).parts[0].findings

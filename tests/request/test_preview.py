@@ -1,6 +1,7 @@
 """Previews: what is counted is what then changes, and what cannot be counted says why."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,6 +174,17 @@ def test_a_count_is_itself_a_plain_read(sql: str) -> None:
 @pytest.mark.parametrize(("sql", "why"), UNCOUNTED)
 def test_what_cannot_be_counted_says_why(sql: str, why: str) -> None:
     assert asked(sql).unavailable.startswith(why)
+
+
+def test_of_a_change_too_deep_to_be_taken_apart_here_nothing_is_counted() -> None:
+    statement = weigh(read(b"DELETE FROM t WHERE " + b"NOT (" * 200 + b"a" + b")" * 200))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        found = questions(statement)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert (found.count, found.unavailable) == (b"", "no count could be built: the text is nested too deeply")
 
 
 def test_a_count_of_a_statement_among_reads_is_its_own() -> None:

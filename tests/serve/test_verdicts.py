@@ -63,7 +63,7 @@ def test_no_tree_of_what_is_forwarded_is_kept(verdicts: Verdicts, text: bytes) -
     catalog = Catalog(known=True, relations={"t": {"public": Relation("r")}})
     statement, found = judge(verdicts, text, catalog)
     assert found.action is Action.FORWARD
-    assert [part.tree for part in statement.parts] == [None, None]
+    assert [part.tree for part in statement.parts] == [b"", b""]
 
 
 def test_the_oldest_text_is_forgotten_first_and_one_that_came_again_is_not_old(verdicts: Verdicts) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.harmless_functions import NAMING_TYPES, OF_ANY_TYPE
-from pgnotary.judge.statement import Name, Names
+from pgnotary.judge.statement import Name, Names, frozen
 
 __all__ = [
     "attributes",
@@ -85,13 +85,13 @@ def names_of(tree: Sequence[Message]) -> Names:
     if _calls(_QUERYING, functions):
         operators.add(_EQUALS)
     return Names(
-        relations=frozenset(relations),
-        queries=frozenset(queries),
-        functions=frozenset(functions),
-        attributes=frozenset(selected),
-        operators=frozenset(operators),
-        types=frozenset(types),
-        constructs=frozenset(constructs),
+        relations=frozen(relations),
+        queries=frozen(queries),
+        functions=frozen(functions),
+        attributes=frozen(selected),
+        operators=frozen(operators),
+        types=frozen(types),
+        constructs=frozen(constructs),
         typed_by_text=types_by_text(functions),
         unifies=("#=",) in operators or _calls(_UNIFYING, functions) or _makes_arrays(tree) or _takes_whole_rows(tree),
         makes_json=any(each.type.startswith("Json") for each in tree) or _calls(_MAKING_JSON, functions),

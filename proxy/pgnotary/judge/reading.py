@@ -31,6 +31,7 @@ from pgnotary.judge.statement import (
     Qualifier,
     Statement,
     StatementClass,
+    frozen,
 )
 
 __all__ = ["read"]
@@ -99,7 +100,7 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
         rescopes=any(each[-1:] == ("set_config",) for each in names.functions),
         outside_block_only=runs_only_outside_a_block(raw.node, raw.fields),
         wants_copy_data=_wants_copy_data(raw),
-        tree=raw.fields if raw.node in _DML else None,
+        tree=grammar.packed(raw.fields) if raw.node in _DML else b"",
     )
     match raw.node:
         case "TransactionStmt":
@@ -352,7 +353,7 @@ def _names(tree: Sequence[Message]) -> Names:
     made.update(relation(each.fields["rel"]) for each in tree if each.type == "IntoClause")
     # CREATE TEMP TABLE v AS SELECT * FROM v: what is read may have the same name.
     found = Counter(relation(each.fields) for each in tree if each.type == "RangeVar")
-    return replace(named, relations=frozenset(found - made))
+    return replace(named, relations=frozen(found - made))
 
 
 def _functions(tree: Sequence[Message]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pgnotary.judge.asked import MAKING_NAMES, RETURNING_OWN_TYPE
 from pgnotary.judge.harmless_functions import OF_ANY_TYPE
 from pgnotary.judge.naming import types_by_text
 from pgnotary.judge.scope import Scope
-from pgnotary.judge.statement import Names
+from pgnotary.judge.statement import Names, frozen
 
 __all__ = ["SCOPE_QUESTIONS", "read_scope"]
 
@@ -93,15 +93,15 @@ def read_scope(path: str, role: str, relations: str | None) -> Scope:
     return Scope(
         path=tuple(map(str, json.loads(path))),
         role=role,
-        temporary=frozenset(str(name) for name, _, writes_plainly, _ in listed if writes_plainly),
-        busy_temporary=frozenset(str(name) for name, reads, writes, _ in listed if reads and not writes),
-        odd_temporary=frozenset(str(name) for name, reads, _, view in listed if not reads and view is None),
-        temporary_views=frozenset((str(name), _of_view(*view)) for name, _, _, view in listed if view is not None),
+        temporary=frozen(str(name) for name, _, writes_plainly, _ in listed if writes_plainly),
+        busy_temporary=frozen(str(name) for name, reads, writes, _ in listed if reads and not writes),
+        odd_temporary=frozen(str(name) for name, reads, _, view in listed if not reads and view is None),
+        temporary_views=frozen((str(name), _of_view(*view)) for name, _, _, view in listed if view is not None),
     )
 
 
 def _of_view(*listed: Sequence[Sequence[str]] | None) -> Names:
-    relations, functions, operators, types = (frozenset(map(tuple, each or ())) for each in listed)
+    relations, functions, operators, types = (frozen(map(tuple, each or ())) for each in listed)
     return Names(
         relations=relations,
         functions=functions,

@@ -53,7 +53,7 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
     part = doubtful[0]
-    if part.node not in _ROOTS or part.tree is None or part.kind not in _EXPLAINED:
+    if part.node not in _ROOTS or not part.tree or part.kind not in _EXPLAINED:
         return Questions(unavailable=_not_previewed(part))
     if part.planning:
         return Questions(unavailable=f"planning it could have effects: it {part.planning[0].reason}")
@@ -91,9 +91,12 @@ def read_estimate(answer: str) -> int | None:
 def _count(text: bytes, part: Part, catalog: Catalog, scope: Scope) -> tuple[bytes, str]:
     if part.node not in ("UpdateStmt", "DeleteStmt"):
         return b"", f"the rows of {part.kind.value.upper()} are estimated only"
-    if sum(message.type in _ROOTS for message in grammar.messages(part.node, part.tree or {})) > 1:
+    try:
+        tree = grammar.unpacked(part.tree)
+    except grammar.Unreadable as doubt:
+        return b"", f"no count could be built: the text {doubt}"
+    if sum(message.type in _ROOTS for message in grammar.messages(part.node, tree)) > 1:
         return b"", "a WITH clause changes data too: rows are estimated only"
-    tree = part.tree or {}
     if "CurrentOfExpr" in tree.get("whereClause", {}):
         return b"", "WHERE CURRENT OF names the row where a cursor stands"
     if tree["relation"]["relname"] in _queries(tree) and "schemaname" not in tree["relation"]:

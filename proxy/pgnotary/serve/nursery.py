@@ -217,4 +217,4 @@ def _answer(statement: Statement) -> bytes:
     encoded = msgspec.msgpack.encode(statement.parts)
     if len(encoded) <= MAX_ANSWER_BYTES:
         return encoded
-    return msgspec.msgpack.encode([replace(part, tree=None) for part in statement.parts])
+    return msgspec.msgpack.encode([replace(part, tree=b"") for part in statement.parts])

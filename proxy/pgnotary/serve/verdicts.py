@@ -103,7 +103,7 @@ class Verdicts:
             statement = _unread(text)
         found = (statement, self.verdict(statement, subject))
         if found[1].action is Action.FORWARD:
-            found = (replace(statement, parts=tuple(replace(part, tree=None) for part in statement.parts)), found[1])
+            found = (replace(statement, parts=tuple(replace(part, tree=b"") for part in statement.parts)), found[1])
             self._by_bytes.put(key, found)
             if shape is not None and _no_constant_decides(statement):
                 self._by_shape.put((shape, *key[1:]), found)
