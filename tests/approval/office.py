@@ -20,7 +20,17 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.errors import DecisionRefused, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON, timestamp
-from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
+from pgnotary.ledger.entries import (
+    FIRST_PREV,
+    Draft,
+    Entry,
+    EntryType,
+    Filed,
+    Position,
+    Receipt,
+    encode_entry,
+    parse_entry,
+)
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import decision as decisions
@@ -225,8 +235,8 @@ class FakeDesk:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None] = lambda _: None) -> None:
-        opened = OpenRequest(request, preview, deliver)
-        self.open[opened.id] = opened
+        name = str(request.entry.request)
+        self.open[name] = OpenRequest(name, request.filed(), preview.filed(), deliver)
         self.tell()
 
     def retire(self, name: str, state: State) -> None:
@@ -323,8 +333,8 @@ async def running_office(
 
 def signed(
     ledger: MemoryLedger,
-    asked: Receipt,
-    shown: Receipt,
+    asked: Receipt | Filed,
+    shown: Receipt | Filed,
     answer: Answer = Answer.APPROVE,
     *,
     approver: str = "bo",
@@ -385,6 +395,6 @@ async def real_desk(*people: str) -> AsyncIterator[RealDesk]:
         desk = Desk(appender, lambda: roster(*(people or ("ana", "bo", "eva"))), lambda: datetime.now(UTC))
         asked, shown = ledger.hold()
         delivered: list[Decided] = []
-        desk.announce(asked, shown, delivered.append)
+        desk.announce(asked.filed(), shown.filed(), delivered.append)
         desk.show_head(ledger.head())
         yield RealDesk(ledger, desk, asked, shown, delivered)

@@ -77,7 +77,7 @@ async def test_a_replayed_decision_over_another_request_is_refused() -> None:
     async with real_desk() as office:
         first = office.signed()
         asked, shown = office.ledger.hold("R-2")
-        office.desk.announce(asked, shown, office.delivered.append)
+        office.desk.announce(asked.filed(), shown.filed(), office.delivered.append)
         fields = json.loads(first[0])
         document = encode(fields | {"request": "R-2"})
         assert "request_leaf" in await office.refused(
@@ -129,7 +129,7 @@ async def test_a_decision_of_another_time_is_refused(years: int) -> None:
 async def test_what_is_about_another_request_is_kept_beside_the_one_it_was_handed_in_for() -> None:
     async with real_desk() as office:
         asked, shown = office.ledger.hold("R-2")
-        office.desk.announce(asked, shown, office.delivered.append)
+        office.desk.announce(asked.filed(), shown.filed(), office.delivered.append)
         document, signature = office.signed()
         await office.desk.reject(document, signature, "R-2", "about R-1")
         assert office.rejected[0].entry.request == "R-2"

@@ -83,7 +83,7 @@ async def jumping(path: Path, signer: Signer) -> AsyncIterator[Jumping]:
         [asked] = await appender.append(Append(draft, Move("R-1", None, State.HELD)))
         [shown] = await appender.append(Append(Draft(EntryType.PREVIEW, {}, "S-1", "R-1", asked.leaf)))
         desk = Desk(appender, lambda: roster, lambda: NOON + clock[0])
-        desk.announce(asked, shown, lambda _: None)
+        desk.announce(asked.filed(), shown.filed(), lambda _: None)
         yield Jumping(path, store, appender, desk, asked, shown, clock)
 
 

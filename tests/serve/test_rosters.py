@@ -113,7 +113,7 @@ async def test_an_added_key_does_not_count_before_it_is_recorded() -> None:
     async with running(ANA) as found:
         desk = Desk(found.appender, found.in_force, lambda: found.ledger.appended[0].entry.position.time)
         asked, shown = found.ledger.hold()
-        desk.announce(asked, shown, lambda _: None)
+        desk.announce(asked.filed(), shown.filed(), lambda _: None)
         desk.show_head(found.ledger.head())
         by_bo = signed(found.ledger, asked, shown)
         found.ledger.full = asyncio.Event()

@@ -47,7 +47,7 @@ from pgnotary.approval.bucket import Bucket
 from pgnotary.approval.desk import Desk, Ledger, OpenRequest
 from pgnotary.approval.standing import standing_of
 from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
-from pgnotary.ledger.entries import Entry, EntryType, Receipt
+from pgnotary.ledger.entries import Entry, EntryType, Filed
 from pgnotary.request import decision as decisions
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import fingerprint
@@ -358,13 +358,13 @@ def _paper(opened: OpenRequest, max_bytes: int | None = None) -> RequestPaper:
     )
 
 
-def _entry_paper(receipt: Receipt, max_bytes: int | None) -> EntryPaper:
+def _entry_paper(filed: Filed, max_bytes: int | None) -> EntryPaper:
     shown = {
         name: (salt, value)
-        for name, (salt, value) in receipt.opened.items()
+        for name, (salt, value) in filed.opened.items()
         if max_bytes is None or len(value) <= max_bytes
     }
-    return EntryPaper(entry=receipt.entry.raw, opened=shown)
+    return EntryPaper(entry=filed.raw, opened=shown)
 
 
 def _named_in(document: bytes) -> str | None:

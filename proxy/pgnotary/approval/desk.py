@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pgnotary.ledger.entries import Entry, Receipt
+from pgnotary.ledger.entries import Entry, Filed
 from pgnotary.session.events import Decided
 from pgnotary.store import Head
 
@@ -19,12 +19,12 @@ class OpenRequest(Protocol):
         ...
 
     @property
-    def request(self) -> Receipt:
+    def request(self) -> Filed:
         """Its `request` entry."""
         ...
 
     @property
-    def preview(self) -> Receipt:
+    def preview(self) -> Filed:
         """Its `preview` entry."""
         ...
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
-from pgnotary.ledger.entries import Draft, EntryType, Receipt
+from pgnotary.ledger.entries import Draft, EntryType, Filed, Receipt
 from pgnotary.request import decision as decisions
 from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import Move, State
@@ -37,17 +37,13 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 class OpenRequest:
     """One request on the desk."""
 
-    request: Receipt
-    preview: Receipt
+    id: str
+    request: Filed
+    preview: Filed
     deliver: Callable[[Decided], None]
     """Hands a decision to the session that holds the statement."""
     deciding: bool = False
     """A decision over it is being recorded."""
-
-    @property
-    def id(self) -> str:
-        """The request's id."""
-        return self.request.entry.request or ""
 
 
 class Desk:
@@ -67,10 +63,10 @@ class Desk:
     def _witness(self, receipts: Sequence[Receipt]) -> None:
         self._newest = max([self._newest, *(receipt.entry.position.time for receipt in receipts)])
 
-    def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None]) -> None:
+    def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided], None]) -> None:
         """Put a request on the desk."""
-        opened = OpenRequest(request, preview, deliver)
-        self._open[opened.id] = opened
+        name = request.entry.request or ""
+        self._open[name] = OpenRequest(name, request, preview, deliver)
         self._tell()
 
     def retire(self, request: str) -> None:
@@ -129,11 +125,12 @@ class Desk:
     def _check(self, decision: Decision, signature: str, opened: OpenRequest) -> Signer:
         now = self._now()
         at = max(now, self._newest)
+        request, preview = opened.request.entry, opened.preview.entry
         # Not left to `check`: between here and the entry's own time it may expire, and that is no fault of anybody's.
-        if at > parse_timestamp(expires_at := str(opened.request.entry.body["expires_at"])):
+        if at > parse_timestamp(expires_at := str(request.body["expires_at"])):
             raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
-        signer = decisions.check(decision, signature, opened.request.entry, opened.preview.entry, self._roster(), at)
-        asked_at = opened.request.entry.position.time
+        signer = decisions.check(decision, signature, request, preview, self._roster(), at)
+        asked_at = request.position.time
         # A clock that was set back since the request is nobody's fault either.
         if not min(asked_at, now) - _CLOCKS_DIFFER <= decision.decided_at <= at + _CLOCKS_DIFFER:
             said = timestamp(decision.decided_at)
@@ -142,7 +139,7 @@ class Desk:
             )
         if self._heads.get(decision.seen.size) != decision.seen.root:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
-        if decision.seen.size <= opened.preview.entry.position.seq:
+        if decision.seen.size <= preview.position.seq:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
         return signer
 

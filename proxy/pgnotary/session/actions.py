@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pgnotary.ledger.entries import Draft, Receipt
+from pgnotary.ledger.entries import Draft, Filed
 from pgnotary.request.life import Move
 
 __all__ = [
@@ -62,8 +62,8 @@ class Note:
 class Announce:
     """A request is open: approvers may see and decide it."""
 
-    request: Receipt
-    preview: Receipt
+    request: Filed
+    preview: Filed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.entries import Draft, EntryType, Filed
 from pgnotary.request.context import Client, request_draft
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
@@ -85,21 +85,11 @@ def _decide(
 ) -> Generator[Step, Any, Decided | Told]:
     """Return the approval, or what the client has been told once it is clear that there is none."""
     try:
-        check_size(sent.executions, sum(len(value or b"") for each in sent.bounds for value in each.values))
-        examination = yield from examine(state, statement, sent)
-        if examination.several:
-            state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)
-            yield from close(state)
-            return (yield from refuse(state, _unreadable(verdict)))
-        if examination.rejection is not None:
-            state.note_refusal(statement.text, verdict.kind, examination.rejection.sqlstate)
-            yield from close(state)
-            yield from fail_block(state)
-            state.tell(examination.rejection.raw)
-            return Told.ERROR
-        held = yield from _ask_for_approval(state, statement, verdict, sent, examination)
+        held = yield from _put_up(state, statement, verdict, sent)
     except (LedgerUnavailable, NotExaminable, TooLarge, _Refused) as error:
         return (yield from refuse(state, error))
+    if isinstance(held, Told):
+        return held
     try:
         decided = yield from _wait(state, held)
     except _Ended as ended:
@@ -114,6 +104,25 @@ def _decide(
         return (yield from refuse(state, denied, held.request, sqlstate="42501"))
     state.notice(f"{held.request} approved {said} (ledger #{place})")
     return decided
+
+
+def _put_up(
+    state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
+) -> Generator[Step, Any, Held | Told]:
+    """Return the open hold, or what the client has been told if nobody needs to be asked."""
+    check_size(sent.executions, sum(len(value or b"") for each in sent.bounds for value in each.values))
+    examination = yield from examine(state, statement, sent)
+    if examination.several:
+        state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)
+        yield from close(state)
+        return (yield from refuse(state, _unreadable(verdict)))
+    if examination.rejection is not None:
+        state.note_refusal(statement.text, verdict.kind, examination.rejection.sqlstate)
+        yield from close(state)
+        yield from fail_block(state)
+        state.tell(examination.rejection.raw)
+        return Told.ERROR
+    return (yield from _ask_for_approval(state, statement, verdict, sent, examination))
 
 
 def _unreadable(verdict: Verdict) -> NotSupported:
@@ -131,21 +140,9 @@ def _ask_for_approval(
     request = state.mint()
     wished_s = verdict.terms.hold_s or state.rules.hold_s
     hold_s = min(wished_s, examination.hold_limit_s or wished_s)
-    who = state.who
-    client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
-    expires_at = state.now.wall + timedelta(seconds=hold_s)
     deadline = state.now.monotonic + hold_s
+    asked = yield from _request(state, request, statement, verdict, examination, hold_s)
     bound = examination.parameters
-    draft = request_draft(
-        request, statement, verdict, state.rules.policy, client, examination.server, expires_at, bound
-    )
-    try:
-        (asked,) = yield from write(draft, move=Move(request, None, State.HELD))
-    except (LedgerUnavailable, NotCanonical) as error:
-        yield from close(state)
-        raise (
-            error if isinstance(error, LedgerUnavailable) else TooLarge(f"the request cannot be recorded: {error}")
-        ) from error
     try:
         types = [oid for oid, _ in bound.types] if bound else []
         asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
@@ -154,7 +151,8 @@ def _ask_for_approval(
     except (UpstreamLost, UpstreamProtocolError):
         yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)
         raise
-    (previewed,) = yield from write(preview)
+    (receipt,) = yield from write(preview)
+    previewed = receipt.filed()
     rows = preview.body.get("exact", preview.body.get("estimate"))
     termed = state.terms(statement, verdict, rows if isinstance(rows, int) else None)
     if termed.action is Action.REFUSE:
@@ -162,11 +160,37 @@ def _ask_for_approval(
         message = f"refused by pgnotary: {request} may change {rows_in_words(previewed)}"
         raise _Refused(message, detail=f"Rule {termed.rule}. Nothing was sent.")
     state.held += 1
-    in_block = examination.server.in_block
-    held = Held(request, asked, previewed, verdict, deadline, hold_s, expires_at, in_block=in_block)
-    state.notice(*held_notice(held, state.rules.roster().people, who.person), request=request)
+    people = state.rules.roster().people
+    state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)
     state.actions.append(Announce(asked, previewed))
-    return held
+    return Held(request, previewed.leaf, deadline, hold_s)
+
+
+def _request(
+    state: SessionState, request: str, statement: Statement, verdict: Verdict, examination: Examination, hold_s: float
+) -> Generator[Step, Any, Filed]:
+    """Record what is asked for."""
+    who = state.who
+    client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
+    expires_at = state.now.wall + timedelta(seconds=hold_s)
+    draft = request_draft(
+        request,
+        statement,
+        verdict,
+        state.rules.policy,
+        client,
+        examination.server,
+        expires_at,
+        examination.parameters,
+    )
+    try:
+        (receipt,) = yield from write(draft, move=Move(request, None, State.HELD))
+    except (LedgerUnavailable, NotCanonical) as error:
+        yield from close(state)
+        raise (
+            error if isinstance(error, LedgerUnavailable) else TooLarge(f"the request cannot be recorded: {error}")
+        ) from error
+    return receipt.filed()
 
 
 def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
@@ -181,7 +205,7 @@ def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
             break
         remind_at = state.now.monotonic + state.rules.reminder_s
         state.notice(*waiting_notice(held, state.now.monotonic), request=held.request)
-    if (yield from _withdraw(state, held.request, held.preview.leaf, ending)):
+    if (yield from _withdraw(state, held.request, held.leaf, ending)):
         raise _ended(held, ending)
     return (yield from _decided_first(state, held, ending))
 

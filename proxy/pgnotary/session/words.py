@@ -6,31 +6,27 @@ own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from pgnotary.judge.policy import Verdict
-from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Receipt
+from pgnotary.ledger.canonical import JSON, parse_timestamp
+from pgnotary.ledger.entries import Filed
 
 __all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An open hold."""
+    """An open hold: no more than its end needs, since it may wait for hours, and others with it."""
 
     request: str
-    asked: Receipt
-    preview: Receipt
-    verdict: Verdict
+    leaf: bytes
+    """Of its `preview` entry: what comes next comes after that."""
     deadline: float
     """Monotonic seconds."""
     hold_s: float
-    expires_at: datetime
-    in_block: bool
 
 
-def rows_in_words(preview: Receipt) -> str:
+def rows_in_words(preview: Filed) -> str:
     """Return how many rows the preview saw, and how it knows."""
     body = preview.entry.body
     if "exact" in body:
@@ -51,16 +47,20 @@ def _on(relations: JSON | None) -> str:
     return f" on {', '.join(map(str, relations))}" if isinstance(relations, list) and relations else ""
 
 
-def held_notice(held: Held, approvers: Sequence[str], requester: str) -> tuple[str, str, str]:
+def held_notice(
+    asked: Filed, preview: Filed, verdict: Verdict, approvers: Sequence[str], requester: str
+) -> tuple[str, str, str]:
     """Return message, detail and hint of the NOTICE that tells about a hold."""
     others = [person for person in approvers if person != requester]
     who = f"Needs 1 of {', '.join(others)}." if others else "Nobody else is on the roster of approvers."
-    block = "Your transaction is open and keeps its locks while held." if held.in_block else "No transaction is open."
-    what = _what(held.asked.entry.body["parts"])
+    request, body = asked.entry.request, asked.entry.body
+    in_block = body["block"] == "open"
+    block = "Your transaction is open and keeps its locks while held." if in_block else "No transaction is open."
+    expires_at = parse_timestamp(str(body["expires_at"]))
     return (
-        f"{held.request} held for approval: {what}, {rows_in_words(held.preview)}, rule {held.verdict.rule}",
-        f"{who} Expires {held.expires_at:%H:%M:%S} UTC. {block} Held because {held.verdict.reason}.",
-        f"Approve with: pgnotary approve {held.request}. Say why beforehand with SET pgnotary.reason = '...'. "
+        f"{request} held for approval: {_what(body['parts'])}, {rows_in_words(preview)}, rule {verdict.rule}",
+        f"{who} Expires {expires_at:%H:%M:%S} UTC. {block} Held because {verdict.reason}.",
+        f"Approve with: pgnotary approve {request}. Say why beforehand with SET pgnotary.reason = '...'. "
         "Ctrl-C withdraws it.",
     )
 
