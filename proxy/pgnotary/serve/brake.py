@@ -3,8 +3,6 @@
 Reasons are put and taken away; reading stops with the first and goes on when the last is gone.
 """
 
-from collections.abc import Hashable
-
 from pgnotary.serve.link import Link
 
 __all__ = ["Brake"]
@@ -15,15 +13,18 @@ class Brake:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._reasons: set[Hashable] = set()
+        self._reasons: list[object] = []
+        """There are hardly ever two; an empty set would take four times the memory."""
 
-    def put(self, reason: Hashable) -> None:
+    def put(self, reason: object) -> None:
         """Read nothing for this reason."""
-        self._reasons.add(reason)
+        if reason not in self._reasons:
+            self._reasons.append(reason)
         self._link.pause_reading()
 
-    def take(self, reason: Hashable) -> None:
+    def take(self, reason: object) -> None:
         """Let this reason be gone, if it was one."""
-        self._reasons.discard(reason)
+        if reason in self._reasons:
+            self._reasons.remove(reason)
         if not self._reasons:
             self._link.resume_reading()

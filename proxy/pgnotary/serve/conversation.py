@@ -55,7 +55,7 @@ class Conversation:
         self._upstream = upstream
         self._desk = desk
         self._appender = appender
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -68,7 +68,7 @@ class Conversation:
                 self._client.attach(_Side(self.feed, events.ClientBytes, events.ClientGone(), *filling))
                 self._upstream.link.attach(_Side(self.feed, events.UpstreamBytes, events.UpstreamGone(), self._brake))
                 self.feed(events.LedgerState(self._appender.down))
-                await self._ended.wait()
+                await self._ended
         finally:
             self._client.close()
             self._upstream.link.close()
@@ -87,7 +87,11 @@ class Conversation:
         """End both connections at once; what was under way is resolved from the ledger at the next start."""
         self._client.abort()
         self._upstream.link.abort()
-        self._ended.set()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -114,7 +118,7 @@ class Conversation:
             case actions.CancelUpstream():
                 self._start(self._cancel(), "cancel")
             case actions.Close():
-                self._ended.set()
+                self._end()
             case _:
                 assert_never(action)
 

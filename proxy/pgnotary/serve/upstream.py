@@ -17,6 +17,7 @@ import asyncio
 import ipaddress
 import secrets
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -243,7 +244,8 @@ class _Login:
             match frame.type:
                 case b"S":
                     name, value = parse_parameter_status(frame.body)
-                    self._status[name] = value
+                    # Most sessions are told the same: it is kept once for all of them.
+                    self._status[sys.intern(name)] = sys.intern(value)
                 case b"N" | b"A":
                     pass
                 case _:
