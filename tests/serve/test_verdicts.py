@@ -1,12 +1,17 @@
 """What is remembered of verdicts, and what is not."""
 
+import asyncio
+from itertools import pairwise
+
 import pytest
 
 from pgnotary.judge.catalog import BUILT_IN, Catalog, Relation
 from pgnotary.judge.policy import Verdict
+from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, Action, Rule, Subject, policy_of
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Statement
+from pgnotary.serve.turns import Turns
 from pgnotary.serve.verdicts import MAX_REMEMBERED, Verdicts
 
 NOBODY = Subject()
@@ -18,13 +23,48 @@ def verdicts() -> Verdicts:
 
 
 def judge(
-    verdicts: Verdicts, text: bytes, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED, subject: Subject = NOBODY
+    verdicts: Verdicts,
+    text: bytes,
+    catalog: Catalog = BUILT_IN,
+    scope: Scope = UNSCOPED,
+    subject: Subject = NOBODY,
+    read: Statement | None = None,
 ) -> tuple[Statement, Verdict]:
-    return verdicts.judge(text, catalog, scope, subject)
+    return verdicts.judge(text, catalog, scope, subject, read)
 
 
 def test_a_text_that_comes_again_is_not_read_again(verdicts: Verdicts) -> None:
     assert judge(verdicts, b"SELECT 1") is judge(verdicts, b"SELECT 1")
+
+
+async def test_what_nobody_has_read_yet_waits_its_turn_and_what_is_remembered_does_not() -> None:
+    turns = Turns()
+    verdicts = Verdicts(policy_of(PROFILES["default"]), turns=turns)
+
+    def ready(text: bytes) -> bool:
+        return verdicts.ready(text, BUILT_IN, UNSCOPED, NOBODY)
+
+    judge(verdicts, b"SELECT 1 FROM t WHERE a = 1")
+    assert not ready(b"DELETE FROM t")
+    assert ready(b"SELECT 1 FROM t WHERE a = 1")
+    assert ready(b"SELECT 1 FROM t WHERE a = 2")
+    await asyncio.sleep(0)
+    assert ready(b"DELETE FROM t")
+    judge(verdicts, b"SELECT 1 FROM t WHERE a = 1")
+    judge(verdicts, b"DELETE FROM t", read=read(b"DELETE FROM t"))
+    assert ready(b"DELETE FROM t")
+
+
+async def test_texts_are_read_in_order_one_in_each_round_of_the_loop() -> None:
+    verdicts = Verdicts(policy_of(PROFILES["default"]), turns=Turns())
+    done: list[int] = []
+    async with asyncio.TaskGroup() as tasks:
+        found = [tasks.create_task(verdicts.read(b"DELETE FROM t%d" % n)) for n in range(5)]
+        while not done or done[-1] < 5:
+            await asyncio.sleep(0)
+            done.append(sum(task.done() for task in found))
+    assert [task.result().parts[0].written for task in found] == [(f"t{n}",) for n in range(5)]
+    assert max(now - before for before, now in pairwise([0, *done])) == 1
 
 
 def test_the_same_text_in_a_database_with_other_functions_is_another_one(verdicts: Verdicts) -> None:

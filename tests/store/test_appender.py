@@ -120,6 +120,13 @@ async def test_what_comes_during_a_commit_shares_the_next_one(memory: Memory) ->
     assert [[each.entry.body["n"] for each in pair] for pair in receipts] == [[n, n] for n in range(64)]
 
 
+async def test_a_thousand_at_once_are_written_in_order_and_not_all_in_one_commit(memory: Memory) -> None:
+    async with Appender(memory) as appender:
+        receipts = await asyncio.gather(*(appender.append(note(n)) for n in range(1_000)))
+    assert [receipt.entry.position.seq for (receipt,) in receipts] == [*range(1_000)]
+    assert max(memory.calls) == 128
+
+
 async def test_an_error_of_one_group_meets_its_caller_alone(memory: Memory) -> None:
     async with Appender(memory) as appender:
         results = await asyncio.gather(

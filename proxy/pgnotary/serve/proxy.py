@@ -38,6 +38,7 @@ from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
 from pgnotary.serve.listener import accepting, arrive, bind
 from pgnotary.serve.tls import ServerTls
+from pgnotary.serve.turns import Turns
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.serve.workers import Workers
@@ -108,7 +109,7 @@ class Proxy:
         )
         self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)
-        self._verdicts = Verdicts(config.policy, workers.read)
+        self._verdicts = Verdicts(config.policy, workers.read, Turns())
         self._generation = 0
         self._catalogs: dict[str, SharedCatalog] = {}
         appender.follow(self._witness)

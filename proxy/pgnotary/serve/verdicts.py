@@ -20,6 +20,7 @@ from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.rules import Action, Policy, Subject
 from pgnotary.judge.scope import Scope
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
+from pgnotary.serve.turns import Turns
 from pgnotary.serve.workers import Readings, is_unread
 
 __all__ = ["MAX_REMEMBERED", "MAX_REMEMBERED_BYTES", "Verdicts"]
@@ -59,20 +60,34 @@ class _Remembered:
 class Verdicts:
     """The judge of all sessions, under one policy."""
 
-    def __init__(self, policy: Policy, reader: Callable[[bytes], Awaitable[Statement]] | None = None) -> None:
-        """`reader` reads large texts beside the event loop; without one they stay unread."""
+    def __init__(
+        self,
+        policy: Policy,
+        reader: Callable[[bytes], Awaitable[Statement]] | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        """`reader` reads large texts beside the event loop; without one they stay unread.
+
+        `turns` are for all other texts that are not remembered; without them nobody waits to read one.
+        """
         self._policy = policy
         self._reader = reader
+        self._turns = turns
         self._readings = Readings()
         self._by_bytes = _Remembered()
         self._by_shape = _Remembered()
 
-    def ready(self, text: bytes) -> bool:
-        """Say whether `judge` may read a text itself."""
-        return self._readings.ready(text)
+    def ready(self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject) -> bool:
+        """Say whether `judge` may read a text itself, and now."""
+        if not self._readings.ready(text):
+            return False
+        return self._turns is None or self._turns.free or self._remembered(text, catalog, scope, subject) is not None
 
     async def read(self, text: bytes) -> Statement:
-        """Return what a worker reads in a text, and keep it for later sessions."""
+        """Return what a text says: read by a worker, and kept for later sessions, or here when it is its turn."""
+        if self._turns is not None and self._readings.ready(text):
+            await self._turns.wait()
+            return self._readings.read(text)
         if self._reader is None:
             return _unread(text)
         statement = await self._reader(text)
@@ -87,16 +102,11 @@ class Verdicts:
 
         `read` is what a worker has read in it. A large text that no worker has read is held.
         """
-        key = (text, catalog, scope, subject)
-        if (found := self._by_bytes.get(key)) is not None:
+        if (found := self._remembered(text, catalog, scope, subject)) is not None:
             return found
-        decode(text)
-        shape = _shape(text)
-        if shape is not None and (found := self._by_shape.get((shape, *key[1:]))) is not None:
-            (part,) = found[0].parts
-            found = (Statement(text, (replace(part, start=0, end=len(text)),)), found[1])
-            self._by_bytes.put(key, found)
-            return found
+        key, shape = (text, catalog, scope, subject), _shape(text)
+        if read is None and self._turns is not None:
+            self._turns.take()
         try:
             statement = weigh(read or self._readings.read(text), catalog, scope)
         except LookupError:
@@ -107,6 +117,19 @@ class Verdicts:
             self._by_bytes.put(key, found)
             if shape is not None and _no_constant_decides(statement):
                 self._by_shape.put((shape, *key[1:]), found)
+        return found
+
+    def _remembered(self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject) -> _Found | None:
+        """Return what is remembered of a text; raises InvalidText if it is not UTF-8."""
+        key = (text, catalog, scope, subject)
+        if (found := self._by_bytes.get(key)) is not None:
+            return found
+        decode(text)
+        shape = _shape(text)
+        if shape is not None and (found := self._by_shape.get((shape, *key[1:]))) is not None:
+            (part,) = found[0].parts
+            found = (Statement(text, (replace(part, start=0, end=len(text)),)), found[1])
+            self._by_bytes.put(key, found)
         return found
 
     def verdict(self, statement: Statement, subject: Subject) -> Verdict:

@@ -141,11 +141,12 @@ def _ask_for_approval(
     wished_s = verdict.terms.hold_s or state.rules.hold_s
     hold_s = min(wished_s, examination.hold_limit_s or wished_s)
     deadline = state.now.monotonic + hold_s
+    # Before the request is durable: one COMMIT may tell a thousand sessions at once, and each would work this out then.
+    asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
     asked = yield from _request(state, request, statement, verdict, examination, hold_s)
     bound = examination.parameters
     try:
         types = [oid for oid, _ in bound.types] if bound else []
-        asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
         preview = yield from measure(state, request, asked.leaf, asking, types, sent)
         yield from close(state)
     except (UpstreamLost, UpstreamProtocolError):

@@ -78,7 +78,7 @@ def _trusted_for(state: SessionState, statement: Statement, verdict: Verdict) ->
 
 def read_if_large(state: SessionState, text: bytes) -> Flow:
     """Have a text read elsewhere that would stall all sessions; raises InvalidText if it is not UTF-8."""
-    if not state.judges.ready(text) and text not in state.read_elsewhere:
+    if not state.may_judge(text):
         decode(text)
         state.read_elsewhere[text] = yield from read_elsewhere(text)
 

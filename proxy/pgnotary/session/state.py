@@ -38,8 +38,11 @@ _MAX_MEMORIES = 64
 class Judge(Protocol):
     """What judges the texts of all sessions, under one policy."""
 
-    def ready(self, text: bytes) -> bool:
-        """Say whether a text may be judged at once; otherwise somebody else has to read it first."""
+    def ready(self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject) -> bool:
+        """Say whether a text may be judged at once; otherwise somebody else has to read it first, or at another time.
+
+        Raises InvalidText if it is not UTF-8.
+        """
 
     def judge(
         self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject, read: Statement | None = None
@@ -183,6 +186,10 @@ class SessionState:
     def subject(self) -> Subject:
         """Whom rules are about."""
         return Subject(self.who.database, self.who.user)
+
+    def may_judge(self, text: bytes) -> bool:
+        """Say whether a text may be judged at once; raises InvalidText if it is not UTF-8."""
+        return text in self.read_elsewhere or self.judges.ready(text, self.catalog, self.scope, self.subject)
 
     def judge(self, text: bytes, *, anywhere: bool = False) -> tuple[Statement, Verdict]:
         """Return what a text says and what happens to it, as far as catalog and scope are known now.

@@ -9,6 +9,7 @@ recorded must not be forwarded, and a client is told so rather than left waiting
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Self, TypeAlias
 
 from pgnotary.errors import LedgerUnavailable
@@ -19,6 +20,9 @@ __all__ = ["MAX_WAITING", "Appender"]
 
 # Groups; at 1,000 and more in each second this is about as long as a client would wait for a lost disk.
 MAX_WAITING = 1024
+
+# Groups in one COMMIT: enough that the disk costs each of them little, and who reads here meanwhile is not kept long.
+_MOST_AT_ONCE = 128
 
 _PROBE_EVERY_S = 1.0
 
@@ -110,8 +114,8 @@ class Appender:
         return False
 
     async def _write(self) -> None:
-        """Append all that waits, in one call."""
-        batch = list(self._waiting)
+        """Append what waits longest, in one call."""
+        batch = list(islice(self._waiting, _MOST_AT_ONCE))
         try:
             results = await self._store.append([group for group, _ in batch])
         except LedgerUnavailable as error:
