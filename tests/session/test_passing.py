@@ -7,6 +7,8 @@ from tests.play import Play, after, command, error, ledger_is_back, ledger_is_do
 from tests.session.stories import runs_by_itself, worked_by_hand
 
 from pgnotary.judge.catalog import Catalog
+from pgnotary.judge.policy import Verdict
+from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes, UpstreamBytes
@@ -26,6 +28,19 @@ def passes(play: Play, data: bytes) -> bool:
     """Let the client send it, and say whether it went to the server at once, with nothing beside it."""
     found = play.session.receive(ClientBytes(data), play.now)
     return found == [actions.ToUpstream(data)] and play.session._passing.under_way
+
+
+class Busy:
+    """A judge of which nobody may ask anything now."""
+
+    def ready(self, *_: object) -> bool:
+        return False
+
+    def judge(self, *_: object) -> tuple[Statement, Verdict]:
+        raise AssertionError
+
+    def verdict(self, *_: object) -> Verdict:
+        raise AssertionError
 
 
 @pytest.fixture
@@ -265,6 +280,16 @@ def test_with_another_catalog_it_is_judged_anew(play: Play) -> None:
     play.state.shared = SharedCatalog(other, at=play.clock, generation=0)
     play.state.catalog = other
     assert not passes(play, messages.query(b"select abs(1)"))
+
+
+def test_what_must_not_be_read_now_takes_the_long_way_and_passes_later(play: Play) -> None:
+    judges, play.state.judges = play.state.judges, Busy()
+    assert play.session.receive(ClientBytes(QUERY), play.now) == [actions.Read(b"select 1")]
+    play.state.judges = judges
+    runs_by_itself(play)
+    play >> events.WasRead(judges.judge(b"select 1", play.state.catalog, play.state.scope, play.state.subject)[0])
+    play << until("client ready I")
+    assert passes(play, QUERY)
 
 
 def test_names_that_code_may_have_changed_do_not_pass(play: Play) -> None:

@@ -84,6 +84,16 @@ def test_a_text_of_a_known_shape_is_not_judged_again() -> None:
     assert asked == [b"select 1", b"delete 1"]
 
 
+def test_what_could_not_be_judged_is_judged_the_next_time() -> None:
+    def busy(text: bytes) -> PlainRead | None:
+        raise LookupError(text)
+
+    reads = PlainReads()
+    with pytest.raises(LookupError):
+        reads.find(b"select 1", busy)
+    assert reads.find(b"select 1", lambda _: READ) is READ
+
+
 def test_what_was_read_says_the_whole_text() -> None:
     statement = READ.statement(b"select 1234567")
     assert statement.slice(statement.parts[0]) == b"select 1234567"

@@ -34,6 +34,10 @@ _MAX_BYTES = 64 << 10
 """What is longer takes the long way, which costs little beside so many bytes."""
 
 
+class _NotNow(Exception):  # no error
+    """Somebody else has to read the text, or at another time."""
+
+
 @dataclass(slots=True)
 class _Passed:
     """What was sent and is not answered yet."""
@@ -124,17 +128,17 @@ class Passing:
         if self._catalog is not state.catalog or self._scope is not state.scope:
             self._catalog, self._scope = state.catalog, state.scope
             self._reads = state.shared.reads(state.scope, state.subject)
-        return self._reads.find(text, self._judge)
+        try:
+            return self._reads.find(text, self._judge)
+        except (StatementError, _NotNow):
+            return None
 
     def _judge(self, text: bytes) -> PlainRead | None:
         """Return what is read in a text if it is one SELECT without a finding, which policy forwards."""
         state = self._state
-        if not state.judges.ready(text):
-            return None
-        try:
-            statement, verdict = state.judge(text)
-        except StatementError:
-            return None
+        if not state.may_judge(text):
+            raise _NotNow
+        statement, verdict = state.judge(text)
         part = statement.parts[0]
         plain = len(statement.parts) == 1 and part.node == "SelectStmt" and part.harmless and not part.rescopes
         if not plain or verdict.action is not Action.FORWARD or looks_at_default(statement, state.catalog):

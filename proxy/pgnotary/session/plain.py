@@ -45,7 +45,10 @@ class PlainReads:
         self._found: dict[bytes, PlainRead | None] = {}
 
     def find(self, text: bytes, judge: Callable[[bytes], PlainRead | None]) -> PlainRead | None:
-        """Return the plain read that a text is, or None; `judge` is asked about a text of a new shape."""
+        """Return the plain read that a text is, or None.
+
+        `judge` is asked about a text of a new shape; if it raises, nothing is remembered.
+        """
         if (found := self._found.get(text)) is not None:
             return found
         if len(text) > MAX_TEXT_BYTES:
