@@ -115,9 +115,11 @@ def test_a_verifier_made_by_postgresql_lets_the_password_in(postgres: EmbeddedPo
         connection.execute("DROP ROLE scram_made")
     assert row is not None
     log_in(server(row[0]), ScramClient(PASSWORD, "client-nonce"))
+    # A login costs a driver as much as it does there, and an unknown user cannot be told from this one.
+    assert parse_verifier(row[0]).iterations == DEFAULT_ITERATIONS
 
 
-def test_a_verifier_has_our_iterations_unless_told_otherwise_and_survives_being_read() -> None:
+def test_a_verifier_has_the_usual_iterations_unless_told_otherwise_and_survives_being_read() -> None:
     text = make_verifier(PASSWORD, salt=SALT)
     assert parse_verifier(text).iterations == DEFAULT_ITERATIONS
     assert str(parse_verifier(text)) == text
