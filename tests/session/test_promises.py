@@ -112,14 +112,14 @@ OPENING, CLOSING = (
     "SAVEPOINT pgnotary_catalog",
     ("ROLLBACK TO SAVEPOINT pgnotary_catalog; RELEASE SAVEPOINT pgnotary_catalog"),
 )
-SCOPE = "; ".join([SCOPE_QUESTIONS[0], "SET LOCAL search_path = pg_catalog", SCOPE_QUESTIONS[1]])
+SCOPES = (SCOPE_QUESTIONS[0], f"SET LOCAL search_path = pg_catalog; {SCOPE_QUESTIONS[1]}")
 OURS = {
     f"BEGIN READ ONLY; {LIMIT}; {FUNCTIONS_QUESTION}",
     f"{OPENING}; {LIMIT}; {ISOLATION}; {FUNCTIONS_QUESTION}",
     REACH,
     CLOSING,
-    f"BEGIN READ ONLY; {SCOPE}; ROLLBACK",
-    f"{OPENING}; {SCOPE}; {CLOSING}",
+    *(f"BEGIN READ ONLY; {scope}; ROLLBACK" for scope in SCOPES),
+    *(f"{OPENING}; {scope}; {CLOSING}" for scope in SCOPES),
     *LOOKS,
     *LOOKS_END,
     WALL,

@@ -49,6 +49,16 @@ def test_it_is_not_asked_again_after_what_changes_nothing(known: Play, text: str
     known >> "select 1" << "upstream select 1" << until("client ready I")
 
 
+def test_temporary_relations_are_asked_for_only_where_their_schema_is_searched(known: Play) -> None:
+    known >> "reset all" << until("client ready I")
+    known >> "select 1" << ASKS << "upstream select 1" << until("client ready I")
+    known.server.path = WITH_TEMP
+    known >> "reset all" << until("client ready I")
+    known >> "select 1" << ASKS
+    known << "upstream BEGIN READ ONLY; SET LOCAL search_path = pg_catalog; SELECT pg_catalog.json_agg(..."
+    known << "upstream select 1" << until("client ready I")
+
+
 def test_a_name_is_looked_up_where_the_new_search_path_says(known: Play) -> None:
     known >> "set search_path = app" << until("client ready I")
     known.server.path = APP

@@ -8,6 +8,7 @@ import pytest
 from tests.judge.asking import scope_of
 
 from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.judge.scoped import SCOPE_QUESTIONS, may_have_temporary
 
 Connection = psycopg.Connection[Any]
 
@@ -25,6 +26,12 @@ def session(postgres: EmbeddedPostgres, database: str) -> Iterator[Connection]:
     with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
         connection.execute(MADE.encode())
         yield connection
+
+
+def path_of(session: Connection) -> str:
+    cursor = session.execute(SCOPE_QUESTIONS[0].encode())
+    assert cursor.pgresult is not None
+    return (cursor.pgresult.get_value(0, 0) or b"").decode()
 
 
 def scope(session: Connection) -> tuple[list[str], str, dict[str, bool]]:
@@ -87,6 +94,20 @@ def test_a_temporary_view_is_known_by_what_it_is_of(session: Connection) -> None
     assert views["x"].relations == {("pg_temp", "inner_view"), ("pg_temp", "mine")}
     assert views["x"].functions == {("public", "loud")}
     assert views["x"].types >= {("_small",)}
+
+
+@pytest.mark.parametrize("path", ["public", "nowhere", "", "public, pg_temp", "pg_catalog, pg_temp, public"])
+def test_a_session_with_temporary_relations_searches_their_schema_whatever_its_search_path(
+    session: Connection, path: str
+) -> None:
+    assert not may_have_temporary(path_of(session))
+    session.execute(f"CREATE TEMP TABLE x (a int); SELECT set_config('search_path', '{path}', false)".encode())
+    assert may_have_temporary(path_of(session))
+
+
+def test_a_temporary_schema_is_searched_even_after_its_relations_are_dropped(session: Connection) -> None:
+    session.execute("CREATE TEMP TABLE x (a int); DISCARD TEMP")
+    assert may_have_temporary(path_of(session))
 
 
 def test_the_schemas_that_are_searched_unsaid_are_listed_too(session: Connection) -> None:

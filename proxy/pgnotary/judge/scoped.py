@@ -1,7 +1,8 @@
 """The two questions that a scope is made of, and how their answers are read.
 
 A server's answers about one of its sessions enter, a `Scope` leaves. The first is asked with the session's own
-search_path, which it is about, and has no operators in it; the second with pg_catalog alone.
+search_path, which it is about, and has no operators in it; the second with pg_catalog alone, and only of a session that
+may have temporary relations.
 """
 
 import json
@@ -11,10 +12,10 @@ from typing import Any
 from pgnotary.judge.asked import MAKING_NAMES, RETURNING_OWN_TYPE
 from pgnotary.judge.harmless_functions import OF_ANY_TYPE
 from pgnotary.judge.naming import types_by_text
-from pgnotary.judge.scope import Scope
+from pgnotary.judge.scope import TEMP, Scope
 from pgnotary.judge.statement import Names, frozen
 
-__all__ = ["SCOPE_QUESTIONS", "read_scope"]
+__all__ = ["SCOPE_QUESTIONS", "may_have_temporary", "read_scope"]
 
 SCOPE_QUESTIONS = (
     """
@@ -85,6 +86,14 @@ FROM (
 """One row each: the schemas that are searched as JSON, the role, the client's default_transaction_read_only; and the
 session's temporary relations as JSON, each with whether reading it, and whether writing to it, runs nobody's code, and
 what a view is of: the names of its relations, functions, operators and types."""
+
+
+def may_have_temporary(path: str) -> bool:
+    """Say whether a session may have temporary relations, by the answer to the first question; ValueError for nonsense.
+
+    Once it has a schema for them, that is searched, said or unsaid: recomputeNamespacePath() in namespace.c.
+    """
+    return any(str(schema).startswith(TEMP) for schema in json.loads(path))
 
 
 def read_scope(path: str, role: str, relations: str | None) -> Scope:
