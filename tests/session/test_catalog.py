@@ -5,6 +5,8 @@ from tests.play import Play, after, approve, error, until
 from tests.session.stories import held, in_a_block, ran_in_a_block
 
 from pgnotary.judge.asked import FUNCTIONS_QUESTION
+from pgnotary.judge.rules import PROFILES, policy_of
+from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session.state import SharedCatalog
 
 LIMITS = "SET LOCAL statement_timeout = 10000; SET LOCAL jit = off; SET LOCAL search_path = pg_catalog"
@@ -44,6 +46,28 @@ def test_what_was_signed_in_this_block_is_known_in_it(play: Play) -> None:
     play.generation += 1
     play.server.functions = '["tell"]'
     play >> "select t.tell from t" << ASKS_IN_A_BLOCK << until("announce R-2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select pg_advisory_unlock_all(); close all; unlisten *; reset all",
+        "listen a",
+        "notify a",
+        "set role x",
+        "set a.b = 'c'",
+        "discard all",
+        "lock table t in access share mode",
+        "select 1 for update",
+        "select nextval('s')",
+    ],
+)
+def test_where_all_is_forwarded_only_what_may_change_it_has_it_asked_for_again(play: Play, text: str) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"]))
+    play >> text << until("client ready I")
+    assert play.generation == 0
+    play >> "create table u (a int)" << until("client ready I")
+    assert play.generation == 1
 
 
 def test_without_it_nothing_is_forwarded(play: Play) -> None:

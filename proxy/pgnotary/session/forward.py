@@ -28,6 +28,20 @@ from pgnotary.session.writing import open_own_block, relay_in_own_block, relay_o
 __all__ = ["forward", "forward_bracket", "note", "note_effects"]
 
 _STOPPED_BY_WALL = "25006"
+# Whatever does no more than these leaves the catalog as it is, even where policy lets it run unwalled.
+_BESIDE_CATALOG = frozenset(
+    {
+        Qualifier.LOCKING,
+        Qualifier.SEQUENCE,
+        Qualifier.ADVISORY_LOCK,
+        Qualifier.ACCESS_SHARE,
+        Qualifier.NOTIFY,
+        Qualifier.ROLE,
+        Qualifier.SESSION,
+        Qualifier.SETTING,
+        Qualifier.SINGLE_READER,
+    }
+)
 _RESCOPING = frozenset({Qualifier.TEMP, Qualifier.FUNCTION, Qualifier.ROLE, Qualifier.UNREAD})
 
 
@@ -159,6 +173,8 @@ def note_effects(state: SessionState, parts: Sequence[Part], manners: Sequence[M
 
 def _may_change_catalog(part: Part) -> bool:
     """Say whether others may have to ask anew what names reach; nobody else's names reach a temporary table."""
+    if part.qualifiers <= _BESIDE_CATALOG:
+        return False
     if Qualifier.FUNCTION in part.qualifiers:
         return True
     own = Qualifier.TEMP in part.qualifiers and Qualifier.WRITE not in part.qualifiers
