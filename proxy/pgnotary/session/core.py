@@ -518,6 +518,9 @@ def _joined(found: Iterable[actions.Action]) -> list[actions.Action]:
     joined: list[actions.Action] = []
     for kind, group in groupby(found, key=type):
         run = list(group)
+        if len(run) == 1:
+            joined += run
+            continue
         data = b"".join(action.data for action in run if isinstance(action, actions.ToClient | actions.ToUpstream))
         if kind is actions.ToClient:
             joined.append(actions.ToClient(data))

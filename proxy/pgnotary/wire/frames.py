@@ -83,43 +83,39 @@ class FrameCutter:
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """Yield each message that `chunk` completes, in order."""
-        self._buffer += chunk
-        start = 0
+        start, size = 0, len(chunk)
         try:
-            while len(self._buffer) - start >= HEADER_BYTES:
-                end = start + 1 + self._length(start)
-                if end > len(self._buffer):
+            while self._buffer and start < size:
+                wanted = self._wanted()
+                taken = chunk[start : start + wanted]
+                self._buffer += taken
+                start += len(taken)
+                if not self._wanted():
+                    raw = bytes(self._buffer)
+                    self._buffer.clear()
+                    yield Frame(raw[:1], raw)
+            while size - start >= HEADER_BYTES:
+                end = start + 1 + self._length(chunk, start)
+                if end > size:
                     break
                 count = 1
-                if self._buffer[start] in self._runs:
-                    end, count = self._run(start, end)
-                raw = bytes(self._buffer[start:end])
+                if chunk[start] in self._runs:
+                    end, count = _run(chunk, start, end)
+                raw = chunk[start:end]
                 start = end
                 yield Frame(raw[:1], raw, count)
         finally:
-            del self._buffer[:start]
+            # What belongs to no whole message is all that is copied twice.
+            self._buffer += chunk[start:]
 
-    def _run(self, start: int, end: int) -> tuple[int, int]:
-        """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
+    def _wanted(self) -> int:
+        """Return how many bytes are missing of the message that has come in part, or of its header first."""
+        found = len(self._buffer)
+        return HEADER_BYTES - found if found < HEADER_BYTES else 1 + self._length(self._buffer, 0) - found
 
-        It ends before whatever is not whole and in order; an object for each of a million rows would cost more than
-        all else that is done with them.
-        """
-        buffer, size, kind, unpack, count = self._buffer, len(self._buffer), self._buffer[start], _HEADER.unpack_from, 1
-        limit = min(self._limits[kind], self._caps.get(kind, self._cap) + 4)
-        last = size - HEADER_BYTES
-        while end <= last:
-            found, length = unpack(buffer, end)
-            after = end + 1 + length
-            if found != kind or after > size or not 4 <= length <= limit:
-                break
-            end = after
-            count += 1
-        return end, count
-
-    def _length(self, start: int) -> int:
-        kind = self._buffer[start]
-        (length,) = _LENGTH.unpack_from(self._buffer, start + 1)
+    def _length(self, data: bytes | bytearray, start: int) -> int:
+        kind = data[start]
+        (length,) = _LENGTH.unpack_from(data, start + 1)
         limit = self._limits.get(kind)
         if limit is None:
             raise self._fault(f"unknown message type {bytes([kind])!r}: expected one of PostgreSQL protocol 3.0")
@@ -129,6 +125,24 @@ class FrameCutter:
         if length - 4 > cap:
             raise TooLarge(f"message {chr(kind)!r} of {length - 4} bytes is longer than the {cap} that pgnotary reads")
         return int(length)
+
+
+def _run(chunk: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
+
+    It ends before whatever is not whole and in order; an object for each of a million rows would cost more than all
+    else that is done with them. What is whole in a chunk is shorter than any limit for rows.
+    """
+    size, kind, unpack, count = len(chunk), chunk[start], _HEADER.unpack_from, 1
+    last = size - HEADER_BYTES
+    while end <= last:
+        found, length = unpack(chunk, end)
+        after = end + 1 + length
+        if found != kind or after > size or length < 4:
+            break
+        end = after
+        count += 1
+    return end, count
 
 
 _FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for kind in "QPBFd"} | {ord("p"): _PASSWORD}
