@@ -2,7 +2,8 @@
 
 Chunks of bytes enter, in whatever pieces the network made of them; `Frame`s leave, each a whole message with its type,
 its body and its original bytes. If they are wanted in runs, one Frame holds what has come of rows or COPY data; but
-for the length of the runs the result never depends on where the chunks were cut. A length that PostgreSQL itself
+for the length of the runs the result never depends on where the chunks were cut. COPY data that is longer than we read
+leaves in pieces, each a message of its own: where one ends means nothing to PostgreSQL. A length that PostgreSQL itself
 would refuse is refused from the length word alone, before anything is buffered; a type we do not know ends the stream.
 
 Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/backend/tcop/postgres.c and libpq/pqcomm.h.
@@ -38,7 +39,7 @@ class Frame:
     raw: bytes
     """The message as it came, header included: what is forwarded."""
     count: int = 1
-    """More than 1 only for DataRow and CopyData of the server."""
+    """More than 1 only for DataRow of the server and CopyData of either side."""
 
     @property
     def body(self) -> bytes:
@@ -67,13 +68,17 @@ class FrameCutter:
         cap: int = _FROM_SERVER,
         caps: Mapping[int, int] = MappingProxyType({}),
         runs: bytes = b"",
+        pieces: bytes = b"",
     ) -> None:
-        """`runs`: the types whose messages need not leave one by one."""
+        """`runs`: the types whose messages need not leave one by one; `pieces`: those that may leave in pieces."""
         self._limits = limits
         self._fault = fault
         self._cap = cap
         self._caps = caps
         self._runs = runs
+        self._pieces = pieces
+        self._rest = 0
+        """How much of a message that leaves in pieces is behind the one that comes next."""
         self._buffer = bytearray()
 
     @property
@@ -87,17 +92,33 @@ class FrameCutter:
         start = 0
         try:
             while len(self._buffer) - start >= HEADER_BYTES:
-                end = start + 1 + self._length(start)
+                end = self._cut_piece(start, start + 1 + self._length(start))
                 if end > len(self._buffer):
                     break
                 count = 1
-                if self._buffer[start] in self._runs:
+                if self._buffer[start] in self._runs and not self._rest:
                     end, count = self._run(start, end)
                 raw = bytes(self._buffer[start:end])
                 start = end
+                self._begin_rest(start)
                 yield Frame(raw[:1], raw, count)
         finally:
             del self._buffer[:start]
+
+    def _cut_piece(self, start: int, end: int) -> int:
+        """Return where the next message ends, made one of a piece if it is longer than we read."""
+        size = end - start - HEADER_BYTES
+        if self._buffer[start] not in self._pieces or size <= self._cap:
+            return end
+        self._rest = size - self._cap
+        _LENGTH.pack_into(self._buffer, start + 1, self._cap + 4)
+        return start + HEADER_BYTES + self._cap
+
+    def _begin_rest(self, start: int) -> None:
+        """Make a message of what is left of the one that has just been cut."""
+        if self._rest:
+            self._buffer[start:start] = _HEADER.pack(self._pieces[0], self._rest + 4)
+            self._rest = 0
 
     def _run(self, start: int, end: int) -> tuple[int, int]:
         """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
@@ -126,7 +147,7 @@ class FrameCutter:
         if not 4 <= length <= limit:
             raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit}")
         cap = self._caps.get(kind, self._cap)
-        if length - 4 > cap:
+        if length - 4 > cap and kind not in self._pieces:
             raise TooLarge(f"message {chr(kind)!r} of {length - 4} bytes is longer than the {cap} that pgnotary reads")
         return int(length)
 
@@ -135,12 +156,15 @@ _FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for 
 _BACKEND = {ord(kind): _FROM_SERVER for kind in "RKSNAETDCIZtnsGHWcdV123v"}
 
 
-def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0) -> FrameCutter:
+def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0, runs: bool = False) -> FrameCutter:
     """Return a cutter for what clients send; `cap_bytes` bounds the body of any one message (TooLarge beyond).
 
-    `bind_bytes` bounds that of a Bind instead, if it is more.
+    `bind_bytes` bounds that of a Bind instead, if it is more. With `runs`, COPY data need not come one by one, nor
+    whole.
     """
-    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, {ord("B"): bind_bytes} if bind_bytes else {})
+    copied = b"d" if runs else b""
+    caps = {ord("B"): bind_bytes} if bind_bytes else {}
+    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, caps, runs=copied, pieces=copied)
 
 
 def backend_frames(*, runs: bool = False) -> FrameCutter:
