@@ -211,7 +211,7 @@ class Part:
     outside_block_only: bool = False
     """PostgreSQL runs it only outside a transaction block."""
     wants_copy_data: bool = False
-    """COPY FROM STDIN: the client's data would have to follow."""
+    """COPY FROM STDIN: the client's data follow when it runs."""
     tree: Mapping[str, Any] | None = None
     """Of an INSERT, UPDATE, DELETE or MERGE: the fields of the root as the grammar gives them, to build a count from.
 

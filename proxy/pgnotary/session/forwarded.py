@@ -6,7 +6,9 @@ wait.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from pgnotary.judge.secret_values import words_masked
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -56,10 +58,12 @@ class ForwardLog:
         refused: bool = False,
         would: str = "",
         why: str = "",
+        copied: Mapping[str, JSON] = MappingProxyType({}),
     ) -> None:
         """Note one execution, or one refusal.
 
-        `would` is the rule that would have held it if policy held anything, `why` what it did that was undone.
+        `would` is the rule that would have held it if policy held anything, `why` what it did that was undone, `copied`
+        what is told of the data of a COPY.
         """
         execution: dict[str, JSON] = {
             "text": self._name(text),
@@ -72,6 +76,7 @@ class ForwardLog:
             execution["would"] = would
         if why:
             execution["why"] = words_masked(why)
+        execution |= copied
         if tags:
             execution["tag"] = tags[-1]
             counts = [rows for rows in map(rows_of, tags) if rows is not None]
