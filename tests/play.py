@@ -50,6 +50,7 @@ from pgnotary.wire.messages import Diagnostic
 
 __all__ = [
     "CLIENT_GONE",
+    "COPY_IN",
     "KEYS",
     "LEDGER",
     "SERVER_GONE",
@@ -128,6 +129,8 @@ def row(*values: str | None) -> bytes:
 
 
 _COLUMNS = message("T", b"\0\0")
+COPY_IN = message("G", b"\0\0\0")
+"""CopyInResponse: text, and no columns."""
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
@@ -204,6 +207,11 @@ class ScriptedServer:
     _local: bool = False
     _cutter: FrameCutter = field(default_factory=lambda: frontend_frames(1 << 30))
     _skipping: bool = False
+    copying: str = ""
+    """The COPY FROM STDIN that takes data; CopyData with "bad" in it fails it."""
+    copied: bytes = b""
+    """The data of the last one."""
+    _copying_extended: bool = False
     xid: int = 770
     mark: str = ""
     """What something signed has left in the transaction."""
@@ -219,8 +227,10 @@ class ScriptedServer:
 
     def _answer(self, frame: Frame) -> bytes:
         kind = frame.type.decode()
+        if self.copying:
+            return self._copy(kind, frame.body)
         if kind == "Q":
-            return self._query(frame.body[:-1].decode()) + ready(self.status)
+            return self._simple(frame.body[:-1].decode())
         if kind == "F":
             return message("V", b"\xff\xff\xff\xff") + ready(self.status)
         if kind == "S":
@@ -231,6 +241,10 @@ class ScriptedServer:
         answer = self._extended(kind, frame.body)
         self._skipping = _fails(answer)
         return answer
+
+    def _simple(self, text: str) -> bytes:
+        found = self._query(text)
+        return found if self.copying else found + ready(self.status)
 
     def _extended(self, kind: str, body: bytes) -> bytes:
         """Answer one message of the extended protocol, as it comes, whatever is behind it."""
@@ -261,9 +275,32 @@ class ScriptedServer:
                     return self._fail("34000", "portal does not exist")
                 self.heard.append(self.portals[portal])
                 self._note_writable(self.portals[portal])
+                self._copying_extended = True
                 return self._run(self.portals[portal]).removeprefix(_COLUMNS)
             case _:
                 return b""
+
+    def _copy(self, kind: str, body: bytes) -> bytes:
+        """Take a message while COPY FROM STDIN reads: CopyGetData()."""
+        text, failed = self.copying, b""
+        match kind:
+            case "d" if b"bad" not in body:
+                self.copied += body
+                return b""
+            case "S" | "H":
+                return b""
+            case "d":
+                failed = self._fail("22P02", "invalid input syntax")
+            case "f":
+                failed = self._fail("57014", f"COPY from stdin failed: {body[:-1].decode()}")
+            case "c":
+                (self.changed if self.status == "T" else self.committed).append(text)
+            case _:
+                raise AssertionError(f"{kind!r} was sent during COPY")
+        self.copying = ""
+        answer = failed or command("COPY 5")
+        self._skipping = self._copying_extended and bool(failed)
+        return answer if self._copying_extended else answer + ready(self.status)
 
     def _note_writable(self, text: str) -> None:
         """In a failed block nothing runs any more: 25P02."""
@@ -280,6 +317,7 @@ class ScriptedServer:
         """Answer a whole string: in one implicit transaction, up to the first error."""
         self.heard.append(text)
         self._note_writable(text)
+        self._copying_extended = False
         if self.cancelled:
             self.cancelled = False
             self.interrupted.append(text)
@@ -304,7 +342,8 @@ class ScriptedServer:
             return message("I")
         if self.status == "E" and words[0] not in ("ROLLBACK", "ABORT", "COMMIT", "END"):
             return self._fail("25P02", "current transaction is aborted")
-        if words[0] in _CHANGES and self.read_only:
+        takes_data = words[0] == "COPY" and words[-2:] == ["FROM", "STDIN"]
+        if (words[0] in _CHANGES or takes_data) and self.read_only:
             return self._fail("25006", f"cannot execute {words[0]} in a read-only transaction")
         if text in self.scripted:
             found = b"".join(self.scripted[text])
@@ -315,6 +354,9 @@ class ScriptedServer:
                 return found
         elif words[0] in _CONTROL:
             return self._control(words[0], words, text)
+        elif takes_data:
+            self.copying, self.copied = text, b""
+            return COPY_IN
         else:
             found = self._work(words[0], text)
         if text in self.unsaid:
@@ -877,6 +919,7 @@ def _upstream_line(frame: Frame) -> str:
 _KINDS = {
     b"A": "notification",
     b"I": "nothing to do",
+    b"G": "copy in",
     b"H": "copy out",
     b"d": "copy data",
     b"c": "copy done",
@@ -889,5 +932,7 @@ _SENT = {
     b"H": "Flush",
     b"S": "Sync",
     b"X": "Terminate",
+    b"c": "CopyDone",
+    b"d": "CopyData",
     b"f": "CopyFail",
 }

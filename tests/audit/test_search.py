@@ -144,11 +144,11 @@ def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
     assert " ".join(story) == (
         "request session entry asked_at user person role database application client kind what relations rule why "
         "statement parameters prepared reason estimate exact state answer approver decided_at decision_reason max_rows "
-        "ended_at fate rows executed_rows sqlstate xid"
+        "ended_at fate rows executed_rows sqlstate xid copied_bytes copied_sha256"
     )
     execution = execution_fields(next(executions(ledger.entries())))
     assert " ".join(execution) == (
         "entry at session user person database application statement kind verdict tag rows sqlstate took_us would_hold "
-        "why"
+        "why copied_bytes copied_sha256"
     )
     json.dumps([story, execution])

@@ -25,7 +25,8 @@ class Raw:
     """One connection that has logged in."""
 
     def __init__(self, plug: socket.socket) -> None:
-        self._plug = plug
+        self.plug = plug
+        """The socket, for what no message says."""
         self._cutter = backend_frames()
         self._waiting: list[Frame] = []
         self.key = b""
@@ -49,12 +50,12 @@ class Raw:
     def send(self, data: bytes, *, bytewise: bool = False) -> None:
         """Send bytes, all at once or each in a segment of its own."""
         for piece in (data[at : at + 1] for at in range(len(data))) if bytewise else (data,):
-            self._plug.sendall(piece)
+            self.plug.sendall(piece)
 
     def read(self) -> Frame:
         """Return the next message; ConnectionError if there is none any more."""
         while not self._waiting:
-            chunk = self._plug.recv(65_536)
+            chunk = self.plug.recv(65_536)
             if not chunk:
                 raise ConnectionError("the server has closed")
             self._waiting += self._cutter.feed(chunk)

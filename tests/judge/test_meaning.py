@@ -86,10 +86,23 @@ def test_a_whole_name_needs_no_search_path() -> None:
         ("EXPLAIN INSERT INTO orders SELECT 1 FROM v", {"function"}),
         ("CREATE TEMP TABLE v AS SELECT * FROM v", {"temp", "function"}),
         ("COPY v TO STDOUT", {"function"}),
+        ("COPY orders FROM STDIN", {"write"}),
+        ("COPY orders FROM STDIN WHERE wipe(a) > 1", {"write", "function"}),
+        ("COPY parts (a) FROM STDIN", {"write"}),
+        ("COPY watched FROM STDIN", {"write", "code"}),
+        ("COPY fine FROM STDIN", {"write", "code"}),
+        ("COPY nowhere FROM STDIN", {"write", "code", "unknown-name"}),
     ],
 )
 def test_a_relation_brings_what_it_reaches(sql: str, found: set[str]) -> None:
     assert qualifiers(sql) == found
+
+
+def test_copy_makes_values_of_all_types_that_its_table_has() -> None:
+    catalog = replace(CATALOG, types=frozenset({"orders"}))
+    assert qualifiers("COPY orders FROM STDIN", catalog) == {"write", "function"}
+    assert not weighed("COPY watched FROM STDIN").countable
+    assert weighed("COPY orders FROM STDIN").countable
 
 
 def test_no_insert_is_plain_where_no_catalog_is_known() -> None:
@@ -132,6 +145,7 @@ MINE = replace(SCOPE, path=("pg_temp_3", "pg_catalog", "public"), temporary=froz
         "INSERT INTO tmp VALUES (1)",
         "UPDATE tmp SET a = 1",
         "DELETE FROM tmp",
+        "COPY tmp FROM STDIN",
         "TRUNCATE tmp",
         "DROP TABLE tmp",
         "DELETE FROM pg_temp.tmp",
@@ -158,6 +172,9 @@ def test_what_changes_nothing_but_ones_own_temporary_tables_is_temp(sql: str) ->
         "DROP TABLE tmp CASCADE",
         "DELETE FROM odd",
         "DELETE FROM public.tmp",
+        "COPY orders FROM STDIN",
+        "COPY tmp FROM '/x'",
+        "COPY tmp FROM PROGRAM 'x'",
         "ALTER TABLE tmp ADD b int",
         "WITH x AS (DELETE FROM public.orders RETURNING 1) DELETE FROM tmp",
     ],

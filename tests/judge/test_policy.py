@@ -31,6 +31,7 @@ from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, Statem
         ("WITH d AS (DELETE FROM t) SELECT 1", "delete", "default/hold-delete", "it has a DELETE inside it"),
         ("EXPLAIN ANALYZE DELETE FROM t", "delete", "default/hold-delete", "it is EXPLAIN ANALYZE of DELETE"),
         ("COPY t TO '/x'", "copy-out", "default/hold-copy-out", "it is COPY from or to a file or a program"),
+        ("COPY t FROM STDIN", "copy-in", "default/hold-copy-in", "it is COPY from the client into a relation"),
         ("SET ROLE x", "session", "default/tools", "it changes role"),
         ("nonsense", "unknown", "default/hold-unknown", "the text cannot be read: syntax error"),
         ("SELECT a\u00a0", "unknown", "default/hold-unknown", "the text has U+00A0 outside a literal"),
@@ -219,6 +220,10 @@ def test_a_rule_that_holds_matches_one_of_what_it_names() -> None:
         ("TRUNCATE staging.clicks, public.orders", Action.HOLD),
         ("DROP TABLE staging.clicks", Action.FORWARD),
         ("CREATE INDEX ON staging.clicks (id)", Action.FORWARD),
+        ("COPY staging.clicks FROM STDIN", Action.FORWARD),
+        ("COPY clicks (id) FROM STDIN", Action.FORWARD),
+        ("COPY staging.watched FROM STDIN", Action.HOLD),
+        ("COPY public.orders FROM STDIN", Action.HOLD),
     ],
 )
 def test_a_rule_that_forwards_speaks_for_nothing_that_is_not_all_its_own(sql: str, answer: Action) -> None:
@@ -246,6 +251,8 @@ def test_a_rule_that_forwards_speaks_for_nothing_that_is_not_all_its_own(sql: st
         "CREATE STATISTICS public.s ON a, b FROM staging.clicks",
         "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql RETURN (SELECT 1 FROM staging.clicks)",
         "COPY staging.clicks TO PROGRAM 'x'",
+        "COPY staging.clicks FROM PROGRAM 'x'",
+        "COPY staging.clicks FROM '/x'",
         "COPY staging.clicks TO '/x'",
         "GRANT ALL ON staging.clicks TO PUBLIC",
         "ALTER TABLE staging.clicks SET SCHEMA public",

@@ -24,7 +24,8 @@ from pgnotary.judge.rules import Action
         ("SET default_transaction_read_only = off; SELECT 1", "setting-mix"),
         ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, DEFERRABLE", "pinned-setting"),
         ("SET x FROM CURRENT", "session-characteristics"),
-        ("COPY t FROM STDIN", "copy-from-stdin"),
+        ("COPY t FROM STDIN; SELECT 1", "copy-from-stdin"),
+        ("BEGIN; COPY t FROM STDIN; COMMIT", "copy-from-stdin"),
         ("VACUUM; SELECT 1", "outside-block"),
         ("COMMIT; SELECT 1", "transaction-mix"),
         ("BEGIN; COMMIT; SELECT 1", "transaction-mix"),
@@ -63,6 +64,7 @@ def test_most_of_what_is_listed_as_refused_is() -> None:
         "SAVEPOINT mine",
         "DELETE FROM t",
         "COPY t FROM '/x'",
+        "COPY t FROM STDIN",
     ],
 )
 def test_what_is_not_refused_is_for_policy_to_judge(sql: str) -> None:

@@ -39,8 +39,9 @@ REFUSED = [
     "SET client_encoding TO gbk", "SET standard_conforming_strings TO off", "SET backslash_quote = on",
     "SET TRANSACTION SNAPSHOT '1'", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'", "ROLLBACK PREPARED 'x'",
     "COMMIT; SELECT 1", "SELECT 1; BEGIN", "BEGIN; SAVEPOINT a; COMMIT", "BEGIN; SELECT 1; COMMIT AND CHAIN",
-    "SAVEPOINT a; COMMIT", "SET TRANSACTION READ WRITE; DELETE FROM t", "COPY t FROM STDIN", "SELECT 1; VACUUM",
-    "VACUUM t; VACUUM u", "SELECT 1; CREATE INDEX CONCURRENTLY i ON t (a)", "SET search_path = a; DELETE FROM t",
+    "SAVEPOINT a; COMMIT", "SET TRANSACTION READ WRITE; DELETE FROM t", "COPY t FROM STDIN; SELECT 1",
+    "SELECT 1; VACUUM", "VACUUM t; VACUUM u", "SELECT 1; CREATE INDEX CONCURRENTLY i ON t (a)",
+    "SET search_path = a; DELETE FROM t",
 ]  # fmt: skip
 """What breaks a promise or is not carried yet."""
 

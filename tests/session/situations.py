@@ -43,7 +43,9 @@ def _failed(play: Play) -> Play:
 
 
 def _skipping(play: Play) -> Play:
-    return play >> ClientBytes(messages.parse(b"", b"copy t from stdin") + messages.FLUSH) << "client ERROR 0A000..."
+    return (
+        play >> ClientBytes(messages.parse(b"", b"prepare transaction 'x'") + messages.FLUSH) << "client ERROR 0A000..."
+    )
 
 
 def _relaying(play: Play) -> Play:
@@ -68,6 +70,11 @@ def _intending(play: Play) -> Play:
 
 def _running(play: Play) -> Play:
     return worked_by_hand(_intending(play)) >> durable << f"upstream {DELETE}"
+
+
+def _taking_data(play: Play) -> Play:
+    worked_by_hand(held(play, "copy t from stdin"), server=False) >> approve() << until("record intent")
+    return worked_by_hand(play) >> durable << "upstream copy t from stdin" >> answers() << "client copy in"
 
 
 def _committing(play: Play) -> Play:
@@ -112,6 +119,7 @@ SITUATIONS: Mapping[str, Callable[[Play], Play]] = {
     "withdrawing": _withdrawing,
     "intending": _intending,
     "running": _running,
+    "taking data": _taking_data,
     "committing": _committing,
     "settling": _settling,
     "announcing a commit": _ending,

@@ -28,9 +28,9 @@ from pgnotary.session.inbox import MAX_MESSAGE_BYTES
 from pgnotary.wire import messages
 
 SYNC = messages.SYNC
-PARSE = messages.parse(b"", b"copy t from stdin")
+PARSE = messages.parse(b"", b"prepare transaction 'x'")
 BATCH = PARSE + message("B", b"\0\0\0\0\0\0\0\0") + message("D", b"P\0") + message("E", b"\0\0\0\0\0")
-NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: COPY FROM STDIN is not carried yet"
+NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: two-phase commit is not carried yet"
 LEFT = ["record session-closed", "upstream Terminate", "close"]
 LEFT_AFTER_READS = ["record forwarded + session-closed", "upstream Terminate", "close"]
 NOTIFICATION = message("A", bytes(4) + b"channel\0hello\0")

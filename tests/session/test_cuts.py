@@ -15,6 +15,7 @@ from pgnotary.wire import messages
 T = TypeVar("T")
 BATCH = messages.parse(b"", b"delete from t") + message("B", bytes(8)) + message("E", bytes(5))
 READ = messages.bind(b"", b"") + message("D", b"P\0") + messages.execute(b"")
+COPY_BATCH = messages.parse(b"", b"copy t from stdin") + message("B", bytes(8)) + message("E", bytes(5))
 WHAT_CLIENTS_SAY = [
     *(
         messages.query(text.encode())
@@ -60,6 +61,11 @@ WHAT_CLIENTS_SAY = [
     message("H"),
     message("F", bytes(12)),
     message("d", b"x"),
+    message("d", b"bad"),
+    message("c"),
+    messages.query(b"copy t from stdin") + message("d", b"1") + message("d", b"2") + message("c"),
+    COPY_BATCH + messages.SYNC + message("d", b"1") + message("c") + messages.SYNC,
+    COPY_BATCH + message("d", b"1"),
     message("Q", b"select '\xff'\0"),
 ]
 SCRIPTS = st.lists(st.sampled_from(WHAT_CLIENTS_SAY), min_size=1, max_size=8).map(b"".join)

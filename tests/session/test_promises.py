@@ -28,7 +28,9 @@ from pgnotary.session import actions
 from pgnotary.session.mark import Mark
 from pgnotary.wire import messages
 
-BATCH = messages.parse(b"", b"copy t from stdin") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
+BATCH = (
+    messages.parse(b"", b"prepare transaction 'x'") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
+)
 
 # Every change has a number of its own, so that what the server did can be held against what was recorded.
 # What begins with a > comes in the extended protocol: the texts between semicolons in one batch.
@@ -47,7 +49,11 @@ CHANGES = [
     "> delete from t{n}a; delete from t{n}b",
     "> select 1; insert into t{n} values (1); select 2; delete from t{n}b",
     "> delete from t{n}; select 1/0; delete from t{n}b",
+    *[f"{extended}copy t{{n}}{how} from stdin" for extended in ("", "> ") for how in ("", "_bad", "_given_up")],
 ]
+DATA = message("d", b"1\n")
+DATA_OF = {"_bad": DATA + message("d", b"bad\n") + DATA + message("c"), "_given_up": DATA + message("f", b"no\0")}
+"""What follows a COPY without waiting for anything, by what is in its name."""
 BRACKETS = [
     "begin; select 1; commit",
     "begin; select 1/0; commit",
@@ -58,7 +64,7 @@ BRACKETS = [
 ]
 SAVEPOINTS = ["savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a"]
 ENDINGS = ["commit", "commit", "rollback", "commit and chain", "rollback and chain", "end"]
-REFUSED = ["delete from nowhere", "copy t from stdin", "prepare transaction 'x'"]
+REFUSED = ["delete from nowhere", "prepare transaction 'x'"]
 READ_BATCHES = [
     messages.parse(name, text) + messages.bind(b"", name) + messages.execute(b"") + end
     for name, text, end in [
@@ -181,12 +187,15 @@ def _texts(text: str) -> list[str]:
 
 
 def _said(text: str) -> bytes:
+    data = b""
+    if "from stdin" in text:
+        data = next((data for how, data in DATA_OF.items() if how in text), DATA * 2 + message("c"))
     if not text.startswith(">"):
-        return messages.query(text.encode())
+        return messages.query(text.encode()) + data
     runs = (
         messages.parse(b"", each.encode()) + messages.bind(b"", b"") + messages.execute(b"") for each in _texts(text)
     )
-    return b"".join(runs) + messages.SYNC
+    return b"".join(runs) + data + messages.SYNC
 
 
 def cut(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -218,6 +227,8 @@ class _Oracle:
         self.looking = False
         self.prepared: dict[bytes, str] = {}
         self.portals: dict[bytes, str] = {}
+        self.copying = False
+        """A COPY that may run was sent, and not yet the end of its data."""
         self.left = False
         """The client has gone: no client, no execution."""
 
@@ -237,7 +248,10 @@ class _Oracle:
         self.statements[str(action.request.entry.request)] = text
 
     def sent(self, kind: bytes, body: bytes) -> None:
-        if kind == b"Q":
+        if kind in (b"d", b"c", b"f"):
+            assert self.copying, f"{kind!r} was sent without a COPY"
+            self.copying = kind == b"d"
+        elif kind == b"Q":
             self._query(body[:-1].decode())
         elif kind == b"P":
             name, text, types = body.split(b"\0", 2)
@@ -281,6 +295,7 @@ class _Oracle:
         assert self.may_run[text], f"{text!r} was sent, and nothing allows it"
         assert not self.left or text not in self.held, f"{text!r} was sent, and nobody is there to have it"
         self.may_run[text] -= 1
+        self.copying = text.endswith("from stdin")
 
     def _query(self, said: str) -> None:
         text = _without_mark(said)

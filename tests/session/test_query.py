@@ -52,7 +52,7 @@ def test_a_failed_block_answers_an_empty_query(play: Play) -> None:
     [
         ("prepare transaction 'x'", "two-phase commit is not carried yet"),
         ("set transaction_read_only = off", "transaction_read_only decides what a signature means..."),
-        ("copy t from stdin", "COPY FROM STDIN is not carried yet"),
+        ("copy t from stdin; select 1", "COPY FROM STDIN runs alone: send it in a message of its own"),
         ("select 1; vacuum", "MAINTENANCE runs alone, outside any transaction block"),
         ("commit; delete from t", "transaction control may share a message with other statements only as..."),
         ("begin; select 1", "transaction control may share a message with other statements only as..."),
@@ -66,9 +66,9 @@ def test_what_policy_refuses_is_not_sent(play: Play, text: str, why: str) -> Non
 
 
 def test_a_refusal_fails_an_open_block(play: Play) -> None:
-    in_a_block(play) >> "copy t from stdin" << "upstream Bind" << "upstream Sync"
-    play << "client ERROR 0A000 refused by pgnotary: COPY FROM STDIN is not carried yet" << "client ready E"
-    play >> "copy t from stdin" << ABORTED << "client ready E"
+    in_a_block(play) >> "prepare transaction 'x'" << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 0A000 refused by pgnotary: two-phase commit is not carried yet" << "client ready E"
+    play >> "prepare transaction 'x'" << ABORTED << "client ready E"
 
 
 @pytest.mark.parametrize("inner", ["select 1", DELETE])
@@ -84,7 +84,7 @@ def test_a_text_that_is_not_utf8_is_refused(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["select 1", DELETE, "begin", "commit", "", "copy t from stdin", "set timezone = 'UTC'"]
+    "text", ["select 1", DELETE, "begin", "commit", "", "prepare transaction 'x'", "set timezone = 'UTC'"]
 )
 def test_while_the_ledger_is_down_nothing_is_sent(play: Play, text: str) -> None:
     play >> ledger_is_down

@@ -7,7 +7,7 @@ an answer too: what happened is kept for later, or means nothing. NEVER: it cann
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.play import CLIENT_GONE, Call, Play
+from tests.play import CLIENT_GONE, SERVER_GONE, Call, Play
 from tests.session.situations import HAPPENINGS, SITUATIONS
 from tests.session.stories import SAME, runs_by_itself
 
@@ -206,6 +206,15 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
         ("server's nonsense", "server gone"): ["record outcome unknown"],
         (*RECORD, "cancel delivered"): NEVER,
     },
+    "taking data": {
+        (*TIME, *LEDGER, "server's FATAL", "decision"): SILENT,
+        ("query", "nonsense", "shutdown"): ["upstream CopyFail"],
+        ("Terminate", "client gone"): ["cancel", "upstream CopyFail"],
+        ("cancel",): ["cancel"],
+        ("notification",): ["client notification"],
+        ("server's nonsense", "server gone"): ["record outcome unknown"],
+        (*RECORD, "cancel delivered"): NEVER,
+    },
     "committing": {
         (*CLIENT, *TIME, *LEDGER, "server's FATAL", "decision", "cancel", "shutdown"): SILENT,
         ("notification",): ["client notification"],
@@ -281,6 +290,9 @@ def test_the_session_ends_when_the_client_leaves_after_it(play: Play, situation:
     for _ in range(3):
         play.unread.clear()
         play >> Call("the world goes on", _go_on)
+    if happening == "server's FATAL" and not play.session.closed:
+        play.unread.clear()
+        play >> SERVER_GONE  # It says so, and goes.
     assert play.session.closed
     play.unread.clear()
     settled = all(state in FINAL or state is State.UNKNOWN for state in play.ledger.states.values())

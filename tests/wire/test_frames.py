@@ -149,3 +149,38 @@ def test_the_servers_bytes_are_no_more_trusted(raw: bytes) -> None:
 
 def test_a_server_may_send_a_row_as_long_as_its_buffer() -> None:
     assert list(backend_frames().feed(header("D", 0x3FFF_FFFE + 4))) == []
+
+
+LONG = b"d" + (2_500 + 4).to_bytes(4, "big") + bytes(n % 251 for n in range(2_500))
+
+
+@given(st.lists(st.integers(0, 2_600), max_size=6))
+def test_long_copy_data_leave_in_pieces_wherever_they_are_cut(places: list[int]) -> None:
+    stream = LONG + message("c", b"") + message("d", b"x")
+    cutter = frontend_frames(1_000, runs=True)
+    frames = cut(stream, places, cutter)
+    assert [(frame.type, len(frame.body)) for frame in frames] == [
+        (b"d", 1_000), (b"d", 1_000), (b"d", 500), (b"c", 0), (b"d", 1),
+    ]  # fmt: skip
+    assert b"".join(frame.body for frame in frames[:3]) == LONG[5:]
+    assert cutter.pending_bytes == 0
+
+
+def test_copy_data_in_pieces_never_wait_whole() -> None:
+    cutter = frontend_frames(1_000, runs=True)
+    for at in range(0, len(LONG), 100):
+        list(cutter.feed(LONG[at : at + 100]))
+        assert cutter.pending_bytes <= 1_000 + 2 * 5
+
+
+def test_copy_data_of_a_client_come_in_runs_and_other_messages_do_not() -> None:
+    stream = message("d", b"1") * 3 + message("H", b"") * 2
+    found = [(frame.type, frame.count, [*frame.bodies()]) for frame in frontend_frames(1_000, runs=True).feed(stream)]
+    assert found == [(b"d", 3, [b"1"] * 3), (b"H", 1, [b""]), (b"H", 1, [b""])]
+
+
+def test_nothing_but_copy_data_leaves_in_pieces() -> None:
+    with pytest.raises(TooLarge, match=r"message 'P' of 2500 bytes is longer than the 1000"):
+        list(frontend_frames(1_000, runs=True).feed(b"P" + LONG[1:]))
+    with pytest.raises(ClientProtocolError, match="invalid length"):
+        list(frontend_frames(1_000, runs=True).feed(b"d" + (1 << 30).to_bytes(4, "big")))

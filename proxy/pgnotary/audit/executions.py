@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pgnotary.audit.body import number, text
+from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import NotCanonical
@@ -44,6 +45,8 @@ class Execution:
     """The rule that would have held it, if policy did more than observe; else empty."""
     why: str
     """Why pgnotary undid it; else empty."""
+    copied: Copied | None
+    """Of COPY FROM STDIN: what is known of its data."""
 
 
 @dataclass(slots=True)
@@ -119,6 +122,7 @@ def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
             took_us=number(each, "took_us"),
             would=text(each, "would"),
             why=text(each, "why"),
+            copied=copied_in(each),
         )
 
 

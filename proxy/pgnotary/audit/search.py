@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pgnotary.audit.copied import Copied
 from pgnotary.audit.executions import Execution
 from pgnotary.audit.story import Story
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -125,6 +126,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "executed_rows": story.executed_rows,
         "sqlstate": (outcome.sqlstate or None) if outcome else None,
         "xid": story.xid or None,
+        **_copied(story.copied),
     }
 
 
@@ -147,6 +149,14 @@ def execution_fields(execution: Execution) -> dict[str, JSON | None]:
         "took_us": execution.took_us,
         "would_hold": execution.would or None,
         "why": execution.why or None,
+        **_copied(execution.copied),
+    }
+
+
+def _copied(copied: Copied | None) -> dict[str, JSON | None]:
+    return {
+        "copied_bytes": copied.bytes if copied else None,
+        "copied_sha256": copied.sha256 if copied else None,
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
+from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import DecisionRefused, NotCanonical
@@ -168,6 +169,8 @@ class Story:
     xid: str = ""
     executed_rows: int | None = None
     """What PostgreSQL counted before anything was committed."""
+    copied: Copied | None = None
+    """Of COPY FROM STDIN: what is known of its data."""
     outcome: Outcome | None = None
 
     @property
@@ -290,7 +293,7 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
         case EntryType.INTENT:
             return replace(story, state=State.INTENT, xid=text(body, "xid"))
         case EntryType.EXECUTED:
-            return replace(story, state=State.EXECUTED, executed_rows=number(body, "rows"))
+            return replace(story, state=State.EXECUTED, executed_rows=number(body, "rows"), copied=copied_in(body))
         case EntryType.OUTCOME:
             return _ended(story, entry, opened)
         case _:
@@ -379,4 +382,5 @@ def _ended(story: Story, entry: Entry, opened: Opened) -> Story:
         state = State(result)
     except ValueError:
         state = story.state
-    return replace(story, state=state, outcome=outcome, ended_at=entry.position.time, xid=outcome.xid or story.xid)
+    copied, xid = story.copied or copied_in(body), outcome.xid or story.xid
+    return replace(story, state=state, outcome=outcome, ended_at=entry.position.time, xid=xid, copied=copied)

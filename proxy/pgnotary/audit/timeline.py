@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
+from pgnotary.audit.copied import copied_in
 from pgnotary.audit.executions import Execution
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
@@ -41,6 +42,7 @@ class Told:
 def tell(entry: Entry, opened: Opened) -> Told:
     """Return what an entry says."""
     sentence, *detail = _sentences(entry, opened)
+    detail += [str(copied)] if (copied := copied_in(entry.body)) else []
     return Told(entry.position.time, entry.position.seq, entry.type, entry.leaf, sentence, tuple(detail))
 
 
@@ -51,7 +53,8 @@ def tell_execution(execution: Execution, leaf: bytes) -> Told:
     would = f", which {execution.would} would have held" if execution.would else ""
     why = f", {execution.why}" if execution.why else ""
     sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
-    return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, tuple(quoted(execution.statement)))
+    detail = (*quoted(execution.statement), *([str(execution.copied)] if execution.copied else []))
+    return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, detail)
 
 
 def _sentences(entry: Entry, opened: Opened) -> list[str]:

@@ -198,6 +198,8 @@ def story_lines(story: Story) -> list[str]:
         lines.append(f"  key {story.decision.key}")
         lines += quoted(story.decision.reason, "  > ")
     lines += [f"not counted: {each.why}" for each in story.rejected]
+    if story.copied is not None:
+        lines.append(str(story.copied))
     if story.outcome is not None and story.outcome.error is not None:
         lines += ["error", *quoted(story.outcome.error)]
     steps = ", ".join(f"#{step.seq} {step.type}" for step in story.steps)

@@ -26,7 +26,7 @@ __all__ = ["weigh", "weigh_run"]
 
 # Ways to change a relation that leave nothing else changed, if it is one of the session's own temporary tables.
 _ON_TEMPORARY = frozenset(
-    {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "TruncateStmt", "DropStmt", "IndexStmt", "SelectStmt"}
+    "InsertStmt UpdateStmt DeleteStmt MergeStmt CopyStmt TruncateStmt DropStmt IndexStmt SelectStmt".split()
 )
 _QUERIES = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _CHANGES = frozenset({Qualifier.WRITE, Qualifier.UNCONDITIONAL})
@@ -292,6 +292,10 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
             yield _seen(Qualifier.CODE, f"changes {spelled}, and no catalog says whether that is a plain table")
         elif not found and not own:
             yield _seen(Qualifier.CODE, f"changes {spelled}, which is no plain table")
+        if part.wants_copy_data and name[-1] in catalog.types:
+            yield _seen(
+                Qualifier.FUNCTION, f"makes values of a type that {spelled} has, which calls what nobody has read"
+            )
         for whole, relation in found:
             if relation.kind not in _OWN_KINDS or not _is_ones_own(whole):
                 yield _seen(Qualifier.CODE, f"changes {spelled}, which is no plain table")

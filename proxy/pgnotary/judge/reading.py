@@ -236,6 +236,8 @@ def _after_explain(tokens: Sequence[Token]) -> Sequence[Token]:
 
 def _copy(part: Part, text: bytes, tokens: Sequence[Token], tree: Sequence[Message]) -> Part:
     fields = tree[0].fields
+    if part.wants_copy_data:
+        return _found(part, Qualifier.WRITE, "is COPY from the client into a relation")
     if fields.get("is_from") or fields.get("is_program") or fields.get("filename"):
         return _found(part, Qualifier.WRITE, "is COPY from or to a file or a program, or into a relation")
     inner = tokens[1:]
@@ -366,6 +368,8 @@ def _targets(raw: RawStatement, tree: Sequence[Message]) -> tuple[Name, ...]:
     """Return the relations whose rows or whose existence the statement changes, wherever in it that is said."""
     found = [relation(each.fields["relation"]) for each in tree if each.type in _DML]
     match raw.node:
+        case "CopyStmt" if _wants_copy_data(raw):
+            found.append(relation(raw.fields["relation"]))
         case "TruncateStmt":
             found += [relation(item["RangeVar"]) for item in raw.fields["relations"]]
         case "IndexStmt":

@@ -60,8 +60,8 @@ def refusal(statement: Statement) -> Refusal | None:
             return _refuse(part, "setting-mix", f"{part.setting.name} is changed in a message of its own")
         if part.node == "VariableSetStmt" and part.kind is StatementClass.SESSION and part.setting is None:
             return _refuse(part, "session-characteristics", sentence(statement, part, part.findings[0]))
-        if part.wants_copy_data:
-            return _refuse(part, "copy-from-stdin", "COPY FROM STDIN is not carried yet")
+        if part.wants_copy_data and len(statement.parts) > 1:
+            return _refuse(part, "copy-from-stdin", "COPY FROM STDIN runs alone: send it in a message of its own")
         if part.outside_block_only and len(statement.parts) > 1:
             return _refuse(
                 part, "outside-block", f"{part.kind.value.upper()} runs alone, outside any transaction block"

@@ -230,7 +230,7 @@ class Part:
     outside_block_only: bool = False
     """PostgreSQL runs it only outside a transaction block."""
     wants_copy_data: bool = False
-    """COPY FROM STDIN: the client's data would have to follow."""
+    """COPY FROM STDIN: the client's data follow when it runs."""
     tree: bytes = b""
     """Of an INSERT, UPDATE, DELETE or MERGE: the fields of the root, to build a count from, `packed` by the grammar.
 

@@ -64,6 +64,8 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
 
 
 def _not_previewed(part: Part) -> str:
+    if part.wants_copy_data:
+        return "its rows come from the client once it is approved: not countable before it runs"
     if part.node in ("SelectStmt", "ExplainStmt") and part.kind in _EXPLAINED:
         outer = "a query" if part.node == "SelectStmt" else "EXPLAIN ANALYZE"
         return f"a change inside {outer} is not previewed yet"

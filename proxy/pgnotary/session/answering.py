@@ -19,7 +19,7 @@ from pgnotary.session.forward import forward, forward_bracket
 from pgnotary.session.hold import hold
 from pgnotary.session.judged import judged, stopped_by_wall
 from pgnotary.session.refuse import BlockFailed, by_policy, may_end_block, refuse
-from pgnotary.session.sent import Sent
+from pgnotary.session.sent import Sent, copying
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Step
 from pgnotary.session.told import Told
@@ -38,6 +38,7 @@ _NEVER_READ_ONLY = frozenset(
         StatementClass.DROP,
         StatementClass.GRANT,
         StatementClass.SEQUENCE,
+        StatementClass.COPY_IN,
     }
 )
 _ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
@@ -58,7 +59,9 @@ class _InsideBlock(StatementError):
 def _doomed(statement: Statement) -> str:
     """Return the kind of a statement that no read-only transaction runs, or "" if some parts might run."""
     kinds = [part.kind for part in statement.parts if not part.harmless and not part.control]
-    return kinds[0].value.upper() if kinds and _NEVER_READ_ONLY.issuperset(kinds) else ""
+    if not kinds or not _NEVER_READ_ONLY.issuperset(kinds):
+        return ""
+    return "COPY FROM" if kinds[0] is StatementClass.COPY_IN else kinds[0].value.upper()
 
 
 def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
@@ -76,6 +79,8 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
         return (yield from refuse(state, objection))
+    if statement.parts[0].wants_copy_data:
+        sent = copying(sent)
     return (yield from run(state, statement, verdict, sent))
 
 

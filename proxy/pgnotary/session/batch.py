@@ -35,10 +35,12 @@ from pgnotary.wire.frames import Frame
 
 __all__ = ["on_batch", "on_planned"]
 
+_COPY_LAST = "the data of COPY FROM STDIN must follow its one Execute: there may only be a Flush or a Sync between them"
+
 
 def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
     """Answer a batch; `end` is the type of the message behind it: Sync, Flush, or one that needs the batch done."""
-    state.extended = True
+    state.extended, state.copy_begun = True, False
     told = yield from _run_all(state, [*state.unfinished, *frames], end, answered=len(state.unfinished))
     yield from _finish(state, told, end)
 
@@ -57,7 +59,7 @@ def _finish(state: SessionState, told: Told, end: bytes) -> Flow:
         state.unfinished = ()
         if state.block and state.block.own:
             yield from end_own_block(state, Control.ROLLBACK)
-    if end == b"S":
+    if end == b"S" and not state.copy_begun:
         yield from finish_batch(state)
         state.skipping = False
         state.ready()
@@ -82,6 +84,8 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
                 return Told.RESULT
             followed = end == b"H" or _runs(behind)
             sent = _sent(piece, answered, followed=followed) if piece.is_decided_as_a_whole else None
+            if sent and (behind or piece.frames[-1].type != b"E") and _wants_copy_data(state, sent):
+                raise NotSupported(_COPY_LAST, detail="Nothing was sent.")
         except StatementError as error:
             if not isinstance(error, LedgerUnavailable | BlockFailed):
                 _note_refusal(state, waiting[0], error)
@@ -98,6 +102,10 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
             return told
         waiting, answered = behind, 0
     return Told.RESULT
+
+
+def _wants_copy_data(state: SessionState, sent: Sent) -> bool:
+    return state.judge(sent.text)[0].parts[0].wants_copy_data
 
 
 def _refuse(state: SessionState, frame: Frame, error: StatementError) -> Generator[Step, Any, Told]:

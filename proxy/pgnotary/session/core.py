@@ -22,6 +22,7 @@ from pgnotary.errors import (
 from pgnotary.judge.settings import PINNED, READ_ONLY_BY_DEFAULT
 from pgnotary.session import actions, events
 from pgnotary.session.batch import on_batch
+from pgnotary.session.copying import COPY_MESSAGES
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.farewell import farewell
 from pgnotary.session.function_call import on_function_call
@@ -52,9 +53,9 @@ __all__ = ["Session"]
 _BATCH_BYTES = 1 << 20
 
 _EXTENDED = frozenset((b"P", b"B", b"D", b"E", b"C"))
-_ENDS_BATCH = frozenset((b"S", b"H", b"Q", b"F"))
-_LATE_COPY = frozenset((b"d", b"c", b"f"))
-_COPY_FAIL = b"f" + (4 + len(b"not carried\0")).to_bytes(4, "big") + b"not carried\0"
+_IS_AN_END = frozenset((b"S", b"H"))
+_ENDS_BATCH = _IS_AN_END | {b"Q", b"F"} | COPY_MESSAGES
+_COPY_FAIL = messages.copy_fail("pgnotary could not read this text, so it takes no data for it")
 _TRACKED = {name for name in PINNED if name != "backslash_quote"}
 
 
@@ -67,7 +68,7 @@ class Session:
 
     def __init__(self, state: SessionState) -> None:
         self._state = state
-        self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES)
+        self._from_client = frontend_frames(MAX_MESSAGE_BYTES, bind_bytes=MAX_BIND_BYTES, runs=True)
         self._from_upstream = backend_frames(runs=True)
         self._inbox = Inbox()
         self._at_rest = False
@@ -293,6 +294,7 @@ class Session:
 
     def _advance(self) -> None:
         """Take up what waits, as long as nothing is under way."""
+        self._pass_copy_data()
         while self._flow is None and not self._closed:
             if self._saying_farewell:
                 self._close()
@@ -320,11 +322,30 @@ class Session:
                 self._run_batch(b"H")  # As far as it has come: PostgreSQL does not wait for its end either.
         elif self._batch and frame.type in _ENDS_BATCH:
             # The batch first, then the message that ends it, if it is more than an end.
-            if frame.type in (b"Q", b"F"):
+            if frame.type not in _IS_AN_END:
                 self._inbox.put_back(frame)
-            self._run_batch(frame.type)
+            # Data follow a COPY without any end between them.
+            self._run_batch(b"H" if frame.type in COPY_MESSAGES else frame.type)
         else:
             self._begin_alone(frame)
+
+    def _pass_copy_data(self) -> None:
+        """Send on what has come for a COPY that takes data; whoever leaves breaks it off."""
+        copy = self._step.copy if isinstance(self._step, Relay) else None
+        while copy is not None and copy.open:
+            if self._is_leaving():
+                self._to_upstream(copy.fail("the session ends"))
+            elif self._inbox:
+                frame = self._inbox.take()
+                self._to_upstream(copy.take(frame))
+                if copy.fault is not None:
+                    self._inbox.put_back(frame)
+            else:
+                break
+
+    def _to_upstream(self, data: bytes) -> None:
+        if data:
+            self._state.actions.append(actions.ToUpstream(data))
 
     def _run_batch(self, end: bytes) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
@@ -340,7 +361,7 @@ class Session:
                 self._run(on_function_call(self._state, frame))
             case b"H":
                 pass
-            case kind if kind in _LATE_COPY:
+            case kind if kind in COPY_MESSAGES:
                 pass  # "stray CopyData outside COPY is ignored": the server does the same.
             case _:
                 raise ClientProtocolError(f"message {frame.type!r} has no meaning here")
@@ -380,6 +401,14 @@ class Session:
             # What waits for data passes over a Sync: in the extended protocol it needs another one.
             extended = isinstance(self._step, Relay) and self._step.frames
             self._state.actions.append(actions.ToUpstream(_COPY_FAIL + (messages.SYNC if extended else b"")))
+        if isinstance(self._step, Relay) and (copy := self._step.copy) is not None:
+            self._to_upstream(copy.hear(frame.type))
+            self._state.copy_begun |= copy.begun
+            if frame.type == b"E" and copy.fault is not None:
+                self._state.out_of_step = True
+                lost = "terminating connection because protocol synchronization was lost"
+                self._part(ClientProtocolError(lost))
+            self._pass_copy_data()
         if hearing.complete and isinstance(self._step, Relay):
             self._state.names.follow_all(self._step.frames, len(hearing.answer.completions))
         if hearing.status:

@@ -115,6 +115,7 @@ _Rows = tuple[int, int, int]
 
 _MAY_CHANGE: dict[StatementClass, tuple[bool, bool, bool]] = {
     StatementClass.INSERT: (True, False, False),
+    StatementClass.COPY_IN: (True, False, False),
     # A row that moves to another partition is deleted here and inserted there.
     StatementClass.UPDATE: (True, True, True),
     StatementClass.DELETE: (False, False, True),

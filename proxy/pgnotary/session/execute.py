@@ -83,7 +83,7 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         leave_unrecorded(state)
         return (yield from refuse(state, error, decided.request))
     xid = transaction.xid
-    run = Run(state, decided, xid, leaf, mark, wrapped=wrapped, executions=sent.executions)
+    run = Run(state, decided, xid, leaf, mark, wrapped=wrapped, executions=sent.executions, copy=sent.copy)
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
         return Told.NOTHING

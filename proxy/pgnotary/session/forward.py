@@ -13,6 +13,7 @@ from pgnotary.errors import StatementError
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.session.control import run_control
+from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Now
 from pgnotary.session.manner import OF_ROWS, Manner, manner_of
 from pgnotary.session.refuse import refuse
@@ -54,10 +55,10 @@ def forward(
     try:
         answer = yield from _relay(state, statement, manners, sent)
     except StatementError as error:
-        note(state, statement.text, verdict, started, [], error.sqlstate, why=error.message)
+        note(state, statement.text, verdict, started, [], error.sqlstate, why=error.message, copy=sent.copy)
         return (yield from refuse(state, error))
     sqlstate = _sqlstate(answer)
-    note(state, statement.text, verdict, started, answer.tags, sqlstate)
+    note(state, statement.text, verdict, started, answer.tags, sqlstate, copy=sent.copy)
     if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
         if state.block is not None:
             yield from undo_wall(state)
@@ -178,7 +179,7 @@ def _may_change_catalog(part: Part) -> bool:
     if Qualifier.FUNCTION in part.qualifiers:
         return True
     own = Qualifier.TEMP in part.qualifiers and Qualifier.WRITE not in part.qualifiers
-    return not own and (part.runs or part.kind) not in OF_ROWS
+    return not own and not part.wants_copy_data and (part.runs or part.kind) not in OF_ROWS
 
 
 def note(
@@ -190,11 +191,15 @@ def note(
     sqlstate: str = "",
     *,
     why: str = "",
+    copy: CopyIn | None = None,
 ) -> None:
     """Note one execution for the record; `why` it was undone by us."""
     state.forwarded += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
-    state.log.add(text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why)
+    copied = copy.told if copy else {}
+    state.log.add(
+        text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why, copied=copied
+    )
 
 
 def _sqlstate(answer: Answer) -> str:

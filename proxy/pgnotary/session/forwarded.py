@@ -6,9 +6,10 @@ wait.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from pgnotary.judge.secret_values import words_masked
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -40,6 +41,7 @@ class _Execution:
     refused: bool
     would: str
     why: str
+    copied: Mapping[str, JSON]
 
     def written(self) -> dict[str, JSON]:
         """Return what the entry says of it."""
@@ -54,6 +56,7 @@ class _Execution:
             execution["would"] = self.would
         if self.why:
             execution["why"] = words_masked(self.why)
+        execution |= self.copied
         if self.tags:
             execution["tag"] = self.tags[-1]
             counts = [rows for rows in map(rows_of, self.tags) if rows is not None]
@@ -99,13 +102,15 @@ class ForwardLog:
         refused: bool = False,
         would: str = "",
         why: str = "",
+        copied: Mapping[str, JSON] = MappingProxyType({}),
     ) -> None:
         """Note one execution, or one refusal.
 
-        `would` is the rule that would have held it if policy held anything, `why` what it did that was undone.
+        `would` is the rule that would have held it if policy held anything, `why` what it did that was undone, `copied`
+        what is told of the data of a COPY.
         """
         name = self._name(text)
-        self._executions.append(_Execution(name, kind, at, took_us, tags, sqlstate, refused, would, why))
+        self._executions.append(_Execution(name, kind, at, took_us, tags, sqlstate, refused, would, why, copied))
 
     def _name(self, text: bytes) -> str:
         key = text if len(text) <= _MAX_KNOWN_BYTES else hashlib.sha256(text).hexdigest()

@@ -80,11 +80,14 @@ class Hearing:
                 answer.tags.append(_tag(frame))
                 answer.row_count = 0
             case b"E":
+                frame = step.copy.explained(frame) if step.copy else frame
                 answer.error, answer.raw_error = messages.diagnostic(frame.body), frame.raw
                 # In the extended protocol nothing more comes before a Sync; behind a FATAL error nothing ever does.
                 self.complete = step.expects > 0 and answer.error.severity not in _LAST
+            case b"G" if step.copy is not None:
+                pass
             case b"G":
-                # Only an unread text can get here; policy refuses COPY FROM STDIN.
+                # Only a text that nobody could read can get here.
                 self.copy_refused = True
                 return b""
             case b"V" if step.messages.startswith(b"F"):

@@ -77,4 +77,5 @@ def _is_counted(part: Part) -> bool:
     """Say whether the part says what it changes: rows of relations that it names, or temporary ones."""
     if not part.qualifiers.isdisjoint(_UNCOUNTED):
         return False
-    return Qualifier.WRITE not in part.qualifiers or (part.runs or part.kind) in OF_ROWS
+    of_rows = part.wants_copy_data or (part.runs or part.kind) in OF_ROWS
+    return Qualifier.WRITE not in part.qualifiers or of_rows

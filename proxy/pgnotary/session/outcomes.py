@@ -1,5 +1,8 @@
 """Drafts of the entries that tell how an approved statement ended."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import State
@@ -7,6 +10,8 @@ from pgnotary.session.state import SessionState
 from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["outcome"]
+
+_NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
 
 def outcome(
@@ -19,9 +24,13 @@ def outcome(
     xid: str = "",
     error: Diagnostic | None = None,
     why: str = "",
+    copied: Mapping[str, JSON] = _NOTHING,
 ) -> Draft:
-    """Return an `outcome` draft; the server's own words about an error are sealed, they may quote data."""
-    body: dict[str, JSON] = {"result": result.value}
+    """Return an `outcome` draft; the server's own words about an error are sealed, they may quote data.
+
+    `copied`: what is told of the data of a COPY, if no entry before has told it.
+    """
+    body: dict[str, JSON] = {"result": result.value, **copied}
     if rows is not None:
         body["rows"] = rows
     if xid:

@@ -15,6 +15,7 @@ from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.control import OutcomeUnknown
+from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
 from pgnotary.session.mark import Mark
@@ -76,6 +77,7 @@ class Run:
         *,
         wrapped: bool,
         executions: int = 1,
+        copy: CopyIn | None = None,
     ) -> None:
         self._state = state
         self._decided = decided
@@ -84,6 +86,7 @@ class Run:
         self._mark = mark
         self._wrapped = wrapped
         self._executions = executions
+        self._copy = copy
         self._at = State.INTENT
         self._rows: int | None = None
         self._unseen = False
@@ -168,6 +171,10 @@ class Run:
         self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
         return Told.ERROR
 
+    @property
+    def _copied(self) -> dict[str, JSON]:
+        return self._copy.told if self._copy else {}
+
     def _executed(self, tags: Sequence[str]) -> Flow:
         body: dict[str, JSON] = {
             "tags": list(tags[:200]),
@@ -175,6 +182,7 @@ class Run:
         }
         if self._rows is not None:
             body["rows"] = self._rows
+        body |= self._copied
         draft = Draft(
             EntryType.EXECUTED,
             body,
@@ -226,6 +234,7 @@ class Run:
             xid=self._xid,
             error=error,
             why=why,
+            copied=self._copied if self._at is State.INTENT else {},
         )
         try:
             yield from write(draft, move=Move(self._decided.request, self._at, fate))

@@ -3,12 +3,13 @@
 A Query, or the extended messages of one text with what was bound to it, enter as they came, and are sent on so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pgnotary.session.copying import CopyIn
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import SYNC, Bound, query, query_text
 
-__all__ = ["Sent", "of_query", "query_of", "up_to_sync"]
+__all__ = ["Sent", "copying", "of_query", "query_of", "up_to_sync"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Sent:
     """How many of the first messages the client has had its answer to."""
     followed: bool = False
     """Something else is bound or run behind them, before the client's Sync."""
+    copy: CopyIn | None = None
+    """Of COPY FROM STDIN: where the client's data passes through."""
 
     @property
     def extended(self) -> bool:
@@ -55,3 +58,9 @@ def of_query(frame: Frame) -> Sent:
 def up_to_sync(frames: tuple[Frame, ...]) -> bytes:
     """Return extended messages and a Sync behind them."""
     return b"".join(frame.raw for frame in frames) + SYNC
+
+
+def copying(sent: Sent) -> Sent:
+    """Return what sends COPY FROM STDIN: no Sync goes ahead of its data."""
+    raw = b"".join(frame.raw for frame in sent.frames)
+    return replace(sent, message=raw or sent.message, copy=CopyIn(extended=sent.extended))

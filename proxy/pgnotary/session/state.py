@@ -157,6 +157,10 @@ class SessionState:
     """The flow under way answers extended messages: a simple query of ours would destroy what they have prepared."""
     unfinished: tuple[Frame, ...] = ()
     """A Bind that the client believes to be done: it is sent together with its Execute, or never."""
+    out_of_step: bool = False
+    """The client has broken COPY by another message: as from the server, it gets no ReadyForQuery any more."""
+    copy_begun: bool = False
+    """In the batch under way the server has asked for COPY data: it passes over the Sync behind it, as if not there."""
     unsynced: bool = False
     """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
     read_only_by_default: bool = False
@@ -234,7 +238,8 @@ class SessionState:
         """
         if (self.status == IDLE) is not (self.block is None):
             raise UpstreamProtocolError(f"transaction status {self.status!r}, which nothing that was sent explains")
-        self.tell(messages.ready_for_query(self.status))
+        if not self.out_of_step:
+            self.tell(messages.ready_for_query(self.status))
 
     def note_refusal(self, text: bytes, kind: str, sqlstate: str) -> None:
         """Count a text that was not let through, and keep it for the record if there is room."""

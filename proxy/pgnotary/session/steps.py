@@ -14,6 +14,7 @@ from pgnotary.errors import PgnotaryError
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft, Receipt
 from pgnotary.request.life import Move
+from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Decided
 from pgnotary.session.sent import Sent
 from pgnotary.wire.frames import Frame
@@ -129,6 +130,8 @@ class Relay:
     """The extended messages of the client's among them, in order: they give and take names."""
     answered: int = 0
     """How many of the first of these the client has had its answer to."""
+    copy: CopyIn | None = None
+    """What may follow from the client, if the server asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,9 @@ def ask(messages: bytes) -> Generator[Step, Any, Answer]:
 
 def relay(sent: Sent, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False) -> Generator[Step, Any, Answer]:
     """Send on what the client has sent to have a text run, and return what came, after the client has got it."""
-    answer: Answer = yield Relay(sent.message, keep, unstoppable, frames=sent.frames, answered=sent.answered)
+    answer: Answer = yield Relay(
+        sent.message, keep, unstoppable, frames=sent.frames, answered=sent.answered, copy=sent.copy
+    )
     return answer
 
 

@@ -2,7 +2,8 @@
 
 Chunks of bytes enter, in whatever pieces the network made of them; `Frame`s leave, each a whole message with its type,
 its body and its original bytes. If they are wanted in runs, one Frame holds what has come of rows or COPY data; but
-for the length of the runs the result never depends on where the chunks were cut. A length that PostgreSQL itself
+for the length of the runs the result never depends on where the chunks were cut. COPY data that is longer than we read
+leaves in pieces, each a message of its own: where one ends means nothing to PostgreSQL. A length that PostgreSQL itself
 would refuse is refused from the length word alone, before anything is buffered; a type we do not know ends the stream.
 
 Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/backend/tcop/postgres.c and libpq/pqcomm.h.
@@ -38,7 +39,7 @@ class Frame:
     raw: bytes
     """The message as it came, header included: what is forwarded."""
     count: int = 1
-    """More than 1 only for DataRow and CopyData of the server."""
+    """More than 1 only for DataRow of the server and CopyData of either side."""
 
     @property
     def body(self) -> bytes:
@@ -67,13 +68,15 @@ class FrameCutter:
         cap: int = _FROM_SERVER,
         caps: Mapping[int, int] = MappingProxyType({}),
         runs: bytes = b"",
+        pieces: bytes = b"",
     ) -> None:
-        """`runs`: the types whose messages need not leave one by one."""
+        """`runs`: the types whose messages need not leave one by one; `pieces`: those that may leave in pieces."""
         self._limits = limits
         self._fault = fault
         self._cap = cap
         self._caps = caps
         self._runs = runs
+        self._pieces = pieces
         self._buffer = bytearray()
 
     @property
@@ -82,36 +85,69 @@ class FrameCutter:
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Yield each message that `chunk` completes, in order."""
+        """Yield each message that `chunk` completes, in order; what is whole in it is cut where it lies."""
         start, size = 0, len(chunk)
         try:
-            while self._buffer and start < size:
-                wanted = self._wanted()
-                taken = chunk[start : start + wanted]
-                self._buffer += taken
-                start += len(taken)
-                if not self._wanted():
-                    raw = bytes(self._buffer)
-                    self._buffer.clear()
-                    yield Frame(raw[:1], raw)
-            while size - start >= HEADER_BYTES:
-                end = start + 1 + self._length(chunk, start)
-                if end > size:
+            while start < size:
+                if self._buffer:
+                    taken = chunk[start : start + self._wanted()]
+                    start += len(taken)
+                    self._buffer += taken
+                    if not self._wanted():
+                        yield self._put_together()
+                    continue
+                if size - start < HEADER_BYTES:
                     break
+                end = start + 1 + self._length(chunk, start)
+                if end > size or end - start - HEADER_BYTES > self._cap:
+                    self._buffer += chunk[start : start + HEADER_BYTES]
+                    start += HEADER_BYTES
+                    continue
                 count = 1
                 if chunk[start] in self._runs:
-                    end, count = _run(chunk, start, end)
+                    end, count = self._run(chunk, start, end)
                 raw = chunk[start:end]
                 start = end
                 yield Frame(raw[:1], raw, count)
         finally:
-            # What belongs to no whole message is all that is copied twice.
             self._buffer += chunk[start:]
 
     def _wanted(self) -> int:
-        """Return how many bytes are missing of the message that has come in part, or of its header first."""
+        """Return how many bytes are missing of the message that has come in part; of its header first."""
         found = len(self._buffer)
-        return HEADER_BYTES - found if found < HEADER_BYTES else 1 + self._length(self._buffer, 0) - found
+        if found < HEADER_BYTES:
+            return HEADER_BYTES - found
+        whole = 1 + self._length(self._buffer, 0)
+        return (min(whole, HEADER_BYTES + self._cap) if self._buffer[0] in self._pieces else whole) - found
+
+    def _put_together(self) -> Frame:
+        """Return the message that has come in parts, or as much of it as we read, as a message of its own."""
+        raw = bytes(self._buffer)
+        self._buffer.clear()
+        rest = 1 + self._length(raw, 0) - len(raw)
+        if rest:
+            raw = _HEADER.pack(raw[0], len(raw) - 1) + raw[HEADER_BYTES:]
+            self._buffer += _HEADER.pack(raw[0], rest + 4)
+        return Frame(raw[:1], raw)
+
+    def _run(self, chunk: bytes, start: int, end: int) -> tuple[int, int]:
+        """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
+
+        It ends before whatever is not whole and in order; an object for each of a million rows would cost more than all
+        else that is done with them.
+        """
+        size, kind, unpack, count = len(chunk), chunk[start], _HEADER.unpack_from, 1
+        if size > self._cap:
+            return end, count  # One of them may be longer than we read.
+        last = size - HEADER_BYTES
+        while end <= last:
+            found, length = unpack(chunk, end)
+            after = end + 1 + length
+            if found != kind or after > size or length < 4:
+                break
+            end = after
+            count += 1
+        return end, count
 
     def _length(self, data: bytes | bytearray, start: int) -> int:
         kind = data[start]
@@ -122,39 +158,24 @@ class FrameCutter:
         if not 4 <= length <= limit:
             raise self._fault(f"invalid length {length} of message {chr(kind)!r}: expected 4 to {limit}")
         cap = self._caps.get(kind, self._cap)
-        if length - 4 > cap:
+        if length - 4 > cap and kind not in self._pieces:
             raise TooLarge(f"message {chr(kind)!r} of {length - 4} bytes is longer than the {cap} that pgnotary reads")
         return int(length)
-
-
-def _run(chunk: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return where the run that begins with the message from `start` to `end` ends, and of how many it is.
-
-    It ends before whatever is not whole and in order; an object for each of a million rows would cost more than all
-    else that is done with them. What is whole in a chunk is shorter than any limit for rows.
-    """
-    size, kind, unpack, count = len(chunk), chunk[start], _HEADER.unpack_from, 1
-    last = size - HEADER_BYTES
-    while end <= last:
-        found, length = unpack(chunk, end)
-        after = end + 1 + length
-        if found != kind or after > size or length < 4:
-            break
-        end = after
-        count += 1
-    return end, count
 
 
 _FRONTEND = {ord(kind): _SMALL for kind in "CDEHSXcf"} | {ord(kind): _LARGE for kind in "QPBFd"} | {ord("p"): _PASSWORD}
 _BACKEND = {ord(kind): _FROM_SERVER for kind in "RKSNAETDCIZtnsGHWcdV123v"}
 
 
-def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0) -> FrameCutter:
+def frontend_frames(cap_bytes: int, *, bind_bytes: int = 0, runs: bool = False) -> FrameCutter:
     """Return a cutter for what clients send; `cap_bytes` bounds the body of any one message (TooLarge beyond).
 
-    `bind_bytes` bounds that of a Bind instead, if it is more.
+    `bind_bytes` bounds that of a Bind instead, if it is more. With `runs`, COPY data need not come one by one, nor
+    whole.
     """
-    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, {ord("B"): bind_bytes} if bind_bytes else {})
+    copied = b"d" if runs else b""
+    caps = {ord("B"): bind_bytes} if bind_bytes else {}
+    return FrameCutter(_FRONTEND, ClientProtocolError, cap_bytes, caps, runs=copied, pieces=copied)
 
 
 def backend_frames(*, runs: bool = False) -> FrameCutter:

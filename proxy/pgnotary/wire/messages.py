@@ -30,6 +30,7 @@ __all__ = [
     "close_portal",
     "close_statement",
     "command_tag",
+    "copy_fail",
     "data_row",
     "describe_statement",
     "described",
@@ -131,6 +132,11 @@ def close_statement(name: bytes) -> bytes:
 def close_portal(name: bytes) -> bytes:
     """Return a Close message for a portal; the server answers CloseComplete even if there is none."""
     return _message(b"C", b"P" + name + b"\0")
+
+
+def copy_fail(why: str) -> bytes:
+    """Return a CopyFail message; the server repeats `why` in its error."""
+    return _message(b"f", why.encode() + b"\0")
 
 
 def bind(portal: bytes, statement: bytes, arguments: bytes = _INT16.pack(0) * 2) -> bytes:
