@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from pgnotary.errors import (
     StatementError,
     TooLarge,
 )
+from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
 from pgnotary.serve.scram import DEFAULT_ITERATIONS, ScramClient, make_verifier
@@ -110,6 +112,7 @@ async def door() -> AsyncIterator[Door]:
     users = {"alice": VERIFIER}.get
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
+        attempts = Attempts(time.monotonic)
         opened = Door(listener.getsockname()[1], asyncio.Queue())
 
         links: list[Link] = []
@@ -118,7 +121,7 @@ async def door() -> AsyncIterator[Door]:
             _, link = await loop.connect_accepted_socket(Link, plug)
             links.append(link)
             try:
-                outcome: Greeting | CancelRequest | Exception = await greet(link, users, SECRET)
+                outcome: Greeting | CancelRequest | Exception = await greet(link, users, SECRET, attempts)
                 if isinstance(outcome, Greeting):
                     FakeUpstream(link)
                 else:
@@ -285,12 +288,15 @@ class Visitor:
 
 
 @contextlib.asynccontextmanager
-async def visitor(deadline_s: float = 10, verifier: str = QUICK_VERIFIER) -> AsyncIterator[Visitor]:
+async def visitor(
+    deadline_s: float = 10, verifier: str = QUICK_VERIFIER, attempts: Attempts | None = None
+) -> AsyncIterator[Visitor]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     _, link = await asyncio.get_running_loop().create_unix_connection(Link, sock=ours)
     users = {"alice": verifier}.get
-    greeting = asyncio.create_task(greet(link, users, SECRET, deadline_s=deadline_s))
+    attempts = attempts or Attempts(time.monotonic)
+    greeting = asyncio.create_task(greet(link, users, SECRET, attempts, deadline_s=deadline_s))
     try:
         with theirs:
             async with asyncio.timeout(30):
@@ -408,6 +414,32 @@ async def test_what_we_do_not_speak_is_negotiated_down_before_the_login(
         assert body[8:].split(b"\0")[:-1] == [name.encode() for name in extensions]
         await client.log_in()
         assert await client.greeting == Greeting("alice", "alice", {}, spoken, False)
+
+
+@pytest.mark.parametrize("user", ["alice", "nobody"])
+async def test_behind_a_wrong_password_the_next_proof_waits_whoever_sends_it(user: str) -> None:
+    attempts = Attempts(lambda: 0.0, at_once=1)
+    for owed in (True, False):
+        async with visitor(attempts=attempts) as client:
+            await client.send(startup({"user": user}))
+            wrong = ScramClient("wrong", "client-nonce")
+            await client.authentication(10)
+            await client.send(sasl_initial_response(MECHANISM, wrong.first()))
+            await client.send(sasl_response(wrong.final(await client.authentication(11))))
+            done, _ = await asyncio.wait([client.greeting], timeout=20 if owed else 0.05)
+            assert bool(done) is owed
+            if owed:
+                with pytest.raises(NotAuthenticated):
+                    await client.greeting
+
+
+async def test_right_passwords_make_nobody_wait() -> None:
+    attempts = Attempts(lambda: 0.0, at_once=1)
+    for _ in range(3):
+        async with visitor(attempts=attempts) as client:
+            await client.send(startup(ALICE))
+            await client.log_in()
+            await client.greeting
 
 
 @pytest.mark.parametrize(("minor", "spoken"), [(0, PROTOCOL_3_0), (2, PROTOCOL_3_2)])

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from tests.pki import Files, Pki, self_signed
 
 from pgnotary.errors import ClientProtocolError, NotAdmitted, StatementError
+from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import HIGH_WATER_BYTES, Link
 from pgnotary.serve.listener import accepting, arrive, bind
@@ -90,7 +92,9 @@ async def door(
         try:
             link = await arrive(plug, opened.tls, deadline_s=deadline_s)
             opened.links.append(link)
-            outcome = await greet(link, {"eva": VERIFIER}.get, bytes(32), tls=opened.tls, deadline_s=deadline_s)
+            outcome = await greet(
+                link, {"eva": VERIFIER}.get, bytes(32), Attempts(time.monotonic), tls=opened.tls, deadline_s=deadline_s
+            )
             if isinstance(outcome, Greeting):
                 link.write(authentication(0) + parameter_status("server_version", "18.6"))
                 link.write(backend_key_data(7, b"abcd") + ready_for_query(b"I"))

@@ -43,9 +43,9 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
-from pgnotary.approval.bucket import Bucket
 from pgnotary.approval.desk import Desk, Ledger, OpenRequest
 from pgnotary.approval.standing import standing_of
+from pgnotary.bucket import Bucket
 from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.ledger.entries import Entry, EntryType, Filed
 from pgnotary.request import decision as decisions

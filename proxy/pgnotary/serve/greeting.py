@@ -18,6 +18,7 @@ from struct import Struct
 
 from pgnotary.errors import ClientProtocolError, NotAdmitted, NotAuthenticated, NotSupported, StatementError
 from pgnotary.judge.settings import PINNED, REASON, Ruling, SettingChange, parse_boolean, ruling
+from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.link import Link
 from pgnotary.serve.listener import encrypt
 from pgnotary.serve.scram import NONCE_BYTES, ScramServer, mock_verifier
@@ -117,6 +118,7 @@ async def greet(
     link: Link,
     users: Users,
     mock_secret: bytes,
+    attempts: Attempts,
     *,
     tls: ServerTls | None = None,
     deadline_s: float = LOGIN_DEADLINE_S,
@@ -124,10 +126,10 @@ async def greet(
     """Return who is at the other end of `link`, once they have proven it.
 
     A CancelRequest is returned as it came, and must not be answered. `mock_secret`, 32 random bytes that stay the same,
-    makes unknown users look like known ones. `tls` is what the client is shown if it asks, or has been shown already.
-    Raises a StatementError, to be answered with `fatal`, for a client that cannot be let in or takes longer than
-    `deadline_s`, and ConnectionError if it leaves, as psql does to ask for the password, or if its handshake fails.
-    Sends nothing but what the exchange needs; closing the link is the caller's.
+    makes unknown users look like known ones; `attempts` makes guesses wait. `tls` is what the client is shown if it
+    asks, or has been shown already. Raises a StatementError, to be answered with `fatal`, for a client that cannot be
+    let in or takes longer than `deadline_s`, and ConnectionError if it leaves, as psql does to ask for the password, or
+    if its handshake fails. Sends nothing but what the exchange needs; closing the link is the caller's.
     """
     try:
         async with asyncio.timeout(deadline_s):
@@ -142,7 +144,7 @@ async def greet(
                 )
             greeting = _read(packet, _spoken(packet))
             _negotiate(link, packet)
-            await _authenticate(link, greeting.user, users, mock_secret, tls)
+            await _authenticate(link, greeting.user, users, mock_secret, attempts, tls)
             return replace(greeting, certificate_names=certificate_names(link.tls)) if link.tls else greeting
     except TimeoutError as error:
         raise NotAuthenticated("canceling authentication due to timeout") from error
@@ -279,7 +281,9 @@ def _schema(text: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
-async def _authenticate(link: Link, user: str, users: Users, mock_secret: bytes, tls: ServerTls | None) -> None:
+async def _authenticate(
+    link: Link, user: str, users: Users, mock_secret: bytes, attempts: Attempts, tls: ServerTls | None
+) -> None:
     known, mock = users(user), mock_verifier(user, mock_secret)
     verifier = mock if known is None else parse_verifier(known)
     end_point = tls.end_point if tls is not None and link.tls is not None else None
@@ -288,7 +292,13 @@ async def _authenticate(link: Link, user: str, users: Users, mock_secret: bytes,
     link.write(authentication(_SASL, b"".join(name.encode() + b"\0" for name in server.mechanisms) + b"\0"))
     mechanism, first = _initial_response(await _response(link, cutter), server.mechanisms)
     link.write(authentication(_SASL_CONTINUE, server.challenge(first, mechanism)))
-    final = server.verify(await _response(link, cutter))
+    proof = await _response(link, cutter)
+    await attempts.turn(link.address)
+    try:
+        final = server.verify(proof)
+    except NotAuthenticated:
+        attempts.failed(link.address)
+        raise
     link.write(authentication(_SASL_FINAL, final))
 
 

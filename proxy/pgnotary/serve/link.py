@@ -74,6 +74,11 @@ class Link(asyncio.Protocol):
         return f"{name[0]}:{name[1]}" if name else "unknown"
 
     @property
+    def address(self) -> str:
+        """Where the other end is, without the port: what they cannot change as they like."""
+        return self.peer.rpartition(":")[0] or self.peer
+
+    @property
     def tls(self) -> ssl.SSLObject | None:
         """What the handshake has agreed on; None in plain text."""
         # uvloop's transports have it even in plain text, and it is None there.

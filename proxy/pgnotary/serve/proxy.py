@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
@@ -32,6 +33,7 @@ from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.roster import Roster
+from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.conversation import Conversation, now
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.greeting import Greeting, fatal, greet
@@ -112,6 +114,7 @@ class Proxy:
         self._verdicts = Verdicts(config.policy, workers.read, Turns())
         self._generation = 0
         self._catalogs: dict[str, SharedCatalog] = {}
+        self._attempts = Attempts(time.monotonic)
         appender.follow(self._witness)
 
     def _witness(self, receipts: Sequence[Receipt]) -> None:
@@ -229,7 +232,7 @@ class Proxy:
                 await link.gone(_FAREWELL_S)
 
     async def _serve(self, link: Link, tls: ServerTls | None, deadline_s: float, logged_in: Callable[[], None]) -> None:
-        greeting = await greet(link, self._verifier, self._mock_secret, tls=tls, deadline_s=deadline_s)
+        greeting = await greet(link, self._verifier, self._mock_secret, self._attempts, tls=tls, deadline_s=deadline_s)
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return

@@ -15,12 +15,21 @@ class Bucket:
         self._tokens = float(size)
         self._at = monotonic()
 
+    @property
+    def empty_for_s(self) -> float:
+        """How long it takes until there is a token; 0 if there is one."""
+        self._fill()
+        return max(1 - self._tokens, 0) / self._per_s
+
     def take(self) -> bool:
         """Take a token, if there is one."""
-        now = self._monotonic()
-        self._tokens = min(self._tokens + (now - self._at) * self._per_s, self._size)
-        self._at = now
+        self._fill()
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def _fill(self) -> None:
+        now = self._monotonic()
+        self._tokens = min(self._tokens + (now - self._at) * self._per_s, self._size)
+        self._at = now
