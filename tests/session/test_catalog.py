@@ -5,9 +5,12 @@ from tests.play import Play, after, approve, error, until
 from tests.session.stories import held, in_a_block, ran_in_a_block
 
 from pgnotary.judge.asked import FUNCTIONS_QUESTION
-from pgnotary.judge.rules import PROFILES, policy_of
+from pgnotary.judge.rules import PROFILES, Action, Rule, policy_of
+from pgnotary.judge.statement import Qualifier, StatementClass
 from pgnotary.serve.verdicts import Verdicts
+from pgnotary.session.events import ClientBytes
 from pgnotary.session.state import SharedCatalog
+from pgnotary.wire import messages
 
 LIMITS = "SET LOCAL statement_timeout = 10000; SET LOCAL jit = off; SET LOCAL search_path = pg_catalog"
 ASKS = f"upstream BEGIN READ ONLY; {LIMITS}; SELECT pg_catalog.json_build_object..."
@@ -68,6 +71,37 @@ def test_where_all_is_forwarded_only_what_may_change_it_has_it_asked_for_again(p
     assert play.generation == 0
     play >> "create table u (a int)" << until("client ready I")
     assert play.generation == 1
+
+
+def test_where_all_is_forwarded_a_migration_has_it_asked_for_once(play: Play) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"]))
+    for text in ("create table u (a int)", "drop table u; create view v as select 1", "grant select on u to x"):
+        play >> text << "upstream BEGIN; SET TRANSACTION READ WRITE" << until("client ready I")
+        play.generation += 1
+    ddl = messages.parse(b"", b"alter table u add b int") + messages.bind(b"", b"") + messages.execute(b"")
+    play >> ClientBytes(ddl + messages.SYNC) << "upstream Parse BEGIN" << until("client ready I")
+    play >> "select 1" << ASKS << until("client ready I")
+
+
+@pytest.mark.parametrize("text", ["create table u (a int); select 1 from t", "insert into t values (1)"])
+def test_where_all_is_forwarded_what_may_read_has_it_asked_for(play: Play, text: str) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"]))
+    play.generation += 1
+    play >> text << ASKS << until("client ready I")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("policy/held", Action.HOLD, relations=("public.u",)),
+        Rule("policy/narrow", Action.FORWARD, qualifiers=tuple(set(Qualifier) - {Qualifier.CODE})),
+        Rule("policy/some", Action.FORWARD, (StatementClass.CREATE,), tuple(Qualifier)),
+    ],
+)
+def test_a_rule_of_ones_own_may_need_it(play: Play, rule: Rule) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"], [rule]))
+    play.generation += 1
+    play >> "create table u (a int)" << ASKS << until("client ready I")
 
 
 def test_without_it_nothing_is_forwarded(play: Play) -> None:

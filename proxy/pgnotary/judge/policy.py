@@ -30,6 +30,8 @@ class Verdict:
     """Policy lets it write: nothing of it that may write runs behind the read-only wall."""
     would: str = ""
     """The rule that would have held it, if policy only observes."""
+    certain: bool = False
+    """It is forwarded whatever a catalog says of its names."""
 
 
 _NOBODY = Subject()
@@ -52,7 +54,8 @@ def verdict(statement: Statement, policy: Policy, subject: Subject = _NOBODY) ->
     finding = part.findings[0]
     unwalled = any(found is not None and set(found.qualifiers) >= _WRITES_BY_CODE for _, found in judged)
     reason = sentence(statement, part, finding)
-    return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=unwalled)
+    certain = bool(policy.rules) and policy.rules[0].forwards_anything
+    return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=unwalled, certain=certain)
 
 
 def _first(part: Part, policy: Policy, subject: Subject) -> Rule | None:

@@ -62,6 +62,12 @@ class Rule:
     """It holds or refuses only what may change that many rows, as far as the preview knows."""
     terms: Terms = USUAL
 
+    @property
+    def forwards_anything(self) -> bool:
+        """Whether it lets everybody do whatever a part may be found to do."""
+        narrow = self.classes or self.relations or self.databases or self.users
+        return self.result is Action.FORWARD and not narrow and frozenset(self.qualifiers) == frozenset(Qualifier)
+
     def matches(self, part: Part, subject: Subject) -> bool:
         """Say whether the rule speaks for a part, whatever number of rows it changes."""
         if self.classes and not self._speaks_of(part):

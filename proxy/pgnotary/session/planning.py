@@ -13,7 +13,7 @@ from typing import Any
 
 from pgnotary.errors import NotSupported, StatementError
 from pgnotary.session.catalog import MAX_AGE_S, renew_catalog
-from pgnotary.session.judged import needs_names, read_if_large
+from pgnotary.session.judged import needs_names, needs_nothing, read_if_large
 from pgnotary.session.names import UNNAMED
 from pgnotary.session.pieces import Nature, Piece, next_piece, runs_no_code
 from pgnotary.session.prepared import all_prepared, text_behind
@@ -63,7 +63,9 @@ def _renew(state: SessionState, frames: Sequence[Frame]) -> Generator[Step, Any,
     needed = state.status == IDLE
     try:
         piece = next_piece(state, frames)
-        needed = needed or any(needs_names(state.judge(text)[0]) for text in piece.texts if text)
+        found = [state.judge(text) for text in piece.texts if text]
+        needed = needed or any(needs_names(statement) for statement, _ in found)
+        needed = needed and not (found and all(needs_nothing(*each) for each in found))
     except StatementError:
         needed = True
     if needed and state.status != FAILED:
