@@ -411,6 +411,33 @@ def test_a_batch_that_does_not_end_is_run_as_far_as_it_has_come(play: Play) -> N
     assert told(play) == ["row 1", "SELECT 1", "2", "row 1", "SELECT 1", "ready I"]
 
 
+def test_a_batch_without_an_end_is_run_when_its_client_waits(play: Play) -> None:
+    """As libpq does in pipeline mode: the server's error would come at once, and the client asks for nothing more."""
+    play.server.on("select 2", error("22012", "division by zero"))
+    play >> ClientBytes(run("select 1") + run("select 2") + run("select 3")) >> after(1)
+    assert play.server.heard == []
+    play >> after(1)
+    assert told(play) == ["1", "2", "row 1", "SELECT 1", "1", "2", "ERROR 22012 division by zero"]
+    play >> ClientBytes(SYNC) << until("client ready I")
+    assert "select 3" not in play.server.heard
+
+
+def test_a_batch_that_still_grows_is_waited_for(play: Play) -> None:
+    play >> after(0) >> ClientBytes(parse("select 1")) >> after(1)
+    play >> ClientBytes(bind()) >> after(1)
+    play >> ClientBytes(execute()) >> after(1)
+    assert play.server.heard == []
+    play >> ClientBytes(SYNC) << "upstream Parse select 1" << until("client ready I") << "note 1"
+
+
+def test_what_is_held_waits_for_its_execute_however_late(play: Play) -> None:
+    play >> ClientBytes(parse(DELETE) + bind()) >> after(1) >> after(1)
+    assert told(play) == ["1", "2"]
+    assert play.server.committed == []
+    play >> ClientBytes(execute() + SYNC) << until("announce R-1")
+    play >> approve() << until("client DELETE 5") << until("client ready I")
+
+
 def test_no_more_is_read_from_a_client_than_can_be_dealt_with_soon(play: Play) -> None:
     worked_by_hand(play) >> "select 1" << "upstream select 1"
     play >> ClientBytes(parse("select 1", "s") + BIG + SYNC) >> ClientBytes(BIG + SYNC) << "pause"

@@ -81,6 +81,8 @@ class Session:
         self._batch: list[Frame] = []
         """Extended messages of the client that wait for what ends their batch."""
         self._batch_bytes = 0
+        self._batch_late = False
+        """A tick has passed since the batch grew: its end may not come before its client has had an answer."""
         self._sent = False
         """What the step asks for is on its way to the server."""
         self._decided: dict[str, Decided] = {}
@@ -201,6 +203,7 @@ class Session:
             case events.Tick():
                 self._due = True
                 self._settle()
+                self._run_late_batch()
             case events.Shutdown():
                 self._part(ShuttingDown("terminating connection because pgnotary is stopping"))
 
@@ -318,6 +321,7 @@ class Session:
         if frame.type in _EXTENDED:
             self._batch.append(frame)
             self._batch_bytes += len(frame.raw)
+            self._batch_late = False
             if self._batch_bytes > _BATCH_BYTES:
                 self._run_batch(b"H")  # As far as it has come: PostgreSQL does not wait for its end either.
         elif self._batch and frame.type in _ENDS_BATCH:
@@ -346,6 +350,12 @@ class Session:
     def _to_upstream(self, data: bytes) -> None:
         if data:
             self._state.actions.append(actions.ToUpstream(data))
+
+    def _run_late_batch(self) -> None:
+        """Run a batch as far as it has come: PostgreSQL tells of an error at once, without a Sync or a Flush."""
+        if self._batch_late and self._batch and self._flow is None and not self._is_leaving():
+            self._run_batch(b"H")
+        self._batch_late = bool(self._batch)
 
     def _run_batch(self, end: bytes) -> None:
         batch, self._batch, self._batch_bytes = self._batch, [], 0
