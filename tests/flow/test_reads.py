@@ -3,7 +3,10 @@
 import subprocess
 
 import pytest
-from tests.flow.served import Served, make_unseen
+from tests.flow.raw import raw_client
+from tests.flow.served import PASSWORD, Served, make_unseen
+
+from pgnotary.wire.messages import query
 
 BACKSLASHES = [
     "\\d", "\\d orders", "\\d+ orders", "\\df", "\\df+", "\\l", "\\dt+", "\\di", "\\dv", "\\dn+", "\\du", "\\dp",
@@ -130,3 +133,13 @@ def test_what_was_forwarded_is_in_the_ledger_within_a_second_or_two(served: Serv
     ]
     assert any(execution.get("tag") == "SELECT 1" and execution["verdict"] == "forward" for execution in executions)
     assert "a needle in the ledger" in served.pgnotary("search", "--forwarded", "--text", "a needle in the ledger")
+
+
+def test_questions_of_ours_report_no_search_path(served: Served, database: str) -> None:
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(query(b"SET search_path = public, pg_temp"))
+        # From PostgreSQL 18 on it is reported.
+        assert [each for each in client.until_ready() if each != "S"] == ["C SET", "Z I"]
+        for _ in range(2):
+            client.send(query(b"SELECT id FROM orders LIMIT 1"))
+            assert client.until_ready() == ["T", "D", "C SELECT 1", "Z I"]

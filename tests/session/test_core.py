@@ -441,3 +441,36 @@ def test_the_end_is_recorded_with_what_was_counted(play: Play) -> None:
     held(play) >> events.CancelRequested() << until("client ready I")
     play >> CLIENT_GONE << LEFT_AFTER_READS
     assert play.ledger.body("session-closed") == {"why": "client-gone", "forwarded": 1, "held": 1, "refused": 1}
+
+
+def path(value: str) -> bytes:
+    return messages.parameter_status("search_path", value)
+
+
+def asks_where_it_stands(play: Play) -> Play:
+    """A question of ours about the scope is under way, and the server has answered none of it."""
+    play.state.path_told = play.state.path_reported = path("public")
+    play.state.scope_stale = True
+    return worked_by_hand(play) >> "select 1" << "upstream BEGIN READ ONLY; ..."
+
+
+def test_what_our_own_questions_set_search_path_to_is_not_told(play: Play) -> None:
+    asks_where_it_stands(play) >> server(path("pg_catalog"))
+    play >> server(path("public"))
+    play >> answers() << "upstream select 1"
+    play >> answers() << "client columns" << "client row 1" << "client SELECT 1" << "client ready I"
+
+
+def test_what_search_path_has_become_meanwhile_is_told_before_the_client_goes_on(play: Play) -> None:
+    asks_where_it_stands(play) >> server(path("pg_catalog"))
+    play >> server(path("other"))
+    play >> answers() << "upstream select 1"
+    play >> answers() << "client columns" << "client row 1" << "client SELECT 1"
+    play << "client parameter search_path=other" << "client ready I"
+
+
+def test_what_the_client_sets_search_path_to_is_told_at_once(play: Play) -> None:
+    play.state.path_told = play.state.path_reported = path("public")
+    worked_by_hand(play) >> "set search_path = other" << "upstream set search_path = other"
+    play >> server(path("other")) << "client parameter search_path=other"
+    play >> answers() << "client SET" << "client ready I"

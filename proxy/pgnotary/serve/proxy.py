@@ -304,6 +304,8 @@ class Proxy:
             self._places,
             self._catalogs.setdefault(who.database, SharedCatalog()),
         )
+        if (path := upstream.parameter_status.get("search_path")) is not None:
+            state.path_told = state.path_reported = messages.parameter_status("search_path", path)
         conversation = Conversation(Session(state), link, upstream, self._desk, self._appender, self._verdicts.read)
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(_SECRET_BYTES[greeting.protocol]))

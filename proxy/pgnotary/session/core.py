@@ -56,6 +56,7 @@ _EXTENDED = frozenset((b"P", b"B", b"D", b"E", b"C"))
 _IS_AN_END = frozenset((b"S", b"H"))
 _ENDS_BATCH = _IS_AN_END | {b"Q", b"F"} | COPY_MESSAGES
 _COPY_FAIL = messages.copy_fail("pgnotary could not read this text, so it takes no data for it")
+_SEARCH_PATH = "search_path"
 _TRACKED = {name for name in PINNED if name != "backslash_quote"}
 
 
@@ -402,6 +403,11 @@ class Session:
             return
         if name in _TRACKED and value != PINNED[name]:
             raise UpstreamProtocolError(f"{name} is {value} now, but pgnotary keeps it at {PINNED[name]}")
+        if name == _SEARCH_PATH:
+            self._state.path_reported = frame.raw
+            if isinstance(self._step, Ask):
+                return  # It may be our own question's. What stays of it is told before the next ReadyForQuery.
+            self._state.path_told = frame.raw
         self._state.tell(frame.raw)
 
     def _heard(self, frame: Frame) -> None:

@@ -167,6 +167,10 @@ class SessionState:
     """The client's own default_transaction_read_only, which the server knows under another name."""
     pin_moves: bool = False
     """Statements of ours change default_transaction_read_only now, and change it back."""
+    path_told: bytes = b""
+    """The last ParameterStatus of search_path that the client has had; from PostgreSQL 18 on there are any."""
+    path_reported: bytes = b""
+    """The last one that the server has sent: questions of ours set it for themselves."""
     read_elsewhere: dict[bytes, Statement] = field(default_factory=dict)
     """What others have read for the flow under way."""
     forwarded: int = 0
@@ -238,6 +242,9 @@ class SessionState:
         """
         if (self.status == IDLE) is not (self.block is None):
             raise UpstreamProtocolError(f"transaction status {self.status!r}, which nothing that was sent explains")
+        if self.path_reported != self.path_told:
+            self.path_told = self.path_reported
+            self.tell(self.path_told)
         if not self.out_of_step:
             self.tell(messages.ready_for_query(self.status))
 
