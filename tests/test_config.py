@@ -101,6 +101,8 @@ def test_a_server_elsewhere_is_dialled_if_it_is_verified(tmp_path: Path) -> None
         (f"{_USER}\ncertificate = 'CN:eva'", ["'eva'", "'CN:eva'", "listen.tls.client_ca_file"]),
         (f"{_USER}\ncertificate = 'eva'", ["user", "certificate", "'eva'"]),
         ("[upstream]\naddress = '[]:5432'", ["upstream.address", "'[]:5432'", "host:port"]),
+        ("[listen]\nmax_clients = 0", ["listen.max_clients", "0", ">= 1"]),
+        ("[listen]\nmax_logins = 1001", ["listen.max_logins", "1001", "<= 1000"]),
         ("[listen]\naddress = '6432'", ["listen.address", "'6432'", "host:port"]),
         ("[[user]]\nname = 'eva'\nverifier = 'x'\nrole = 'app'", ["user", "'eva'", "'app'", "roles"]),
         ("[[role]]\nname = 'app'\n[[user]]\nname = 'eva'\nverifier = 'x'\nrole = 'app'", ["'eva'", "SCRAM verifier"]),

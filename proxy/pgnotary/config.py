@@ -65,6 +65,10 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     address: str = "127.0.0.1:6432"
     """host:port; without TLS a loopback address."""
     login_deadline_s: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    max_clients: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    """Each holds a session of the server, too."""
+    max_logins: Annotated[int, Meta(ge=1, le=1_000)] = 200
+    """Connections that have not said who they are yet: they cost a buffer each, and a deadline ends them."""
     tls: ListenTls = ListenTls()
 
 

@@ -1,6 +1,7 @@
-"""Bounds: how many statements may wait, of one person and in all, and how much may wait behind one of them."""
+"""Bounds: how many clients there may be, how many statements may wait, and how much may wait behind one of them."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -137,3 +138,51 @@ def test_more_than_may_wait_behind_a_hold_ends_the_session_and_withdraws(narrow:
     assert life[-1]["body"] == {"by": "parting"}
     with narrow.behind(database) as behind:
         assert behind.execute("SELECT count(*) FROM orders").fetchone() == (100,)
+
+
+@pytest.fixture
+def small(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
+    """A proxy for two clients, while two more are on their way in."""
+    proxy = Served(postgres, tmp_path / "pgnotary")
+    text = proxy.config.read_text()
+    assert text.count("[listen]\n") == 1
+    proxy.config.write_text(text.replace("[listen]\n", "[listen]\nmax_clients = 2\nmax_logins = 2\n"))
+    with proxy:
+        yield proxy
+
+
+def test_a_client_too_many_is_told_so_and_comes_in_when_another_has_left(small: Served, database: str) -> None:
+    with small.connect(database) as first, closing(small.connect(database)):
+        with pytest.raises(psycopg.OperationalError, match=r"carries 2 clients already.*\(listen.max_clients\)"):
+            small.connect(database)
+        first.close()
+
+        def back() -> psycopg.Connection[object] | None:
+            try:
+                return small.connect(database)
+            except psycopg.OperationalError:
+                return None
+
+        third = until(back, "the place of the one that has left")
+        assert third is not None
+        with closing(third):
+            assert third.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_who_says_nothing_keeps_others_out_only_until_they_leave(small: Served, database: str) -> None:
+    with small.connect(database) as inside:
+        with ExitStack() as silent:
+            for _ in range(2):
+                silent.enter_context(socket.create_connection(("127.0.0.1", small.port)))
+
+            def full() -> bool:
+                try:
+                    # What is said to an SSLRequest libpq does not repeat: it came unencrypted.
+                    small.connect(database, sslmode="disable").close()
+                except psycopg.OperationalError as error:
+                    return "too many connections are logging in (listen.max_logins)" in str(error)
+                return False
+
+            until(full, "both silent ones to be counted")
+            assert inside.execute("SELECT 1").fetchone() == (1,)
+        until(lambda: not full(), "a place")

@@ -8,6 +8,7 @@ close.
 import asyncio
 import contextlib
 import itertools
+import logging
 import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from pgnotary.errors import PgnotaryError
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
 from pgnotary.serve.certificates import CertificateInForce, upstream_of
+from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
@@ -39,6 +41,8 @@ from pgnotary.store.sqlite import SqliteStore
 
 __all__ = ["raise_the_first", "serve"]
 
+log = logging.getLogger(__name__)
+
 
 @click.command()
 @config_option
@@ -51,6 +55,12 @@ def serve(config: Path, *, verbose: bool) -> None:
     log_to_stderr(verbose=verbose)
     loaded = load(config)
     loaded.inspect()
+    listen = loaded.file.listen
+    if missing := make_room(listen.max_clients, listen.max_logins):
+        log.warning(
+            "too few file descriptors for listen.max_clients: raise the hard limit (ulimit -Hn)",
+            extra={"missing": missing},
+        )
     try:
         # Before the loop and its threads: what is forked later would inherit them.
         with Workers() as workers:

@@ -67,10 +67,6 @@ _SECRET_BYTES = {PROTOCOL_3_0: 4, PROTOCOL_3_2: 32}
 _FAREWELL_S = 2.0
 # How long SIGTERM waits for what is executing.
 _DRAIN_S = 30.0
-_MAX_CLIENTS = 1_000
-"""pgbouncer's default is 100; each of ours holds a server process too."""
-_MAX_LOGINS = 200
-"""Connections that have not said who they are yet: they cost a buffer each, and a deadline ends them."""
 
 
 class Proxy:
@@ -182,7 +178,7 @@ class Proxy:
         deadline = asyncio.get_running_loop().time() + patience_s
         self._logins.add(task)
         task.add_done_callback(self._logins.discard)
-        crowded = len(self._logins) > _MAX_LOGINS
+        crowded = len(self._logins) > self._config.file.listen.max_logins
         # Too many are told so at once: nobody waits for what they would say first.
         tls = None if crowded else self._certificate()
         try:
@@ -205,7 +201,7 @@ class Proxy:
         """
         try:
             if crowded:
-                raise _TooManyClients("too many connections are logging in")
+                raise _TooManyClients("too many connections are logging in (listen.max_logins)")
             left_s = max(deadline - asyncio.get_running_loop().time(), 0.0)
             await self._serve(link, tls, left_s, lambda: self._logins.discard(task))
         except UpstreamRefused as error:
@@ -236,8 +232,8 @@ class Proxy:
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return
-        if len(self._running) >= _MAX_CLIENTS:
-            raise _TooManyClients(f"pgnotary carries {_MAX_CLIENTS} clients already")
+        if len(self._running) >= (most := self._config.file.listen.max_clients):
+            raise _TooManyClients(f"pgnotary carries {most} clients already, at most it may (listen.max_clients)")
         user = self._config.user(greeting.user)
         if user is None:
             raise NotAuthenticated(f'password authentication failed for user "{greeting.user}"')
