@@ -30,6 +30,7 @@ FROM_SERVER = st.one_of(
     st.sampled_from([error("25006", "read only"), message("N", b"\0"), READY, messages.ready_for_query(b"T")]),
 )
 OF_S = messages.bind(b"", b"s") + message("D", b"P\0") + messages.execute(b"") + SYNC
+TAIL = messages.execute(b"") + SYNC
 WHOLE = messages.parse(b"s", b"select 1") + OF_S
 
 
@@ -68,6 +69,7 @@ def test_a_query_is_one_message_with_one_string(data: bytes) -> None:
 @example(OF_S)
 @example(messages.bind(b"x", b"s") + OF_S[-21:])
 @example(message("P", b"s\0select 1\0\0\1") + OF_S)
+@example(b"B" + (-len(TAIL) - 1).to_bytes(4, "big", signed=True) + b"\0s\0\0\0\0\0\0\0" + TAIL)
 @example(WHOLE.replace(message("D", b"P\0"), b""))
 @example(messages.bind(b"", b"s") + messages.execute(b"") + SYNC)
 def test_an_execution_is_a_bind_and_an_execute_of_one_text_and_nothing_else(data: bytes) -> None:

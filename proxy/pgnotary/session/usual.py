@@ -75,8 +75,10 @@ def _bound(data: bytes, at: int) -> Execution | None:
     if len(data) <= name_at or data[at] != 0x42 or data[name_at - 1]:
         return None
     end = at + 1 + _length(data, at + 1)[0]
-    name_end = data.find(0, name_at, end)
-    answer = _TAILS.get(data[end:]) if name_end > 0 else None
+    # A negative length would count from the end of the chunk.
+    if end <= name_at or (name_end := data.find(0, name_at, end)) < 0:
+        return None
+    answer = _TAILS.get(data[end:])
     return None if answer is None else Execution(data[name_at:name_end], answer)
 
 
