@@ -7,7 +7,6 @@ as UTC text with microseconds. `decode` accepts exactly what `encode` produces: 
 another order of keys or another spelling of a string are refused: no two texts can pass for the same entry.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
@@ -83,16 +82,16 @@ def decode(data: bytes) -> dict[str, JSON]:
 
 def b64(data: bytes) -> str:
     """`data` as standard base64 with padding (RFC 4648 section 4)."""
-    return base64.b64encode(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def unb64(text: str) -> bytes:
     """The bytes whose only encoding is `text`: strict standard base64, or NotCanonical."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text)
     except (binascii.Error, ValueError) as error:
         raise NotCanonical(f"not base64: {error}") from error
-    # Python accepts unused trailing bits that are set, and so several texts for the same bytes.
+    # Python passes over what is no base64, and over trailing bits that are set: several texts for the same bytes.
     if b64(data) != text:
         raise NotCanonical("not base64 in its only canonical spelling")
     return data
