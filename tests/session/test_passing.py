@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.play import Play, after, command, error, ledger_is_back, ledger_is_down, message, row, until
+from tests.play import Play, after, approve, command, error, ledger_is_back, ledger_is_down, message, row, until
 from tests.session.stories import runs_by_itself, worked_by_hand
 
 from pgnotary.judge.catalog import Catalog
@@ -181,6 +181,25 @@ def test_another_answer_is_told_all_the_same(play: Play, sent: bytes, answer: by
     assert passes(play, sent)
     play >> UpstreamBytes(answer) << told << until("client ready I")
     assert passes(play, QUERY)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_behind_a_copy_a_batch_has_its_ready_all_the_same(play: Play, *, whole: bool) -> None:
+    """What a COPY of a Query had left behind was taken for the batch's own, and the next batch was passed over."""
+    runs_by_itself(play)
+    play >> "copy t from stdin" << until("announce R-1")
+    play >> approve() << until("client copy in")
+    play >> ClientBytes(message("d", b"1\n") + message("c")) << until("client ready I")
+    play >> "select 1" << until("client ready I")
+    worked_by_hand(play)
+    answer = message("1") + message("2") + ANSWER
+    if not whole:
+        answer = error("22012", "division by zero") + ANSWER[-6:]
+    for _ in range(2):
+        assert passes(play, WHOLE)
+        play.receive(UpstreamBytes(answer[:20]))
+        play.receive(UpstreamBytes(answer[20:]))
+        play << until("client ready I")
 
 
 @pytest.mark.parametrize("at", [1, 5, 7, len(ANSWER) - 6, len(ANSWER) - 1])

@@ -37,6 +37,7 @@ def test_integers_do_not_count(text: bytes, expected: bytes) -> None:
     "text",
     [
         b"select 1.5, .5, 5., 1e5, 0x1f, 0b1, 1_000, a.b1",
+        b"select 007",
         b"select '1'",
         b'select "1"',
         b"select $1",

@@ -47,6 +47,7 @@ def on_batch(state: SessionState, frames: Sequence[Frame], end: bytes) -> Flow:
 
 def on_planned(state: SessionState, piece: Piece) -> Flow:
     """Answer a batch up to its Sync that is one piece of code, planned already."""
+    state.copy_begun = False
     told = yield from _run(state, piece, None, flush=False, answered=0)
     yield from _finish(state, told, b"S")
 

@@ -113,9 +113,9 @@ class Session:
         if self._closed:
             return []
         self._state.now = now
-        if (passed := self._pass(event)) is not None:
-            return passed
         try:
+            if (passed := self._pass(event)) is not None:
+                return passed
             self._take(event)
         except StatementError as error:
             self._part(error)
@@ -419,7 +419,7 @@ class Session:
             self._state.actions.append(actions.ToUpstream(_COPY_FAIL + (messages.SYNC if extended else b"")))
         if isinstance(self._step, Relay) and (copy := self._step.copy) is not None:
             self._to_upstream(copy.hear(frame.type))
-            self._state.copy_begun |= copy.begun
+            self._state.copy_begun |= copy.begun and bool(self._step.frames)
             if frame.type == b"E" and copy.fault is not None:
                 self._state.out_of_step = True
                 lost = "terminating connection because protocol synchronization was lost"

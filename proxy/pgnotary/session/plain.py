@@ -22,8 +22,8 @@ MAX_TEXT_BYTES = 4_096
 MAX_TEXTS = 1_024
 
 _SIMPLE = re.compile(rb"[A-Za-z0-9_ \t\r\n,.()*=<>;:+-]+")
-# Nothing that 1.5, 1e5, 0x1f or 1_000 could be a part of: those keep their bytes.
-_INTEGER = re.compile(rb"(?<![\w.])[0-9]+(?![\w.])")
+# Nothing that 1.5, 1e5, 0x1f or 1_000 could be a part of: those keep their bytes, as does 007, which is read otherwise.
+_INTEGER = re.compile(rb"(?<![\w.])(?:0|[1-9][0-9]*)(?![\w.])")
 
 
 @dataclass(frozen=True, slots=True)

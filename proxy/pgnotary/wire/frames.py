@@ -78,6 +78,7 @@ class FrameCutter:
         self._runs = runs
         self._pieces = pieces
         self._buffer = bytearray()
+        self._lost = False
 
     @property
     def pending_bytes(self) -> int:
@@ -85,8 +86,14 @@ class FrameCutter:
         return len(self._buffer)
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
-        """Yield each message that `chunk` completes, in order; what is whole in it is cut where it lies."""
+        """Yield each message that `chunk` completes, in order; what is whole in it is cut where it lies.
+
+        All of them must be taken: who stops in between, or was told of an error, has lost the stream.
+        """
+        if self._lost:
+            raise self._fault("the rest of this stream was given up")
         start, size = 0, len(chunk)
+        self._lost = True
         try:
             while start < size:
                 if self._buffer:
@@ -109,6 +116,7 @@ class FrameCutter:
                 raw = chunk[start:end]
                 start = end
                 yield Frame(raw[:1], raw, count)
+            self._lost = False
         finally:
             self._buffer += chunk[start:]
 
