@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -167,6 +168,22 @@ def test_a_client_too_many_is_told_so_and_comes_in_when_another_has_left(small: 
         assert third is not None
         with closing(third):
             assert third.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_clients_that_come_all_at_once_are_counted_too(small: Served, database: str) -> None:
+    """Each was let in that came before the first one had its session."""
+
+    def come(_: int) -> psycopg.Connection[object] | None:
+        try:
+            return small.connect(database, sslmode="disable")
+        except psycopg.OperationalError:
+            return None
+
+    with ThreadPoolExecutor(12) as pool:
+        inside = [connection for connection in pool.map(come, range(12)) if connection is not None]
+    assert 1 <= len(inside) <= 2
+    for connection in inside:
+        connection.close()
 
 
 def test_who_says_nothing_keeps_others_out_only_until_they_leave(small: Served, database: str) -> None:

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import socket
+import ssl
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import pq
-from tests.flow.served import Served, until
+from tests.flow.raw import Raw
+from tests.flow.served import PASSWORD, Served, until
 from tests.pki import Files, Pki
 from tests.terminator import Terminator
 from tests.unprivileged import reachable_folder
@@ -25,7 +28,8 @@ from pgnotary.request.life import State
 from pgnotary.serve.certificates import upstream_of
 from pgnotary.serve.resolver import Sent, asking
 from pgnotary.serve.tls import server_tls
-from pgnotary.wire.startup import encode_startup
+from pgnotary.wire.messages import TERMINATE
+from pgnotary.wire.startup import PROTOCOL_3_0, encode_startup
 
 PATIENCE_S = 30
 DELETE = "DELETE FROM orders WHERE id <= 10"
@@ -360,3 +364,50 @@ async def test_postgresql_itself_is_logged_in_to_bound_to_its_certificate(tmp_pa
         with _dials(Served(server, tmp_path / "distrust"), server.port, elsewhere) as served:
             done = served.run_psql("postgres", "-c", "SELECT 1")
         assert "shows a certificate that is not good for it" in done.stderr
+
+
+# --- what attackers have found -------------------------------------------------------------------------------------
+
+
+def _encrypted(served: Served, pki: Pki, *, direct: bool) -> ssl.SSLSocket:
+    """Do the handshake and nothing else."""
+    plug = socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE_S)
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    context.set_alpn_protocols(["postgresql"])
+    if not direct:
+        plug.sendall(bytes.fromhex("0000000804d2162f"))
+        assert plug.recv(1) == b"S"
+    return context.wrap_socket(plug, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+def test_who_leaves_behind_the_handshake_ends_nobody_elses_session(
+    secure: Served, database: str, pki: Pki, *, direct: bool, reset: bool
+) -> None:
+    """It ended the proxy: a TLS transport of uvloop that has lost its connection does not know its peer any more."""
+    with secure.connect(database, **_verified(pki)) as connection:
+        for _ in range(3):
+            plug = _encrypted(secure, pki, direct=direct)
+            if reset:
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            plug.close()
+        # Whoever comes in now has come behind them.
+        secure.connect(database, **_verified(pki)).close()
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert "connection failed" not in secure.log
+
+
+def test_a_session_that_has_ended_keeps_no_descriptor(secure: Served, database: str, pki: Pki) -> None:
+    """Over TLS each kept two for half a minute if its client did not close, and counted nowhere."""
+    assert secure.process is not None
+    folder = Path(f"/proc/{secure.process.pid}/fd")
+    if not folder.is_dir():
+        pytest.skip("not run: no /proc to count descriptors in")
+    before = len(list(folder.iterdir()))
+    with ExitStack() as kept:
+        for _ in range(5):
+            client = Raw(kept.enter_context(_encrypted(secure, pki, direct=False)))
+            client.login("eva", PASSWORD, database, PROTOCOL_3_0)
+            client.send(TERMINATE)
+        until(lambda: len(list(folder.iterdir())) <= before, "their descriptors to be free", patience_s=15)

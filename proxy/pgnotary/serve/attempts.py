@@ -1,8 +1,9 @@
-"""Guesses at passwords: after some that were wrong, the next from the same address waits, and so on.
+"""Guesses at passwords: after some that were wrong, the next for the same name from the same address waits, and so on.
 
-The address of a client enters before its proof is looked at, and leaves when it may be. A right password costs nothing,
-however many come at once. Names are not counted: who could make a name wait could keep a person out; and nobody is ever
-locked out, only slow beside whoever guesses at the same address. An IPv6 network of 64 bits is one address.
+Address and name of a client enter before its proof is looked at, and leave when it may be. A right password costs
+nothing, however many come at once. Who guesses makes nobody wait but those who come as the same name from the same
+address: a name alone is not counted, or anybody could keep a person out, nor is an address, which many may share. An
+IPv6 network of 64 bits is one address.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ WRONG_AT_ONCE = 20
 WRONG_PER_S = 1.0
 # Each that waits holds one of the places for logins.
 _MAX_WAITING = 20
-_MAX_ADDRESSES = 10_000
+# How long somebody waits who has left.
+_LOOK_S = 0.5
+_MAX_KEPT = 10_000
 _IPV6_NETWORK_BITS = 64
 
 
@@ -28,7 +31,7 @@ class _TooManyGuesses(StatementError):
 
 
 class Attempts:
-    """What each address has guessed lately."""
+    """What has been guessed lately."""
 
     def __init__(
         self, monotonic: Callable[[], float], *, at_once: int = WRONG_AT_ONCE, per_s: float = WRONG_PER_S
@@ -36,35 +39,40 @@ class Attempts:
         self._monotonic = monotonic
         self._at_once = at_once
         self._per_s = per_s
-        self._buckets: dict[str, Bucket] = {}
-        self._waiting: dict[str, int] = {}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+        self._waiting: dict[tuple[str, str], int] = {}
 
-    async def turn(self, address: str) -> None:
-        """Return when a proof from there may be looked at, at once; raises a StatementError if too many wait."""
-        network = _network(address)
-        bucket = self._buckets.get(network)
+    async def turn(self, address: str, name: str, gone: Callable[[], bool] = lambda: False) -> None:
+        """Return when a proof may be looked at, at once.
+
+        Raises a StatementError if too many wait, and ConnectionResetError if the client is `gone` meanwhile.
+        """
+        key = (_network(address), name)
+        bucket = self._buckets.get(key)
         if bucket is None or not bucket.empty_for_s:
             return
-        waiting = self._waiting.get(network, 0)
+        waiting = self._waiting.get(key, 0)
         if waiting >= _MAX_WAITING:
-            raise _TooManyGuesses("too many wrong passwords from this address", hint="Try again in a minute.")
-        self._waiting[network] = waiting + 1
+            raise _TooManyGuesses("too many wrong passwords for this name from here", hint="Try again in a minute.")
+        self._waiting[key] = waiting + 1
         try:
-            while wait_s := bucket.empty_for_s:  # noqa: ASYNC110  # time passes, nobody could set an event
-                await asyncio.sleep(wait_s)
+            while wait_s := bucket.empty_for_s:
+                await asyncio.sleep(min(wait_s, _LOOK_S))
+                if gone():
+                    raise ConnectionResetError("the client left while it waited for its turn")
         finally:
-            self._waiting[network] -= 1
-            if not self._waiting[network]:
-                del self._waiting[network]
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
-    def failed(self, address: str) -> None:
+    def failed(self, address: str, name: str) -> None:
         """Count a wrong proof; only right behind `turn`, with no wait between them."""
-        network = _network(address)
+        key = (_network(address), name)
         # The newest stands last, so that what is forgotten first has not been heard of for longest.
-        bucket = self._buckets.pop(network, None) or Bucket(self._at_once, self._per_s, self._monotonic)
+        bucket = self._buckets.pop(key, None) or Bucket(self._at_once, self._per_s, self._monotonic)
         bucket.take()
-        self._buckets[network] = bucket
-        if len(self._buckets) > _MAX_ADDRESSES:
+        self._buckets[key] = bucket
+        if len(self._buckets) > _MAX_KEPT:
             del self._buckets[next(iter(self._buckets))]
 
 

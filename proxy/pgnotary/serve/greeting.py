@@ -47,6 +47,9 @@ LOGIN_DEADLINE_S = 60.0
 # PG_MAX_SASL_MESSAGE_LENGTH in src/include/libpq/sasl.h.
 _MAX_SASL_BYTES = 1_024
 
+# The verifier of a password that nobody has.
+_ANYBODY = f"SCRAM-SHA-256$4096:{'A' * 22}==${'A' * 43}=:{'A' * 43}="
+
 _SASL, _SASL_CONTINUE, _SASL_FINAL = 10, 11, 12
 _UINT32 = Struct("!I")
 _INT32 = Struct("!i")
@@ -285,7 +288,9 @@ async def _authenticate(
     link: Link, user: str, users: Users, mock_secret: bytes, attempts: Attempts, tls: ServerTls | None
 ) -> None:
     known, mock = users(user), mock_verifier(user, mock_secret)
-    verifier = mock if known is None else parse_verifier(known)
+    # Read for an unknown user, too: the time that it takes would tell them from a known one.
+    parsed = parse_verifier(_ANYBODY if known is None else known)
+    verifier = mock if known is None else parsed
     end_point = tls.end_point if tls is not None and link.tls is not None else None
     server = ScramServer(user, verifier, secrets.token_urlsafe(NONCE_BYTES), end_point)
     cutter = frontend_frames(_MAX_SASL_BYTES)
@@ -293,11 +298,11 @@ async def _authenticate(
     mechanism, first = _initial_response(await _response(link, cutter), server.mechanisms)
     link.write(authentication(_SASL_CONTINUE, server.challenge(first, mechanism)))
     proof = await _response(link, cutter)
-    await attempts.turn(link.address)
+    await attempts.turn(link.address, user, lambda: link.gone_already)
     try:
         final = server.verify(proof)
     except NotAuthenticated:
-        attempts.failed(link.address)
+        attempts.failed(link.address, user)
         raise
     link.write(authentication(_SASL_FINAL, final))
 

@@ -64,14 +64,8 @@ class Link(asyncio.Protocol):
         self._error: Exception | None = None
         self._paused = False
         self._write_blocked = False
-
-    @property
-    def peer(self) -> str:
+        self.peer = "unknown"
         """Who is at the other end: `address:port`, `unix`, or `unknown` if they had gone before we looked."""
-        if self._transport.get_extra_info("socket").family == socket.AF_UNIX:
-            return "unix"
-        name = self._transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if name else "unknown"
 
     @property
     def address(self) -> str:
@@ -140,8 +134,12 @@ class Link(asyncio.Protocol):
             encrypted = await asyncio.get_running_loop().start_tls(
                 plain, self, context, server_side=server_hostname is None, server_hostname=server_hostname
             )
-        except BaseException:
+        except BaseException as error:
             plain.abort()
+            # uvloop tells nobody of the end of a connection that was lost before its handshake.
+            self._lost = True
+            if isinstance(error, UnicodeDecodeError):
+                raise ConnectionResetError("a name in the certificate of the peer is no text") from error
             raise
         if encrypted is None:
             raise ConnectionResetError("the peer left during the TLS handshake")
@@ -184,8 +182,18 @@ class Link(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def close(self) -> None:
-        """Send what is queued, then close."""
+    @property
+    def gone_already(self) -> bool:
+        """Whether the peer will send nothing more, or the connection is lost."""
+        return self._eof or self._lost
+
+    def close(self, patience_s: float | None = None) -> None:
+        """Send what is queued, then close; what is not closed by then is aborted after `patience_s`.
+
+        Over TLS the peer is asked to close, too, and who never answers would keep a descriptor for half a minute.
+        """
+        if patience_s is not None and not self._lost:
+            asyncio.get_running_loop().call_later(patience_s, self._abort_if_there)
         # Closed once more, the TLS transport of Python 3.11.2 forgets what it stands for, and cannot be aborted either.
         if not self._transport.is_closing():
             self._transport.close()
@@ -207,6 +215,10 @@ class Link(asyncio.Protocol):
             if not self._lost:
                 self.abort()
 
+    def _abort_if_there(self) -> None:
+        if not self._lost:
+            self.abort()
+
     def abort(self) -> None:
         """Close at once; what is queued is dropped."""
         self._transport.abort()
@@ -221,6 +233,8 @@ class Link(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        # Now, since a TLS transport that has lost its connection knows neither.
+        self.peer = _peer(transport)
         # macOS refuses options for a peer that has gone already; then `connection_lost` comes next.
         with contextlib.suppress(OSError):
             _tune(self._transport.get_extra_info("socket"))
@@ -267,6 +281,13 @@ class Link(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    if transport.get_extra_info("socket").family == socket.AF_UNIX:
+        return "unix"
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if name else "unknown"
 
 
 def _tune(plug: socket.socket) -> None:

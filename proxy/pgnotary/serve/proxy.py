@@ -65,6 +65,8 @@ _TICK_S = 1.0
 _SECRET_BYTES = {PROTOCOL_3_0: 4, PROTOCOL_3_2: 32}
 # How long who was not let in may take to read why.
 _FAREWELL_S = 2.0
+# How long what is queued for a slow reader may take once a session has ended, and TLS to say farewell.
+_LINGER_S = 5.0
 # How long SIGTERM waits for what is executing.
 _DRAIN_S = 30.0
 
@@ -92,6 +94,8 @@ class Proxy:
         # The same after a restart: a salt that changes would tell an unknown user from a known one.
         self._mock_secret = hashlib.sha256(b"pgnotary/mock-salt/0\n" + config.key().seed).digest()
         self._running: dict[tuple[int, bytes], Conversation] = {}
+        self._admitted = 0
+        """How many clients have a place of `max_clients`, from their password to their end."""
         self._logins: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         """A conversation has ended."""
@@ -189,7 +193,12 @@ class Proxy:
         except Exception:
             log.exception("connection failed")
             return
-        await self._client(link, tls, task, crowded=crowded, deadline=deadline)
+        try:
+            await self._client(link, tls, task, crowded=crowded, deadline=deadline)
+        except Exception:
+            # What fails here failed while it dealt with a failure: it ends this connection, and never the others.
+            log.exception("connection failed twice")
+            link.abort()
 
     async def _client(
         self, link: Link, tls: ServerTls | None, task: asyncio.Task[None], *, crowded: bool, deadline: float
@@ -222,7 +231,7 @@ class Proxy:
             log.exception("connection failed", extra={"client": link.peer})
             link.write(fatal(UpstreamRefused("pgnotary failed on this connection; its log says why")))
         finally:
-            link.close()
+            link.close(_LINGER_S)
             if task in self._logins:
                 # Counted until it is gone: nobody who has not logged in holds more descriptors than logins may.
                 await link.gone(_FAREWELL_S)
@@ -232,7 +241,7 @@ class Proxy:
         if isinstance(greeting, CancelRequest):
             self._cancel(greeting)
             return
-        if len(self._running) >= (most := self._config.file.listen.max_clients):
+        if self._admitted >= (most := self._config.file.listen.max_clients):
             raise _TooManyClients(f"pgnotary carries {most} clients already, at most it may (listen.max_clients)")
         user = self._config.user(greeting.user)
         if user is None:
@@ -244,11 +253,16 @@ class Proxy:
                 detail=f"The certificate names {', '.join(sorted(greeting.certificate_names)) or 'nobody'}.",
                 hint="Set sslcert and sslkey to the certificate that is registered for this user.",
             )
-        upstream = await self._dial(greeting, user)
+        # Taken before the server is asked for a session: others come meanwhile.
+        self._admitted += 1
         try:
-            await self._converse(link, greeting, user, upstream, logged_in)
+            upstream = await self._dial(greeting, user)
+            try:
+                await self._converse(link, greeting, user, upstream, logged_in)
+            finally:
+                upstream.link.close(_LINGER_S)
         finally:
-            upstream.link.close()
+            self._admitted -= 1
 
     def _verifier(self, name: str) -> str | None:
         user = self._config.user(name)
