@@ -169,9 +169,9 @@ def test_a_note_that_is_on_its_way_keeps_the_next_one_waiting(play: Play) -> Non
 
 
 def test_a_full_batch_is_noted_at_once(play: Play) -> None:
-    for _ in range(999):
+    for _ in range(399):
         play >> "select 1" << until("client ready I")
-    play >> "select 1" << until("client ready I") << "note 1000"
+    play >> "select 1" << until("client ready I") << "note 400"
 
 
 def test_when_too_much_waits_for_the_disk_forwarding_waits_too(play: Play) -> None:

@@ -58,12 +58,12 @@ def test_the_rows_of_a_string_are_added_up() -> None:
 
 def test_a_batch_is_ready_before_the_log_is_full() -> None:
     log = ForwardLog(SESSION)
-    for _ in range(1_000):
+    for _ in range(400):
         assert not log.batch_ready
         add(log, "a")
     assert log.batch_ready
     assert not log.full
-    for _ in range(3_000):
+    for _ in range(3_600):
         add(log, "a")
     assert log.full
 

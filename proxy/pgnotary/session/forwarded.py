@@ -20,8 +20,8 @@ __all__ = ["ForwardLog"]
 
 # An execution takes about 150 bytes, an entry holds 65,535.
 _PER_ENTRY = 200
-# Entries that are written together cost the disk no more than one.
-_ENTRIES_AT_ONCE = 5
+# Written together they cost the disk no more than one; many would keep the event loop from everything else.
+_ENTRIES_AT_ONCE = 2
 _MAX_WAITING = 4_000
 _MAX_KNOWN_TEXTS = 2_000
 # A longer text is known by its digest: what a session remembers must not grow with what it runs.
