@@ -141,14 +141,19 @@ def test_more_than_may_wait_behind_a_hold_ends_the_session_and_withdraws(narrow:
         assert behind.execute("SELECT count(*) FROM orders").fetchone() == (100,)
 
 
+def _with_limits(postgres: EmbeddedPostgres, folder: Path, *lines: str) -> Served:
+    """Return a proxy with these lines in [listen], not started yet."""
+    proxy = Served(postgres, folder / "pgnotary")
+    text = proxy.config.read_text()
+    assert text.count("[listen]\n") == 1
+    proxy.config.write_text(text.replace("[listen]\n", "\n".join(["[listen]", *lines, ""])))
+    return proxy
+
+
 @pytest.fixture
 def small(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
     """A proxy for two clients, while two more are on their way in."""
-    proxy = Served(postgres, tmp_path / "pgnotary")
-    text = proxy.config.read_text()
-    assert text.count("[listen]\n") == 1
-    proxy.config.write_text(text.replace("[listen]\n", "[listen]\nmax_clients = 2\nmax_logins = 2\n"))
-    with proxy:
+    with _with_limits(postgres, tmp_path, "max_clients = 2", "max_logins = 2") as proxy:
         yield proxy
 
 
@@ -170,20 +175,24 @@ def test_a_client_too_many_is_told_so_and_comes_in_when_another_has_left(small: 
             assert third.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_clients_that_come_all_at_once_are_counted_too(small: Served, database: str) -> None:
+def test_clients_that_come_all_at_once_are_counted_too(
+    postgres: EmbeddedPostgres, tmp_path: Path, database: str
+) -> None:
     """Each was let in that came before the first one had its session."""
+    proxy = _with_limits(postgres, tmp_path, "max_clients = 2")
 
     def come(_: int) -> psycopg.Connection[object] | None:
         try:
-            return small.connect(database, sslmode="disable")
+            return proxy.connect(database, sslmode="disable")
         except psycopg.OperationalError:
             return None
 
-    with ThreadPoolExecutor(12) as pool:
-        inside = [connection for connection in pool.map(come, range(12)) if connection is not None]
-    assert 1 <= len(inside) <= 2
-    for connection in inside:
-        connection.close()
+    with proxy:
+        with ThreadPoolExecutor(12) as pool:
+            inside = [connection for connection in pool.map(come, range(12)) if connection is not None]
+        assert 1 <= len(inside) <= 2
+        for connection in inside:
+            connection.close()
 
 
 def test_who_says_nothing_keeps_others_out_only_until_they_leave(small: Served, database: str) -> None:
