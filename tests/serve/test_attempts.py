@@ -50,9 +50,10 @@ async def test_right_passwords_cost_nothing() -> None:
 
 async def test_who_waits_has_a_turn_in_time() -> None:
     attempts = Attempts(clock(), at_once=1, per_s=50)
-    for _ in range(5):
-        await attempts.turn(GUESSER, "eva")
-        attempts.failed(GUESSER, "eva")
+    async with asyncio.timeout(20):
+        for _ in range(5):
+            await attempts.turn(GUESSER, "eva")
+            attempts.failed(GUESSER, "eva")
 
 
 async def test_guesses_that_wait_together_are_looked_at_one_after_the_other() -> None:

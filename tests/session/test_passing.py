@@ -256,6 +256,14 @@ def test_a_server_that_leaves_ends_the_session(play: Play) -> None:
     play >> events.UpstreamGone() << "client FATAL 08006 ..." << until("close")
 
 
+def test_a_flow_that_would_have_sent_something_else_is_a_fault_of_our_own(play: Play) -> None:
+    assert passes(play, QUERY)
+    give_up = play.session._passing.give_up
+    play.session._passing.give_up = lambda: (*give_up()[:2], b"something else")  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="not what the long way would have sent"):
+        play.receive(events.Tick())
+
+
 def test_a_tick_changes_nothing(play: Play) -> None:
     assert passes(play, QUERY)
     play >> UpstreamBytes(ANSWER) << until("client ready I")

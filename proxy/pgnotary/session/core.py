@@ -153,12 +153,14 @@ class Session:
 
     def _go_on_the_long_way(self) -> None:
         """Have the flow wait for the answer that would have sent what has passed."""
-        flow, started = self._passing.give_up()
+        flow, started, passed = self._passing.give_up()
         self._ending, self._state.cancelled = None, False
         now, self._state.now = self._state.now, started
         self._run(flow)
         self._state.now = now
-        self._state.actions.clear()  # It is sent.
+        if self._state.actions != [actions.ToUpstream(passed)]:
+            raise RuntimeError("what passed the short way is not what the long way would have sent")
+        self._state.actions.clear()
 
     # --- events -----------------------------------------------------------------------------------------------------
 

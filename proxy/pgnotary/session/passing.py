@@ -86,19 +86,23 @@ class Passing:
         note(state, passed.text, passed.read.verdict, passed.started, [completed])
         return True
 
-    def give_up(self) -> tuple[Flow, Now]:
-        """Return the flow of what was sent, whose first step sends it, and when that was."""
+    def give_up(self) -> tuple[Flow, Now, bytes]:
+        """Return the flow of what was sent, whose first step sends it, when that was, and the bytes."""
         passed, self._passed = self._passed, None
         if passed is None:
             raise RuntimeError("nothing is under way")
         frames = list(frontend_frames(_MAX_BYTES).feed(passed.data))
         if passed.answer == QUERY_ANSWER:
             statement = passed.read.statement(passed.text)
-            return on_judged(self._state, statement, passed.read.verdict, of_query(frames[0])), passed.started
+            return (
+                on_judged(self._state, statement, passed.read.verdict, of_query(frames[0])),
+                passed.started,
+                passed.data,
+            )
         piece = Piece(Nature.CODE)
         for frame in frames[:-1]:
             piece.add(frame, None if frame.type == b"D" else passed.text)
-        return on_planned(self._state, piece), passed.started
+        return on_planned(self._state, piece), passed.started, passed.data
 
     def _query(self, data: bytes) -> _Passed | None:
         if (text := query(data)) is None or (read := self._find(text)) is None:
