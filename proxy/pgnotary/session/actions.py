@@ -1,6 +1,9 @@
-"""What a session wants done. The asyncio half performs these, in order; nothing else leaves."""
+"""What a session wants done. The asyncio half performs these, in order; nothing else leaves.
 
-from dataclasses import dataclass
+Two are made for every statement, so they are structs, which cost a fifth of a dataclass.
+"""
+
+import msgspec
 
 from pgnotary.ledger.entries import Draft, Filed
 from pgnotary.request.life import Move
@@ -21,22 +24,19 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ToClient:
+class ToClient(msgspec.Struct, frozen=True):
     """Send these bytes to the client."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ToUpstream:
+class ToUpstream(msgspec.Struct, frozen=True):
     """Send these bytes to PostgreSQL."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Make these drafts durable as one group, then answer `Recorded` or `RecordFailed`. One at a time."""
 
     drafts: tuple[Draft, ...]
@@ -44,52 +44,44 @@ class Record:
     """The move that the last draft makes; the group happens only if it is still possible."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """Let somebody else read a text that would stall us, then answer `WasRead`. One at a time."""
 
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """Make these drafts durable soon, then answer `Noted`; never dropped while the session lives. One at a time."""
 
     drafts: tuple[Draft, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """A request is open: approvers may see and decide it."""
 
     request: Filed
     preview: Filed
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(msgspec.Struct, frozen=True):
     """The request is no longer open: no decision over it may count."""
 
     request: str
 
 
-@dataclass(frozen=True, slots=True)
-class PauseClient:
+class PauseClient(msgspec.Struct, frozen=True):
     """Read nothing more from the client: enough of it waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeClient:
+class ResumeClient(msgspec.Struct, frozen=True):
     """Read from the client again."""
 
 
-@dataclass(frozen=True, slots=True)
-class CancelUpstream:
+class CancelUpstream(msgspec.Struct, frozen=True):
     """Pass a cancel on to PostgreSQL, then answer `CancelDelivered`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """End both connections once what was said before is sent."""
 
 

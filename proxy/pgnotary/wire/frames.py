@@ -10,9 +10,10 @@ Source: PostgreSQL 18, "Message Formats"; limits from SocketBackend() in src/bac
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from struct import Struct
 from types import MappingProxyType
+
+import msgspec
 
 from pgnotary.errors import ClientProtocolError, TooLarge, UpstreamProtocolError
 
@@ -30,8 +31,7 @@ _PASSWORD = 65_535
 _FROM_SERVER = _LARGE + 4
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One whole message, or a run of `count` messages of one type."""
 
     type: bytes
