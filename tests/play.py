@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from tests.listed import listed
+
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.policy import Verdict
@@ -734,7 +736,7 @@ class Play:
                 else:
                     self._events.append(self.ledger.record(action))
             case actions.Note(drafts):
-                self._say(f"note {sum(str(draft.body).count('took_us') for draft in drafts)}")
+                self._say(f"note {sum(len(listed(draft.body)) for draft in drafts)}")
                 if self.ledger.by_hand:
                     self.noted.append(action)
                 else:

@@ -11,14 +11,15 @@ import click
 import pytest
 from click.testing import CliRunner
 from tests.audit.running import run
+from tests.listed import forwarded_body
 from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
 from pgnotary.cli import pgnotary
 from pgnotary.cli.auditor import COMMANDS, print_story
-from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.signing_key import skey
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
@@ -352,8 +353,9 @@ def test_verify_of_an_empty_ledger_says_that_nothing_is_in_it(tmp_path: Path) ->
 def test_the_numbers_of_verify_add_up_and_are_those_of_the_report(tmp_path: Path) -> None:
     ledger = Ledger().start()
     ledger.open_session()
-    executions: list[JSON] = [{"verdict": verdict} for verdict in ("forward", "refuse", "forward")]
-    ledger.append(Draft(EntryType.FORWARDED, {"executions": executions}, session="S-00000001"))
+    executions = [(1, Alike(kind="select", verdict=verdict)) for verdict in ("forward", "refuse", "forward")]
+    body = forwarded_body(executions, ledger.clock)
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001"))
     for n, result in enumerate(("committed", "rolled-back", "unknown"), 1):
         ledger.ask(f"R-{n}")
         ledger.preview(f"R-{n}")
@@ -393,9 +395,9 @@ def test_forwarded_statements_take_one_short_line_each_with_their_verdict(tmp_pa
     ledger = Ledger()
     ledger.open_session()
     ledger.forward("select 1\nfrom a", "select " + "x" * 500)
-    refused: list[JSON] = [{"text": "t3", "verdict": "refuse", "sqlstate": "0A000", "kind": "copy"}]
+    refused = forwarded_body([(3, Alike(kind="copy", verdict="refuse", sqlstate="0A000"))], ledger.clock)
     sealed = {"t3": b"copy t from stdin"}
-    ledger.append(Draft(EntryType.FORWARDED, {"executions": refused}, session="S-00000001", sealed=sealed))
+    ledger.append(Draft(EntryType.FORWARDED, refused, session="S-00000001", sealed=sealed))
     export_folder(ledger, tmp_path / "e", VKEY)
     header, one, long, third = run("search", "--forwarded", "--ledger", tmp_path / "e").stdout.splitlines()
     assert header.split() == ["ENTRY", "AT", "WHO", "DATABASE", "VERDICT", "RESULT", "STATEMENT"]

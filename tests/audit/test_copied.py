@@ -1,4 +1,5 @@
 import pytest
+from tests.listed import forwarded_body
 from tests.verify.builder import Ledger
 
 from pgnotary.audit.copied import Copied, copied_in
@@ -9,6 +10,7 @@ from pgnotary.audit.story import stories
 from pgnotary.audit.words import story_lines
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import Alike
 
 DATA: dict[str, JSON] = {"copied_bytes": 1_110, "copied_sha256": "03bc"}
 TOLD = "copied 1,110 bytes with SHA-256 03bc; the data is not in the ledger, only its digest"
@@ -42,9 +44,10 @@ def test_of_what_was_held_the_digest_is_told_once_and_that_there_is_no_more(*, r
 def test_of_what_was_forwarded_the_digest_is_told_and_that_there_is_no_more() -> None:
     ledger = Ledger()
     ledger.open_session()
-    ran: list[JSON] = [{"text": "t1", "verdict": "forward", "tag": "COPY 3", "kind": "copy-in", **DATA}]
+    ran = Alike(kind="copy-in", verdict="forward", tag="COPY 3", copied_bytes=1_110, copied_sha256="03bc")
     sealed = {"t1": b"copy t from stdin"}
-    ledger.append(Draft(EntryType.FORWARDED, {"executions": ran}, session="S-00000001", sealed=sealed))
+    body = forwarded_body([(1, ran)], ledger.clock)
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001", sealed=sealed))
     (execution,) = executions(ledger.entries())
     assert execution_fields(execution)["copied_sha256"] == "03bc"
     assert [line.strip() for line in replay(ledger, "S-00000001")].count(TOLD) == 1

@@ -1,10 +1,11 @@
 import pytest
+from tests.listed import forwarded_body
 from tests.verify.builder import SEEDS, Ledger, public_of
 
 from pgnotary.audit.replay import UnknownName, replay
 from pgnotary.errors import LedgerBroken
-from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import Alike
 from pgnotary.request.openssh import fingerprint
 from pgnotary.store import StoredEntry
 
@@ -93,11 +94,11 @@ def test_why_a_statement_was_rolled_back_is_not_told_twice() -> None:
 def test_forwarded_statements_stand_where_they_happened_and_not_where_they_were_summed_up() -> None:
     ledger = Ledger()
     ledger.open_session()
-    ran_at = timestamp(ledger.clock)
+    ran_at = ledger.clock
     ledger.wait(10).ask("R-1")
-    execution = {"text": "t1", "at": ran_at, "kind": "select", "verdict": "forward"}
+    body = forwarded_body([(1, Alike(kind="select", verdict="forward"))], ran_at)
     sealed = {"t1": b"select 'before'"}
-    ledger.append(Draft(EntryType.FORWARDED, {"executions": [execution]}, session="S-00000001", sealed=sealed))
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001", sealed=sealed))
     assert heads(list(replay(ledger, "S-00000001"))) == [0, 2, 1]
 
 

@@ -18,6 +18,7 @@ from tests.flow.drivers import Refused
 from tests.flow.raw import Raw, message, raw_client, without_notices
 from tests.flow.relay import Relay
 from tests.flow.served import PASSWORD, Served, until
+from tests.listed import listed
 
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -386,7 +387,7 @@ def test_fifty_megabytes_pass_and_never_wait_in_the_proxy(
 
 def _copied(proxy: Served) -> list[dict[str, Any]]:
     """Return the executions of COPY in the ledger."""
-    found = [each for entry in proxy.entries() if entry["type"] == "forwarded" for each in entry["body"]["executions"]]
+    found = [each for entry in proxy.entries() if entry["type"] == "forwarded" for each in listed(entry["body"])]
     return [each for each in found if "copied_bytes" in each]
 
 

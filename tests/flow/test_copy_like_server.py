@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
+from tests.listed import listed
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import FLUSH, SYNC, bind, describe_statement, execute, parse, query
@@ -199,7 +200,7 @@ def test_what_was_forwarded_is_recorded_with_its_digest(
 ) -> None:
     said_by_both(postgres, open_proxy, two_shops, CONVERSATIONS["rows"], bytewise=False)
     executions = [
-        each for entry in open_proxy.entries() if entry["type"] == "forwarded" for each in entry["body"]["executions"]
+        each for entry in open_proxy.entries() if entry["type"] == "forwarded" for each in listed(entry["body"])
     ]
     copied = [each for each in executions if "copied_bytes" in each]
     assert {each["kind"] for each in copied} == {"copy-in"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.flow.beside import deciding, left
 from tests.flow.served import Served, until
+from tests.listed import listed
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -91,7 +92,7 @@ def test_a_trigger_that_we_do_not_know_yet_is_undone(loads: Served, database: st
             each
             for entry in loads.entries()
             if entry["type"] == "forwarded"
-            for each in entry["body"]["executions"]
+            for each in listed(entry["body"])
             if "why" in each
         ],
         "the record",

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.pq import DiagnosticField
 from tests.flow.served import Served, until
+from tests.listed import listed
 
 from pgnotary.approval.papers import read_paper
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -43,7 +44,7 @@ def _waiting(served: Served, count: int) -> list[str]:
 
 def _refusals(served: Served) -> list[str]:
     """The SQLSTATEs of what was refused, as the ledger has them."""
-    found = [each for entry in served.entries() if entry["type"] == "forwarded" for each in entry["body"]["executions"]]
+    found = [each for entry in served.entries() if entry["type"] == "forwarded" for each in listed(entry["body"])]
     return [str(each["sqlstate"]) for each in found if each["verdict"] == "refuse"]
 
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from tests.flow.raw import raw_client
 from tests.flow.served import PASSWORD, Served, make_unseen
+from tests.listed import listed
 
 from pgnotary.wire.messages import query
 
@@ -128,9 +129,7 @@ def test_reads_inside_a_read_write_block_pass_and_stay_walled(served: Served, da
 def test_what_was_forwarded_is_in_the_ledger_within_a_second_or_two(served: Served, database: str) -> None:
     served.run_psql(database, "-c", "SELECT 'a needle in the ledger'")
     entries = served.entries()
-    executions = [
-        execution for entry in entries if entry["type"] == "forwarded" for execution in entry["body"]["executions"]
-    ]
+    executions = [execution for entry in entries if entry["type"] == "forwarded" for execution in listed(entry["body"])]
     assert any(execution.get("tag") == "SELECT 1" and execution["verdict"] == "forward" for execution in executions)
     assert "a needle in the ledger" in served.pgnotary("search", "--forwarded", "--text", "a needle in the ledger")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.flow.raw import raw_client
 from tests.flow.served import PASSWORD, Served, until
+from tests.listed import listed
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import SYNC, parse, query
@@ -62,8 +63,8 @@ def _count(served: Served, database: str, table: str) -> int:
 
 def _executions(served: Served, kind: str) -> list[dict[str, Any]]:
     def found() -> list[dict[str, Any]]:
-        noted = [entry["body"]["executions"] for entry in served.entries() if entry["type"] == "forwarded"]
-        return [each for listed in noted for each in listed if each["kind"] == kind]
+        noted = [listed(entry["body"]) for entry in served.entries() if entry["type"] == "forwarded"]
+        return [each for executions in noted for each in executions if each["kind"] == kind]
 
     return until(found, f"a note of {kind}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.approval.office import SEEDS, MemoryLedger, public_of
 from tests.check import check_ledger
+from tests.listed import forwarded_body
 from tests.store.ledgers import NOON, VKEY, opened
 
 from pgnotary.errors import DecisionRefused
@@ -117,7 +118,7 @@ async def test_a_key_that_has_expired_by_the_ledgers_time_is_not_young_again_whe
 ) -> None:
     async with jumping(tmp_path / "ledger.db", Signer("bo", BO.public, valid_before=NOON + MINUTE)) as found:
         found.clock[0] = 2 * MINUTE
-        await found.appender.append(Append(Draft(EntryType.FORWARDED, {"executions": []}, "S-2")))
+        await found.appender.append(Append(Draft(EntryType.FORWARDED, forwarded_body([], NOON), "S-2")))
         found.clock[0] = -HOUR
         with pytest.raises(DecisionRefused, match="was valid until"):
             await found.approve()

@@ -64,10 +64,10 @@ def runs_by_itself(play: Play) -> Play:
 
 
 def full(play: Play) -> Play:
-    """As much has been forwarded as may be while none of it is durable: 400 in notes on their way, 4,000 behind."""
-    for _ in range(400):
+    """As much has been forwarded as may be while none of it is durable: 500 in notes on their way, 4,000 behind."""
+    for _ in range(500):
         play.state.log.add(b"select 1", "select", play.now.wall, 0, [])
-    worked_by_hand(play, server=False) >> "select 1" << "upstream select 1" << "note 400" << until("client ready I")
+    worked_by_hand(play, server=False) >> "select 1" << "upstream select 1" << "note 500" << until("client ready I")
     for _ in range(3_999):
         play.state.log.add(b"select 1", "select", play.now.wall, 0, [])
     return play

@@ -1,6 +1,7 @@
 """The extended protocol: judged at Parse and at Bind, names as the server has them, our own work out of the way."""
 
 import pytest
+from tests.listed import listed
 from tests.play import Play, after, answers, approve, error, ledger_is_down, message, server, until
 from tests.session.stories import DELETE, held, in_a_block, worked_by_hand
 
@@ -387,7 +388,7 @@ def test_an_error_before_a_flush_is_told_at_once_and_the_sync_is_passed_on(play:
 def test_each_execution_of_a_batch_is_noted(play: Play) -> None:
     play >> ClientBytes(run("select 1") + run("select 2") + SYNC) << until("client ready I")
     play >> after(1) << "note 2"
-    executions = play.ledger.body("forwarded")["executions"]
+    executions = listed(play.ledger.body("forwarded"))
     assert [(each["tag"], each["verdict"]) for each in executions] == [("SELECT 1", "forward")] * 2
 
 

@@ -1,6 +1,7 @@
 """Nobody has signed it: what it changes and does not say, or leaves behind for COMMIT to run, does not stay."""
 
 import pytest
+from tests.listed import listed
 from tests.play import Play, after, answers, approve, error, until
 from tests.session.stories import asked_anew, in_a_block, runs_by_itself, worked_by_hand
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_counted_does_not_stay(known: Play) -> None:
 def test_the_record_says_what_it_was(known: Play) -> None:
     known.server.unsaid[INSERT] = "u"
     known >> INSERT << until("client ready I") >> after(1) << "note 2"
-    last = known.ledger.body("forwarded")["executions"][-1]
+    last = listed(known.ledger.body("forwarded"))[-1]
     assert (last["sqlstate"], last["why"]) == (
         "55000",
         "undone: it changed public.u (10 deleted), which nothing in its text says",
@@ -106,7 +107,7 @@ def test_in_one_message_with_its_begin_it_fails_that_block_and_is_recorded(known
     known.server.unsaid[INSERT] = "u"
     known >> f"begin; select 1; {INSERT}; commit" << until("client ERROR 55000 undone: ...") << "client ready E"
     known >> "rollback" << until("client ready I") >> after(1) << "note 2"
-    assert [each["sqlstate"] for each in known.ledger.body("forwarded")["executions"] if "why" in each] == ["55000"]
+    assert [each["sqlstate"] for each in listed(known.ledger.body("forwarded")) if "why" in each] == ["55000"]
     assert known.server.committed == []
 
 

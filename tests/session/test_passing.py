@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from tests.listed import listed
 from tests.play import Play, after, approve, command, error, ledger_is_back, ledger_is_down, message, row, until
 from tests.session.stories import runs_by_itself, worked_by_hand
 
@@ -137,7 +138,7 @@ def test_the_answer_passes_and_is_noted(play: Play) -> None:
     answer = message("2") + ANSWER
     assert play.session.receive(UpstreamBytes(answer), play.now) == [actions.ToClient(answer)]
     (draft,) = play.state.log.take()
-    assert draft.body["executions"] == [
+    assert listed(draft.body) == [
         {
             "text": "t1",
             "kind": "select",

@@ -1,6 +1,7 @@
 """A simple query: which way a verdict goes, in which state of the block and of the ledger."""
 
 import pytest
+from tests.listed import listed
 from tests.play import (
     CLIENT_GONE,
     Play,
@@ -61,7 +62,7 @@ def test_a_failed_block_answers_an_empty_query(play: Play) -> None:
 def test_what_policy_refuses_is_not_sent(play: Play, text: str, why: str) -> None:
     play >> text << f"client ERROR 0A000 refused by pgnotary: {why}" << "client ready I"
     play >> after(1) << "note 1"
-    assert play.ledger.body("forwarded")["executions"][0]["verdict"] == "refuse"
+    assert listed(play.ledger.body("forwarded"))[0]["verdict"] == "refuse"
     assert play.server.heard == []
 
 

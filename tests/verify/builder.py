@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nacl.signing import SigningKey
+from tests.listed import forwarded_body
 
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON, b64, encode, timestamp
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, encode_entry, parse_entry
+from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import sshsig
@@ -124,20 +126,10 @@ class Ledger:
         return self.append(Draft(EntryType.OPENED, body, session=session))
 
     def forward(self, *texts: str, session: str = "S-00000001", first: int = 1) -> Entry:
-        executions: list[JSON] = [
-            {
-                "text": f"t{first + i}",
-                "at": timestamp(self.clock),
-                "took_us": 900,
-                "kind": "select",
-                "tag": "SELECT 1",
-                "rows": 1,
-                "verdict": "forward",
-            }
-            for i in range(len(texts))
-        ]
+        alike = Alike(kind="select", verdict="forward", tag="SELECT 1", rows=1)
+        body = forwarded_body([(first + i, alike) for i in range(len(texts))], self.clock)
         sealed = {f"t{first + i}": text.encode() for i, text in enumerate(texts)}
-        return self.append(Draft(EntryType.FORWARDED, {"executions": executions}, session=session, sealed=sealed))
+        return self.append(Draft(EntryType.FORWARDED, body, session=session, sealed=sealed))
 
     def ask(
         self,

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from tests.listed import forwarded_body
 from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, one_approval, public_of, roster_text
 
 from pgnotary.errors import BadCheckpoint, LedgerBroken
-from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import Alike
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import parse_roster
 from pgnotary.verify.checklist import Summary, verify
@@ -266,8 +267,9 @@ def test_what_was_sent_adds_up_by_how_it_ended() -> None:
 
 def test_refused_statements_are_not_counted_as_forwarded() -> None:
     ledger = open_ledger()
-    executions: list[JSON] = [{"verdict": verdict} for verdict in ("forward", "refuse", "forward")]
-    ledger.append(Draft(EntryType.FORWARDED, {"executions": executions}, session="S-00000001"))
+    executions = [(1, Alike(kind="select", verdict=verdict)) for verdict in ("forward", "refuse", "forward")]
+    body = forwarded_body(executions, ledger.clock)
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001"))
     assert (verified(ledger).forwarded, verified(ledger).refused) == (2, 1)
 
 

@@ -666,9 +666,20 @@ def test_a_request_that_lacks_what_is_signed_is_a_fault_and_no_crash(lacking: st
     [
         lambda body: body.update(executions={}),
         lambda body: body.pop("executions"),
+        lambda body: body.pop("since"),
+        lambda body: body.update(since="yesterday"),
+        lambda body: body.update(alike="select"),
+        lambda body: body.update(alike=[]),
+        lambda body: body.update(alike=["select"]),
+        lambda body: body["executions"].pop("took_us"),
+        lambda body: body["executions"].update(text=["t1"]),
+        lambda body: body["executions"].update(text=[True]),
+        lambda body: body["executions"].update(alike=[-1]),
+        lambda body: body.update(since="9999-12-31T23:59:59.999999Z") or body["executions"].update(at_us=[1]),
+        lambda body: body["executions"]["at_us"].append(0),
     ],
 )
-def test_a_summary_without_executions_is_found(change: Callable[[dict[str, Any]], None], ledger: Ledger) -> None:
+def test_a_forwarded_entry_of_another_form_is_found(change: Callable[[dict[str, Any]], None], ledger: Ledger) -> None:
     ledger.edit(3, lambda fields: change(fields["body"]))
     ledger.relink()
     assert 3 in places(faults(ledger))

@@ -4,7 +4,7 @@ Entries enter in order, executions leave as they stand in the ledger. A text is 
 its session, so the texts of open sessions are kept until they close; memory is bounded by them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,9 +12,9 @@ from pgnotary.audit.body import number, text
 from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
-from pgnotary.errors import NotCanonical
-from pgnotary.ledger.canonical import JSON, parse_timestamp
+from pgnotary.errors import LedgerBroken, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.executions import executions_in
 from pgnotary.store import StoredEntry
 from pgnotary.verify.decisions import Opened
 
@@ -40,7 +40,7 @@ class Execution:
     tag: str
     rows: int | None
     sqlstate: str
-    took_us: int | None
+    took_us: int
     would: str
     """The rule that would have held it, if policy did more than observe; else empty."""
     why: str
@@ -67,7 +67,7 @@ class Sessions:
         self._open: dict[str, _Session] = {}
 
     def follow(self, entry: Entry, opened: Opened) -> list[Execution]:
-        """Take the next entry and return the executions that it tells of."""
+        """Take the next entry and return the executions that it tells of; raises LedgerBroken if it is damaged."""
         key = entry.session or ""
         match entry.type:
             case EntryType.OPENED:
@@ -82,7 +82,10 @@ class Sessions:
             case EntryType.FORWARDED:
                 session = self._open.setdefault(key, _Session())
                 session.texts |= {name: value.decode(errors="replace") for name, (_, value) in opened.items()}
-                return list(_told(entry, session))
+                try:
+                    return list(_told(entry, session))
+                except NotCanonical as error:
+                    raise LedgerBroken([f"#{entry.position.seq} {error}"]) from error
             case _:
                 pass
         return []
@@ -101,33 +104,23 @@ def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iter
 
 
 def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
-    listed = entry.body.get("executions")
-    for each in listed if isinstance(listed, list) else ():
-        if not isinstance(each, Mapping):
-            continue
+    for each in executions_in(entry.body):
         yield Execution(
             seq=entry.position.seq,
-            at=_time(each, entry.position.time),
+            at=each.at,
             session=entry.session or "",
             user=session.user,
             person=session.person,
             database=session.database,
             application=session.application,
-            statement=session.texts.get(text(each, "text")),
-            kind=text(each, "kind"),
-            verdict=text(each, "verdict"),
-            tag=text(each, "tag"),
-            rows=number(each, "rows"),
-            sqlstate=text(each, "sqlstate"),
-            took_us=number(each, "took_us"),
-            would=text(each, "would"),
-            why=text(each, "why"),
-            copied=copied_in(each),
+            statement=session.texts.get(each.text),
+            kind=text(each.told, "kind"),
+            verdict=text(each.told, "verdict"),
+            tag=text(each.told, "tag"),
+            rows=number(each.told, "rows"),
+            sqlstate=text(each.told, "sqlstate"),
+            took_us=each.took_us,
+            would=text(each.told, "would"),
+            why=text(each.told, "why"),
+            copied=copied_in(each.told),
         )
-
-
-def _time(fields: Mapping[str, JSON], otherwise: datetime) -> datetime:
-    try:
-        return parse_timestamp(text(fields, "at"))
-    except NotCanonical:
-        return otherwise

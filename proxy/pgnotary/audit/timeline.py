@@ -15,6 +15,7 @@ from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
 from pgnotary.audit.words import clock, counted, preview_words, quoted, reasons, row_count, verdict_words, who
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.executions import executions_in
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.signed import signed
 
@@ -49,7 +50,7 @@ def tell(entry: Entry, opened: Opened) -> Told:
 def tell_execution(execution: Execution, leaf: bytes) -> Told:
     """Return what was forwarded, or refused at once."""
     ending = execution.sqlstate or execution.tag or execution.kind
-    took = "" if execution.took_us is None else f" in {_milliseconds(execution.took_us)}"
+    took = f" in {_milliseconds(execution.took_us)}"
     would = f", which {execution.would} would have held" if execution.would else ""
     why = f", {execution.why}" if execution.why else ""
     sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
@@ -95,8 +96,7 @@ def _of_session(entry: Entry) -> str:
     if entry.type is EntryType.CLOSED:
         counts = ", ".join(f"{number(body, name) or 0:,} {name}" for name in ("forwarded", "held", "refused"))
         return f"{session} closed: {text(body, 'why')}; {counts}"
-    listed = body.get("executions")
-    return f"{session} sums up {counted(len(listed) if isinstance(listed, list) else 0, 'execution')}"
+    return f"{session} lists {counted(sum(1 for _ in executions_in(body)), 'execution')}"
 
 
 def _asked(entry: Entry, opened: Opened) -> list[str]:

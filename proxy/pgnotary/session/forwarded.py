@@ -1,4 +1,4 @@
-"""The record of what was forwarded: executions summed up, each distinct text sealed once in its session.
+"""The record of what was forwarded: executions in entries of many, each distinct text sealed once in its session.
 
 Executions enter, drafts of `forwarded` entries leave, at most one batch a second or whenever one is full. A statement
 costs tens of bytes; nobody waits for the disk. What is not durable yet is bounded: `full` says when forwarding must
@@ -7,64 +7,23 @@ wait.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 from pgnotary.judge.secret_values import words_masked
-from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import MAX_EXECUTIONS, Alike, Executions
 from pgnotary.wire.messages import rows_of
 
 __all__ = ["ForwardLog"]
 
-# An execution takes about 150 bytes, an entry holds 65,535.
-_PER_ENTRY = 200
-# Written together they cost the disk no more than one; many would keep the event loop from everything else.
-_ENTRIES_AT_ONCE = 2
-_MAX_WAITING = 4_000
+_MAX_WAITING = 8 * MAX_EXECUTIONS
 _MAX_KNOWN_TEXTS = 2_000
 # A longer text is known by its digest: what a session remembers must not grow with what it runs.
 _MAX_KNOWN_BYTES = 256
-
-
-@dataclass(slots=True)
-class _Execution:
-    """One execution, or one refusal, as it was told; it is written as JSON only when its entry is."""
-
-    text: str
-    kind: str
-    at: datetime
-    took_us: int
-    tags: Sequence[str]
-    sqlstate: str
-    refused: bool
-    would: str
-    why: str
-    copied: Mapping[str, JSON]
-
-    def written(self) -> dict[str, JSON]:
-        """Return what the entry says of it."""
-        execution: dict[str, JSON] = {
-            "text": self.text,
-            "kind": str(self.kind),
-            "at": timestamp(self.at),
-            "took_us": self.took_us,
-            "verdict": "refuse" if self.refused else "forward",
-        }
-        if self.would:
-            execution["would"] = self.would
-        if self.why:
-            execution["why"] = words_masked(self.why)
-        execution |= self.copied
-        if self.tags:
-            execution["tag"] = self.tags[-1]
-            counts = [rows for rows in map(rows_of, self.tags) if rows is not None]
-            if counts:
-                execution["rows"] = sum(counts)
-        if self.sqlstate:
-            execution["sqlstate"] = self.sqlstate
-        return execution
+_MAX_WHY = 1_000
 
 
 class ForwardLog:
@@ -72,23 +31,27 @@ class ForwardLog:
 
     def __init__(self, session: str) -> None:
         self._session = session
-        self._executions: list[_Execution] = []
-        self._texts: dict[bytes | str, str] = {}
-        self._unsealed: dict[str, bytes] = {}
+        self._complete: list[Draft] = []
+        self._executions: Executions | None = None
+        """Of the entry in the making, if there are any."""
+        self._sealed: dict[str, bytes] = {}
+        """Texts that come first in it."""
+        self._waiting = 0
+        self._texts: dict[bytes | str, int] = {}
         self._named = 0
 
     def __len__(self) -> int:
-        return len(self._executions)
+        return self._waiting
 
     @property
     def batch_ready(self) -> bool:
-        """Whether as much waits as is written together."""
-        return len(self._executions) >= _PER_ENTRY * _ENTRIES_AT_ONCE
+        """Whether as much waits as is written together: an entry, or more if the last ones took their time."""
+        return bool(self._complete) or (self._executions is not None and self._executions.full)
 
     @property
     def full(self) -> bool:
         """Whether nothing more may be forwarded until what waits is durable."""
-        return len(self._executions) >= _MAX_WAITING
+        return self._waiting >= _MAX_WAITING
 
     def add(
         self,
@@ -102,34 +65,73 @@ class ForwardLog:
         refused: bool = False,
         would: str = "",
         why: str = "",
-        copied: Mapping[str, JSON] = MappingProxyType({}),
+        copied: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Note one execution, or one refusal.
 
         `would` is the rule that would have held it if policy held anything, `why` what it did that was undone, `copied`
         what is told of the data of a COPY.
         """
-        name = self._name(text)
-        self._executions.append(_Execution(name, kind, at, took_us, tags, sqlstate, refused, would, why, copied))
-
-    def _name(self, text: bytes) -> str:
+        executions = self._executions
+        if executions is None or executions.full:
+            self._complete_entry()
+            executions = self._executions = Executions(at)
+        if len(tags) == 1 and not (sqlstate or refused or would or why or copied):
+            alike = _usual(str(kind), tags[0])
+        else:
+            alike = _alike(str(kind), tags, sqlstate, refused=refused, would=would, why=why, copied=copied)
         key = text if len(text) <= _MAX_KNOWN_BYTES else hashlib.sha256(text).hexdigest()
-        if (name := self._texts.get(key)) is None:
-            if len(self._texts) >= _MAX_KNOWN_TEXTS:
-                self._texts.clear()
-            self._named += 1
-            name = self._texts[key] = f"t{self._named}"
-            self._unsealed[name] = text
-        return name
+        number = self._texts.get(key)
+        new = number is None
+        if number is None:
+            number = self._name(key)
+            self._sealed[f"t{number}"] = text
+        executions.add(number, alike, at, took_us, sealed=new)
+        self._waiting += 1
 
     def take(self) -> tuple[Draft, ...]:
         """Return all that waits as drafts, each no larger than an entry may be, and forget it."""
-        drafts = []
-        for start in range(0, len(self._executions), _PER_ENTRY):
-            batch = self._executions[start : start + _PER_ENTRY]
-            names = {execution.text for execution in batch}
-            sealed = {name: self._unsealed.pop(name) for name in sorted(names & self._unsealed.keys())}
-            body = {"executions": [execution.written() for execution in batch]}
-            drafts.append(Draft(EntryType.FORWARDED, body, session=self._session, sealed=sealed))
-        self._executions.clear()
-        return tuple(drafts)
+        self._complete_entry()
+        drafts, self._complete, self._waiting = tuple(self._complete), [], 0
+        return drafts
+
+    def _name(self, key: bytes | str) -> int:
+        if len(self._texts) >= _MAX_KNOWN_TEXTS:
+            self._texts.clear()
+        self._named += 1
+        self._texts[key] = self._named
+        return self._named
+
+    def _complete_entry(self) -> None:
+        if self._executions is not None:
+            body = self._executions.body()
+            self._complete.append(Draft(EntryType.FORWARDED, body, session=self._session, sealed=self._sealed))
+            self._executions, self._sealed = None, {}
+
+
+@lru_cache(maxsize=256)
+def _usual(kind: str, tag: str) -> Alike:
+    return _alike(kind, (tag,))
+
+
+def _alike(
+    kind: str,
+    tags: Sequence[str],
+    sqlstate: str = "",
+    *,
+    refused: bool = False,
+    would: str = "",
+    why: str = "",
+    copied: Mapping[str, Any] = MappingProxyType({}),
+) -> Alike:
+    counts = [rows for rows in map(rows_of, tags) if rows is not None]
+    return Alike(
+        kind=kind,
+        verdict="refuse" if refused else "forward",
+        tag=tags[-1] if tags else "",
+        rows=sum(counts) if counts else None,
+        sqlstate=sqlstate,
+        would=would,
+        why=words_masked(why)[:_MAX_WHY],
+        **copied,
+    )

@@ -8,7 +8,7 @@ The numbers are those of the checklist.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pgnotary.errors import BadRoster
+from pgnotary.errors import BadRoster, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
@@ -104,9 +104,11 @@ class Lives:
         if entry.type is EntryType.ROSTER:
             self._put_in_force(entry)
         elif entry.type is EntryType.FORWARDED:
-            if not isinstance(entry.body.get("executions"), list):
-                self._fault("a forwarded entry without its list of executions")
-            forwarded, refused = verdicts(entry)
+            try:
+                forwarded, refused = verdicts(entry)
+            except NotCanonical as error:
+                self._fault(str(error))
+                return
             self.tally.forwarded += forwarded
             self.tally.refused += refused
 

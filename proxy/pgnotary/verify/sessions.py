@@ -3,9 +3,12 @@
 Only open sessions are kept; none survives its proxy, so a start forgets them. The number is that of the checklist.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from pgnotary.errors import NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.executions import executions_in
 from pgnotary.verify.execution import number
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
@@ -49,9 +52,11 @@ class Sessions:
             case EntryType.PREVIEW if session is not None:
                 session.held += 1
             case EntryType.FORWARDED if session is not None:
-                forwarded, refused = verdicts(entry)
-                session.forwarded += forwarded
-                session.refused += refused
+                # Of one that cannot be read there is a fault already.
+                with suppress(NotCanonical):
+                    forwarded, refused = verdicts(entry)
+                    session.forwarded += forwarded
+                    session.refused += refused
             case EntryType.CLOSED if session is None:
                 self._fault(f"{name or 'no session'} is closed, but is not open")
             case EntryType.CLOSED:
@@ -85,8 +90,9 @@ class Sessions:
 
 
 def verdicts(entry: Entry) -> tuple[int, int]:
-    """Return how many executions of an entry were forwarded, and how many were refused."""
-    listed = entry.body.get("executions")
-    executions = listed if isinstance(listed, list) else []
-    refused = sum(isinstance(each, dict) and each.get("verdict") == "refuse" for each in executions)
-    return len(executions) - refused, refused
+    """Return how many executions of an entry were forwarded, and how many were refused.
+
+    Raises NotCanonical if it does not tell of them in the form of `forwarded` entries.
+    """
+    refusals = [each.told.get("verdict") == "refuse" for each in executions_in(entry.body)]
+    return len(refusals) - sum(refusals), sum(refusals)
