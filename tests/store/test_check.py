@@ -30,6 +30,9 @@ async def closed(path: Path) -> Path:
     return path
 
 
+FIRST = " WHERE leaf = (SELECT leaf FROM entry WHERE seq = 0)"
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -54,10 +57,10 @@ async def closed(path: Path) -> Path:
             "UPDATE checkpoint SET note = replace(note, '\u2014 ', '\u2014 x') WHERE size = 2",
             "over entry 1: signed by x",
         ),
-        ("UPDATE sealed SET value = x'00'", "entry 0: does not commit to this statement"),
-        ("UPDATE sealed SET salt = zeroblob(32)", "entry 0: does not commit to this statement"),
-        ("UPDATE sealed SET name = 'reason'", "entry 0: does not commit to the reason"),
-        ("UPDATE sealed SET leaf = zeroblob(32) WHERE rowid = 1", "the sealed statement belongs to no entry"),
+        ("UPDATE sealed SET value = x'00'" + FIRST, "entry 0: does not commit to this statement"),
+        ("UPDATE sealed SET salt = zeroblob(32)" + FIRST, "entry 0: does not commit to this statement"),
+        ("UPDATE sealed SET name = 'reason'" + FIRST, "entry 0: does not commit to the reason"),
+        ("UPDATE sealed SET leaf = zeroblob(32)" + FIRST, "the sealed statement belongs to no entry"),
         ("DELETE FROM request_state WHERE request = 'R-2'", "states of ['R-1'], entries of ['R-1', 'R-2']"),
         (
             "UPDATE request_state SET state = 'approved' WHERE request = 'R-2'",

@@ -136,14 +136,12 @@ class Session:
             if not (isinstance(event, events.UpstreamBytes) and passing.end(event.data)):
                 self._go_on_the_long_way()
                 return None
-            action: actions.Action = actions.ToClient(event.data)
-        elif self._at_rest and isinstance(event, events.ClientBytes) and passing.begin(event.data):
-            action = actions.ToUpstream(event.data)
-        else:
-            return None
-        self._note_forwarded()
-        noted, self._state.actions = self._state.actions, []
-        return [action, *noted]
+            self._note_forwarded()
+            noted, self._state.actions = self._state.actions, []
+            return [actions.ToClient(event.data), *noted]
+        if self._at_rest and isinstance(event, events.ClientBytes) and passing.begin(event.data):
+            return [actions.ToUpstream(event.data)]
+        return None
 
     def _is_at_rest(self) -> bool:
         """Say whether nothing is under way, nothing waits, and no message has come in part."""

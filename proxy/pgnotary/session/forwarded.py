@@ -37,16 +37,13 @@ class ForwardLog:
         self._sealed: dict[str, bytes] = {}
         """Texts that come first in it."""
         self._waiting = 0
+        self.batch_ready = False
+        """Whether as much waits as is written together: an entry, or more if the last ones took their time."""
         self._texts: dict[bytes | str, int] = {}
         self._named = 0
 
     def __len__(self) -> int:
         return self._waiting
-
-    @property
-    def batch_ready(self) -> bool:
-        """Whether as much waits as is written together: an entry, or more if the last ones took their time."""
-        return bool(self._complete) or (self._executions is not None and self._executions.full)
 
     @property
     def full(self) -> bool:
@@ -87,12 +84,13 @@ class ForwardLog:
             number = self._name(key)
             self._sealed[f"t{number}"] = text
         executions.add(number, alike, at, took_us, sealed=new)
+        self.batch_ready |= executions.full
         self._waiting += 1
 
     def take(self) -> tuple[Draft, ...]:
         """Return all that waits as drafts, each no larger than an entry may be, and forget it."""
         self._complete_entry()
-        drafts, self._complete, self._waiting = tuple(self._complete), [], 0
+        drafts, self._complete, self._waiting, self.batch_ready = tuple(self._complete), [], 0, False
         return drafts
 
     def _name(self, key: bytes | str) -> int:

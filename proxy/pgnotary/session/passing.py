@@ -6,7 +6,7 @@ it is if it has come whole and is the usual one. Whatever else happens is left t
 on the long way, at the place where it would be by then. Nothing passes here that the long way would not send.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.catalog import Catalog
@@ -38,8 +38,7 @@ class _NotNow(Exception):  # no error
     """Somebody else has to read the text, or at another time."""
 
 
-@dataclass(slots=True)
-class _Passed:
+class _Passed(msgspec.Struct, frozen=True):
     """What was sent and is not answered yet."""
 
     data: bytes

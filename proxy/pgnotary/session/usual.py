@@ -7,8 +7,9 @@ without a name is usual: it needs no Close.
 Source: PostgreSQL 18, "Message Formats"; libpq sends a batch as one chunk, and so do the drivers.
 """
 
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from pgnotary.wire.frames import HEADER_BYTES
 from pgnotary.wire.messages import SYNC, command_tag, execute
@@ -28,8 +29,7 @@ _EXECUTED = execute(b"") + SYNC
 _TAILS = {_EXECUTED: b"2C", b"D\0\0\0\6P\0" + _EXECUTED: b"2TC"}
 
 
-@dataclass(slots=True)
-class Execution:
+class Execution(msgspec.Struct, frozen=True):
     """A batch up to its Sync that binds and executes one statement, once and to its end."""
 
     statement: bytes

@@ -32,7 +32,8 @@ SCHEMA = (
     "CREATE INDEX entry_request ON entry(request) WHERE request IS NOT NULL",
     "CREATE INDEX entry_session ON entry(session) WHERE session IS NOT NULL",
     """CREATE TABLE sealed(
-        leaf BLOB, name TEXT, salt BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (leaf, name)) STRICT""",
+        leaf BLOB, name TEXT, salt BLOB NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (leaf, name)) STRICT, WITHOUT ROWID""",
     "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
     "CREATE TABLE request_state(request TEXT PRIMARY KEY, state TEXT NOT NULL, leaf BLOB NOT NULL) STRICT",
     "CREATE TABLE probe(id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT",
