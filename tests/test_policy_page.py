@@ -11,7 +11,7 @@ from pgnotary.cli import pgnotary
 from pgnotary.cli.policy_cases import KINDS
 from pgnotary.config import parse
 from pgnotary.judge.rule_table import RuleTable
-from pgnotary.judge.rules import PROFILES, Action
+from pgnotary.judge.rules import PROFILES, Action, Record
 from pgnotary.judge.statement import Qualifier, StatementClass
 
 PAGE = Path("docs/policy.md")
@@ -57,7 +57,8 @@ def test_every_key_of_a_rule_and_every_kind_of_relation_is_named() -> None:
 
 
 def test_the_example_loads_and_is_what_its_remarks_say() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    example, of_the_record = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    assert [rule.record for rule in parse(PAGE, of_the_record.encode()).own_rules] == [Record.SUMMARY]
     rules = parse(PAGE, example.encode()).own_rules
     assert [(rule.name, rule.result) for rule in rules] == [
         ("policy/nightly", Action.FORWARD), ("policy/salaries", Action.HOLD), ("policy/too-many", Action.REFUSE),

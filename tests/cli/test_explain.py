@@ -156,6 +156,16 @@ def test_a_profile_that_only_observes_says_what_would_be_held() -> None:
     assert _object("--profile", "observe", "SELECT 1")["would"] == ""
 
 
+def test_what_a_rule_keeps_no_text_of_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "pgnotary.toml"
+    config.write_text('[[policy.rule]]\nname = "reads"\nresult = "forward"\nclass = "select"\nrecord = "summary"\n')
+    said = "\n  record      summary: counts and a digest, no text\n"
+    assert said in _explain("--config", str(config), "SELECT 1").stdout
+    assert said not in _explain("SELECT 1").stdout
+    told = [_object("--config", str(config), sql)["record"] for sql in ("SELECT 1", "SHOW work_mem", "DELETE FROM t")]
+    assert told == ["summary", "each", "each"]
+
+
 # --- whose policy, and for whom ---------------------------------------------------------------------------------------
 
 _RULES = """

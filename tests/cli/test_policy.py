@@ -240,6 +240,18 @@ def test_show_lists_the_rules_in_the_order_in_which_they_are_asked() -> None:
     assert lines[-1] == "  default/hold-CLASS  hold     what no rule speaks for"
 
 
+def test_what_a_rule_keeps_no_text_of_is_shown_and_can_be_expected(config: Path) -> None:
+    config.write_text('[[policy.rule]]\nname = "reads"\nresult = "forward"\nclass = "select"\nrecord = "summary"\n')
+    lines = _policy("show", "--config", str(config)).stdout.splitlines()
+    assert lines[1].split(maxsplit=2) == ["policy/reads", "forward", "class select; harmless; record summary"]
+    case = '[[case]]\nsql = "{}"\nverdict = "forward"\nrecord = "{}"\n'
+    assert _test(config, case.format("SELECT 1", "summary") + case.format("SHOW work_mem", "each")).exit_code == 0
+    result = _test(config, case.format("SELECT 1; SHOW work_mem", "summary"))
+    assert (result.exit_code, "      record: expected summary, found each\n" in result.stdout) == (1, True)
+    wrong = _test(config, case.format("SELECT 1", "none"))
+    assert (wrong.exit_code, "case[0].record is 'none': expected one of each, summary" in wrong.stderr) == (2, True)
+
+
 def test_show_says_when_nothing_is_held(tmp_path: Path) -> None:
     path = tmp_path / "pgnotary.toml"
     path.write_text("[policy]\nprofile = 'observe'")
@@ -254,6 +266,6 @@ def test_show_gives_programs_the_keys_of_the_configuration(config: Path) -> None
     }  # fmt: skip
     assert told["rules"][0] == {
         "name": "policy/evas", "result": "forward", "class": ["update"], "qualifier": ["write"], "relation": ["app.*"],
-        "database": ["shop"], "user": ["eva"], "min_rows": 0, "hold_s": None, "preview": True,
+        "database": ["shop"], "user": ["eva"], "min_rows": 0, "record": "each", "hold_s": None, "preview": True,
     }  # fmt: skip
     assert len(told["rules"]) == len(policy.rules)

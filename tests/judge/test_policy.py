@@ -12,7 +12,7 @@ from pgnotary.judge.catalog import Catalog, Relation
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, terms, verdict
 from pgnotary.judge.reading import read
-from pgnotary.judge.rules import PROFILES, USUAL, Action, Policy, Profile, Rule, Subject, Terms, policy_of
+from pgnotary.judge.rules import PROFILES, USUAL, Action, Policy, Profile, Record, Rule, Subject, Terms, policy_of
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
@@ -436,6 +436,7 @@ OTHER: dict[str, Any] = {
     "users": ("eva",),
     "min_rows": 1,
     "terms": Terms(preview=False),
+    "record": Record.SUMMARY,
 }
 
 

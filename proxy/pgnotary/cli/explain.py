@@ -16,7 +16,7 @@ from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.judging import Judged, View, judge, touched
 from pgnotary.cli.policy_options import bench, bench_options
 from pgnotary.cli.safe_text import visible
-from pgnotary.judge.rules import Policy
+from pgnotary.judge.rules import Policy, Record
 from pgnotary.judge.statement import Part
 from pgnotary.ledger.canonical import JSON
 
@@ -69,6 +69,7 @@ def _lines(judged: Judged, view: View) -> Iterator[str]:
     yield from _row("judge", said.judge)
     yield from _row("reason", said.reason)
     yield from _row("would", f"be held by {said.would}" if said.would else "")
+    yield from _row("record", "" if said.record is Record.EACH else f"{said.record}: counts and a digest, no text")
     parts = judged.statement.parts if judged.statement else ()
     for number, part in enumerate(parts, 1):
         if len(parts) > 1:
@@ -107,6 +108,7 @@ def _object(judged: Judged, policy: Policy, view: View) -> dict[str, JSON]:
     return {
         **_answer(judged),
         "would": judged.verdict.would,
+        "record": judged.verdict.record.value,
         "profile": policy.profile,
         "policy": policy.digest,
         "parts": [_part(part, view) for part in parts],

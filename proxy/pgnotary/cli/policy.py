@@ -18,7 +18,7 @@ from pgnotary.cli.policy_cases import cases_in, differences
 from pgnotary.cli.policy_options import Bench
 from pgnotary.cli.safe_text import cut, one_line, visible
 from pgnotary.config import load
-from pgnotary.judge.rules import Action, Policy, Rule, Subject
+from pgnotary.judge.rules import Action, Policy, Record, Rule, Subject
 
 __all__ = ["policy"]
 
@@ -72,6 +72,8 @@ def _about(rule: Rule) -> str:
         said.append(f"min_rows {rule.min_rows}")
     if rule.terms.hold_s is not None:
         said.append(f"hold_s {rule.terms.hold_s:g}")
+    if rule.record is not Record.EACH:
+        said.append(f"record {rule.record}")
     if not rule.terms.preview:
         said.append("preview false")
     return "; ".join(said) or "anything"
@@ -87,6 +89,7 @@ def _fields(rule: Rule) -> dict[str, object]:
         "database": rule.databases,
         "user": rule.users,
         "min_rows": rule.min_rows,
+        "record": rule.record,
         "hold_s": rule.terms.hold_s,
         "preview": rule.terms.preview,
     }

@@ -21,7 +21,7 @@ from pgnotary.errors import ConfigError
 from pgnotary.judge.catalog import Catalog, Relation
 from pgnotary.judge.policy import terms
 from pgnotary.judge.rule_table import one_of
-from pgnotary.judge.rules import Action, Subject
+from pgnotary.judge.rules import Action, Record, Subject
 from pgnotary.judge.statement import StatementClass
 
 __all__ = ["KINDS", "Case", "Difference", "cases_in", "differences"]
@@ -49,6 +49,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     verdict: str
     class_: str = msgspec.field(default="", name="class")
     rule: str = ""
+    record: str = ""
     user: str = ""
     database: str = ""
     rows: Annotated[int, Meta(ge=0)] | None = None
@@ -106,6 +107,8 @@ def _check(where: str, case: Case) -> None:
     one_of(Action, f"{where}.verdict", case.verdict)
     if case.class_:
         one_of(StatementClass, f"{where}.class", case.class_)
+    if case.record:
+        one_of(Record, f"{where}.record", case.record)
     for name, kind in case.relations.items():
         if _WHOLE.fullmatch(name) is None:
             raise ConfigError(f"{where}.relations has {name!r}: expected schema.name in PostgreSQL's spelling")
@@ -123,6 +126,7 @@ def differences(case: Case, by: Bench) -> tuple[Difference, ...]:
         Difference("verdict", case.verdict, verdict),
         Difference("class", case.class_, judged.verdict.kind),
         Difference("rule", case.rule, rule),
+        Difference("record", case.record, judged.verdict.record),
     )
     found = tuple(each for each in pairs if each.expected and each.expected != each.found)
     return (*found, Difference("reason", "", judged.verdict.reason)) if found else ()

@@ -8,7 +8,7 @@ held. The policy's digest goes into every request, so that a signature says unde
 from dataclasses import dataclass
 
 from pgnotary.judge.refusals import refusal, sentence, setting_beside
-from pgnotary.judge.rules import USUAL, Action, Policy, Rule, Subject, Terms
+from pgnotary.judge.rules import USUAL, Action, Policy, Record, Rule, Subject, Terms
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
 __all__ = ["Terming", "Verdict", "terms", "verdict"]
@@ -32,6 +32,8 @@ class Verdict:
     """The rule that would have held it, if policy only observes."""
     certain: bool = False
     """It is forwarded whatever a catalog says of its names."""
+    record: Record = Record.EACH
+    """What the ledger keeps of it, if it is forwarded and runs without an error."""
 
 
 _NOBODY = Subject()
@@ -49,13 +51,26 @@ def verdict(statement: Statement, policy: Policy, subject: Subject = _NOBODY) ->
                 return _stopped(statement, part, rule, policy)
     part, rule = next(((each, found) for each, found in judged if each.findings), judged[0])
     name = rule.name if rule else ""
+    # One rule that wants each listed is enough: a text is recorded as a whole.
+    summed = all(found is not None and found.record is Record.SUMMARY for _, found in judged)
+    record = Record.SUMMARY if summed else Record.EACH
     if not part.findings:
-        return Verdict(Action.FORWARD, part.kind, name, "both readers read it and all of it is harmless")
+        reason = "both readers read it and all of it is harmless"
+        return Verdict(Action.FORWARD, part.kind, name, reason, record=record)
     finding = part.findings[0]
     unwalled = any(found is not None and set(found.qualifiers) >= _WRITES_BY_CODE for _, found in judged)
     reason = sentence(statement, part, finding)
     certain = bool(policy.rules) and policy.rules[0].forwards_anything
-    return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=unwalled, certain=certain)
+    return Verdict(
+        Action.FORWARD,
+        part.kind,
+        name,
+        reason,
+        judge=finding.judge,
+        unwalled=unwalled,
+        certain=certain,
+        record=record,
+    )
 
 
 def _first(part: Part, policy: Policy, subject: Subject) -> Rule | None:

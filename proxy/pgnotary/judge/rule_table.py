@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from pgnotary.errors import ConfigError
 from pgnotary.judge.naming import identifier
-from pgnotary.judge.rules import USUAL, Action, Rule, Terms
+from pgnotary.judge.rules import USUAL, Action, Record, Rule, Terms
 from pgnotary.judge.statement import Qualifier, StatementClass
 
 __all__ = ["RuleTable", "one_of", "rules_of"]
@@ -45,6 +45,7 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     min_rows: Annotated[int, Meta(ge=0)] = 0
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] | None = None
     preview: bool | None = None
+    record: str | None = None
 
 
 def rules_of(tables: Sequence[RuleTable]) -> tuple[Rule, ...]:
@@ -81,6 +82,7 @@ def _rule(key: str, table: RuleTable) -> Rule:
         users=tuple(_whole_names(f"{key}.user", table.user)),
         min_rows=table.min_rows,
         terms=_terms(table),
+        record=one_of(Record, f"{key}.record", Record.EACH if table.record is None else table.record),
     )
 
 
@@ -90,6 +92,11 @@ def _require_sense(key: str, table: RuleTable, result: Action) -> None:
         raise ConfigError(
             f"{key}.min_rows is {table.min_rows}: expected 0 in a rule that forwards; "
             "how many rows change is only known of what is held"
+        )
+    if result is not Action.FORWARD and table.record is not None:
+        raise ConfigError(
+            f"{key}.record is {table.record!r}: expected only in a rule that forwards; "
+            "what is held or refused is always listed"
         )
     if result is not Action.HOLD:
         for name, value in (("hold_s", table.hold_s), ("preview", table.preview)):

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
 
-__all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Rule", "Subject", "Terms", "policy_of"]
+__all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Record", "Rule", "Subject", "Terms", "policy_of"]
 
 
 class Action(StrEnum):
@@ -24,6 +25,14 @@ class Action(StrEnum):
     FORWARD = "forward"
     HOLD = "hold"
     REFUSE = "refuse"
+
+
+class Record(StrEnum):
+    """What the ledger keeps of a statement that is forwarded and runs without an error."""
+
+    EACH = "each"
+    SUMMARY = "summary"
+    """Counts and a digest, not its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,8 @@ class Rule:
     min_rows: int = 0
     """It holds or refuses only what may change that many rows, as far as the preview knows."""
     terms: Terms = USUAL
+    record: Record = Record.EACH
+    """Only a rule that forwards may say `SUMMARY`."""
 
     @property
     def forwards_anything(self) -> bool:
@@ -161,6 +172,14 @@ PROFILES = {
 def policy_of(profile: Profile, own: Sequence[Rule] = ()) -> Policy:
     """Return the policy of one's own rules before a profile's."""
     rules = (*own, *profile.rules)
-    listed = {"profile": profile.name, "holds": profile.holds, "rules": [asdict(rule) for rule in rules]}
+    listed = {"profile": profile.name, "holds": profile.holds, "rules": [_written(rule) for rule in rules]}
     digest = hashlib.sha256(b"pgnotary/policy/1\n" + json.dumps(listed, sort_keys=True).encode()).hexdigest()
     return Policy(profile.name, rules, profile.holds, digest)
+
+
+def _written(rule: Rule) -> dict[str, Any]:
+    """Return what the digest is over; a rule that lists each execution is written as when there was nothing else."""
+    fields = asdict(rule)
+    if rule.record is Record.EACH:
+        del fields["record"]
+    return fields
