@@ -6,8 +6,9 @@ from typing import Any
 
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.executions import Alike, Executions, executions_in
+from pgnotary.ledger.summaries import summaries_in
 
-__all__ = ["forwarded_body", "listed"]
+__all__ = ["executions_of", "forwarded_body", "listed"]
 
 
 def listed(body: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -24,3 +25,8 @@ def forwarded_body(executions: Iterable[tuple[int, Alike]], at: datetime, took_u
     for text, alike in executions:
         made.add(text, alike, at, took_us, sealed=False)
     return made.body()
+
+
+def executions_of(body: Mapping[str, Any]) -> int:
+    """Return how many executions an entry's body lists, or counts."""
+    return sum(each.executions for each in summaries_in(body)) if "summaries" in body else len(listed(body))

@@ -23,12 +23,12 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from tests.listed import listed
+from tests.listed import executions_of
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.policy import Verdict
-from pgnotary.judge.rules import PROFILES, Subject, policy_of
+from pgnotary.judge.rules import PROFILES, Policy, Subject, policy_of
 from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
@@ -623,6 +623,7 @@ class Play:
         hold_s: float = 900.0,
         reminder_s: float = 30.0,
         queue_bytes: int = 4_096,
+        policy: Policy = POLICY,
         session: Callable[[SessionState], Session] = Session,
     ) -> None:
         self.server = ScriptedServer(by_hand=by_hand)
@@ -654,7 +655,7 @@ class Play:
             read_only_by_default=user_read_only,
         )
         rules = Rules(
-            policy=POLICY,
+            policy=policy,
             hold_s=hold_s,
             reminder_s=reminder_s,
             preview_timeout_ms=2_000,
@@ -666,7 +667,7 @@ class Play:
         self.state = SessionState(
             identity,
             rules,
-            JUDGE,
+            JUDGE if policy is POLICY else Verdicts(policy),
             lambda: f"R-{next(numbers)}",
             self.now,
             ForwardLog(SESSION),
@@ -736,7 +737,7 @@ class Play:
                 else:
                     self._events.append(self.ledger.record(action))
             case actions.Note(drafts):
-                self._say(f"note {sum(len(listed(draft.body)) for draft in drafts)}")
+                self._say(f"note {sum(executions_of(draft.body) for draft in drafts)}")
                 if self.ledger.by_hand:
                     self.noted.append(action)
                 else:

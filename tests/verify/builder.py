@@ -131,6 +131,21 @@ class Ledger:
         sealed = {f"t{first + i}": text.encode() for i, text in enumerate(texts)}
         return self.append(Draft(EntryType.FORWARDED, body, session=session, sealed=sealed))
 
+    def sum_up(self, *summaries: JSON, session: str = "S-00000001") -> Entry:
+        return self.append(Draft(EntryType.FORWARDED, {"summaries": summaries}, session=session))
+
+    def summary(self, kind: str = "select", **changes: JSON) -> dict[str, JSON]:
+        """Four executions, the last of them a second after the first."""
+        first, last = self.clock, self.clock + timedelta(seconds=1)
+        counts: dict[str, JSON] = {
+            "executions": 4,
+            "rows": 12,
+            "took_us": 2_500,
+            "first": timestamp(first),
+            "last": timestamp(last),
+        }
+        return {"kind": kind, **counts, "sha256": "9c" * 32, **changes}
+
     def ask(
         self,
         request: str,

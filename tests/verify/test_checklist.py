@@ -273,6 +273,23 @@ def test_refused_statements_are_not_counted_as_forwarded() -> None:
     assert (verified(ledger).forwarded, verified(ledger).refused) == (2, 1)
 
 
+def test_what_a_summary_counts_was_forwarded() -> None:
+    ledger = open_ledger()
+    ledger.forward("select 1")
+    ledger.sum_up(ledger.summary("insert", executions=2), ledger.summary("select", executions=2**52))
+    ledger.close_session(forwarded=2**52 + 3, held=0)
+    found = verified(ledger)
+    assert (found.forwarded, found.counted, found.notes) == (2**52 + 3, 2**52 + 2, ())
+
+
+def test_a_forwarded_entry_that_counts_in_no_form_is_a_fault() -> None:
+    ledger = open_ledger()
+    ledger.sum_up(ledger.summary(executions=0))
+    with pytest.raises(LedgerBroken) as broken:
+        verified(ledger)
+    assert broken.value.faults == ("#3 a summary of nothing",)
+
+
 def test_a_session_that_forwarded_more_than_the_ledger_has_is_noted() -> None:
     ledger = open_ledger()
     ledger.close_session(forwarded=3, held=0)

@@ -72,9 +72,10 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
         f"{counted(summary.approvals, 'approval')}: {summary.executions:,} sent ({_fates(summary)}), "
         f"{len(summary.never_run):,} not sent; {counted(summary.denials, 'denial')}"
     )
+    only_counted = f" ({summary.counted:,} only counted)" if summary.counted else ""
     yield (
         f"{counted(summary.forwarded + summary.refused, 'statement')} without a decision: "
-        f"{summary.forwarded:,} forwarded, {summary.refused:,} refused"
+        f"{summary.forwarded:,} forwarded{only_counted}, {summary.refused:,} refused"
     )
     yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
     yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.policy import Verdict
+from pgnotary.judge.rules import Record
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.session.control import run_control
 from pgnotary.session.copying import CopyIn
@@ -193,9 +194,15 @@ def note(
     why: str = "",
     copy: CopyIn | None = None,
 ) -> None:
-    """Note one execution for the record; `why` it was undone by us."""
+    """Note one execution for the record; `why` it was undone by us.
+
+    Whatever a rule says: what failed or was undone, and what took data, is listed.
+    """
     state.forwarded += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
+    if verdict.record is Record.SUMMARY and not sqlstate and copy is None:
+        state.log.sum_up(text, verdict.kind, started.wall, took_us, tags)
+        return
     copied = copy.told if copy else {}
     state.log.add(
         text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why, copied=copied

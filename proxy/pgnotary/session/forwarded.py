@@ -1,8 +1,8 @@
 """The record of what was forwarded: executions in entries of many, each distinct text sealed once in its session.
 
 Executions enter, drafts of `forwarded` entries leave, at most one batch a second or whenever one is full. A statement
-costs tens of bytes; nobody waits for the disk. What is not durable yet is bounded: `full` says when forwarding must
-wait.
+costs tens of bytes, and none if it is only counted; nobody waits for the disk. What is not durable yet is bounded, by
+executions, whichever way they are recorded: `full` says when forwarding must wait.
 """
 
 import hashlib
@@ -13,13 +13,17 @@ from types import MappingProxyType
 from typing import Any
 
 from pgnotary.judge.secret_values import words_masked
+from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.executions import MAX_EXECUTIONS, Alike, Executions
+from pgnotary.ledger.summaries import Summaries
 from pgnotary.wire.messages import rows_of
 
 __all__ = ["ForwardLog"]
 
 _MAX_WAITING = 8 * MAX_EXECUTIONS
+# A summary is as long whatever it counts: so many that a second is hardly ever cut, and far from where sessions wait.
+_COUNTED_AT_ONCE = _MAX_WAITING // 2
 _MAX_KNOWN_TEXTS = 2_000
 # A longer text is known by its digest: what a session remembers must not grow with what it runs.
 _MAX_KNOWN_BYTES = 256
@@ -36,7 +40,11 @@ class ForwardLog:
         """Of the entry in the making, if there are any."""
         self._sealed: dict[str, bytes] = {}
         """Texts that come first in it."""
+        self._summaries = Summaries()
+        self._counted = 0
+        """How many executions these are of."""
         self._waiting = 0
+        """How many executions all of this is of."""
         self.batch_ready = False
         """Whether as much waits as is written together: an entry, or more if the last ones took their time."""
         self._texts: dict[bytes | str, int] = {}
@@ -87,9 +95,25 @@ class ForwardLog:
         self.batch_ready |= executions.full
         self._waiting += 1
 
+    def sum_up(self, text: bytes, kind: str, at: datetime, took_us: int, tags: Sequence[str]) -> None:
+        """Count one execution that ran without an error, and keep its text in nothing but the digest of its kind.
+
+        What no sum can hold is listed.
+        """
+        rows = _rows_of(tags[0]) if len(tags) == 1 else _rows(tags)
+        if self._summaries.add(text, str(kind), at, took_us, rows or 0):
+            self._counted += 1
+            self._waiting += 1
+            self.batch_ready |= self._counted >= _COUNTED_AT_ONCE
+        else:
+            self.add(text, kind, at, took_us, tags)
+
     def take(self) -> tuple[Draft, ...]:
         """Return all that waits as drafts, each no larger than an entry may be, and forget it."""
         self._complete_entry()
+        if self._counted:
+            self._complete.append(Draft(EntryType.FORWARDED, self._summaries.body(), session=self._session))
+            self._summaries, self._counted = Summaries(), 0
         drafts, self._complete, self._waiting, self.batch_ready = tuple(self._complete), [], 0, False
         return drafts
 
@@ -122,14 +146,23 @@ def _alike(
     why: str = "",
     copied: Mapping[str, Any] = MappingProxyType({}),
 ) -> Alike:
-    counts = [rows for rows in map(rows_of, tags) if rows is not None]
+    rows = _rows(tags)
     return Alike(
         kind=kind,
         verdict="refuse" if refused else "forward",
         tag=tags[-1] if tags else "",
-        rows=sum(counts) if counts else None,
+        rows=None if rows is None or rows > MAX_INT else rows,
         sqlstate=sqlstate,
         would=would,
         why=words_masked(why)[:_MAX_WHY],
         **copied,
     )
+
+
+_rows_of = lru_cache(maxsize=256)(rows_of)
+
+
+def _rows(tags: Sequence[str]) -> int | None:
+    """Return how many rows command tags count together; None if none of them counts any."""
+    counts = [rows for rows in map(rows_of, tags) if rows is not None]
+    return sum(counts) if counts else None

@@ -104,6 +104,8 @@ class Summary:
     failed: int
     forwarded: int
     """Statements that needed no decision; those that were refused at once are not among them."""
+    counted: int
+    """Of what was forwarded: of so many there is no text, only counts and a digest."""
     refused: int
     opened: int
     withheld: int
@@ -259,6 +261,7 @@ class _Reading:
             rolled_back=tally.rolled_back,
             failed=tally.failed,
             forwarded=tally.forwarded,
+            counted=tally.counted,
             refused=tally.refused,
             opened=self._opened,
             withheld=self._withheld,

@@ -39,6 +39,7 @@ class Tally:
     rolled_back: int = 0
     failed: int = 0
     forwarded: int = 0
+    counted: int = 0
     refused: int = 0
     requests: int = 0
     rosters: int = 0
@@ -110,6 +111,7 @@ class Lives:
                 self._fault(str(error))
                 return
             self.tally.forwarded += forwarded
+            self.tally.counted += forwarded if "summaries" in entry.body else 0
             self.tally.refused += refused
 
     def _put_in_force(self, entry: Entry) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import executions_in
+from pgnotary.ledger.summaries import summaries_in
 from pgnotary.verify.execution import number
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
@@ -92,7 +93,9 @@ class Sessions:
 def verdicts(entry: Entry) -> tuple[int, int]:
     """Return how many executions of an entry were forwarded, and how many were refused.
 
-    Raises NotCanonical if it does not tell of them in the form of `forwarded` entries.
+    Raises NotCanonical if it does not tell of them in a form of `forwarded` entries.
     """
+    if "summaries" in entry.body:
+        return sum(each.executions for each in summaries_in(entry.body)), 0
     refusals = [each.told.get("verdict") == "refuse" for each in executions_in(entry.body)]
     return len(refusals) - sum(refusals), sum(refusals)
