@@ -76,7 +76,7 @@ def test_a_request_is_found_by_the_kind_and_the_relation_of_each_of_its_parts() 
 
 def test_forwarded_statements_are_found_with_who_ran_them(ledger: Ledger) -> None:
     ran = list(Search(Wanted(who="ivo")).executions(executions(ledger.entries())))
-    assert [(each.person, each.statement, each.tag) for each in ran] == [("ivo@corp", "select 2", "SELECT 1")]
+    assert [(each.person, each.statement, each.rows) for each in ran] == [("ivo@corp", "select 2", 1)]
     assert len(list(executions(ledger.entries()))) == 3
 
 

@@ -1,7 +1,8 @@
-"""Statements that were forwarded without a decision, one by one, out of the entries that sum them up.
+"""Statements that were forwarded without a decision, out of the entries that list them, or only count them.
 
-Entries enter in order, executions leave as they stand in the ledger. A text is sealed only where it first appears in
-its session, so the texts of open sessions are kept until they close; memory is bounded by them.
+Entries enter in order, executions leave as they stand in the ledger, and for those of which it keeps counts and no text
+what it has counted. A text is sealed only where it first appears in its session, so the texts of open sessions are kept
+until they close; memory is bounded by them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +16,11 @@ from pgnotary.audit.veil import Veil
 from pgnotary.errors import LedgerBroken, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import executions_in
+from pgnotary.ledger.summaries import summaries_in
 from pgnotary.store import StoredEntry
 from pgnotary.verify.decisions import Opened
 
-__all__ = ["Execution", "Sessions", "executions"]
+__all__ = ["Counted", "Execution", "Sessions", "executions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,31 @@ class Execution:
     """Of COPY FROM STDIN: what is known of its data."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Statements of one kind that were forwarded under a rule with `record = "summary"`: their texts are not kept."""
+
+    seq: int
+    """The entry that tells of them."""
+    at: datetime
+    """When the first of them began."""
+    last_at: datetime
+    session: str
+    user: str
+    person: str
+    database: str
+    application: str
+    kind: str
+    executions: int
+    rows: int
+    took_us: int
+    """Of all of them together, as are the rows."""
+    sha256: str
+    """Over their texts, in hex; docs/ledger-format.md says how."""
+    statement: None = None
+    """Nobody can tell which they were."""
+
+
 @dataclass(slots=True)
 class _Session:
     """What later entries of a session refer to."""
@@ -66,8 +93,8 @@ class Sessions:
     def __init__(self) -> None:
         self._open: dict[str, _Session] = {}
 
-    def follow(self, entry: Entry, opened: Opened) -> list[Execution]:
-        """Take the next entry and return the executions that it tells of; raises LedgerBroken if it is damaged."""
+    def follow(self, entry: Entry, opened: Opened) -> list[Execution] | list[Counted]:
+        """Take the next entry and return the executions that it lists, or counts; raises LedgerBroken if damaged."""
         key = entry.session or ""
         match entry.type:
             case EntryType.OPENED:
@@ -83,7 +110,7 @@ class Sessions:
                 session = self._open.setdefault(key, _Session())
                 session.texts |= {name: value.decode(errors="replace") for name, (_, value) in opened.items()}
                 try:
-                    return list(_told(entry, session))
+                    return _counted(entry, session) if "summaries" in entry.body else list(_listed(entry, session))
                 except NotCanonical as error:
                     raise LedgerBroken([f"#{entry.position.seq} {error}"]) from error
             case _:
@@ -91,8 +118,8 @@ class Sessions:
         return []
 
 
-def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Execution]:
-    """Yield every execution that was forwarded or refused; raises LedgerBroken on a damaged entry.
+def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Execution | Counted]:
+    """Yield all that was forwarded or refused; raises LedgerBroken on a damaged entry.
 
     With a veil, no secret of their texts is told.
     """
@@ -103,7 +130,7 @@ def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iter
         yield from sessions.follow(entry, opened)
 
 
-def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
+def _listed(entry: Entry, session: _Session) -> Iterator[Execution]:
     for each in executions_in(entry.body):
         yield Execution(
             seq=entry.position.seq,
@@ -124,3 +151,24 @@ def _told(entry: Entry, session: _Session) -> Iterator[Execution]:
             why=text(each.told, "why"),
             copied=copied_in(each.told),
         )
+
+
+def _counted(entry: Entry, session: _Session) -> list[Counted]:
+    return [
+        Counted(
+            seq=entry.position.seq,
+            at=each.first,
+            last_at=each.last,
+            session=entry.session or "",
+            user=session.user,
+            person=session.person,
+            database=session.database,
+            application=session.application,
+            kind=each.kind,
+            executions=each.executions,
+            rows=each.rows,
+            took_us=each.took_us,
+            sha256=each.sha256,
+        )
+        for each in summaries_in(entry.body)
+    ]

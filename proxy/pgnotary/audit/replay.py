@@ -6,10 +6,11 @@ bounded by one session. Each line must be shown as one line, whatever characters
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from pgnotary.audit.executions import Execution, Sessions
+from pgnotary.audit.executions import Counted, Execution, Sessions
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.timeline import Told, tell, tell_execution
 from pgnotary.audit.veil import Veil
@@ -71,7 +72,7 @@ def _subject_of(entry: Entry, reader: LedgerReader) -> _Subject:
 
 def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> list[Told]:
     told: list[Told] = []
-    ran: list[Execution] = []
+    ran: list[Execution | Counted] = []
     sessions = Sessions()
     for entry, opened in parsed(reader.entries()):
         if entry.request == subject.request or (entry.session == subject.session and entry.type is EntryType.OPENED):
@@ -79,9 +80,8 @@ def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> list
         elif entry.session == subject.session:
             ran += sessions.follow(entry, opened)
     asked = next((at for at, each in enumerate(told) if each.type is EntryType.REQUEST), 0)
-    before = sum(each.at < told[asked].at for each in ran)
-    if before:
-        note = f"the session had forwarded {counted(before, 'statement')} before; replay {subject.session} tells them"
+    if note := _before(ran, told[asked].at):
+        note = f"the session had forwarded {note} before; replay {subject.session} tells them"
         told[asked] = replace(told[asked], detail=(*told[asked].detail, note))
     return told
 
@@ -100,3 +100,20 @@ def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> Iter
             yield from (tell_execution(each, entry.leaf) for each in ran)
         elif inside or (entry.request is not None and entry.request in requests) or entry.position.seq == subject.seq:
             yield tell(entry, opened)
+
+
+def _before(ran: Iterable[Execution | Counted], at: datetime) -> str:
+    """Return how many statements ran before an instant: of what is only counted, some may have."""
+    surely = perhaps = 0
+    for each in ran:
+        if isinstance(each, Execution):
+            surely += each.at < at
+        elif each.last_at < at:
+            surely += each.executions
+        elif each.at < at:
+            # The first of them began before it, and the last did not.
+            surely, perhaps = surely + 1, perhaps + each.executions - 2
+    if not surely:
+        return ""
+    said = counted(surely, "statement")
+    return f"{said}, and perhaps {perhaps:,} more," if perhaps > 0 else said

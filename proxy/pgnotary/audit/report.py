@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgnotary.audit.executions import executions
+from pgnotary.audit.executions import Counted, executions
 from pgnotary.audit.rosters import InForce, rosters
 from pgnotary.audit.search import Search, Wanted
 from pgnotary.audit.story import Story, stories
@@ -45,6 +45,8 @@ class Facts:
     until: datetime | None
     stories: Sequence[Story]
     forwarded: int
+    counted: int
+    """Of these, those of which the ledger keeps counts and a digest, and no text."""
     unheld: int
     """Of these, those that policy would have held, did it do more than observe."""
     refused: int
@@ -58,12 +60,18 @@ def gather(reader: LedgerReader, since: datetime | None, until: datetime | None,
     """Return the facts of a period, taken from a ledger that was verified with the given result."""
     wanted = Wanted(since=since, until=until)
     told = Search(wanted).executions(executions(reader.entries()))
-    verdicts = Counter("unheld" if each.would else each.verdict for each in told)
+    verdicts: Counter[str] = Counter()
+    for each in told:
+        if isinstance(each, Counted):
+            verdicts["counted"] += each.executions
+        else:
+            verdicts["unheld" if each.would else each.verdict] += 1
     return Facts(
         since=since,
         until=until,
         stories=list(Search(wanted).stories(stories(reader.entries()))),
-        forwarded=verdicts["forward"] + verdicts["unheld"],
+        forwarded=verdicts["forward"] + verdicts["unheld"] + verdicts["counted"],
+        counted=verdicts["counted"],
         unheld=verdicts["unheld"],
         refused=verdicts["refuse"],
         rosters=_in_force(rosters(reader.entries()), since, until),
@@ -113,6 +121,7 @@ def _counts(facts: Facts) -> list[tuple[str, str]]:
     rows = sum(each for each in committed if each is not None)
     counts = [
         ("Statements forwarded without a decision", facts.forwarded),
+        *([("of which only counts and a digest are kept", facts.counted)] if facts.counted else []),
         *([("of which policy, which observes, would have held", facts.unheld)] if facts.unheld else []),
         ("Statements refused at once", facts.refused),
         ("Requests", len(facts.stories)),

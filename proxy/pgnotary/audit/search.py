@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pgnotary.audit.copied import Copied
-from pgnotary.audit.executions import Execution
+from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.story import Story
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.request.life import State
@@ -63,22 +63,28 @@ class Search:
         self._wanted = wanted
         self.withheld = 0
         """Statements that fit in all else, and whose text could not be looked into."""
+        self.not_kept = 0
+        """Executions that fit in all else, and of whose texts only a digest was ever kept."""
 
     def stories(self, told: Iterable[Story]) -> Iterator[Story]:
         """Yield the stories that match."""
         return (story for story in told if _matches(story, self._wanted) and self._reads(story, self._wanted.text))
 
-    def executions(self, told: Iterable[Execution]) -> Iterator[Execution]:
-        """Yield the executions that match; a relation that is wanted must stand in the text, none is recorded."""
+    def executions(self, told: Iterable[Execution | Counted]) -> Iterator[Execution | Counted]:
+        """Yield what matches; a relation that is wanted must stand in the text, none is recorded.
+
+        Of what was only counted some of it may be of the wanted time, and all of it is told.
+        """
+        return (each for each in told if _was_by(each, self._wanted) and self._reads_executed(each))
+
+    def _reads_executed(self, found: Execution | Counted) -> bool:
         wanted = self._wanted
-        return (
-            each
-            for each in told
-            if _is_one_of(wanted.who, (each.user, each.person))
-            and _within(each.at, wanted)
-            and _is_one_of(wanted.kind, (each.kind,))
-            and self._reads(each, wanted.text, wanted.relation)
-        )
+        if isinstance(found, Execution):
+            return self._reads(found, wanted.text, wanted.relation)
+        if wanted.text is None and wanted.relation is None:
+            return True
+        self.not_kept += found.executions
+        return False
 
     def _reads(self, found: Story | Execution, *words: str | None) -> bool:
         parts = [each.casefold() for each in words if each is not None]
@@ -130,8 +136,10 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
     }
 
 
-def execution_fields(execution: Execution) -> dict[str, JSON | None]:
-    """Return an execution as one flat object; its names are a promise to scripts."""
+def execution_fields(execution: Execution | Counted) -> dict[str, JSON | None]:
+    """Return an execution, or what was only counted, as one flat object; its names are a promise to scripts."""
+    if isinstance(execution, Counted):
+        return _counted_fields(execution)
     return {
         "entry": execution.seq,
         "at": timestamp(execution.at),
@@ -153,6 +161,26 @@ def execution_fields(execution: Execution) -> dict[str, JSON | None]:
     }
 
 
+def _counted_fields(counted: Counted) -> dict[str, JSON | None]:
+    return {
+        "entry": counted.seq,
+        "at": timestamp(counted.at),
+        "last_at": timestamp(counted.last_at),
+        "session": counted.session,
+        "user": counted.user,
+        "person": counted.person,
+        "database": counted.database,
+        "application": counted.application,
+        "statement": None,
+        "kind": counted.kind,
+        "verdict": "forward",
+        "executions": counted.executions,
+        "rows": counted.rows,
+        "took_us": counted.took_us,
+        "sha256": counted.sha256,
+    }
+
+
 def _copied(copied: Copied | None) -> dict[str, JSON | None]:
     return {
         "copied_bytes": copied.bytes if copied else None,
@@ -169,6 +197,15 @@ def _matches(story: Story, wanted: Wanted) -> bool:
         and wanted.outcome in (None, story.state)
         and _is_one_of(wanted.kind, story.kinds)
     )
+
+
+def _was_by(found: Execution | Counted, wanted: Wanted) -> bool:
+    # The last may stand before the first, if the clock was set back.
+    times = (found.at, found.last_at) if isinstance(found, Counted) else (found.at,)
+    in_time = (wanted.since is None or max(times) >= wanted.since) and (
+        wanted.until is None or min(times) < wanted.until
+    )
+    return in_time and _is_one_of(wanted.who, (found.user, found.person)) and _is_one_of(wanted.kind, (found.kind,))
 
 
 def _is_one_of(name: str | None, among: Iterable[str]) -> bool:

@@ -9,14 +9,24 @@ from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import copied_in
-from pgnotary.audit.executions import Execution
+from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
-from pgnotary.audit.words import clock, counted, preview_words, quoted, reasons, row_count, verdict_words, who
+from pgnotary.audit.words import (
+    clock,
+    counted,
+    digest_words,
+    preview_words,
+    quoted,
+    reasons,
+    row_count,
+    verdict_words,
+    who,
+)
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
-from pgnotary.ledger.executions import executions_in
 from pgnotary.verify.decisions import Opened
+from pgnotary.verify.sessions import verdicts
 from pgnotary.verify.signed import signed
 
 __all__ = ["Told", "tell", "tell_execution"]
@@ -47,8 +57,10 @@ def tell(entry: Entry, opened: Opened) -> Told:
     return Told(entry.position.time, entry.position.seq, entry.type, entry.leaf, sentence, tuple(detail))
 
 
-def tell_execution(execution: Execution, leaf: bytes) -> Told:
+def tell_execution(execution: Execution | Counted, leaf: bytes) -> Told:
     """Return what was forwarded, or refused at once."""
+    if isinstance(execution, Counted):
+        return _tell_counted(execution, leaf)
     ending = execution.sqlstate or execution.tag or execution.kind
     took = f" in {_milliseconds(execution.took_us)}"
     would = f", which {execution.would} would have held" if execution.would else ""
@@ -56,6 +68,14 @@ def tell_execution(execution: Execution, leaf: bytes) -> Told:
     sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
     detail = (*quoted(execution.statement), *([str(execution.copied)] if execution.copied else []))
     return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, detail)
+
+
+def _tell_counted(found: Counted, leaf: bytes) -> Told:
+    """Return what was forwarded and only counted, at the time when the first of it began."""
+    took = _milliseconds(found.took_us)
+    ran = f"{found.executions:,} {found.kind}, {row_count(found.rows)} in {took}, the last at {clock(found.last_at)}"
+    sentence = f"{found.session} forwarded: {ran}"
+    return Told(found.at, found.seq, EntryType.FORWARDED, leaf, sentence, (digest_words(found),))
 
 
 def _sentences(entry: Entry, opened: Opened) -> list[str]:
@@ -96,7 +116,8 @@ def _of_session(entry: Entry) -> str:
     if entry.type is EntryType.CLOSED:
         counts = ", ".join(f"{number(body, name) or 0:,} {name}" for name in ("forwarded", "held", "refused"))
         return f"{session} closed: {text(body, 'why')}; {counts}"
-    return f"{session} lists {counted(sum(1 for _ in executions_in(body)), 'execution')}"
+    verb = "counts" if "summaries" in body else "lists"
+    return f"{session} {verb} {counted(sum(verdicts(entry)), 'execution')}"
 
 
 def _asked(entry: Entry, opened: Opened) -> list[str]:

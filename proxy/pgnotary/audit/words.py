@@ -5,7 +5,7 @@ Whatever came from a client is passed on as it is; who shows it escapes it.
 
 from datetime import UTC, datetime, timedelta
 
-from pgnotary.audit.executions import Execution
+from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.story import Preview, Story
 from pgnotary.request.life import State
 
@@ -15,6 +15,7 @@ __all__ = [
     "clock",
     "counted",
     "decision_words",
+    "digest_words",
     "duration",
     "execution_row",
     "first_line",
@@ -158,8 +159,10 @@ def verdict_words(execution: Execution) -> str:
     return "forwarded, unheld" if execution.would else "forwarded"
 
 
-def execution_row(execution: Execution) -> tuple[str, ...]:
-    """Return an execution under EXECUTION_COLUMNS."""
+def execution_row(execution: Execution | Counted) -> tuple[str, ...]:
+    """Return an execution, or what was only counted, under EXECUTION_COLUMNS."""
+    if isinstance(execution, Counted):
+        return _counted_row(execution)
     return (
         f"#{execution.seq}",
         clock(execution.at),
@@ -169,6 +172,23 @@ def execution_row(execution: Execution) -> tuple[str, ...]:
         execution.sqlstate or execution.tag or execution.kind,
         first_line(execution.statement),
     )
+
+
+def _counted_row(found: Counted) -> tuple[str, ...]:
+    return (
+        f"#{found.seq}",
+        clock(found.at),
+        who(found.person, found.user),
+        found.database,
+        f"forwarded, {found.executions:,} times",
+        f"{found.kind}, {row_count(found.rows)}",
+        digest_words(found),
+    )
+
+
+def digest_words(found: Counted) -> str:
+    """Return what is known of texts that are not kept."""
+    return f"(not kept) SHA-256 {found.sha256}"
 
 
 def story_lines(story: Story) -> list[str]:

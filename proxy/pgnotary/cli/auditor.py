@@ -25,12 +25,12 @@ from pgnotary.store import Head, LedgerReader
 __all__ = ["COMMANDS", "export", "print_story", "replay", "report", "search", "verify"]
 
 if TYPE_CHECKING:
-    from pgnotary.audit.executions import Execution
+    from pgnotary.audit.executions import Counted, Execution
     from pgnotary.audit.search import Search
     from pgnotary.audit.story import Story
     from pgnotary.audit.veil import Veil
 
-_Found = TypeVar("_Found", "Story", "Execution")
+_Found = TypeVar("_Found", bound="Story | Execution | Counted")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -122,6 +122,8 @@ def search(
         _say_veiled(veil)
     if looking.withheld:
         show(f"{looking.withheld:,} more could not be looked into: their statements are withheld", err=True)
+    if looking.not_kept:
+        show(f"{looking.not_kept:,} more could not be looked into: a rule keeps no text of them", err=True)
 
 
 @click.command()
