@@ -2,11 +2,11 @@
 
     python -m bench.throughput [--seconds N] [--clients N,N] [--repeat N] [--scale N] [--only WORKLOAD]...
 
-Run it from the root of the repository, on an idle machine. Each round runs direct, pgnotary, pgbouncer, haproxy one
-after the other, and then the next round; a figure is the median of the rounds (least..most), and what is compared was
-measured in the same round. Processor time is user and system time of all processes of the proxy, in microseconds for
-each transaction; latency is pgbench's own, of each transaction. What a way does not carry has no figures but the
-SQLSTATE that the client got. Nothing is encrypted.
+Run it from the root of the repository, on an idle machine. Each round runs direct, pgnotary, pgnotary with the same
+rules and record = "summary", pgbouncer, haproxy one after the other, and then the next round; a figure is the median of
+the rounds (least..most), and what is compared was measured in the same round. Processor time is user and system time of
+all processes of the proxy, in microseconds for each transaction; latency is pgbench's own, of each transaction. What a
+way does not carry has no figures but the SQLSTATE that the client got. Nothing is encrypted.
 """
 
 import argparse
@@ -29,7 +29,8 @@ from tests.flow.bouncer import PGBOUNCER
 from pgnotary.demo.postgres import EmbeddedPostgres
 
 _WIDTH = 30
-_HEAD = " " * 14 + "".join(
+_NAMES = max(map(len, ORDER)) + 2
+_HEAD = " " * (_NAMES + 2) + "".join(
     f"{title:>{_WIDTH}}"
     for title in ("transactions/s", "processor us", "added p50 us", "added p99 us", "processor x pgbouncer")
 )
@@ -74,9 +75,9 @@ def table(found: dict[str, list[Reading] | str]) -> list[str]:
     direct, pooler = found[DIRECT], found[POOLER]
     for name, readings in found.items():
         if isinstance(readings, str):
-            lines.append(f"  {name:12}{readings}")
+            lines.append(f"  {name:{_NAMES}}{readings}")
             continue
-        line = f"  {name:12}{spread([each.per_s for each in readings]):>{_WIDTH}}"
+        line = f"  {name:{_NAMES}}{spread([each.per_s for each in readings]):>{_WIDTH}}"
         if name != DIRECT:
             line += f"{spread([each.processor_us for each in readings], 1):>{_WIDTH}}"
             if not isinstance(direct, str):

@@ -1,6 +1,7 @@
-"""The ways from pgbench to PostgreSQL that are compared: none, pgnotary, and other proxies as far as they are there."""
+"""The ways from pgbench to PostgreSQL that are compared: none, pgnotary with each record, and other proxies at hand."""
 
 import contextlib
+import json
 import shutil
 import signal
 import socket
@@ -14,11 +15,13 @@ from tests.flow.bouncer import PGBOUNCER, open_bouncer
 from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.judge.rules import PROFILES, Record
 
-__all__ = ["DIRECT", "NOTARY", "ORDER", "POOLER", "Way", "open_ways"]
+__all__ = ["DIRECT", "NOTARY", "ORDER", "POOLER", "SUMMARY", "Way", "open_ways"]
 
 DIRECT, NOTARY, POOLER, SPLICE = "direct", "pgnotary", "pgbouncer", "haproxy"
-ORDER = (DIRECT, NOTARY, POOLER, SPLICE)
+SUMMARY = f"{NOTARY}, record = summary"
+ORDER = (DIRECT, NOTARY, SUMMARY, POOLER, SPLICE)
 
 _HAPROXY = """\
 defaults
@@ -53,9 +56,13 @@ def open_ways(stack: ExitStack, postgres: EmbeddedPostgres, profile: str, folder
         POOLER: "not run: pgbouncer is not at hand",
         SPLICE: "not run: haproxy is not at hand",
     }
-    served = stack.enter_context(Served(postgres, folder / profile, profile=profile, hold_s=_HOLD_S))
-    assert served.process is not None
-    found[NOTARY] = Way(NOTARY, "127.0.0.1", served.port, "eva", PASSWORD, served.process.pid)
+    for name, rules in ((NOTARY, ""), (SUMMARY, _summing(profile))):
+        served = Served(postgres, folder / f"{profile}-{name.split()[-1]}", profile=profile, hold_s=_HOLD_S)
+        with served.config.open("a") as file:
+            file.write(rules)
+        stack.enter_context(served)
+        assert served.process is not None
+        found[name] = Way(name, "127.0.0.1", served.port, "eva", PASSWORD, served.process.pid)
     if PGBOUNCER is not None:
         bouncer = stack.enter_context(open_bouncer(postgres, "log_connections = 0", "log_disconnections = 0"))
         found[POOLER] = Way(POOLER, "127.0.0.1", bouncer.port, postgres.superuser, "", bouncer.pid)
@@ -63,6 +70,23 @@ def open_ways(stack: ExitStack, postgres: EmbeddedPostgres, profile: str, folder
         port, pid = stack.enter_context(_splice(program, postgres, folder))
         found[SPLICE] = Way(SPLICE, "127.0.0.1", port, postgres.superuser, postgres.password, pid)
     return found
+
+
+def _summing(profile: str) -> str:
+    """Return rules that forward what a profile forwards, and keep a summary of it."""
+    tables = [
+        {
+            "name": rule.name.partition("/")[2],
+            "result": rule.result,
+            "class": rule.classes,
+            "qualifier": rule.qualifiers,
+            "record": Record.SUMMARY,
+        }
+        for rule in PROFILES[profile].rules
+    ]
+    # A string or a list of strings is written in TOML as it is in JSON.
+    lines = (f"{key} = {json.dumps(value)}\n" for table in tables for key, value in table.items())
+    return "".join(f"\n[[policy.rule]]\n{line}" if line.startswith("name") else line for line in lines)
 
 
 @contextmanager

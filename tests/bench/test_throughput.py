@@ -9,7 +9,7 @@ from bench.processor import Meter, processor_s, tree
 from bench.readings import Reading, added_us, percentile, reading, spread, window
 from bench.tap import first_sqlstate
 from bench.throughput import main, table
-from bench.ways import DIRECT, NOTARY, POOLER, Way
+from bench.ways import DIRECT, NOTARY, POOLER, SUMMARY, Way
 from bench.workloads import Programs, Transaction, Workload, programs, read_log, rehearse, run
 from tests.flow.served import PASSWORD, Served
 
@@ -35,8 +35,9 @@ def test_each_way_that_is_there_has_figures(tools: Programs, capsys: pytest.Capt
     main("--seconds 1 --repeat 1 --clients 1 --scale 1 --only select-prepared".split())
     said = capsys.readouterr().out
     assert "select-prepared: pgbench -S, prepared, default, 1 client\n" in said
-    rows = {line.split()[0]: line for line in said.splitlines() if line.startswith("  ") and line.strip()}
-    for name, figures in ((DIRECT, 1), (NOTARY, 4)):
+    lines = [line.strip() for line in said.splitlines() if line.startswith("  ") and line.strip()]
+    rows = {line.split("  ")[0]: line for line in lines}
+    for name, figures in ((DIRECT, 1), (NOTARY, 4), (SUMMARY, 4)):
         assert rows[name].count("..") >= figures, said
     for name in (POOLER, "haproxy"):
         there = shutil.which(name, path="/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin") is not None
