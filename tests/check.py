@@ -30,7 +30,14 @@ BECOMES = {
     "void": {State.VOID},
     "intent": {State.INTENT},
     "executed": {State.EXECUTED},
-    "outcome": {State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED},
+    "outcome": {
+        State.COMMITTED,
+        State.ROLLED_BACK,
+        State.FAILED,
+        State.UNKNOWN,
+        State.PREPARED,
+        State.RESOLVED,
+    },
 }
 
 

@@ -45,6 +45,7 @@ from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.mark import Mark
 from pgnotary.session.places import Places
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame, FrameCutter, backend_frames, frontend_frames
@@ -203,6 +204,10 @@ class ScriptedServer:
 
     "cursor c" is one of that name.
     """
+    waiting: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    """Prepared transactions by name: the id of each, and what it has changed."""
+    owner: str = "t"
+    """Whether the session's role may end them."""
     _done_unsaid: list[str] = field(default_factory=list)
     _before: list[str | None] = field(default_factory=list)
     """What the client's default was at the beginning of the transaction, and at each savepoint."""
@@ -215,6 +220,8 @@ class ScriptedServer:
     """The data of the last one."""
     _copying_extended: bool = False
     xid: int = 770
+    _has_xid: bool = False
+    """The transaction that is open has the id `xid`."""
     mark: str = ""
     """What something signed has left in the transaction."""
 
@@ -342,7 +349,8 @@ class ScriptedServer:
         words = text.upper().split()
         if not words:
             return message("I")
-        if self.status == "E" and words[0] not in ("ROLLBACK", "ABORT", "COMMIT", "END"):
+        prepares = words[:2] == ["PREPARE", "TRANSACTION"]
+        if self.status == "E" and words[0] not in ("ROLLBACK", "ABORT", "COMMIT", "END") and not prepares:
             return self._fail("25P02", "current transaction is aborted")
         takes_data = words[0] == "COPY" and words[-2:] == ["FROM", "STDIN"]
         if (words[0] in _CHANGES or takes_data) and self.read_only:
@@ -354,6 +362,8 @@ class ScriptedServer:
                     self._end("ROLLBACK", chained=False)
                 self.status = "E" if self.status == "T" else self.status
                 return found
+        elif prepares or words[1:2] == ["PREPARED"]:
+            found = self._two_phase(words[0], text)
         elif words[0] in _CONTROL:
             return self._control(words[0], words, text)
         elif takes_data:
@@ -411,11 +421,32 @@ class ScriptedServer:
         if self._before and (not commits or self._local):
             self.client_default = self._before[0]
         self.changed.clear()
+        self._has_xid = False
         self._done_unsaid.clear()
         self.savepoints.clear()
         self.status = "T" if chained else "I"
         self.read_only = self.read_only if chained else self.default_read_only
         return command("COMMIT" if commits else "ROLLBACK")
+
+    def _two_phase(self, word: str, text: str) -> bytes:
+        gid = text.split("'")[1]
+        if word == "PREPARE":
+            if self.status != "T":
+                return self._end("ROLLBACK", chained=False)
+            if gid in self.waiting:
+                self._end("ROLLBACK", chained=False)
+                return error("42710", "transaction identifier is already in use")
+            self.waiting[gid] = (str(self.xid), list(self.changed))
+            self.changed.clear()
+            self._end("COMMIT", chained=False)
+            return command("PREPARE TRANSACTION")
+        if self.status != "I":
+            return self._fail("25001", f"{word} PREPARED cannot run inside a transaction block")
+        if gid not in self.waiting:
+            return error("42704", "prepared transaction does not exist")
+        changed = self.waiting.pop(gid)[1]
+        self.committed += changed if word == "COMMIT" else []
+        return command(f"{word} PREPARED")
 
     def _own_functions(self) -> str:
         try:
@@ -471,8 +502,20 @@ class ScriptedServer:
         if "is_holdable" in text:
             return _COLUMNS + b"".join(row(name, at) for name, at in self._left_cursors()) + command("SELECT 1")
         if "pg_current_xact_id()" in text:
-            self.xid += 1
+            self.xid += not self._has_xid
+            self._has_xid = self.status == "T"
             return _COLUMNS + row(str(self.xid), "00000001") + command("SELECT 1")
+        if "pg_prepared_xacts" in text:
+            gid = text.rsplit("'", 2)[1]
+            if gid not in self.waiting:
+                return command("SELECT 0")
+            return (
+                _COLUMNS
+                + row(self.waiting[gid][0], "t", self.owner, "app_rw", "09:00", "00000001")
+                + command("SELECT 1")
+            )
+        if "own.transactionid" in text:
+            return _COLUMNS + row("RowExclusiveLock", "public", "orders", "16400") + command("SELECT 1")
         if text == Mark.ASK.decode():
             return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:
@@ -662,6 +705,7 @@ class Play:
             queue_bytes=queue_bytes,
             roster=lambda: self.roster,
         )
+        self.prepared = PreparedTransactions()
         self.generation = 0
         """Of the catalog; a session asks for it again when this grows."""
         self.state = SessionState(
@@ -674,6 +718,7 @@ class Play:
             lambda: self.generation,
             self._grow,
             Places(1, 1),
+            self.prepared,
             SharedCatalog(at=self.clock, generation=0),
             catalog_at=self.clock,
             catalog_generation=0,

@@ -48,7 +48,19 @@ from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, Statem
             "in statement 2 of 2, the text cannot be read by the second reader",
         ),
         ("SELECT 1; SELECT 2", "select", "default/harmless", "both readers read it and all of it is harmless"),
-        ("PREPARE TRANSACTION 'x'", "transaction", "refuse/two-phase", "two-phase commit is not carried yet"),
+        (
+            "PREPARE TRANSACTION 'x'",
+            "transaction",
+            "default/harmless",
+            "both readers read it and all of it is harmless",
+        ),
+        (
+            "COMMIT PREPARED 'x'",
+            "two-phase",
+            "default/hold-two-phase",
+            "it ends a prepared transaction, and what is in it is not known here",
+        ),
+        ("ROLLBACK PREPARED 'x'", "two-phase", "default/hold-two-phase", "it ends a prepared transaction"),
         ("SET NAMES 'SJIS'", "session", "refuse/pinned-setting", "client_encoding decides what a signature means"),
         (
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE",
@@ -170,7 +182,7 @@ def test_what_no_rule_speaks_for_is_held() -> None:
 
 def test_no_rule_lifts_what_is_always_refused() -> None:
     everything = _rule(Action.FORWARD, qualifiers=tuple(Qualifier))
-    for sql in ("SET transaction_read_only = off", "PREPARE TRANSACTION 'x'", "SELECT 1; COMMIT"):
+    for sql in ("SET transaction_read_only = off", "SELECT 1; PREPARE TRANSACTION 'x'", "SELECT 1; COMMIT"):
         found = _by(sql, everything, profile="forward-all")
         assert (found.action, found.rule[:7]) == (Action.REFUSE, "refuse/")
 

@@ -149,7 +149,7 @@ def test_what_a_statement_writes_is_named(sql: str, written: tuple[str, ...]) ->
         ("RELEASE a", Control.RELEASE, None, "a", False),
         ("ROLLBACK TO SAVEPOINT a", Control.ROLLBACK_TO, None, "a", False),
         ("SET TRANSACTION READ WRITE", Control.SET, False, "", False),
-        ("PREPARE TRANSACTION 'x'", Control.TWO_PHASE, None, "", False),
+        ("PREPARE TRANSACTION 'x'", Control.PREPARE, None, "", False),
     ],
 )
 def test_transaction_control_is_known_for_what_it_is(

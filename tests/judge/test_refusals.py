@@ -11,8 +11,9 @@ from pgnotary.judge.rules import Action
 @pytest.mark.parametrize(
     ("sql", "rule"),
     [
-        ("PREPARE TRANSACTION 'x'", "two-phase"),
-        ("COMMIT PREPARED 'x'", "two-phase"),
+        (f"PREPARE TRANSACTION '{'x' * 200}'", "gid"),
+        (f"COMMIT PREPARED '{'x' * 200}'", "gid"),
+        ("COMMIT PREPARED 'x'; COMMIT PREPARED 'y'", "outside-block"),
         ("SET transaction_read_only = off", "pinned-setting"),
         ("SET standard_conforming_strings = off", "pinned-setting"),
         ("SET pgnotary.default_transaction_read_only = off", "pinned-setting"),

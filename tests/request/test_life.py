@@ -22,6 +22,12 @@ LEGAL = {
     ("executed", "committed"),
     ("executed", "rolled-back"),
     ("executed", "unknown"),
+    ("executed", "prepared"),
+    ("prepared", "committed"),
+    ("prepared", "rolled-back"),
+    ("prepared", "unknown"),
+    ("prepared", "resolved"),
+    ("unknown", "prepared"),
     ("unknown", "resolved"),
 }
 
@@ -69,4 +75,4 @@ def test_nothing_is_executed_without_an_approval_and_an_intent() -> None:
     assert before[State.EXECUTED] == {State.INTENT}
     assert before[State.INTENT] == {State.APPROVED}
     assert before[State.APPROVED] == {State.HELD}
-    assert before[State.COMMITTED] == {State.EXECUTED}
+    assert before[State.COMMITTED] == {State.EXECUTED, State.PREPARED}

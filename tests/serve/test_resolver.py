@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,9 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.serve.certificates import upstream_of
+from pgnotary.serve.recovery import recall
 from pgnotary.serve.resolver import Resolver, Sent, Verdict, asking, sent_of
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.setup import add_user, make_folder
 from pgnotary.store import Append, Store
 from pgnotary.store.appender import Appender
@@ -59,9 +62,11 @@ async def sent(store: Store, appender: Appender, request: str = "R-1", *, execut
 
 
 @asynccontextmanager
-async def resolving(path: Path, oracle: Oracle) -> AsyncIterator[tuple[Store, Appender]]:
+async def resolving(
+    path: Path, oracle: Oracle, prepared: PreparedTransactions | None = None
+) -> AsyncIterator[tuple[Store, Appender]]:
     async with opened(path) as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
-        resolver = Resolver(store, appender, oracle)
+        resolver = Resolver(store, appender, oracle, PreparedTransactions() if prepared is None else prepared, "policy")
         appender.follow(resolver.witness)
         tasks.create_task(resolver.run())
         yield store, appender
@@ -132,6 +137,120 @@ async def test_a_rejected_decision_behind_it_is_not_its_last_entry(tmp_path: Pat
         assert sent_of(await store.entries_of("R-1")).leaf == entries[-1].leaf
 
 
+# --- prepared transactions ------------------------------------------------------------------------------------------
+
+WAITS = Verdict(State.PREPARED, "transaction 771 waits as 'x'")
+
+
+async def left_prepared(store: Store, appender: Appender, request: str = "R-1", policy: str = "policy") -> None:
+    """Let a request come as far as a transaction that waits as x."""
+    asked: dict[str, JSON] = {"user": "eva", "database": "shop", "policy": policy}
+    sent_: dict[str, JSON] = {"xid": "771", "timeline": "00000001", "system_identifier": "74"}
+    named: dict[str, JSON] = {"xid": "771", "gid": "x"}
+    steps: list[tuple[EntryType, dict[str, JSON], State]] = [
+        (EntryType.REQUEST, asked, State.HELD),
+        (EntryType.DECISION, {}, State.APPROVED),
+        (EntryType.INTENT, sent_, State.INTENT),
+        (EntryType.EXECUTED, {"rows": 5}, State.EXECUTED),
+        (EntryType.ENDING, {"action": "prepare-transaction", **named}, State.EXECUTED),
+        (EntryType.OUTCOME, {"result": "prepared", **named}, State.PREPARED),
+    ]
+    of, leaf = None, None
+    for type_, body, to in steps:
+        move = None if type_ is EntryType.ENDING else Move(request, of, to)
+        (receipt,) = await appender.append(Append(Draft(type_, body, "S-1", request, leaf), move))
+        of, leaf = to, receipt.leaf
+
+
+async def until(found: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not found():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_unknown_and_waits_on_the_server_is_prepared(tmp_path: Path) -> None:
+    prepared = PreparedTransactions()
+    async with resolving(tmp_path / "ledger.db", Oracle(WAITS), prepared) as (store, appender):
+        await sent(store, appender)
+        await until(lambda: len(prepared) == 1)
+        assert await store.state("R-1") is State.PREPARED
+        assert dict((await store.entries_of("R-1"))[-1].body)["why"] == WAITS.why
+        found = prepared.find("", "00000001/771", "74")
+        assert found is not None
+        assert [each.leaf for each in found.signed] == [(await store.entries_of("R-1"))[-1].leaf]
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_what_is_prepared_is_asked_about_once_and_stays_so_while_it_waits(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+    oracle = Oracle(WAITS, COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle) as (again, appender):
+        await until(lambda: len(oracle.asked) == 1)
+        await sent(again, appender, "R-2")
+        await resolved(again, "R-2")
+        assert await again.state("R-1") is State.PREPARED
+    assert [each.gid for each in oracle.asked] == ["x", None]
+
+
+async def test_what_was_ended_elsewhere_is_resolved(tmp_path: Path) -> None:
+    prepared = PreparedTransactions()
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+        await recall(store, prepared, "policy")
+    assert len(prepared) == 1
+    async with resolving(tmp_path / "ledger.db", Oracle(COMMITTED), prepared) as (again, _):
+        assert await resolved(again) == {
+            "result": "resolved", "fate": "committed", "xid": "771", "rows": 5, "why": COMMITTED.why,
+        }  # fmt: skip
+        await until(lambda: len(prepared) == 0)
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_while_a_session_ends_it_nothing_else_is_recorded(tmp_path: Path) -> None:
+    prepared = PreparedTransactions()
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+        await recall(store, prepared, "policy")
+    found = prepared.find("x", "00000001/771", "74")
+    assert found is not None
+    found.taken = True
+    oracle = Oracle(COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle, prepared) as (again, _):
+        await until(lambda: len(oracle.asked) >= 2)
+        assert await again.state("R-1") is State.PREPARED
+        found.taken = False
+        await resolved(again)
+
+
+async def test_an_answer_about_an_older_entry_is_asked_for_again(tmp_path: Path) -> None:
+    prepared = PreparedTransactions()
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+        await recall(store, prepared, "policy")
+    found = prepared.find("x", "00000001/771", "74")
+    assert found is not None
+    leaf, found.signed[0].leaf = found.signed[0].leaf, bytes(32)
+    oracle = Oracle(COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle, prepared) as (again, _):
+        await until(lambda: len(oracle.asked) >= 2)
+        assert await again.state("R-1") is State.PREPARED
+        found.signed[0].leaf = leaf
+        await resolved(again)
+
+
+async def test_several_statements_of_one_transaction_are_recalled_together(tmp_path: Path) -> None:
+    prepared = PreparedTransactions()
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+        await left_prepared(store, appender, "R-2", policy="another")
+        await recall(store, prepared, "policy")
+    found = prepared.find("x", "00000001/771", "74")
+    assert found is not None
+    assert [each.request for each in found.signed] == ["R-1", "R-2"]
+    assert not found.vouched
+
+
 # --- against a real server ------------------------------------------------------------------------------------------
 
 
@@ -171,6 +290,19 @@ async def test_the_server_tells_the_fate_of_a_transaction(
         assert (await ask(statement)).fate is State.COMMITTED
         statement = _statement(database, connection)
         connection.rollback()
+        assert (await ask(statement)).fate is State.ROLLED_BACK
+
+
+async def test_the_server_tells_what_waits_prepared(config: Config, postgres: EmbeddedPostgres, database: str) -> None:
+    ask = asking(config, upstream_of(config))
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute("BEGIN")
+        statement = replace(_statement(database, connection), gid="it's")
+        assert (await ask(statement)).fate is None
+        connection.execute("PREPARE TRANSACTION 'it''s'")
+        assert (await ask(statement)).fate is State.PREPARED
+        assert (await ask(replace(statement, gid="another"))).fate is None
+        connection.execute("ROLLBACK PREPARED 'it''s'")
         assert (await ask(statement)).fate is State.ROLLED_BACK
 
 

@@ -44,7 +44,9 @@ def _failed(play: Play) -> Play:
 
 def _skipping(play: Play) -> Play:
     return (
-        play >> ClientBytes(messages.parse(b"", b"prepare transaction 'x'") + messages.FLUSH) << "client ERROR 0A000..."
+        play
+        >> ClientBytes(messages.parse(b"", b"set transaction_read_only = off") + messages.FLUSH)
+        << "client ERROR 0A000..."
     )
 
 

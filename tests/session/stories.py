@@ -2,9 +2,9 @@
 
 from tests.play import Play, approve, until
 
-from pgnotary.session.execute import TIMELINE
 from pgnotary.session.mark import Mark
 from pgnotary.session.state import SharedCatalog
+from pgnotary.session.timeline import TIMELINE
 
 __all__ = [
     "DELETE",

@@ -13,8 +13,8 @@ from pgnotary.session.state import SharedCatalog
 from pgnotary.wire import messages
 from pgnotary.wire.messages import FLUSH, SYNC
 
-TWO_PHASE = "prepare transaction 'x'"
-REFUSED = "client ERROR 0A000 refused by pgnotary: two-phase commit is not carried yet"
+PINNED = "set transaction_read_only = off"
+REFUSED = "client ERROR 0A000 refused by pgnotary: transaction_read_only decides..."
 OPENING = ["upstream Parse SAVEPOINT pgnotary_read", "upstream Parse SET LOCAL transaction_read_only = on"]
 CLOSING = ["upstream Parse ROLLBACK TO SAVEPOINT pgnotary_read", "upstream Parse RELEASE SAVEPOINT pgnotary_read"]
 
@@ -71,30 +71,30 @@ def test_nothing_is_sent_before_the_batch_is_whole(play: Play) -> None:
 
 
 def test_what_is_refused_is_refused_at_its_parse(play: Play) -> None:
-    play >> ClientBytes(run(TWO_PHASE) + SYNC) << REFUSED << "client ready I"
+    play >> ClientBytes(run(PINNED) + SYNC) << REFUSED << "client ready I"
     assert play.server.heard == []
 
 
 def test_what_stands_before_a_refusal_is_answered_and_what_is_behind_it_is_passed_over(play: Play) -> None:
-    play >> ClientBytes(run("select 1") + run(TWO_PHASE) + run("select 2") + SYNC)
+    play >> ClientBytes(run("select 1") + run(PINNED) + run("select 2") + SYNC)
     play << "upstream Parse select 1" << until("client SELECT 1") << REFUSED << "client ready I"
-    assert TWO_PHASE not in play.server.heard
+    assert PINNED not in play.server.heard
     play >> ClientBytes(run("select 3") + SYNC) << "upstream Parse select 3" << until("client ready I")
 
 
 def test_a_refusal_inside_a_block_fails_it(play: Play) -> None:
-    in_a_block(play) >> ClientBytes(run(TWO_PHASE) + SYNC) << "upstream Bind" << "upstream Sync" << REFUSED
+    in_a_block(play) >> ClientBytes(run(PINNED) + SYNC) << "upstream Bind" << "upstream Sync" << REFUSED
     play << "client ready E"
 
 
 def test_an_error_of_the_server_is_the_only_one(play: Play) -> None:
     play.server.on("select 1/0", error("22012", "division by zero"))
-    play >> ClientBytes(run("select 1/0") + run(TWO_PHASE) + SYNC)
+    play >> ClientBytes(run("select 1/0") + run(PINNED) + SYNC)
     play << until("client ERROR 22012 division by zero") << "client ready I"
 
 
 def test_a_query_behind_an_error_is_passed_over_to_the_next_sync(play: Play) -> None:
-    play >> ClientBytes(run(TWO_PHASE) + messages.query(b"select 1") + SYNC + messages.query(b"select 2"))
+    play >> ClientBytes(run(PINNED) + messages.query(b"select 1") + SYNC + messages.query(b"select 2"))
     play << REFUSED << "client ready I" << "upstream select 2" << until("client ready I")
 
 
@@ -393,9 +393,9 @@ def test_each_execution_of_a_batch_is_noted(play: Play) -> None:
 
 
 def test_what_is_refused_is_noted_with_its_text(play: Play) -> None:
-    play >> ClientBytes(run(TWO_PHASE) + SYNC) << REFUSED << "client ready I"
+    play >> ClientBytes(run(PINNED) + SYNC) << REFUSED << "client ready I"
     (draft,) = play.state.log.take()
-    assert draft.sealed == {"t1": TWO_PHASE.encode()}
+    assert draft.sealed == {"t1": PINNED.encode()}
 
 
 def test_while_the_ledger_is_down_nothing_is_forwarded(play: Play) -> None:

@@ -28,9 +28,9 @@ from pgnotary.session.inbox import MAX_MESSAGE_BYTES
 from pgnotary.wire import messages
 
 SYNC = messages.SYNC
-PARSE = messages.parse(b"", b"prepare transaction 'x'")
+PARSE = messages.parse(b"", b"set transaction_read_only = off")
 BATCH = PARSE + message("B", b"\0\0\0\0\0\0\0\0") + message("D", b"P\0") + message("E", b"\0\0\0\0\0")
-NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: two-phase commit is not carried yet"
+NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: transaction_read_only decides..."
 LEFT = ["record session-closed", "upstream Terminate", "close"]
 LEFT_AFTER_READS = ["record forwarded + session-closed", "upstream Terminate", "close"]
 NOTIFICATION = message("A", bytes(4) + b"channel\0hello\0")
@@ -437,7 +437,7 @@ def test_what_nobody_expects_ends_the_session_in_order(play: Play) -> None:
 
 def test_the_end_is_recorded_with_what_was_counted(play: Play) -> None:
     play >> "select 1" << until("client ready I")
-    play >> "prepare transaction 'x'" << until("client ready I")
+    play >> "set transaction_read_only = off" << until("client ready I")
     held(play) >> events.CancelRequested() << until("client ready I")
     play >> CLIENT_GONE << LEFT_AFTER_READS
     assert play.ledger.body("session-closed") == {"why": "client-gone", "forwarded": 1, "held": 1, "refused": 1}

@@ -46,7 +46,10 @@ WHAT_CLIENTS_SAY = [
             "begin; delete from t; rollback",
             "copy t to stdout",
             "copy t from stdin",
+            "set transaction_read_only = off",
             "prepare transaction 'x'",
+            "commit prepared 'x'",
+            "rollback prepared 'x'",
             "select '\u00e9\u2028' \u2028",
         )
     ),

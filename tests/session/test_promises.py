@@ -29,7 +29,10 @@ from pgnotary.session.mark import Mark
 from pgnotary.wire import messages
 
 BATCH = (
-    messages.parse(b"", b"prepare transaction 'x'") + message("B", bytes(8)) + message("E", bytes(5)) + messages.SYNC
+    messages.parse(b"", b"set transaction_read_only = off")
+    + message("B", bytes(8))
+    + message("E", bytes(5))
+    + messages.SYNC
 )
 
 # Every change has a number of its own, so that what the server did can be held against what was recorded.
@@ -64,7 +67,7 @@ BRACKETS = [
 ]
 SAVEPOINTS = ["savepoint a", "savepoint b", "rollback to a", "rollback to b", "release a"]
 ENDINGS = ["commit", "commit", "rollback", "commit and chain", "rollback and chain", "end"]
-REFUSED = ["delete from nowhere", "prepare transaction 'x'"]
+REFUSED = ["delete from nowhere", "set transaction_read_only = off"]
 READ_BATCHES = [
     messages.parse(name, text) + messages.bind(b"", name) + messages.execute(b"") + end
     for name, text, end in [

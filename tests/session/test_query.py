@@ -26,7 +26,7 @@ def in_a_failed_block(play: Play) -> Play:
 
 
 @pytest.mark.parametrize(
-    "text", ["select 1", DELETE, "begin", "savepoint a", "release a", "set timezone = 'UTC'", "prepare transaction 'x'"]
+    "text", ["select 1", DELETE, "begin", "savepoint a", "release a", "set timezone = 'UTC'", "commit prepared 'x'"]
 )
 def test_in_a_failed_block_nothing_is_sent(play: Play, text: str) -> None:
     heard = in_a_failed_block(play).server.heard.copy()
@@ -39,7 +39,7 @@ def test_in_a_failed_block_no_string_is_sent(play: Play, text: str) -> None:
     in_a_failed_block(play) >> text << ABORTED << "client ready E"
 
 
-@pytest.mark.parametrize("text", ["rollback", "commit", "abort", "end"])
+@pytest.mark.parametrize("text", ["rollback", "commit", "abort", "end", "prepare transaction 'x'"])
 def test_a_failed_block_can_be_ended(play: Play, text: str) -> None:
     in_a_failed_block(play) >> text << f"upstream {text}" << "client ROLLBACK" << "client ready I"
 
@@ -51,7 +51,10 @@ def test_a_failed_block_answers_an_empty_query(play: Play) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("prepare transaction 'x'", "two-phase commit is not carried yet"),
+        (f"prepare transaction '{'x' * 200}'", "the name of a prepared transaction has at most 199 bytes, not 200"),
+        (f"commit prepared '{'é' * 100}'", "the name of a prepared transaction has at most 199 bytes, not 200"),
+        ("commit prepared 'x'; select 1", "COMMIT PREPARED runs alone, outside any transaction block"),
+        ("select 1; prepare transaction 'x'", "transaction control may share a message with other statements only..."),
         ("set transaction_read_only = off", "transaction_read_only decides what a signature means..."),
         ("copy t from stdin; select 1", "COPY FROM STDIN runs alone: send it in a message of its own"),
         ("select 1; vacuum", "MAINTENANCE runs alone, outside any transaction block"),
@@ -67,9 +70,9 @@ def test_what_policy_refuses_is_not_sent(play: Play, text: str, why: str) -> Non
 
 
 def test_a_refusal_fails_an_open_block(play: Play) -> None:
-    in_a_block(play) >> "prepare transaction 'x'" << "upstream Bind" << "upstream Sync"
-    play << "client ERROR 0A000 refused by pgnotary: two-phase commit is not carried yet" << "client ready E"
-    play >> "prepare transaction 'x'" << ABORTED << "client ready E"
+    in_a_block(play) >> "set transaction_read_only = off" << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 0A000 refused by pgnotary: transaction_read_only decides..." << "client ready E"
+    play >> "set transaction_read_only = off" << ABORTED << "client ready E"
 
 
 @pytest.mark.parametrize("inner", ["select 1", DELETE])
@@ -85,7 +88,7 @@ def test_a_text_that_is_not_utf8_is_refused(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["select 1", DELETE, "begin", "commit", "", "prepare transaction 'x'", "set timezone = 'UTC'"]
+    "text", ["select 1", DELETE, "begin", "commit", "", "prepare transaction 'x'", "commit prepared 'x'"]
 )
 def test_while_the_ledger_is_down_nothing_is_sent(play: Play, text: str) -> None:
     play >> ledger_is_down

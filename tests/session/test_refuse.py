@@ -6,7 +6,7 @@ from tests.session.stories import in_a_block, worked_by_hand
 from pgnotary.session import actions
 from pgnotary.wire import messages
 
-REFUSED = "prepare transaction 'x'"
+REFUSED = "set transaction_read_only = off"
 
 
 def test_a_block_is_failed_by_a_bind_of_a_statement_that_does_not_exist(play: Play) -> None:

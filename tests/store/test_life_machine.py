@@ -33,8 +33,9 @@ MAY: dict[State, set[State]] = {
     S.HELD: {S.APPROVED, S.DENIED, S.EXPIRED, S.WITHDRAWN, S.ORPHANED},
     S.APPROVED: {S.INTENT, S.VOID},
     S.INTENT: {S.EXECUTED, S.FAILED, S.ROLLED_BACK, S.UNKNOWN},
-    S.EXECUTED: {S.COMMITTED, S.ROLLED_BACK, S.UNKNOWN},
-    S.UNKNOWN: {S.RESOLVED},
+    S.EXECUTED: {S.COMMITTED, S.ROLLED_BACK, S.UNKNOWN, S.PREPARED},
+    S.PREPARED: {S.COMMITTED, S.ROLLED_BACK, S.UNKNOWN, S.RESOLVED},
+    S.UNKNOWN: {S.RESOLVED, S.PREPARED},
 }
 """From where to where; what is not here is the end."""
 
@@ -51,6 +52,7 @@ ENTRY: dict[State, tuple[EntryType, dict[str, JSON]]] = {
     S.ROLLED_BACK: (E.OUTCOME, {"result": "rolled-back"}),
     S.FAILED: (E.OUTCOME, {"result": "failed"}),
     S.UNKNOWN: (E.OUTCOME, {"result": "unknown"}),
+    S.PREPARED: (E.OUTCOME, {"result": "prepared", "gid": "x"}),
     S.RESOLVED: (E.OUTCOME, {"result": "resolved", "fate": "committed"}),
 }
 

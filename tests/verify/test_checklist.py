@@ -8,6 +8,7 @@ from tests.listed import forwarded_body
 from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, one_approval, public_of, roster_text
 
 from pgnotary.errors import BadCheckpoint, LedgerBroken
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.executions import Alike
 from pgnotary.request.openssh import fingerprint
@@ -118,6 +119,79 @@ def test_an_unknown_outcome_may_be_resolved_later() -> None:
     ledger.step(EntryType.OUTCOME, "R-1", result="resolved", fate="committed", xid="771")
     found = verified(ledger)
     assert (found.unknown, found.committed) == ((), 1)
+
+
+def prepared(ledger: Ledger) -> Ledger:
+    """R-1 waits prepared as x."""
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771", where="block")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=1204, tags=["DELETE 1204"])
+    ledger.step(EntryType.ENDING, "R-1", action="prepare-transaction", xid="771", gid="x")
+    ledger.step(EntryType.OUTCOME, "R-1", result="prepared", xid="771", gid="x")
+    return ledger
+
+
+def test_what_waits_prepared_is_listed_and_is_no_fault() -> None:
+    found = verified(prepared(asked()))
+    assert (found.prepared, found.open, found.unknown) == (("R-1",), (), ())
+    assert (found.executions, found.committed) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"result": "committed", "rows": 1204, "gid": "x"},
+        {"result": "rolled-back", "gid": "x"},
+        {"result": "resolved", "fate": "committed"},
+    ],
+)
+def test_what_was_prepared_ends_by_its_name(end: dict[str, JSON]) -> None:
+    ledger = prepared(asked())
+    action = "rollback-prepared" if end["result"] == "rolled-back" else "commit-prepared"
+    ledger.step(EntryType.ENDING, "R-1", action=action, xid="771", gid="x", through="S-00000002")
+    ledger.step(EntryType.OUTCOME, "R-1", xid="771", **end)
+    found = verified(ledger)
+    assert (found.prepared, found.committed) == ((), int(action == "commit-prepared"))
+
+
+@pytest.mark.parametrize(
+    ("step", "body", "fault"),
+    [
+        (EntryType.ENDING, {"action": "commit-prepared", "gid": "y"}, "prepared as 'x', ended as 'y'"),
+        (EntryType.OUTCOME, {"result": "committed", "rows": 1204, "gid": "y"}, "prepared as 'x', ended as 'y'"),
+        (EntryType.ENDING, {"action": "commit"}, "is prepared: ending cannot follow"),
+        (EntryType.OUTCOME, {"result": "committed", "rows": 1205, "gid": "x"}, "the outcome says 1205 rows"),
+        (EntryType.OUTCOME, {"result": "failed", "gid": "x"}, "is prepared: outcome (failed) cannot follow"),
+    ],
+)
+def test_what_was_prepared_cannot_end_otherwise(step: EntryType, body: dict[str, JSON], fault: str) -> None:
+    ledger = prepared(asked())
+    ledger.step(step, "R-1", xid="771", **body)
+    with pytest.raises(LedgerBroken) as broken:
+        verified(ledger)
+    assert fault in str(broken.value.faults)
+
+
+def test_nothing_is_prepared_without_a_name() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=1204, tags=["DELETE 1204"])
+    ledger.step(EntryType.OUTCOME, "R-1", result="prepared", xid="771")
+    with pytest.raises(LedgerBroken) as broken:
+        verified(ledger)
+    assert "prepared without a name" in str(broken.value.faults)
+
+
+def test_only_what_is_prepared_ends_by_a_name() -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=1204, tags=["DELETE 1204"])
+    ledger.step(EntryType.ENDING, "R-1", action="commit-prepared", xid="771", gid="x")
+    with pytest.raises(LedgerBroken) as broken:
+        verified(ledger)
+    assert "is executed: ending cannot follow" in str(broken.value.faults)
 
 
 def test_endings_of_the_clients_transaction_stand_between_execution_and_outcome() -> None:

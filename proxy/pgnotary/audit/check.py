@@ -90,6 +90,8 @@ def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterato
         yield f"decisions held against {rosters} of the ledger itself: pin one with --allowed-signers"
     if summary.unknown:
         yield f"outcome unknown: {', '.join(summary.unknown)}"
+    if summary.prepared:
+        yield f"prepared, neither committed nor rolled back: {', '.join(summary.prepared)}"
     if summary.open:
         yield f"not ended yet: {', '.join(summary.open)}"
     yield from summary.notes
@@ -102,6 +104,7 @@ def _fates(summary: Summary) -> str:
         "rolled back": summary.rolled_back,
         "failed": summary.failed,
         "unknown": len(summary.unknown),
+        "prepared": len(summary.prepared),
     }
     ended["under way"] = summary.executions - sum(ended.values())
     return ", ".join(f"{number:,} {fate}" for fate, number in ended.items() if number or fate == "committed")

@@ -142,6 +142,7 @@ def _concerns(told: Sequence[Story]) -> list[tuple[str, list[Story]]]:
         ("Denied", standing(State.DENIED)),
         ("Expired, withdrawn or orphaned", standing(State.EXPIRED, State.WITHDRAWN, State.ORPHANED)),
         ("Approved and not run", standing(State.APPROVED, State.VOID)),
+        ("Prepared, neither committed nor rolled back", standing(State.PREPARED)),
         ("Unknown outcomes", standing(State.UNKNOWN, State.INTENT, State.EXECUTED)),
         ("Held because the second reader disagreed", [story for story in told if _SECOND_READER in story.why]),
     ]

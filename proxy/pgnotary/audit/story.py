@@ -107,6 +107,8 @@ class Outcome:
     """Of a resolved one: what the server says that became of its transaction; else empty."""
     rows: int | None
     sqlstate: str
+    gid: str
+    """The name that its transaction was prepared under; else empty."""
     why: str
     xid: str
     error: str | None
@@ -374,6 +376,7 @@ def _ended(story: Story, entry: Entry, opened: Opened) -> Story:
         fate=text(body, "fate"),
         rows=number(body, "rows"),
         sqlstate=text(body, "sqlstate"),
+        gid=text(body, "gid"),
         why=text(body, "why"),
         xid=text(body, "xid"),
         error=disclosed(opened, "error"),

@@ -13,6 +13,7 @@ from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
 from pgnotary.audit.words import (
+    behind_name,
     clock,
     counted,
     digest_words,
@@ -140,7 +141,7 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
     if "parameters" in entry.seals:
         lines += ["with", *quoted("\n".join(story.parameters) if story.parameters is not None else None)]
     if "prepared" in entry.seals:
-        lines += ["which runs", *quoted(story.prepared)]
+        lines += [behind_name(story), *quoted(story.prepared)]
     if "reason" in entry.seals:
         lines += ["in the engineer's words:", *quoted(story.reason, "  > ")]
     return lines
@@ -171,6 +172,7 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
     rows = number(body, "rows")
     parts = [
         text(body, "fate"),
+        f"as {text(body, 'gid')!r}" if "gid" in body else "",
         "" if rows is None else row_count(rows),
         f"SQLSTATE {text(body, 'sqlstate')}" if text(body, "sqlstate") else "",
         reasons(entry.request or "", text(body, "why")),
@@ -197,10 +199,19 @@ def _step(entry: Entry, opened: Opened) -> str:
             ran = ", ".join([*texts(body, "tags"), _milliseconds(number(body, "took_us") or 0)])
             return f"executed: {row_count(number(body, 'rows'))} ({ran}); nothing is committed yet"
         case EntryType.ENDING:
-            return f"about to send {text(body, 'action').upper()} {text(body, 'savepoint')}".rstrip()
+            return _about_to_end(entry)
         case _:
             why = text(body, "why")
             return f"{entry.type}{': ' * bool(why)}{why}"
+
+
+def _about_to_end(entry: Entry) -> str:
+    body = entry.body
+    if "gid" not in body:
+        return f"about to send {text(body, 'action').upper()} {text(body, 'savepoint')}".rstrip()
+    through = text(body, "through")
+    where = f" in {through}" if through and through != entry.session else ""
+    return f"about to send {text(body, 'action').replace('-', ' ').upper()} {text(body, 'gid')!r}{where}"
 
 
 def _milliseconds(took_us: int) -> str:

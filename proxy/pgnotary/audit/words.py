@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.story import Preview, Story
+from pgnotary.judge.statement import StatementClass
 from pgnotary.request.life import State
 
 __all__ = [
     "EXECUTION_COLUMNS",
     "STORY_COLUMNS",
+    "behind_name",
     "clock",
     "counted",
     "decision_words",
@@ -111,6 +113,8 @@ def outcome_words(story: Story) -> str:
             return "approved, not sent yet"
         case State.INTENT:
             return "sent, no answer yet"
+        case State.PREPARED if outcome:
+            return f"prepared as {outcome.gid!r}, {row_count(story.executed_rows)}; neither committed nor rolled back"
         case State.RESOLVED if outcome:
             rows = f", {row_count(story.rows)}" if story.fate is State.COMMITTED else ""
             return f"{outcome.fate}{rows} (resolved: {outcome.why})"
@@ -119,6 +123,11 @@ def outcome_words(story: Story) -> str:
             return f"{story.state}{f': {why}' if why else ''}"
         case _:
             return f"{story.state}{f' ({story.end_why})' if story.end_why else ''}"
+
+
+def behind_name(story: Story) -> str:
+    """Return what leads over to the text behind a name in the statement."""
+    return "which ends" if StatementClass.TWO_PHASE in story.kinds else "which runs"
 
 
 def reasons(request: str, *why: str) -> str:
@@ -207,7 +216,7 @@ def story_lines(story: Story) -> list[str]:
     if story.parameters:
         lines += ["with", *quoted("\n".join(story.parameters)), ""]
     if story.prepared is not None:
-        lines += ["which runs", *quoted(story.prepared), ""]
+        lines += [behind_name(story), *quoted(story.prepared), ""]
     lines.append(f"preview  {preview_words(story.preview)}")
     if story.preview is not None and story.preview.error is not None:
         lines += quoted(story.preview.error)

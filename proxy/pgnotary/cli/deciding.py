@@ -29,7 +29,7 @@ _POLL_S = 0.1
 # Of a digest, where a person reads it; a script may say fewer.
 _DIGITS = 16
 _GONE = frozenset({State.EXPIRED, State.WITHDRAWN, State.ORPHANED})
-_SETTLED = FINAL | {State.UNKNOWN}
+_SETTLED = FINAL | {State.UNKNOWN, State.PREPARED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ def outcome_in_words(paper: Paper, standing: Standing, max_rows: int | None) -> 
         case State.FAILED:
             sqlstate = f" with SQLSTATE {standing.sqlstate}" if standing.sqlstate else ""
             return f"failed{visible(sqlstate)}{_because(standing)}: nothing was changed{place}", Exit.FAILED
+        case State.PREPARED:
+            words = f"executed: {_done(paper, standing)}, prepared; COMMIT PREPARED or ROLLBACK PREPARED ends it"
+            return f"{words}{place}", Exit.PENDING
         case State.UNKNOWN:
             words = f"outcome unknown{_because(standing)}; PostgreSQL is asked: pgnotary show {paper.id}"
             return f"{words}{place}", Exit.FAILED

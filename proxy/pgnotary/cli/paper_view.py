@@ -17,6 +17,7 @@ from pgnotary.audit.words import counted, row_count
 from pgnotary.cli.hidden import Shown, without_secrets
 from pgnotary.cli.safe_text import one_line, pieces, visible
 from pgnotary.judge.secrets import HIDDEN
+from pgnotary.judge.statement import StatementClass
 from pgnotary.ledger.canonical import JSON, timestamp
 
 __all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines"]
@@ -47,7 +48,9 @@ def describe(paper: Paper, now: datetime, width: int = 100, *, secrets: bool = F
     for label, text in paper.bound:
         yield from field(label, text, width)
     if paper.prepared is not None:
-        yield f"{'prepared':<{MARGIN}}what it runs, as it was prepared: {prepared_extent}"
+        ends = StatementClass.TWO_PHASE in (paper.context.kind, *(part.kind for part in paper.context.parts))
+        what = "the transaction that it ends" if ends else "what it runs, as it was prepared"
+        yield f"{'prepared':<{MARGIN}}{what}: {prepared_extent}"
         yield from statement_lines(paper.prepared, width)
     if shown.hidden:
         yield from field("secrets", _told_hidden(shown.hidden), width)

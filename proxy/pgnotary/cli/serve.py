@@ -32,10 +32,11 @@ from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
-from pgnotary.serve.recovery import recover
+from pgnotary.serve.recovery import recall, recover
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.workers import Workers
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
@@ -101,10 +102,13 @@ async def _serve(config: Config, workers: Workers) -> None:
     async with _ledger(config, roster) as (store, appender):
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
-        resolver = Resolver(store, appender, asking(config, upstream))
+        prepared = PreparedTransactions()
+        await recall(store, prepared, config.policy.digest)
+        resolver = Resolver(store, appender, asking(config, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
-        proxy = Proxy(config, appender, desk, in_force, lambda: f"R-{next(numbers)}", workers, certificate, upstream)
+        mint = lambda: f"R-{next(numbers)}"  # noqa: E731
+        proxy = Proxy(config, appender, desk, in_force, mint, workers, certificate, upstream, prepared)
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")

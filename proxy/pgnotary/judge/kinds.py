@@ -10,7 +10,7 @@ from typing import Any
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.statement import Control, StatementClass
 
-__all__ = ["CONTROLS", "classes_within", "explain_analyzes", "kind_of", "runs_only_outside_a_block"]
+__all__ = ["CONTROLS", "ENDS_PREPARED", "classes_within", "explain_analyzes", "kind_of", "runs_only_outside_a_block"]
 
 CONTROLS: Mapping[str, Control] = {
     "TRANS_STMT_BEGIN": Control.BEGIN,
@@ -20,7 +20,13 @@ CONTROLS: Mapping[str, Control] = {
     "TRANS_STMT_SAVEPOINT": Control.SAVEPOINT,
     "TRANS_STMT_RELEASE": Control.RELEASE,
     "TRANS_STMT_ROLLBACK_TO": Control.ROLLBACK_TO,
+    "TRANS_STMT_PREPARE": Control.PREPARE,
 }
+ENDS_PREPARED: Mapping[str, Control] = {
+    "TRANS_STMT_COMMIT_PREPARED": Control.COMMIT,
+    "TRANS_STMT_ROLLBACK_PREPARED": Control.ROLLBACK,
+}
+"""What is done to a prepared transaction, which need not be of the session that says so."""
 
 _FALSE = frozenset({"false", "off", "0"})
 
@@ -80,6 +86,8 @@ def kind_of(node: str, fields: Mapping[str, Any], tree: Sequence[Message]) -> St
     if node in _DML or node == "SelectStmt" or (node == "ExplainStmt" and explain_analyzes(fields)):
         inside = {_of_change(each.type, each.fields) for each in tree if each.type in _DML}
         return next((kind for kind in _HEAVIEST if kind in inside), _KINDS[node])
+    if node == "TransactionStmt" and fields.get("kind") in ENDS_PREPARED:
+        return _C.TWO_PHASE
     return _KINDS.get(node, _C.UNKNOWN)
 
 
@@ -136,6 +144,8 @@ def runs_only_outside_a_block(node: str, fields: Mapping[str, Any]) -> bool:
         case "VacuumStmt":
             # ANALYZE is one, too.
             return bool(fields.get("is_vacuumcmd"))
+        case "TransactionStmt":
+            return fields.get("kind") in ENDS_PREPARED
         case "DiscardStmt":
             return bool(fields.get("target") == "DISCARD_ALL")
         case "ClusterStmt":

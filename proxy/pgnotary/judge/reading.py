@@ -16,7 +16,14 @@ from sqlglot import exp
 from pgnotary.judge import gate, grammar
 from pgnotary.judge.grammar import Message, RawStatement, Token, Unreadable
 from pgnotary.judge.harmless import COPY_MESSAGES, DML_MESSAGES, QUERY_MESSAGES, TABLE_MESSAGES, structural
-from pgnotary.judge.kinds import CONTROLS, classes_within, explain_analyzes, kind_of, runs_only_outside_a_block
+from pgnotary.judge.kinds import (
+    CONTROLS,
+    ENDS_PREPARED,
+    classes_within,
+    explain_analyzes,
+    kind_of,
+    runs_only_outside_a_block,
+)
 from pgnotary.judge.naming import attributes, function_name, identifier, names_of, relation, relation_name, strings
 from pgnotary.judge.second import objection
 from pgnotary.judge.secrets import discreet
@@ -301,15 +308,20 @@ def _prepared(tree: Sequence[Message]) -> Iterator[tuple[str, bool]]:
 
 
 def _control(part: Part, fields: Mapping[str, Any]) -> Part:
-    control = CONTROLS.get(fields.get("kind", ""), Control.TWO_PHASE)
-    part = replace(
+    kind, gid = str(fields.get("kind", "")), str(fields.get("gid", ""))
+    if (ends := ENDS_PREPARED.get(kind)) is not None:
+        part = replace(part, gid=gid, ends=ends)
+        return _found(part, Qualifier.WRITE, "ends a prepared transaction, and what is in it is not known here")
+    if kind not in CONTROLS:
+        raise Unreadable(f"is transaction control that is not known here: {kind}")
+    return replace(
         part,
-        control=control,
+        control=CONTROLS[kind],
         read_only=_read_only_mode(fields.get("options", ())),
         savepoint=str(fields.get("savepoint_name", "")),
         chained=bool(fields.get("chain")),
+        gid=gid,
     )
-    return _found(part, Qualifier.WRITE, "is two-phase commit") if control is Control.TWO_PHASE else part
 
 
 def _read_only_mode(options: Sequence[Mapping[str, Any]]) -> bool | None:

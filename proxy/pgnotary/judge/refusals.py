@@ -9,7 +9,7 @@ from pgnotary.judge.gate import UNSEEN, first_word
 from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Finding, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["Refusal", "moves_savepoints", "refusal", "sentence", "setting_beside"]
+__all__ = ["MAX_GID_BYTES", "Refusal", "moves_savepoints", "refusal", "sentence", "setting_beside"]
 
 # What may change the session or the transaction behind our back if nobody can read the rest of it.
 _UNREAD_REFUSED = frozenset(
@@ -21,6 +21,10 @@ _UNREAD_REFUSED = frozenset(
 
 
 _SAVEPOINTS = frozenset({Control.SAVEPOINT, Control.RELEASE, Control.ROLLBACK_TO})
+
+
+# GIDSIZE in xact.h, which counts the byte that ends it.
+MAX_GID_BYTES = 199
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,11 @@ def refusal(statement: Statement) -> Refusal | None:
         reason = f"it begins with {word.upper()}, whose effect must be known, and {statement.parts[0].doubt}"
         return _refuse(statement.parts[0], "unreadable-control", reason)
     for part in statement.parts:
-        if part.control is Control.TWO_PHASE:
-            return _refuse(part, "two-phase", "two-phase commit is not carried yet")
+        if len(part.gid.encode()) > MAX_GID_BYTES:
+            reason = (
+                f"the name of a prepared transaction has at most {MAX_GID_BYTES} bytes, not {len(part.gid.encode())}"
+            )
+            return _refuse(part, "gid", reason)
         if pinned := [
             finding for finding in part.findings if finding.qualifier is Qualifier.PINNED and not part.setting
         ]:
@@ -63,9 +70,7 @@ def refusal(statement: Statement) -> Refusal | None:
         if part.wants_copy_data and len(statement.parts) > 1:
             return _refuse(part, "copy-from-stdin", "COPY FROM STDIN runs alone: send it in a message of its own")
         if part.outside_block_only and len(statement.parts) > 1:
-            return _refuse(
-                part, "outside-block", f"{part.kind.value.upper()} runs alone, outside any transaction block"
-            )
+            return _refuse(part, "outside-block", f"{part.command} runs alone, outside any transaction block")
     if (
         len(statement.parts) > 1
         and any(part.control for part in statement.parts)

@@ -66,6 +66,8 @@ class StatementClass(StrEnum):
     LISTEN = "listen"
     SEQUENCE = "sequence"
     MAINTENANCE = "maintenance"
+    TWO_PHASE = "two-phase"
+    """COMMIT PREPARED and ROLLBACK PREPARED; PREPARE TRANSACTION is transaction control."""
     UNKNOWN = "unknown"
 
 
@@ -79,7 +81,8 @@ class Control(StrEnum):
     RELEASE = "release"
     ROLLBACK_TO = "rollback-to"
     SET = "set"
-    TWO_PHASE = "two-phase"
+    PREPARE = "prepare-transaction"
+    """PREPARE TRANSACTION: what is prepared outlives the session, and is committed or rolled back by its name."""
 
 
 class Qualifier(StrEnum):
@@ -222,6 +225,12 @@ class Part:
     """The class of what PREPARE, EXECUTE, DECLARE or FETCH is about."""
     rescopes: bool = False
     """Names may stand for something else behind it."""
+    gid: str = ""
+    """The name in PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED."""
+    ends: Control | None = None
+    """What COMMIT PREPARED and ROLLBACK PREPARED make of the transaction of that name: COMMIT or ROLLBACK."""
+    ends_which: str = ""
+    """Which transaction has that name, once the server was asked: its timeline and its id."""
     chained: bool = False
     """COMMIT or ROLLBACK AND CHAIN: another block follows at once."""
     setting: SettingChange | None = None
@@ -247,6 +256,11 @@ class Part:
         """Its class, or that of what it runs by name, and those of all changes of rows that it makes."""
         made = self.changes if Qualifier.WRITE in self.qualifiers else frozenset()
         return made | {self.runs or self.kind}
+
+    @property
+    def command(self) -> str:
+        """What it is called in words to the client: DELETE, COMMIT PREPARED."""
+        return f"{self.ends} prepared".upper() if self.ends else self.kind.value.upper()
 
     @property
     def qualifiers(self) -> frozenset[Qualifier]:

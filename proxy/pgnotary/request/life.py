@@ -6,10 +6,16 @@ wins and the other learns that it lost.
 
     held --> approved --> intent --> executed --> committed
       |         |           |           |------> rolled-back
-      |         |           |           '------> unknown --> resolved
+      |         |           |           |------> unknown --> resolved
+      |         |           |           |          |  ^
+      |         |           |           |          v  |
+      |         |           |           '------> prepared --> committed, rolled-back, resolved
       |         |           |--> failed, rolled-back, unknown
       |         '--> void
       '--> denied, expired, withdrawn, orphaned
+
+What is `prepared` (PREPARE TRANSACTION) waits on the server, outlives its session and the proxy, and anybody may end
+it there: its fate is the one that passes through here, or what the server is found to have made of it.
 """
 
 from collections.abc import Mapping
@@ -31,6 +37,7 @@ class State(StrEnum):
     VOID = "void"
     INTENT = "intent"
     EXECUTED = "executed"
+    PREPARED = "prepared"
     COMMITTED = "committed"
     ROLLED_BACK = "rolled-back"
     FAILED = "failed"
@@ -44,8 +51,9 @@ MOVES: Mapping[State | None, frozenset[State]] = {
     _S.HELD: frozenset({_S.APPROVED, _S.DENIED, _S.EXPIRED, _S.WITHDRAWN, _S.ORPHANED}),
     _S.APPROVED: frozenset({_S.INTENT, _S.VOID}),
     _S.INTENT: frozenset({_S.EXECUTED, _S.FAILED, _S.ROLLED_BACK, _S.UNKNOWN}),
-    _S.EXECUTED: frozenset({_S.COMMITTED, _S.ROLLED_BACK, _S.UNKNOWN}),
-    _S.UNKNOWN: frozenset({_S.RESOLVED}),
+    _S.EXECUTED: frozenset({_S.COMMITTED, _S.ROLLED_BACK, _S.UNKNOWN, _S.PREPARED}),
+    _S.PREPARED: frozenset({_S.COMMITTED, _S.ROLLED_BACK, _S.UNKNOWN, _S.RESOLVED}),
+    _S.UNKNOWN: frozenset({_S.RESOLVED, _S.PREPARED}),
 }
 """From a state to those that may follow; what is not a key is final."""
 

@@ -48,6 +48,7 @@ from pgnotary.session import events
 from pgnotary.session.core import Session
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.places import Places
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
@@ -84,10 +85,12 @@ class Proxy:
         workers: Workers,
         certificate: Callable[[], ServerTls | None],
         upstream: UpstreamAddress,
+        prepared: PreparedTransactions,
     ) -> None:
         self._config = config
         self._certificate = certificate
         self._upstream = upstream
+        self._prepared = prepared
         self._appender = appender
         self._desk = desk
         self._mint = mint
@@ -312,6 +315,7 @@ class Proxy:
             lambda: self._generation,
             self._changed,
             self._places,
+            self._prepared,
             self._catalogs.setdefault(who.database, SharedCatalog()),
         )
         if (path := upstream.parameter_status.get("search_path")) is not None:

@@ -2,15 +2,17 @@
 
 The open requests of a ledger enter; entries leave. A session does not survive its proxy, so nothing that was held can
 run any more: held requests are orphaned, approved ones void. What was sent without an outcome is recorded as
-`unknown`.
+`unknown`. What is prepared waits on the server all the same, and is recalled, since its end may pass through here.
 """
 
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
+from pgnotary.serve.resolver import known, sent_of
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.store import Append, Store
 from pgnotary.store.appender import Appender
 
-__all__ = ["recover"]
+__all__ = ["recall", "recover"]
 
 _STOPPED = "the proxy stopped"
 
@@ -36,3 +38,10 @@ async def recover(store: Store, appender: Appender) -> int:
         await appender.append(Append(draft, move))
         settled += 1
     return settled
+
+
+async def recall(store: Store, prepared: PreparedTransactions, policy: str) -> None:
+    """Learn which transactions wait prepared with something signed in them; `policy`: the digest of that in force."""
+    for request, state, _ in await store.open_requests():
+        if state is State.PREPARED:
+            prepared.learn(known(sent_of(await store.entries_of(request)), policy))

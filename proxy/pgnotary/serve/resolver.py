@@ -1,7 +1,9 @@
 """What became of a statement whose outcome is `unknown`: PostgreSQL itself is asked, until it knows.
 
 Requests in that state enter, those that a crash left as well as those whose server was lost while they ran; for each an
-`outcome` entry leaves, `resolved`, with the fate of its transaction as pg_xact_status() tells it. It is asked as the
+`outcome` entry leaves, `resolved`, with the fate of its transaction as pg_xact_status() tells it, or `prepared` if it
+waits for somebody to end it. What an earlier run has left prepared is asked about once, since it may have been ended
+elsewhere; while it waits, its end is expected to pass through here. The server is asked as the
 role that ran the statement, of the same cluster on the same timeline: a restored or promoted copy may have given the
 transaction's id to another one. What cannot be told stays `unknown` and is asked again.
 
@@ -21,11 +23,12 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, Entry, EntryType, Receipt
 from pgnotary.request.life import Move, State
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, ask, dial
-from pgnotary.session.execute import TIMELINE
+from pgnotary.session.prepared_transactions import PreparedTransaction, PreparedTransactions, Signed, identity
+from pgnotary.session.timeline import TIMELINE
 from pgnotary.store import Append, Store
 from pgnotary.store.appender import Appender
 
-__all__ = ["Ask", "Resolver", "Sent", "Verdict", "asking"]
+__all__ = ["Ask", "Resolver", "Sent", "Verdict", "asking", "known", "sent_of"]
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,10 @@ _FIRST_DELAY_S = 0.1
 _LAST_DELAY_S = 10.0
 _DEADLINE_S = 5.0
 _STATUS = "SELECT pg_catalog.pg_xact_status('{}'::pg_catalog.xid8)"
+_PREPARED = (
+    "SELECT 1 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) '{}' "
+    "AND p.transaction OPERATOR(pg_catalog.=) '{}'::pg_catalog.xid8::pg_catalog.xid"
+)
 _FATES = {"committed": State.COMMITTED, "aborted": State.ROLLED_BACK}
 
 
@@ -55,6 +62,10 @@ class Sent:
     """As its command tag said, if it came so far."""
     undone: bool
     """A ROLLBACK TO SAVEPOINT was about to be sent: of such a one the transaction's fate alone tells nothing."""
+    gid: str | None = None
+    """The name under which PREPARE TRANSACTION has left it on the server, or was about to."""
+    policy: str = ""
+    """The digest of the policy that it was asked for under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Verdict:
     """What the server says of a transaction."""
 
     fate: State | None
-    """COMMITTED or ROLLED_BACK; None if it cannot be told now."""
+    """COMMITTED, ROLLED_BACK or PREPARED; None if it cannot be told now."""
     why: str
 
 
@@ -72,10 +83,13 @@ Ask = Callable[[Sent], Awaitable[Verdict]]
 class Resolver:
     """Settles unknown outcomes in the background from `run` until `stop`."""
 
-    def __init__(self, store: Store, appender: Appender, ask: Ask) -> None:
+    def __init__(self, store: Store, appender: Appender, ask: Ask, prepared: PreparedTransactions, policy: str) -> None:
+        """`policy`: the digest of the policy in force."""
         self._store = store
         self._appender = appender
         self._ask = ask
+        self._prepared = prepared
+        self._policy = policy
         self._unknown: dict[str, None] = {}
         """Requests to ask about, oldest first."""
         self._news = asyncio.Event()
@@ -98,7 +112,7 @@ class Resolver:
     async def run(self) -> None:
         """Ask about all that is unknown and becomes unknown, until stopped."""
         for request, state, _ in await self._store.open_requests():
-            if state is State.UNKNOWN:
+            if state in (State.UNKNOWN, State.PREPARED):
                 self._unknown[request] = None
         delay_s = _FIRST_DELAY_S
         while not self._stopped:
@@ -114,18 +128,52 @@ class Resolver:
 
     async def _resolve(self, request: str) -> None:
         try:
-            sent = sent_of(await self._store.entries_of(request))
-            verdict = await self._ask(sent)
-            if verdict.fate is None:
-                log.info("outcome still unknown", extra={"request": request, "why": verdict.why})
-                return
-            await self._appender.append(Append(_resolved(sent, verdict), Move(request, State.UNKNOWN, State.RESOLVED)))
+            settled = await self._settle(request)
         except LedgerUnavailable as error:
             log.info("outcome cannot be resolved now", extra={"request": request, "why": str(error)})
             return
         except RequestMoved:
-            pass  # Somebody else has resolved it.
-        self._unknown.pop(request, None)
+            settled = True  # Somebody else has resolved it.
+        if settled:
+            self._unknown.pop(request, None)
+
+    async def _settle(self, request: str) -> bool:
+        """Ask about a request and record what is found; say whether it need not be asked about again."""
+        state = await self._store.state(request)
+        if state not in (State.UNKNOWN, State.PREPARED):
+            return True
+        sent = sent_of(await self._store.entries_of(request))
+        verdict = await self._ask(sent)
+        match verdict.fate:
+            case None:
+                log.info("outcome still unknown", extra={"request": request, "why": verdict.why})
+                return False
+            case State.PREPARED if state is State.PREPARED:
+                return True
+            case State.PREPARED:
+                await self._appender.append(Append(_prepared(sent, verdict), Move(request, state, State.PREPARED)))
+                self._prepared.learn(known(sent_of(await self._store.entries_of(request)), self._policy))
+                return True
+        which = identity(sent.timeline, sent.xid)
+        waiting = self._prepared.find(sent.gid or "", which, sent.system_identifier)
+        return await self._record(sent, verdict, state, waiting if state is State.PREPARED else None)
+
+    async def _record(self, sent: Sent, verdict: Verdict, state: State, waiting: PreparedTransaction | None) -> bool:
+        """Record a fate; not while a session ends the same transaction, whose record goes first."""
+        if waiting is None:
+            await self._appender.append(Append(_resolved(sent, verdict), Move(sent.request, state, State.RESOLVED)))
+            return True
+        if waiting.taken or all(each.leaf != sent.leaf for each in waiting.signed):
+            return False
+        waiting.taken = True
+        try:
+            await self._appender.append(Append(_resolved(sent, verdict), Move(sent.request, state, State.RESOLVED)))
+        finally:
+            waiting.taken = False
+        waiting.signed = [each for each in waiting.signed if each.request != sent.request]
+        if not waiting.signed:
+            self._prepared.remove(waiting)
+        return True
 
 
 def sent_of(entries: Sequence[Entry]) -> Sent:
@@ -137,6 +185,7 @@ def sent_of(entries: Sequence[Entry]) -> Sent:
     executed = last.get(EntryType.EXECUTED)
     rows = executed.body.get("rows") if executed else None
     ending = last.get(EntryType.ENDING)
+    named = [entry.body["gid"] for entry in entries if "gid" in entry.body]
     life = [entry for entry in entries if entry.type is not EntryType.REJECTED]
     return Sent(
         request=str(request.request),
@@ -149,7 +198,29 @@ def sent_of(entries: Sequence[Entry]) -> Sent:
         timeline=str(intent.body["timeline"]),
         rows=rows if isinstance(rows, int) else None,
         undone=ending is not None and ending.body.get("action") == "rollback-to",
+        gid=str(named[-1]) if named else None,
+        policy=str(request.body.get("policy", "")),
     )
+
+
+def known(sent: Sent, policy: str) -> PreparedTransaction:
+    """Return the prepared transaction that a request is in, with that request as the only one that was signed in it.
+
+    Whether all else in it has passed policy is known only of the policy that it was asked for under.
+    """
+    return PreparedTransaction(
+        gid=sent.gid or "",
+        xid=sent.xid,
+        timeline=sent.timeline,
+        system_identifier=sent.system_identifier,
+        vouched=sent.policy == policy,
+        signed=[Signed(sent.request, sent.session, sent.leaf, sent.rows)],
+    )
+
+
+def _prepared(sent: Sent, verdict: Verdict) -> Draft:
+    body: dict[str, JSON] = {"result": State.PREPARED.value, "gid": sent.gid or "", "xid": sent.xid, "why": verdict.why}
+    return Draft(EntryType.OUTCOME, body, sent.session, sent.request, sent.leaf)
 
 
 def _resolved(sent: Sent, verdict: Verdict) -> Draft:
@@ -195,6 +266,10 @@ async def _ask(config: Config, address: UpstreamAddress, sent: Sent) -> Verdict:
         if sent.timeline and (timeline := await _value(upstream, f"SELECT {TIMELINE}")) != sent.timeline:
             return _elsewhere("timeline", timeline, sent.timeline)
         status = await _value(upstream, _STATUS.format(sent.xid))
+        if status == "in progress" and sent.gid is not None:
+            name = sent.gid.replace("'", "''")
+            if await _value(upstream, _PREPARED.format(name, sent.xid)):
+                return Verdict(State.PREPARED, f"transaction {sent.xid} waits as {sent.gid!r}")
     finally:
         upstream.link.close()
     fate = _FATES.get(status)

@@ -23,6 +23,7 @@ from pgnotary.session.sent import Sent, copying
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Step
 from pgnotary.session.told import Told
+from pgnotary.session.two_phase import CannotEnd, forward_end, look_behind, prepare
 from pgnotary.session.virtual import change_default
 
 __all__ = ["answer", "may_run_in_failed_block", "run"]
@@ -41,7 +42,7 @@ _NEVER_READ_ONLY = frozenset(
         StatementClass.COPY_IN,
     }
 )
-_ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO})
+_ENDS_FAILED_BLOCK = frozenset({Control.COMMIT, Control.ROLLBACK, Control.ROLLBACK_TO, Control.PREPARE})
 
 
 class _ReadOnly(StatementError):
@@ -79,6 +80,12 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
         return (yield from refuse(state, objection))
+    if statement.parts[0].ends:
+        try:
+            statement, verdict = yield from look_behind(state, statement, verdict)
+        except CannotEnd as error:
+            state.note_refusal(sent.text, verdict.kind, error.sqlstate)
+            return (yield from refuse(state, error))
     if statement.parts[0].wants_copy_data:
         sent = copying(sent)
     return (yield from run(state, statement, verdict, sent))
@@ -97,7 +104,7 @@ def _objection(
     if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
         return None
     if statement.runs_outside_blocks and state.status != IDLE:
-        return _InsideBlock(f"{first.kind.value.upper()} cannot run inside a transaction block")
+        return _InsideBlock(f"{first.command} cannot run inside a transaction block")
     if verdict.action is Action.HOLD and state.is_read_only and (doomed := _doomed(statement)):
         return _ReadOnly(f"cannot execute {doomed} in a read-only transaction")
     return (yield from cursor_beside_change(state, statement, verdict))
@@ -115,8 +122,12 @@ def run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent)
         return (yield from hold(state, statement, verdict, sent))
     if several and first.control:
         return (yield from forward_bracket(state, statement, verdict))
+    if first.control is Control.PREPARE:
+        return (yield from prepare(state, statement, verdict, sent))
     if first.control:
         return (yield from control(state, statement, sent))
+    if first.ends:
+        return (yield from forward_end(state, statement, verdict, sent))
     if (told := (yield from forward(state, statement, verdict, sent))) is not None:
         return told
     return (yield from hold(state, *stopped_by_wall(statement), sent))

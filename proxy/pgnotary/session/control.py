@@ -2,10 +2,12 @@
 
 A block that the client opens is made READ WRITE, since default_transaction_read_only says otherwise, unless the client
 asked for READ ONLY. Once a block holds an approved statement, what ends or undoes it is durable in the ledger before it
-is sent, and the client's answer waits until the outcome is.
+is sent, and the client's answer waits until the outcome is. PREPARE TRANSACTION ends a block, too: what is in it is
+neither committed nor rolled back then, and known by its name from there on.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
@@ -16,16 +18,20 @@ from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
+from pgnotary.session.prepared_transactions import PreparedTransaction, Signed
 from pgnotary.session.refuse import refuse
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
+from pgnotary.session.timeline import XID_AND_TIMELINE
 from pgnotary.session.told import Told
 
 __all__ = ["OutcomeUnknown", "control", "control_all", "end_own_block", "run_control", "settle"]
 
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 _MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
+_TAGS = {Control.COMMIT: "COMMIT", Control.ROLLBACK: "ROLLBACK", Control.PREPARE: "PREPARE TRANSACTION"}
+_FATES = {Control.COMMIT: State.COMMITTED, Control.ROLLBACK: State.ROLLED_BACK, Control.PREPARE: State.PREPARED}
 
 
 class OutcomeUnknown(StatementError):
@@ -66,6 +72,8 @@ def run_control(state: SessionState, part: Part, sent: Sent) -> Generator[Step, 
             return (yield from _begin(state, part, sent))
         case Control.COMMIT | Control.ROLLBACK:
             return (yield from _end(state, part.control, lambda: relay(sent, keep=Keep.COMPLETION, unstoppable=True)))
+        case Control.PREPARE:
+            return (yield from _prepare(state, part, sent))
         case Control.ROLLBACK_TO:
             return (yield from _undo(state, part, sent))
     answer = yield from relay(sent, unstoppable=True)
@@ -111,40 +119,63 @@ def end_own_block(state: SessionState, ending: Control) -> Generator[Step, Any, 
     return answer.raw_error
 
 
+def _prepare(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
+    """End the block by PREPARE TRANSACTION: its transaction waits under its name, if the server takes it."""
+    named = PreparedTransaction(part.gid, "", "", state.who.system_identifier, vouched=True)
+    if state.status == IN_BLOCK and not state.who.standby:
+        found = yield from put(state, XID_AND_TIMELINE)
+        if found.error is not None:
+            state.tell(found.raw_error)
+            return found
+        match found.rows:
+            case [(str(xid), str(timeline))]:
+                named.xid, named.timeline = xid, timeline
+            case _:
+                raise UpstreamProtocolError("which transaction is to be prepared could not be read")
+    send = partial(relay, sent, keep=Keep.COMPLETION, unstoppable=True)
+    return (yield from _end(state, Control.PREPARE, send, named))
+
+
 def _end(
-    state: SessionState, ending: Control, send: Callable[[], Generator[Step, Any, Answer]]
+    state: SessionState,
+    ending: Control,
+    send: Callable[[], Generator[Step, Any, Answer]],
+    named: PreparedTransaction | None = None,
 ) -> Generator[Step, Any, Answer]:
+    """End the block; `named` is what its transaction is known by if it is prepared."""
     pending = list(state.block.pending) if state.block else []
     # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
-    walled = ending is Control.COMMIT and state.status == IN_BLOCK and not pending
+    keeps = ending is not Control.ROLLBACK
+    walled = keeps and state.status == IN_BLOCK and not pending
     if walled and state.block and (state.block.loose or (state.block.holds_cursor and not state.block.must_write)):
         made = yield from put(state, _MAKE_READ_ONLY)
         if made.error is not None:
             raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
     try:
-        yield from _announce(state, ending, pending)
+        yield from _announce(state, ending, pending, gid=named.gid if named else None)
     except LedgerUnavailable:
         # What cannot be recorded is not committed; undoing it needs no record to be safe.
-        if ending is Control.COMMIT:
+        if keeps:
             raise
     try:
         answer = yield from send()
     except UpstreamLost as lost:
         _forget(state)
-        if ending is not Control.COMMIT:
+        if not keeps:
             yield from settle(state, pending, State.ROLLED_BACK, why=str(lost))
             raise
         yield from settle(state, pending, State.UNKNOWN, why=str(lost))
-        raise OutcomeUnknown("the server went away during COMMIT: whether it committed is not known") from lost
+        what = "PREPARE TRANSACTION: whether it is prepared" if named else "COMMIT: whether it committed"
+        raise OutcomeUnknown(f"the server went away during {what} is not known") from lost
     if answer.error is not None and state.status == FAILED:
         # It never began (cancelled, say), so the block is still there, and a savepoint may save it.
         state.tell(answer.kept)
         return answer
-    if answer.error is None and answer.tags not in (["COMMIT"], ["ROLLBACK"]):
+    if answer.error is None and answer.tags not in ([_TAGS[ending]], ["ROLLBACK"]):
         if state.block:
             state.block.lost = True
         raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
-    fate = State.COMMITTED if answer.tags == ["COMMIT"] and answer.error is None else State.ROLLED_BACK
+    fate = _FATES[ending] if answer.error is None and answer.tags == [_TAGS[ending]] else State.ROLLED_BACK
     _forget(state)
     state.scope_stale |= bool(state.block and state.block.rescoped)
     if state.block and state.block.remade:
@@ -156,7 +187,10 @@ def _end(
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     state.block = Block(read_only=state.is_read_only) if chained else None
     state.names.end_transaction()
-    yield from settle(state, pending, fate, answer)
+    yield from settle(state, pending, fate, answer, gid=named.gid if named and fate is State.PREPARED else None)
+    if named and fate is State.PREPARED and named.xid:
+        named.signed = [Signed(one.request, state.who.session, one.leaf, one.rows) for one in pending]
+        state.prepared.add(named)
     state.tell(answer.kept)
     return answer
 
@@ -183,12 +217,16 @@ def _require_known(block: Block, part: Part) -> None:
         raise UpstreamProtocolError("the server accepted a savepoint's name that is not one of this block's")
 
 
-def _announce(state: SessionState, ending: Control, pending: Sequence[Pending], savepoint: str = "") -> Flow:
+def _announce(
+    state: SessionState, ending: Control, pending: Sequence[Pending], savepoint: str = "", *, gid: str | None = None
+) -> Flow:
     """Record what is about to happen to approved statements, before it is sent."""
     for one in _certain(pending):
         body: dict[str, JSON] = {"action": str(ending), "xid": one.xid}
         if savepoint:
             body["savepoint"] = savepoint
+        if gid is not None:
+            body["gid"] = gid
         draft = Draft(EntryType.ENDING, body, session=state.who.session, request=one.request, after=one.leaf)
         one.doubtful = True
         (receipt,) = yield from write(draft)
@@ -202,14 +240,16 @@ def settle(
     answer: Answer | None = None,
     *,
     why: str = "",
+    gid: str | None = None,
 ) -> Flow:
     """Record the fate of approved statements; what cannot be recorded after the fact ends the session as unknown."""
     error = answer.error if answer else None
     try:
         for one in _certain(pending):
             rows = one.rows if fate is State.COMMITTED else None
-            draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=one.xid, error=error, why=why)
-            yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
+            draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=one.xid, error=error, why=why, gid=gid)
+            (receipt,) = yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
+            one.leaf = receipt.leaf
     except LedgerUnavailable as down:
         detail = f"What the transaction did is {fate}, but the ledger could not be written."
         raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down

@@ -24,6 +24,7 @@ from pgnotary.session.prepared import text_behind
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, ask
+from pgnotary.session.two_phase import described
 from pgnotary.wire.messages import SYNC, close_statement, describe_statement, parse
 
 __all__ = ["Examination", "NotExaminable", "analysing_runs", "close", "examine", "measure"]
@@ -179,6 +180,9 @@ def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any,
             text = yield from text_behind(state, name.encode(), is_cursor=is_cursor)
         said = text.decode() if text else "(the server knows no statement of that name)"
         found.append(f"{identifier(name)}:\n{said}")
+    for part in statement.parts:
+        if part.ends_which:
+            found.append(f"{part.gid}:\n{(yield from described(state, part))}")
     return "\n\n".join(found)
 
 

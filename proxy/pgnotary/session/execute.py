@@ -37,21 +37,15 @@ from pgnotary.session.scope import renew_scope
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
+from pgnotary.session.timeline import TIMELINE, XID_AND_TIMELINE
 from pgnotary.session.told import Told
+from pgnotary.session.two_phase import Busy, end_prepared, other_than_signed
 from pgnotary.session.whole import relay_whole, require_same_statement
 from pgnotary.session.writing import relay_outside_block
 
-__all__ = ["TIMELINE", "execute", "void"]
+__all__ = ["execute", "void"]
 
-# Which history of the cluster this is: a promoted standby gives the same ids to other transactions.
-TIMELINE = (
-    "CASE WHEN pg_catalog.pg_is_in_recovery() THEN '' ELSE "
-    "pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
-)
-_DURABLE_AND_XID = (
-    b"SET LOCAL synchronous_commit = on",
-    f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}".encode(),
-)
+_DURABLE_AND_XID = (b"SET LOCAL synchronous_commit = on", XID_AND_TIMELINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +87,12 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         return (yield from refuse(state, _cancelled(decided), decided.request))
     try:
         if outside:
-            return (yield from run.finish_outside(statement, (yield from relay_outside_block(state, sent))))
+            part = statement.parts[0]
+            try:
+                answer = yield from end_prepared(state, part, lambda: relay_outside_block(state, sent))
+            except (Busy, LedgerUnavailable) as error:
+                return (yield from run.undo(error))
+            return (yield from run.finish_outside(statement, answer))
         try:
             answer = yield from _run(state, statement, sent, xid, mark)
         except StatementError as error:
@@ -118,6 +117,8 @@ def _prepare(
     try:
         yield from _require_same_names(state, statement)
         yield from require_same_statement(state, sent)
+        if other := (yield from other_than_signed(state, statement)):
+            raise NotRun(other, hint="Run it again to ask again.")
         if statement.runs_outside_blocks:
             transaction = _Transaction("", (yield from _timeline(state)))
         else:

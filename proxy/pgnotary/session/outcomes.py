@@ -24,17 +24,21 @@ def outcome(
     xid: str = "",
     error: Diagnostic | None = None,
     why: str = "",
+    gid: str | None = None,
     copied: Mapping[str, JSON] = _NOTHING,
 ) -> Draft:
     """Return an `outcome` draft; the server's own words about an error are sealed, they may quote data.
 
-    `copied`: what is told of the data of a COPY, if no entry before has told it.
+    `copied`: what is told of the data of a COPY, if no entry before has told it; `gid`: the name of the prepared
+    transaction that it is in, or was.
     """
     body: dict[str, JSON] = {"result": result.value, **copied}
     if rows is not None:
         body["rows"] = rows
     if xid:
         body["xid"] = xid
+    if gid is not None:
+        body["gid"] = gid
     if error is not None:
         body["sqlstate"] = error.sqlstate or "XX000"
     if why:

@@ -22,6 +22,7 @@ from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.names import Names
 from pgnotary.session.places import Places
 from pgnotary.session.plain import PlainReads
+from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic
@@ -132,6 +133,8 @@ class SessionState:
     """Makes it grow."""
     places: Places
     """For holds, shared with all other sessions."""
+    prepared: PreparedTransactions
+    """Shared with all other sessions."""
     shared: SharedCatalog
     """Of the session's database."""
     catalog: Catalog = BUILT_IN

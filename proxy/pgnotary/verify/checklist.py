@@ -26,14 +26,15 @@ the place of its entry, counted from 0. What is checked:
     execution
     15. nothing was sent without as many approvals as the request needs, nor to another database or server process
     16. no more rows were committed than were approved, and not without a count if there was a ceiling
-    17. rows are those of the command tags; the outcome has the transaction of the intent and the rows of the execution
+    17. rows are those of the command tags; the outcome has the transaction of the intent and the rows of the execution;
+        what is prepared has a name, and ends by that name
     sessions
     18. a request was asked in an open session, by whom and over what it was opened with; none is closed with more
         held than are in the ledger
 
-Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown, approvals that were
-never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that changed, and
-sessions that forwarded other numbers than the ledger has.
+Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
+that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
+changed, and sessions that forwarded other numbers than the ledger has.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and that no other
@@ -111,10 +112,12 @@ class Summary:
     withheld: int
     unknown: tuple[str, ...]
     """Requests whose outcome nobody knows yet."""
+    prepared: tuple[str, ...]
+    """Requests whose transaction waits for COMMIT PREPARED or ROLLBACK PREPARED, as far as the ledger knows."""
     never_run: tuple[str, ...]
     """Requests that were approved and not sent."""
     open: tuple[str, ...]
-    """Requests that have not ended, whatever their state, except those whose outcome is unknown."""
+    """Requests that have not ended, whatever their state, except those that are unknown or prepared."""
     notes: tuple[str, ...]
     """What is no fault and still worth knowing, each beginning with its place."""
 
@@ -266,8 +269,9 @@ class _Reading:
             opened=self._opened,
             withheld=self._withheld,
             unknown=tuple(request for request, state in standing if state is State.UNKNOWN),
+            prepared=tuple(request for request, state in standing if state is State.PREPARED),
             never_run=(*tally.never_run, *approved),
-            open=tuple(request for request, state in standing if state is not State.UNKNOWN),
+            open=tuple(request for request, state in standing if state not in (State.UNKNOWN, State.PREPARED)),
             notes=self.findings.notes,
         )
 

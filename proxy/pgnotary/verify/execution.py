@@ -10,7 +10,7 @@ from pgnotary.ledger.entries import Entry
 from pgnotary.request.life import State
 from pgnotary.wire.messages import rows_of
 
-__all__ = ["has_committed", "number", "of_executed", "of_intent", "of_outcome"]
+__all__ = ["has_committed", "number", "of_executed", "of_intent", "of_name", "of_outcome"]
 
 # As many tags as an entry lists, and no tag of PostgreSQL is longer than this with its count.
 _MAX_TAGS = 200
@@ -47,6 +47,17 @@ def of_executed(executed: Entry) -> Iterator[str]:
     told = sum(count for count in map(rows_of, short) if count is not None)
     if rows > told or (len(tags) == 1 and rows != told):
         yield f"executed says {rows} rows, its command tags count {told}"
+
+
+def of_name(entry: Entry, prepared_as: str | None) -> Iterator[str]:
+    """Yield a fault if what is prepared has no name, or another one than `prepared_as`, None before it is prepared."""
+    # (17) what is prepared has a name, and ends by that name
+    gid = entry.body.get("gid")
+    if prepared_as is None:
+        if entry.body.get("result") == State.PREPARED.value and not isinstance(gid, str):
+            yield "prepared without a name"
+    elif gid is not None and gid != prepared_as:
+        yield f"prepared as {prepared_as!r:.60}, ended as {gid!r:.60}"
 
 
 def of_outcome(outcome: Entry, intent: Entry | None, executed: Entry | None, max_rows: int | None) -> Iterator[str]:

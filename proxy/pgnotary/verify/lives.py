@@ -14,7 +14,7 @@ from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verify.decisions import Decisions, Opened, is_valid
-from pgnotary.verify.execution import has_committed, number, of_executed, of_intent, of_outcome
+from pgnotary.verify.execution import has_committed, number, of_executed, of_intent, of_name, of_outcome
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
@@ -64,6 +64,8 @@ class _Life:
     max_rows: int | None = None
     intent: Entry | None = None
     executed: Entry | None = None
+    prepared_as: str | None = None
+    """The name under which its transaction was prepared."""
 
 
 class Lives:
@@ -190,6 +192,8 @@ class Lives:
             case EntryType.EXECUTED:
                 life.executed = entry
                 self._report(entry, of_executed(entry))
+            case EntryType.ENDING:
+                self._report(entry, of_name(entry, life.prepared_as))
             case EntryType.OUTCOME:
                 self._end(entry, life)
             case _:
@@ -221,6 +225,9 @@ class Lives:
 
     def _end(self, entry: Entry, life: _Life) -> None:
         self._report(entry, of_outcome(entry, life.intent, life.executed, life.max_rows))
+        self._report(entry, of_name(entry, life.prepared_as))
+        if entry.body.get("result") == State.PREPARED.value:
+            life.prepared_as = str(entry.body.get("gid"))
         if has_committed(entry):
             self.tally.committed += 1
         elif State.ROLLED_BACK.value in (entry.body.get("result"), entry.body.get("fate")):

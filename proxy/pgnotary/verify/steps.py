@@ -19,14 +19,16 @@ _MOVES_TO = {
     EntryType.EXECUTED: State.EXECUTED,
 }
 STAYS_IN = {EntryType.PREVIEW: State.HELD, EntryType.ENDING: State.EXECUTED}
-"""Steps that leave their request in the state that it must be in already."""
+"""Steps that leave their request in the state that it must be in already; an `ending` may be of a prepared one."""
+_ENDS_PREPARED = frozenset({"commit-prepared", "rollback-prepared"})
 
 STEPS = frozenset({*_MOVES_TO, *STAYS_IN, EntryType.DECISION, EntryType.OUTCOME} - {EntryType.REQUEST})
 """What may follow a request in its life; a rejected decision stands beside it."""
 
 _ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIED}
 _RESULTS = {
-    state.value: state for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.RESOLVED)
+    state.value: state
+    for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.PREPARED, State.RESOLVED)
 }
 _FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
 
@@ -39,4 +41,6 @@ def leads_to(entry: Entry) -> State | None:
         result = _RESULTS.get(str(entry.body.get("result")))
         # What is resolved says how; nothing else does.
         return result if entry.body.get("fate") in (_FATES if result is State.RESOLVED else (None,)) else None
+    if entry.type is EntryType.ENDING and entry.body.get("action") in _ENDS_PREPARED:
+        return State.PREPARED
     return _MOVES_TO.get(entry.type) or STAYS_IN.get(entry.type)
