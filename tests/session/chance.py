@@ -17,10 +17,13 @@ from pgnotary.request.decision import Answer
 from pgnotary.session import actions, events
 from pgnotary.session.events import Event
 
-__all__ = ["Improvised", "Verdicts", "improvise"]
+__all__ = ["ANOTHERS", "Improvised", "Verdicts", "improvise"]
 
 Verdicts = Sequence[tuple[Answer, int | None] | None]
 """What approvers say of the first request, the second and so on; None: nothing."""
+
+ANOTHERS = "commit prepared 'y'"
+"""Ends what somebody has prepared who never came through here."""
 
 _FATAL = error("57P01", "terminating connection due to administrator command", "FATAL")
 
@@ -46,6 +49,8 @@ class _Stage:
         self, script: bytes, verdicts: Verdicts, chance: Random | None, troubles: int, *, only_cuts: bool
     ) -> None:
         self.play = Play(queue_bytes=1 << 20)
+        # What is committed when it is ended stands for all that is in it.
+        self.play.server.waiting["y"] = ("900", [ANOTHERS])
         self.found = Improvised(self.play)
         self._chance = chance
         self._troubles = troubles

@@ -31,6 +31,8 @@ from pgnotary.session.timeline import TIMELINE
 from pgnotary.session.told import Told
 
 __all__ = [
+    "LOCKS",
+    "ONE",
     "Busy",
     "CannotEnd",
     "described",
@@ -41,15 +43,16 @@ __all__ = [
     "prepare",
 ]
 
-_ONE = """
+ONE = """
 SELECT p.transaction, p.database OPERATOR(pg_catalog.=) pg_catalog.current_database(),
   p.owner OPERATOR(pg_catalog.=) current_user OR (
     SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user),
   p.owner, p.prepared, __TIMELINE__
 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) '__GID__'
 """.strip().replace("__TIMELINE__", TIMELINE)
+"""Asks which transaction has a name."""
 # A prepared transaction keeps its locks, that on its own id among them, and no process has them.
-_LOCKS = """
+LOCKS = """
 WITH locks AS MATERIALIZED (
   SELECT l.locktype, l.mode, l.relation, l.transactionid, l.virtualtransaction
   FROM pg_catalog.pg_lock_status() AS l WHERE l.pid IS NULL
@@ -63,6 +66,7 @@ AND own.transactionid OPERATOR(pg_catalog.=) '__XID__'::pg_catalog.xid AND l.loc
 AND (c.relkind IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'i')
 ORDER BY 2, 3, 1, 4 LIMIT 200
 """.strip()
+"""Asks what it has locked."""
 
 
 class CannotEnd(StatementError):
@@ -123,7 +127,7 @@ def _not(message: str, sqlstate: str) -> CannotEnd:
 
 
 def _behind(state: SessionState, part: Part) -> Generator[Step, Any, _Behind | None]:
-    answer = yield from put(state, _ONE.replace("__GID__", part.gid.replace("'", "''")).encode())
+    answer = yield from put(state, ONE.replace("__GID__", part.gid.replace("'", "''")).encode())
     match answer.rows:
         case [] if answer.error is None:
             return None
@@ -148,7 +152,7 @@ def described(state: SessionState, part: Part) -> Generator[Step, Any, str]:
         lines.append(f"signed in it: {', '.join(each.request for each in known.signed)}")
     if known is None:
         lines.append("it did not come through this proxy, or not since its start: what is in it is not known")
-    answer = yield from put(state, _LOCKS.replace("__XID__", behind.xid).encode())
+    answer = yield from put(state, LOCKS.replace("__XID__", behind.xid).encode())
     if answer.error is not None:
         lines.append(f"what it has locked could not be read: {answer.error.sqlstate}")
     for mode, schema, name, oid in answer.rows:
