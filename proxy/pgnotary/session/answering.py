@@ -24,6 +24,7 @@ from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Step
 from pgnotary.session.told import Told
 from pgnotary.session.two_phase import CannotEnd, forward_end, look_behind, prepare
+from pgnotary.session.unreadable import rejected
 from pgnotary.session.virtual import change_default
 
 __all__ = ["answer", "may_run_in_failed_block", "run"]
@@ -77,6 +78,10 @@ def answer(state: SessionState, sent: Sent) -> Generator[Step, Any, Told]:
         return (yield from refuse(state, state.ledger_down))
     if state.status == FAILED and not may_run_in_failed_block(statement):
         return (yield from refuse(state, BlockFailed()))
+    if (rejection := (yield from rejected(state, statement, verdict))) is not None:
+        state.note_refusal(sent.text, verdict.kind, rejection.sqlstate)
+        state.tell(rejection.raw)
+        return Told.ERROR
     if (objection := (yield from _objection(state, statement, verdict))) is not None:
         state.note_refusal(sent.text, verdict.kind, objection.sqlstate)
         return (yield from refuse(state, objection))

@@ -18,6 +18,7 @@ from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported
 from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.session.answering import answer, may_run_in_failed_block
 from pgnotary.session.control import end_own_block, run_control
+from pgnotary.session.examine import Rejection
 from pgnotary.session.forward import note, note_effects
 from pgnotary.session.manner import manner_of
 from pgnotary.session.pieces import UNDECIDED, Nature, Piece
@@ -28,6 +29,7 @@ from pgnotary.session.sent import Sent, up_to_sync
 from pgnotary.session.state import FAILED, IDLE, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, relay_batch
 from pgnotary.session.told import Told
+from pgnotary.session.unreadable import rejected
 from pgnotary.session.wall import relay_batch_walled
 from pgnotary.session.writing import open_own_block
 from pgnotary.wire import messages
@@ -88,8 +90,13 @@ def _run_all(state: SessionState, waiting: list[Frame], end: bytes, *, answered:
             if sent and (behind or piece.frames[-1].type != b"E") and _wants_copy_data(state, sent):
                 raise NotSupported(_COPY_LAST, detail="Nothing was sent.")
         except StatementError as error:
+            if (rejection := (yield from _rejected(state, waiting[0], error))) is not None:
+                _note_refusal(state, waiting[0], rejection.sqlstate)
+                state.names.fail(waiting[0])
+                state.tell(rejection.raw)
+                return Told.ERROR
             if not isinstance(error, LedgerUnavailable | BlockFailed):
-                _note_refusal(state, waiting[0], error)
+                _note_refusal(state, waiting[0], error.sqlstate)
             return (yield from _refuse(state, waiting[0], error))
         try:
             if sent and piece.nature is Nature.UNIT:
@@ -118,7 +125,20 @@ def _refuse(state: SessionState, frame: Frame, error: StatementError) -> Generat
     return Told.ERROR
 
 
-def _note_refusal(state: SessionState, frame: Frame, error: StatementError) -> None:
+def _rejected(state: SessionState, frame: Frame, error: StatementError) -> Generator[Step, Any, Rejection | None]:
+    """Return the server's own error about a text that is refused at its Parse because nobody here can read it."""
+    if frame.type != b"P" or not isinstance(error, NotSupported):
+        return None
+    try:
+        statement, verdict = state.judge(messages.parse_fields(frame.body)[1])
+        types = messages.parameter_types(frame.body)
+    except StatementError:
+        return None
+    yield from sync(state)
+    return (yield from rejected(state, statement, verdict, types))
+
+
+def _note_refusal(state: SessionState, frame: Frame, sqlstate: str) -> None:
     """Note the text that was not let through, if it is known."""
     text = None
     with suppress(StatementError):
@@ -131,7 +151,7 @@ def _note_refusal(state: SessionState, frame: Frame, error: StatementError) -> N
     kind = StatementClass.UNKNOWN
     with suppress(StatementError):
         kind = state.judge(text)[1].kind
-    state.note_refusal(text, kind, error.sqlstate)
+    state.note_refusal(text, kind, sqlstate)
 
 
 def _leave_unfinished(state: SessionState, piece: Piece, end: bytes, *, answered: int) -> None:

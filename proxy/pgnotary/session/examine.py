@@ -27,9 +27,10 @@ from pgnotary.session.steps import Answer, Flow, Step, ask
 from pgnotary.session.two_phase import described
 from pgnotary.wire.messages import SYNC, close_statement, describe_statement, parse
 
-__all__ = ["Examination", "NotExaminable", "analysing_runs", "close", "examine", "measure"]
+__all__ = ["EXAMINED", "Examination", "NotExaminable", "Rejection", "analysing_runs", "close", "examine", "measure"]
 
-_NAME = b"pgnotary_examined"
+EXAMINED = b"pgnotary_examined"
+"""The name under which the server is asked to analyse a text."""
 _IN_BLOCK = (b"SAVEPOINT pgnotary_look", b"SET LOCAL transaction_read_only = on")
 _OUT_OF_BLOCK = (b"ROLLBACK TO SAVEPOINT pgnotary_look", b"RELEASE SAVEPOINT pgnotary_look")
 _IDLE_TIMERS = (
@@ -148,8 +149,8 @@ def _analysed(statement: Statement, sent: Sent) -> bytes:
     """Return what has the server analyse a text: syntax, names, types. Nothing is planned and nothing runs."""
     if sent.prepared is not None:
         return describe_statement(sent.prepared) + SYNC
-    described = describe_statement(_NAME) if sent.extended else b""
-    return parse(_NAME, statement.text, sent.types) + described + close_statement(_NAME) + SYNC
+    described = describe_statement(EXAMINED) if sent.extended else b""
+    return parse(EXAMINED, statement.text, sent.types) + described + close_statement(EXAMINED) + SYNC
 
 
 def _bound(state: SessionState, parsed: Answer, sent: Sent) -> Generator[Step, Any, Parameters | Answer]:
