@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -183,3 +184,106 @@ def test_what_was_ended_beside_the_proxy_is_resolved_by_the_next_start(
     until(lambda: own_proxy.outcome(request)["result"] == "resolved", "what PostgreSQL says of it")
     assert own_proxy.outcome(request)["fate"] == fate
     assert own_proxy.outcome(request).get("rows") == (5 if fate == "committed" else None)
+
+
+@pytest.mark.parametrize(
+    "text", [b"DECLARE c CURSOR FOR SELCT 1", b"COMMIT WRK", b"SET x ==", b"EXECUTE", b"MOVE 1 2 3 c"]
+)
+def test_a_mistyped_word_of_control_gets_the_servers_own_error(served: Served, database: str, text: bytes) -> None:
+    with served.behind(database) as connection, pytest.raises(errors.SyntaxError) as theirs:
+        connection.execute(text)
+    for begin in (b"", b"BEGIN"):
+        with served.connect(database) as client:
+            client.execute(begin or b"SELECT 1")
+            with pytest.raises(errors.SyntaxError) as ours:
+                client.execute(text)
+            assert (str(ours.value), ours.value.diag.statement_position) == (
+                str(theirs.value),
+                theirs.value.diag.statement_position,
+            )
+            assert client.info.transaction_status.name == ("INERROR" if begin else "IDLE")
+    with served.connect(database, cursor_factory=psycopg.Cursor) as client:
+        with pytest.raises(errors.SyntaxError):
+            client.execute(text, binary=True)
+        assert client.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_control_that_only_the_server_can_read_is_refused_and_does_nothing(
+    served: Served, database: str, extended: bool
+) -> None:
+    text = b"COMMIT" + b"/**/" * 40
+    run_it = messages.parse(b"", text) + messages.bind(b"", b"") + messages.execute(b"") + messages.SYNC
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(messages.query(b"BEGIN") + messages.query(b"INSERT INTO orders VALUES (200, 'new')"))
+        client.until_ready(2)
+        client.send(run_it if extended else messages.query(text))
+        assert without_notices(client.until_ready()) == ["E 0A000", "Z E"]
+        client.send(messages.query(b"ROLLBACK"))
+        assert client.until_ready() == ["C ROLLBACK", "Z I"]
+    assert left(served, database) == 100
+
+
+def test_what_is_prepared_for_execute_is_not_run_by_it(served: Served, database: str, gid: str) -> None:
+    prepared_elsewhere(served, database, gid)
+    commit = messages.parse(b"s1", f"COMMIT PREPARED {quoted(gid)}".encode()) + messages.SYNC
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(commit)
+        client.until_ready()
+        client.send(messages.query(b"EXECUTE s1"))
+        assert without_notices(client.until_ready()) == ["E 0A000", "Z I"]
+        client.send(messages.bind(b"", b"s1") + messages.execute(b"") + messages.SYNC)
+        served.deny()
+        assert "E 42501" in without_notices(client.until_ready())
+    assert left(served, database) == 100
+
+
+def test_code_that_prepares_the_transaction_it_was_signed_for_is_not_believed(
+    served: Served, database: str, gid: str
+) -> None:
+    """The server prepares it behind the statement, and nobody here has seen under which name."""
+    with served.behind(database) as connection:
+        connection.execute(
+            "CREATE FUNCTION run_s1() RETURNS int LANGUAGE plpgsql AS "
+            "$$ BEGIN DELETE FROM orders; EXECUTE 'EXECUTE s1'; RETURN 1; END $$"
+        )
+    prepares = messages.parse(b"s1", f"PREPARE TRANSACTION {quoted(gid)}".encode()) + messages.SYNC
+    with raw_client("127.0.0.1", served.port, "eva", PASSWORD, database) as client:
+        client.send(prepares + messages.query(b"BEGIN"))
+        client.until_ready(2)
+        client.send(messages.query(b"SELECT run_s1()"))
+        paper = served.approve()
+        assert without_notices(client.until_ready())[-2:] == ["E 08007", "closed"]
+    assert results(served, paper.id) == ["unknown"]
+    with served.connect(database) as client, pytest.raises(errors.InsufficientPrivilege), deciding(served.deny):
+        run(client, f"COMMIT PREPARED {quoted(gid)}")
+    assert left(served, database) == 100
+    with served.behind(database) as connection:
+        run(connection, f"ROLLBACK PREPARED {quoted(gid)}")
+    until(lambda: served.outcome(paper.id)["result"] == "resolved", "what PostgreSQL says of it")
+    assert served.outcome(paper.id)["fate"] == "rolled-back"
+
+
+def test_a_rule_can_refuse_or_hold_what_ends_a_prepared_transaction(
+    postgres: EmbeddedPostgres, tmp_path: Path, database: str, gid: str
+) -> None:
+    proxy = Served(postgres, tmp_path / "pgnotary", hold_s=60)
+    with proxy.config.open("a") as file:
+        file.write('[[policy.rule]]\nname = "no-ends"\nresult = "refuse"\nclass = "two-phase"\n')
+    with proxy:
+        prepare(proxy, database, gid)
+        with proxy.connect(database) as client, pytest.raises(errors.FeatureNotSupported, match="refused by pgnotary"):
+            run(client, f"COMMIT PREPARED {quoted(gid)}")
+        assert left(proxy, database) == 100
+
+
+def test_where_policy_holds_nothing_all_of_it_passes(
+    postgres: EmbeddedPostgres, tmp_path: Path, database: str, gid: str
+) -> None:
+    with Served(postgres, tmp_path / "pgnotary", profile="forward-all") as proxy:
+        prepared_elsewhere(proxy, database, gid)
+        with proxy.connect(database) as client:
+            run(client, f"COMMIT PREPARED {quoted(gid)}")
+            assert left(proxy, database) == 0
+            with pytest.raises(errors.UndefinedObject):
+                run(client, f"ROLLBACK PREPARED {quoted(gid)}")
