@@ -91,7 +91,7 @@ def test_a_view_that_began_to_write_after_we_looked_meets_the_wall_and_is_held(s
     "statement",
     ["SELECT 1; BEGIN", "COMMIT; DELETE FROM orders", "BEGIN; DELETE FROM orders; COMMIT; DELETE FROM items",
      "SET transaction_read_only = off; DELETE FROM orders", "RESET transaction_read_only",
-     "SET standard_conforming_strings = off", "SET client_encoding = 'SJIS'", "PREPARE TRANSACTION 'x'",
+     "SET standard_conforming_strings = off", "SET client_encoding = 'SJIS'", "SELECT 1; PREPARE TRANSACTION 'x'",
      "COPY items FROM STDIN; SELECT 1", "SELECT 1; VACUUM orders"],
 )  # fmt: skip
 def test_what_cannot_be_carried_is_refused(served: Served, database: str, statement: str) -> None:

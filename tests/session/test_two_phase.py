@@ -116,6 +116,19 @@ def test_it_cannot_follow_a_change_in_the_same_batch(play: Play) -> None:
     assert (play.server.waiting, play.server.committed) == ({}, [])
 
 
+def test_a_bracket_may_end_in_it_unless_something_in_it_is_held(play: Play) -> None:
+    play >> f"begin; select 1; {PREPARE}" << until(f"upstream {PREPARE}") << "client PREPARE TRANSACTION"
+    play << "client ready I"
+    play >> COMMIT << until("client COMMIT PREPARED") << "client ready I"
+    (
+        play
+        >> f"begin; {DELETE}; {PREPARE}"
+        << until("client ERROR 0A000 refused by pgnotary: what is held is prepared...")
+    )
+    play << "client ready I"
+    assert play.server.waiting == {}
+
+
 def test_what_a_read_has_left_behind_is_prepared_behind_the_wall(play: Play) -> None:
     in_a_block(play) >> "select 1" << until("client ready T")
     assert play.state.block is not None

@@ -7,7 +7,7 @@ held. The policy's digest goes into every request, so that a signature says unde
 
 from dataclasses import dataclass
 
-from pgnotary.judge.refusals import refusal, sentence, setting_beside
+from pgnotary.judge.refusals import prepare_behind, refusal, sentence, setting_beside
 from pgnotary.judge.rules import USUAL, Action, Policy, Record, Rule, Subject, Terms
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
@@ -87,7 +87,7 @@ def _stopped(statement: Statement, part: Part, rule: Rule | None, policy: Policy
         return Verdict(Action.REFUSE, part.kind, name, reason, judge=finding.judge)
     if not policy.holds:
         return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=True, would=name)
-    if (refused := setting_beside(statement)) is not None:
+    if (refused := setting_beside(statement) or prepare_behind(statement)) is not None:
         return Verdict(Action.REFUSE, refused.part.kind, refused.rule, refused.reason)
     return Verdict(Action.HOLD, part.kind, name, reason, rule.terms if rule else USUAL, finding.judge)
 

@@ -9,7 +9,7 @@ from pgnotary.judge.gate import UNSEEN, first_word
 from pgnotary.judge.settings import Ruling, ruling
 from pgnotary.judge.statement import Control, Finding, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["MAX_GID_BYTES", "Refusal", "moves_savepoints", "refusal", "sentence", "setting_beside"]
+__all__ = ["MAX_GID_BYTES", "Refusal", "moves_savepoints", "prepare_behind", "refusal", "sentence", "setting_beside"]
 
 # What may change the session or the transaction behind our back if nobody can read the rest of it.
 _UNREAD_REFUSED = frozenset(
@@ -107,6 +107,15 @@ def setting_beside(statement: Statement) -> Refusal | None:
     return _refuse(settings[0], "setting-mix", reason)
 
 
+def prepare_behind(statement: Statement) -> Refusal | None:
+    """Return why a text is refused that would be held: it is prepared in the same message, before anybody can look."""
+    last = statement.parts[-1]
+    if len(statement.parts) == 1 or last.control is not Control.PREPARE:
+        return None
+    reason = "what is held is prepared in the same message: send PREPARE TRANSACTION behind it, in a message of its own"
+    return _refuse(last, "prepare-mix", reason)
+
+
 def moves_savepoints(statement: Statement) -> bool:
     """Say whether a text is nothing but SAVEPOINT, ROLLBACK TO and RELEASE."""
     return all(part.control in _SAVEPOINTS for part in statement.parts)
@@ -116,7 +125,7 @@ def _is_bracketed(statement: Statement) -> bool:
     first, *inner, last = statement.parts
     return (
         first.control is Control.BEGIN
-        and last.control in (Control.COMMIT, Control.ROLLBACK)
+        and last.control in (Control.COMMIT, Control.ROLLBACK, Control.PREPARE)
         and not last.chained
         and not any(part.control for part in inner)
     )
