@@ -206,6 +206,8 @@ class ScriptedServer:
     """
     waiting: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     """Prepared transactions by name: the id of each, and what it has changed."""
+    locked: str = "orders"
+    """The table in the schema public that they have locked."""
     owner: str = "t"
     """Whether the session's role may end them."""
     _done_unsaid: list[str] = field(default_factory=list)
@@ -515,7 +517,7 @@ class ScriptedServer:
                 + command("SELECT 1")
             )
         if "own.transactionid" in text:
-            return _COLUMNS + row("RowExclusiveLock", "public", "orders", "16400") + command("SELECT 1")
+            return _COLUMNS + row("RowExclusiveLock", "public", self.locked, "16400") + command("SELECT 1")
         if text == Mark.ASK.decode():
             return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:

@@ -94,6 +94,7 @@ def test_a_body_with_other_types_than_ours_is_told_without_them(name: str) -> No
         ("rolled-back", None, 0),
         ("failed", None, 0),
         ("unknown", None, None),
+        ("prepared", None, None),
     ],
 )
 def test_rows_are_what_was_changed_for_good_and_none_if_nobody_knows(

@@ -169,6 +169,11 @@ async def test_a_denial_is_signed() -> None:
         (ran(State.ROLLED_BACK), "rolled back: DELETE 1204 (#4)", 1),
         ([(State.FAILED, {"sqlstate": "23503"})], "failed with SQLSTATE 23503: nothing was changed (#3)", 1),
         (
+            ran(State.PREPARED, gid="x"),
+            "executed: DELETE 1204, prepared; COMMIT PREPARED or ROLLBACK PREPARED ends it (#4)",
+            8,
+        ),
+        (
             ran(State.UNKNOWN, why="the connection broke"),
             "outcome unknown (the connection broke); PostgreSQL is asked: pgnotary show R-1 (#4)",
             1,

@@ -107,13 +107,14 @@ def test_what_somebody_has_prepared_beside_the_proxy_is_not_ended_unsigned(
         assert connection.execute("SELECT 1 FROM pg_prepared_xacts WHERE gid = %s", (gid,)).fetchone() == (1,)
 
 
+@pytest.mark.parametrize("extended", [False, True])
 def test_what_somebody_has_prepared_beside_the_proxy_is_committed_once_it_is_signed(
-    served: Served, database: str, gid: str
+    served: Served, database: str, gid: str, extended: bool
 ) -> None:
     prepared_elsewhere(served, database, gid)
-    with served.connect(database) as client:
+    with served.connect(database, cursor_factory=psycopg.Cursor) as client:
         with deciding(served.approve) as approved:
-            run(client, f"COMMIT PREPARED {quoted(gid)}")
+            client.execute(f"COMMIT PREPARED {quoted(gid)}".encode(), binary=extended)
         # The session is read only as before.
         with pytest.raises(errors.InsufficientPrivilege), deciding(served.deny):
             client.execute("DELETE FROM items")

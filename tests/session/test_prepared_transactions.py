@@ -40,6 +40,11 @@ def test_an_id_of_64_bits_is_compared_by_the_32_that_the_server_shows(known: Pre
     assert known.find("y", identity("00000001", "771"), "74") is not None
 
 
+def test_an_id_that_is_no_number_is_only_itself() -> None:
+    assert identity("00000001", "") == "00000001/"
+    assert identity("00000001", "x") != identity("00000001", "0")
+
+
 def test_a_name_that_is_used_again_is_of_the_new_one(known: PreparedTransactions) -> None:
     known.add(waiting(xid="800"))
     assert len(known) == 1

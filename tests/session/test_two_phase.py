@@ -18,6 +18,7 @@ from tests.play import (
 )
 from tests.session.stories import DELETE, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
 
+from pgnotary.session.actions import Announce
 from pgnotary.session.events import ClientBytes
 from pgnotary.session.prepared_transactions import PreparedTransaction, Signed
 from pgnotary.wire import messages
@@ -234,6 +235,18 @@ def test_people_see_what_the_name_stands_for_and_it_runs_outside_any_transaction
     play << f"upstream {COMMIT}" << "upstream SET default_transaction_read_only = on" << "record executed"
     play << "record outcome committed" << "client COMMIT PREPARED" << "client ready I"
     assert play.ledger.body("intent")["where"] == "outside"
+
+
+def test_a_name_cannot_make_a_line_of_what_people_read(play: Play) -> None:
+    play.server.waiting["x\ny:"] = ("900", [])
+    play.server.locked = "odd\nAccessShareLock on a"
+    play >> "commit prepared 'x\ny:'" << until("announce R-1")
+    (announced,) = [action for action in play.said if isinstance(action, Announce)]
+    lines = announced.request.opened["prepared"][1].decode().split("\n")
+    assert lines[0] == r"'x\ny:':"
+    assert lines[-1] == r'RowExclusiveLock on public."odd\nAccessShareLock on a"'
+    assert len(lines) == 4
+    play >> deny() << until("client ready I")
 
 
 def test_another_transaction_than_the_one_that_was_signed_is_not_committed(play: Play) -> None:

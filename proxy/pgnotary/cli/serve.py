@@ -107,7 +107,10 @@ async def _serve(config: Config, workers: Workers) -> None:
         resolver = Resolver(store, appender, asking(config, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
         numbers = itertools.count(await store.last_request_number() + 1)
-        mint = lambda: f"R-{next(numbers)}"  # noqa: E731
+
+        def mint() -> str:
+            return f"R-{next(numbers)}"
+
         proxy = Proxy(config, appender, desk, in_force, mint, workers, certificate, upstream, prepared)
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:

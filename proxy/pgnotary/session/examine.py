@@ -183,7 +183,7 @@ def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any,
         found.append(f"{identifier(name)}:\n{said}")
     for part in statement.parts:
         if part.ends_which:
-            found.append(f"{part.gid}:\n{(yield from described(state, part))}")
+            found.append((yield from described(state, part)))
     return "\n\n".join(found)
 
 

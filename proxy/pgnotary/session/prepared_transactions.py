@@ -18,7 +18,7 @@ _XIDS = 1 << 32
 
 def identity(timeline: str, xid: str) -> str:
     """Return what tells a prepared transaction from another one of its name; `xid` may have 32 bits or 64."""
-    return f"{timeline}/{int(xid) % _XIDS}"
+    return f"{timeline}/{int(xid) % _XIDS if xid.isascii() and xid.isdigit() else xid}"
 
 
 @dataclass(slots=True)

@@ -131,23 +131,28 @@ def _behind(state: SessionState, part: Part) -> Generator[Step, Any, _Behind | N
     match answer.rows:
         case [] if answer.error is None:
             return None
-        case [(str(xid), here, may, str(owner), str(at), str(timeline))] if answer.error is None and xid.isdigit():
-            return _Behind(xid, here == "t", may == "t", owner, at, timeline)
+        case [(str(xid), here, may, owner, str(at), str(timeline))] if answer.error is None and xid.isdigit():
+            # The role that prepared it may be gone.
+            return _Behind(xid, here == "t", may == "t", owner or "", at, timeline)
     if answer.error is not None:
         raise _not(f"what the name stands for could not be read: {answer.error}", answer.error.sqlstate or "55000")
     raise UpstreamProtocolError("what a prepared transaction's name stands for is not one transaction")
 
 
 def described(state: SessionState, part: Part) -> Generator[Step, Any, str]:
-    """Return what is known of the transaction behind a name, for people to sign."""
+    """Return what is known of the transaction behind a name, for people to sign.
+
+    Whoever gives a name to a transaction or a table cannot make a line of it.
+    """
+    name = repr(part.gid)
     try:
         behind = yield from _behind(state, part)
     except CannotEnd as error:
-        return f"({error.message})"
+        return f"{name}:\n({error.message})"
     if behind is None or identity(behind.timeline, behind.xid) != part.ends_which:
-        return "(another transaction has the name now, or none)"
+        return f"{name}:\n(another transaction has the name now, or none)"
     known = state.prepared.find(part.gid, part.ends_which, state.who.system_identifier)
-    lines = [f"transaction {behind.xid}, prepared {behind.at} by {identifier(behind.owner)}"]
+    lines = [f"{name}:", f"transaction {behind.xid}, prepared {behind.at} by {_one_line(identifier(behind.owner))}"]
     if known is not None and known.signed:
         lines.append(f"signed in it: {', '.join(each.request for each in known.signed)}")
     if known is None:
@@ -155,10 +160,14 @@ def described(state: SessionState, part: Part) -> Generator[Step, Any, str]:
     answer = yield from put(state, LOCKS.replace("__XID__", behind.xid).encode())
     if answer.error is not None:
         lines.append(f"what it has locked could not be read: {answer.error.sqlstate}")
-    for mode, schema, name, oid in answer.rows:
-        what = f"{identifier(schema)}.{identifier(name)}" if schema and name else f"the relation with oid {oid}"
-        lines.append(f"{mode} on {what}")
+    for mode, schema, relation, oid in answer.rows:
+        spelled = f"{identifier(schema)}.{identifier(relation)}" if schema and relation else ""
+        lines.append(f"{mode} on {_one_line(spelled) or f'the relation with oid {oid}'}")
     return "\n".join(lines)
+
+
+def _one_line(name: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
 
 
 def other_than_signed(state: SessionState, statement: Statement) -> Generator[Step, Any, str]:
