@@ -42,7 +42,7 @@ ESCAPES = frozenset(
 """What READ ONLY lets through although it does something: the types of statements, functions, and forms, by name.
 
 Being let through, a trial would prove nothing: who calls one of them harmless is wrong without it. Not here is what a
-profile forwards knowing what it is: notifications, advisory locks, and settings.
+profile forwards knowing what it is: notifications, advisory locks, settings, and PREPARE TRANSACTION.
 
 Source: ClassifyUtilityCommandAsReadOnly in src/backend/tcop/utility.c (15.18); the rest was tried.
 """
@@ -157,7 +157,7 @@ def _escapes(node: str, fields: Mapping[str, Any], tree: Sequence[Message]) -> I
             yield "COPY-to-a-program"
         elif fields.get("filename"):
             yield "COPY-to-a-file"
-    if node == "TransactionStmt" and "PREPARE" in fields.get("kind", ""):
+    if node == "TransactionStmt" and "PREPARED" in fields.get("kind", ""):
         yield "two-phase-commit"
     for message in tree:
         if message.type in ESCAPES:

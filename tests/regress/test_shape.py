@@ -53,7 +53,7 @@ def test_the_query_that_explain_only_shows_the_plan_of_is_found(text: str, expla
         ("SELECT U&\"lo!005funlink\" UESCAPE '!' (1)", "lo_unlink"),
         ("EXPLAIN SELECT dblink_exec('')", "dblink_exec"),
         ("COPY t TO '/tmp/t'", "COPY-to-a-file"),
-        ("PREPARE TRANSACTION 'x'", "two-phase-commit"),
+        ("ROLLBACK PREPARED 'x'", "two-phase-commit"),
         ("COMMIT PREPARED 'x'", "two-phase-commit"),
         ("SELECT 1; LOCK t", "LockStmt"),
     ],
