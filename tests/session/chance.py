@@ -17,13 +17,15 @@ from pgnotary.request.decision import Answer
 from pgnotary.session import actions, events
 from pgnotary.session.events import Event
 
-__all__ = ["ANOTHERS", "Improvised", "Verdicts", "improvise"]
+__all__ = ["ANOTHERS", "MOST", "Improvised", "Verdicts", "improvise"]
 
 Verdicts = Sequence[tuple[Answer, int | None] | None]
 """What approvers say of the first request, the second and so on; None: nothing."""
 
-ANOTHERS = "commit prepared 'y'"
-"""Ends what somebody has prepared who never came through here."""
+ANOTHERS = "commit prepared 'y{n}'"
+"""Ends what somebody has prepared who never came through here; `n` is from 0."""
+MOST = 64
+"""How many of them there are."""
 
 _FATAL = error("57P01", "terminating connection due to administrator command", "FATAL")
 
@@ -50,7 +52,8 @@ class _Stage:
     ) -> None:
         self.play = Play(queue_bytes=1 << 20)
         # What is committed when it is ended stands for all that is in it.
-        self.play.server.waiting["y"] = ("900", [ANOTHERS])
+        for n in range(MOST):
+            self.play.server.waiting[f"y{n}"] = ("900", [ANOTHERS.format(n=n)])
         self.found = Improvised(self.play)
         self._chance = chance
         self._troubles = troubles
