@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta, timezone
 from pathlib import Path
 
@@ -129,6 +130,19 @@ async def test_sealed_values_do_not_reach_the_log(store: SqliteStore, caplog: py
     with caplog.at_level(logging.DEBUG):
         await one(store, held("R-1"))
     assert "delete from t" not in caplog.text
+
+
+async def test_every_sealed_value_of_a_large_batch_is_kept(path: Path) -> None:
+    drafts = [
+        Draft(EntryType.FORWARDED, {"n": n}, "S-1", sealed={f"t{n}_{m}": b"%d %d" % (n, m) for m in range(400)})
+        for n in range(6)
+    ]
+    async with opened(path) as store:
+        await one(store, *map(Append, drafts))
+    check_ledger(path, VKEY)
+    with closing(sqlite3.connect(path)) as db:
+        kept = dict(db.execute("SELECT name, value FROM sealed"))
+    assert kept == {name: value for draft in drafts for name, value in draft.sealed.items()}
 
 
 # Groups.

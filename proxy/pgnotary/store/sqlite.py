@@ -21,6 +21,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +47,9 @@ __all__ = ["SqliteStore"]
 _BUSY_S = 2.0
 # Leaves read at once while the tree is rebuilt: some milliseconds of hashing between two turns of the event loop.
 _PAGE = 4096
+# Rows of four values in one INSERT: Python gives up its lock for each statement, not for each row, and the event loop
+# would take it each time. SQLite takes 32,766 values.
+_ROWS_AT_ONCE = 1024
 # Entries read at once while the states are compared: at most 16 MiB.
 _ENTRIES = 256
 
@@ -138,8 +142,7 @@ class SqliteStore:
                 return results
             end = batch.tail(self._seed)
             await db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", map(_entry_row, batch.receipts))
-            if sealed := [row for receipt in batch.receipts for row in _sealed_rows(receipt)]:
-                await db.executemany("INSERT INTO sealed VALUES (?, ?, ?, ?)", sealed)
+            await _seal(db, [row for receipt in batch.receipts for row in _sealed_rows(receipt)])
             await db.execute_fetchall("INSERT INTO checkpoint VALUES (?, ?)", (end.tree.size, end.note))
             self._check_in_place()
             await db.execute_fetchall("COMMIT")
@@ -349,6 +352,13 @@ def _sealed_rows(receipt: Receipt) -> Iterator[tuple[Any, ...]]:
     leaf = receipt.leaf
     for name, (salt, value) in receipt.opened.items():
         yield leaf, name, salt, value
+
+
+async def _seal(db: aiosqlite.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[start : start + _ROWS_AT_ONCE]
+        insert = "INSERT INTO sealed VALUES " + ", ".join(["(?, ?, ?, ?)"] * len(some))  # noqa: S608 - no text of others
+        await db.execute_fetchall(insert, [*chain.from_iterable(some)])
 
 
 async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]) -> list[Receipt] | Exception:
