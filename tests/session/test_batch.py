@@ -308,7 +308,13 @@ def test_a_statement_is_judged_again_when_it_is_bound(play: Play) -> None:
 
 
 def test_a_block_begun_by_the_extended_protocol_is_read_write_and_keeps_what_was_prepared(play: Play) -> None:
-    play >> ClientBytes(run("begin") + SYNC) << until("client 2") << "upstream Parse SET TRANSACTION READ WRITE"
+    (
+        play
+        >> ClientBytes(run("begin") + SYNC)
+        << until("client 2")
+        << "upstream Close"
+        << "upstream Parse SET TRANSACTION READ WRITE"
+    )
     play << until("client BEGIN") << "client ready T"
     assert play.server.read_only is False
     assert play.state.names.statements == {b"": b"begin"}
@@ -366,7 +372,13 @@ def test_what_a_flush_leaves_open_does_not_keep_the_catalog_from_ageing(play: Pl
     """Within an implicit transaction that never ended, a function could be changed unseen for more than a minute."""
     play >> ClientBytes(run("select 1 from t") + FLUSH) << until("client SELECT 1")
     play >> after(61) << "note 1"
-    play >> ClientBytes(run("select 1 from t") + FLUSH) << "upstream Sync" << "upstream Parse BEGIN READ ONLY"
+    (
+        play
+        >> ClientBytes(run("select 1 from t") + FLUSH)
+        << "upstream Sync"
+        << "upstream Close"
+        << "upstream Parse BEGIN READ ONLY"
+    )
     play << until("client SELECT 1")
 
 
@@ -464,7 +476,7 @@ def test_a_cancel_reaches_a_batch_that_runs(play: Play) -> None:
 def test_a_fatal_error_behind_a_flush_is_the_last_that_the_client_hears(play: Play) -> None:
     worked_by_hand(play, ledger=False) >> ClientBytes(run("select 1") + FLUSH) << until("upstream Flush")
     play >> server(error("57P01", "terminating connection", "FATAL")) << "client FATAL 57P01..."
-    play >> ClientBytes(SYNC) >> events.UpstreamGone() << "record session-closed" << "close"
+    play >> ClientBytes(SYNC) >> events.UpstreamGone() << "record forwarded + session-closed" << "close"
 
 
 @pytest.mark.parametrize(

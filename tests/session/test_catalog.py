@@ -79,7 +79,7 @@ def test_where_all_is_forwarded_a_migration_has_it_asked_for_once(play: Play) ->
         play >> text << "upstream BEGIN; SET TRANSACTION READ WRITE" << until("client ready I")
         play.generation += 1
     ddl = messages.parse(b"", b"alter table u add b int") + messages.bind(b"", b"") + messages.execute(b"")
-    play >> ClientBytes(ddl + messages.SYNC) << "upstream Parse BEGIN" << until("client ready I")
+    play >> ClientBytes(ddl + messages.SYNC) << "upstream Close" << "upstream Parse BEGIN" << until("client ready I")
     play >> "select 1" << ASKS << until("client ready I")
 
 

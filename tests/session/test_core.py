@@ -32,6 +32,8 @@ PARSE = messages.parse(b"", b"set transaction_read_only = off")
 BATCH = PARSE + message("B", b"\0\0\0\0\0\0\0\0") + message("D", b"P\0") + message("E", b"\0\0\0\0\0")
 NOT_CARRIED = "client ERROR 0A000 refused by pgnotary: transaction_read_only decides..."
 LEFT = ["record session-closed", "upstream Terminate", "close"]
+UNANSWERED = "record forwarded + session-closed"
+"""The server is gone, and so is its answer to what was forwarded."""
 LEFT_AFTER_READS = ["record forwarded + session-closed", "upstream Terminate", "close"]
 NOTIFICATION = message("A", bytes(4) + b"channel\0hello\0")
 
@@ -218,7 +220,7 @@ def test_a_server_lost_while_a_cancel_is_on_its_way_is_noticed(play: Play) -> No
     play >> answers() << "upstream select 1"
     play >> events.CancelRequested() << "cancel"
     play >> answers() << until("client SELECT 1")
-    play >> SERVER_GONE << "client FATAL 08006..." << "record session-closed" << "close"
+    play >> SERVER_GONE << "client FATAL 08006..." << "record forwarded + session-closed" << "close"
     play >> events.CancelDelivered()
 
 
@@ -324,7 +326,13 @@ def test_a_server_that_closes_ends_the_session(play: Play) -> None:
 def test_a_server_that_closes_during_a_read_ends_the_session(play: Play) -> None:
     worked_by_hand(play, ledger=False) >> "select 1" << "upstream select 1"
     play >> server(row("1")) << "client row 1"
-    play >> SERVER_GONE << "client FATAL 08006 the server closed the connection" << "record session-closed" << "close"
+    (
+        play
+        >> SERVER_GONE
+        << "client FATAL 08006 the server closed the connection"
+        << "record forwarded + session-closed"
+        << "close"
+    )
 
 
 def test_a_server_that_ends_an_idle_session_says_so_itself(play: Play) -> None:
@@ -339,7 +347,7 @@ def test_a_server_that_ends_the_session_during_a_read_says_so_once(play: Play, s
     worked_by_hand(play, ledger=False) >> "select 1" << "upstream select 1"
     play >> server(error("57P01", "terminating connection due to administrator command", severity))
     play << "client ..."
-    play >> SERVER_GONE << "record session-closed" << "close"
+    play >> SERVER_GONE << "record forwarded + session-closed" << "close"
 
 
 def test_a_server_that_ends_the_session_during_our_own_question_is_quoted(play: Play) -> None:
@@ -382,7 +390,13 @@ def test_what_nobody_asked_the_server_for_ends_the_session(play: Play, raw: byte
 )
 def test_what_is_no_answer_to_a_query_ends_the_session(play: Play, raw: bytes) -> None:
     worked_by_hand(play, ledger=False) >> "select 1" << "upstream select 1"
-    play >> server(raw) << "client FATAL 08006 the server broke the protocol: ..." << "record session-closed" << "close"
+    (
+        play
+        >> server(raw)
+        << "client FATAL 08006 the server broke the protocol: ..."
+        << "record forwarded + session-closed"
+        << "close"
+    )
 
 
 @pytest.mark.parametrize("raw", [message("G", bytes(3)), message("H", bytes(3)), message("D", b"\0\1\0\0\0\5x")])

@@ -95,7 +95,7 @@ def test_a_wall_that_cannot_be_set_ends_the_session(play: Play) -> None:
     worked_by_hand(play) >> "select 1" << OPEN_WALL
     play >> server(error("XX000", "no"), ready("E"))
     play << "client FATAL 08006 the server broke the protocol: the read-only savepoint could not be set..."
-    play << "record session-closed"
+    play << "record forwarded + session-closed"
     play >> durable << "close"
 
 
@@ -106,7 +106,7 @@ def test_a_wall_that_cannot_be_taken_down_ends_the_session(play: Play) -> None:
     play >> answers() << until(CLOSE_WALL)
     play >> server(error("XX000", "no"), ready("E"))
     play << "client FATAL 08006 the server broke the protocol: the read-only savepoint could not be undone..."
-    play << "record session-closed" >> durable << "close"
+    play << "record forwarded + session-closed" >> durable << "close"
 
 
 def test_copy_out_is_relayed(play: Play) -> None:

@@ -70,6 +70,8 @@ _FAREWELL_S = 2.0
 _LINGER_S = 5.0
 # How long SIGTERM waits for what is executing.
 _DRAIN_S = 30.0
+# And how long a session may take to write down what it could not wait for.
+_RECORD_S = 5.0
 
 
 class Proxy:
@@ -168,13 +170,15 @@ class Proxy:
                 conversation.feed(events.Tick())
 
     async def _drain(self) -> None:
-        for conversation in list(self._running.values()):
-            conversation.feed(events.Shutdown())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while self._running:
-                    self._left.clear()
-                    await self._left.wait()
+        # What still runs then is cut off from its server, so that its session can say so in the record.
+        for event, patience_s in ((events.Shutdown(), _DRAIN_S), (events.UpstreamGone(), _RECORD_S)):
+            for conversation in list(self._running.values()):
+                conversation.feed(event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while self._running:
+                        self._left.clear()
+                        await self._left.wait()
         for conversation in list(self._running.values()):
             conversation.abort()
 

@@ -14,12 +14,18 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
+from pgnotary.errors import (
+    ClientProtocolError,
+    LedgerUnavailable,
+    NotSupported,
+    StatementError,
+    UpstreamProtocolError,
+)
 from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.session.answering import answer, may_run_in_failed_block
 from pgnotary.session.control import end_own_block, run_control
 from pgnotary.session.examine import Rejection
-from pgnotary.session.forward import note, note_effects
+from pgnotary.session.forward import note, note_effects, note_lost
 from pgnotary.session.manner import manner_of
 from pgnotary.session.pieces import UNDECIDED, Nature, Piece
 from pgnotary.session.planning import plan, read_all
@@ -27,7 +33,7 @@ from pgnotary.session.query import await_record, finish_batch, sync
 from pgnotary.session.refuse import BlockFailed, fail_block
 from pgnotary.session.sent import Sent, up_to_sync
 from pgnotary.session.state import FAILED, IDLE, SessionState
-from pgnotary.session.steps import Answer, Flow, Step, relay_batch
+from pgnotary.session.steps import Answer, Flow, Step, UpstreamLost, relay_batch
 from pgnotary.session.told import Told
 from pgnotary.session.unreadable import rejected
 from pgnotary.session.wall import relay_batch_walled
@@ -170,25 +176,15 @@ def _run(
 ) -> Generator[Step, Any, Told]:
     """Run a piece that is no unit, and note what it ran; `flush`: the client wants its answer before a Sync."""
     started = state.now
-    undone = False
-    if control is not None:
-        part = state.judge(control.text)[0].parts[0]
-        if (yield from _end_before(state, part, followed=control.followed)) is Told.ERROR:
-            return Told.ERROR
-        found = yield from run_control(state, part, control)
-        if part.control is Control.BEGIN and state.block and found.error is None:
-            state.block.own = False  # What is open is the client's own block now, as with PostgreSQL.
-    elif flush and _must_stay_open(state, piece):
-        found = yield from relay_batch(tuple(piece.frames), flush=True, answered=answered)
-        state.unsynced = True
-    elif piece.nature is Nature.CODE:
-        found, undone = yield from relay_batch_walled(
-            state, tuple(piece.frames), outlives=piece.outlived, answered=answered
-        )
-        state.unsynced = False
-    else:
-        found = yield from relay_batch(tuple(piece.frames), answered=answered)
-        state.unsynced = False
+    try:
+        found, undone = yield from _ran(state, piece, control, flush=flush, answered=answered)
+    except (UpstreamLost, UpstreamProtocolError):
+        for frame, text in zip(piece.frames, piece.texts, strict=True):
+            if frame.type == b"E":
+                note_lost(state, text, state.judge(text)[1], started)
+        raise
+    if found is None:
+        return Told.ERROR
     for portal in piece.bound if undone else ():
         state.names.portals.pop(portal, None)
     if state.status == IDLE and not state.unsynced:
@@ -200,6 +196,33 @@ def _run(
         if state.block:
             state.block.statements += 1
     return Told.of(found.error)
+
+
+def _ran(
+    state: SessionState, piece: Piece, control: Sent | None, *, flush: bool, answered: int
+) -> Generator[Step, Any, tuple[Answer | None, bool]]:
+    """Run a piece; return its answer, None if what it ends could not be ended, and whether its portals are gone."""
+    undone = False
+    if control is not None:
+        part = state.judge(control.text)[0].parts[0]
+        if (yield from _end_before(state, part, followed=control.followed)) is Told.ERROR:
+            return None, False
+        found = yield from run_control(state, part, control)
+        if part.control is Control.BEGIN and state.block and found.error is None:
+            state.block.own = False  # What is open is the client's own block now, as with PostgreSQL.
+            state.block.note_ran()
+    elif flush and _must_stay_open(state, piece):
+        found = yield from relay_batch(tuple(piece.frames), flush=True, answered=answered)
+        state.unsynced = True
+    elif piece.nature is Nature.CODE:
+        found, undone = yield from relay_batch_walled(
+            state, tuple(piece.frames), outlives=piece.outlived, answered=answered
+        )
+        state.unsynced = False
+    else:
+        found = yield from relay_batch(tuple(piece.frames), answered=answered)
+        state.unsynced = False
+    return found, undone
 
 
 def _runs(frames: Sequence[Frame]) -> bool:

@@ -4,6 +4,7 @@ Transaction control that PostgreSQL has accepted enters; which approved statemen
 top transaction's fate alone would say "committed" of a statement whose savepoint was rolled back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pgnotary.session.mark import Mark
@@ -49,6 +50,8 @@ class Block:
     """A portal of a read lives on in it, and whatever else that read left behind does, too."""
     unrecorded: bool = False
     """What ran in it could not be recorded: it can only be ended."""
+    ran: list[Callable[[str, str], None]] = field(default_factory=list)
+    """What has run in a block of ours and is noted once that has ended: with an SQLSTATE, and why it was undone."""
     lost: bool = False
     """What became of it is not known: the server ended it by itself."""
     _savepoints: list[tuple[str, int]] = field(default_factory=list)
@@ -58,6 +61,12 @@ class Block:
     def must_write(self) -> bool:
         """Whether its COMMIT cannot be made read only."""
         return self.wrote or bool(self.pending)
+
+    def note_ran(self, sqlstate: str = "", why: str = "") -> None:
+        """Have what has run noted: as it ran, or as undone."""
+        ran, self.ran = self.ran, []
+        for note in ran:
+            note(sqlstate, why)
 
     def savepoint(self, name: str) -> None:
         """Set a savepoint."""

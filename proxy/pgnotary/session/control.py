@@ -160,6 +160,7 @@ def _end(
     try:
         answer = yield from send()
     except UpstreamLost as lost:
+        _note_ran(state, State.UNKNOWN if keeps else State.ROLLED_BACK)
         _forget(state)
         if not keeps:
             yield from settle(state, pending, State.ROLLED_BACK, why=str(lost))
@@ -177,6 +178,7 @@ def _end(
         raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
     fate = _FATES[ending] if answer.error is None and answer.tags == [_TAGS[ending]] else State.ROLLED_BACK
     _forget(state)
+    _note_ran(state, fate, answer)
     state.scope_stale |= bool(state.block and state.block.rescoped)
     if state.block and state.block.remade:
         state.changed()
@@ -193,6 +195,20 @@ def _end(
         state.prepared.add(named)
     state.tell(answer.kept)
     return answer
+
+
+def _note_ran(state: SessionState, fate: State, answer: Answer | None = None) -> None:
+    """Have noted what was forwarded in a block of ours, now that its fate is known, or cannot be known."""
+    if state.block is None:
+        return
+    match fate:
+        case State.UNKNOWN:
+            state.block.note_ran(OutcomeUnknown.sqlstate)
+        case State.ROLLED_BACK:
+            sqlstate = answer.error.sqlstate if answer and answer.error else None
+            state.block.note_ran(sqlstate or "", "undone with its batch")
+        case _:
+            state.block.note_ran()
 
 
 def _undo(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:

@@ -18,6 +18,8 @@ def farewell(state: SessionState, why: str) -> Flow:
     """Record how the session ended."""
     try:
         yield from await_room()
+        if state.block:
+            state.block.note_ran("", "the session ended in its transaction")
         for pending in state.block.pending if state.block else ():
             if pending.doubtful:
                 continue  # It is settled at the next start, when its newest entry can be read.

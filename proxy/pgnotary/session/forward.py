@@ -9,11 +9,11 @@ of its answer.
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from pgnotary.errors import StatementError
+from pgnotary.errors import StatementError, UpstreamProtocolError, UpstreamRefused
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Record
 from pgnotary.judge.statement import Part, Qualifier, Statement
-from pgnotary.session.control import run_control
+from pgnotary.session.control import OutcomeUnknown, run_control
 from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Now
 from pgnotary.session.manner import OF_ROWS, Manner, manner_of
@@ -21,13 +21,13 @@ from pgnotary.session.refuse import refuse
 from pgnotary.session.relaying import relay_part
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Keep, Step
+from pgnotary.session.steps import Answer, Keep, Step, UpstreamLost
 from pgnotary.session.told import Told
 from pgnotary.session.virtual import looks_at_default, relay_with_default
 from pgnotary.session.wall import undo_wall
 from pgnotary.session.writing import open_own_block, relay_in_own_block, relay_outside_block, runs_outside_block
 
-__all__ = ["forward", "forward_bracket", "note", "note_effects"]
+__all__ = ["forward", "forward_bracket", "note", "note_effects", "note_lost"]
 
 _STOPPED_BY_WALL = "25006"
 # Whatever does no more than these leaves the catalog as it is, even where policy lets it run unwalled.
@@ -55,9 +55,16 @@ def forward(
     manners = [manner_of(part, unwalled=verdict.unwalled) for part in statement.parts]
     try:
         answer = yield from _relay(state, statement, manners, sent)
+    except OutcomeUnknown:
+        note_lost(state, statement.text, verdict, started, unknown=True, copy=sent.copy)
+        raise
     except StatementError as error:
         note(state, statement.text, verdict, started, [], error.sqlstate, why=error.message, copy=sent.copy)
         return (yield from refuse(state, error))
+    except (UpstreamLost, UpstreamProtocolError):
+        # Rows may have reached the client all the same.
+        note_lost(state, statement.text, verdict, started, copy=sent.copy)
+        raise
     sqlstate = _sqlstate(answer)
     note(state, statement.text, verdict, started, answer.tags, sqlstate, copy=sent.copy)
     if sqlstate == _STOPPED_BY_WALL and answer.kept and manners == [Manner.WALLED] and _may_hold(state):
@@ -88,7 +95,10 @@ def _relay(
         return (yield from _relay_one(state, statement.parts[0], manners[0], sent))
     if writes and state.status == IDLE and not state.is_read_only:
         if runs_outside_block(statement):
-            return (yield from relay_outside_block(state, sent))
+            try:
+                return (yield from relay_outside_block(state, sent))
+            except UpstreamLost as lost:
+                raise OutcomeUnknown("the server went away while it ran: what it did is not known") from lost
         return (yield from relay_in_own_block(state, statement, sent, manners))
     return (yield from _relay_one(state, statement.parts[0], manners[0], sent, alone=len(statement.parts) == 1))
 
@@ -139,9 +149,15 @@ def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict)
     for part, manner in zip(statement.parts, manners, strict=True):
         try:
             answer = yield from _relay_slice(state, statement, part, manner)
+        except OutcomeUnknown:
+            note_lost(state, statement.text, verdict, started, unknown=True)
+            raise
         except StatementError as error:
             note(state, statement.text, verdict, started, tags, error.sqlstate, why=error.message)
             return (yield from refuse(state, error))
+        except (UpstreamLost, UpstreamProtocolError):
+            note_lost(state, statement.text, verdict, started)
+            raise
         if not part.control:
             note_effects(state, [part], [manner])
         tags += answer.tags
@@ -194,19 +210,40 @@ def note(
     why: str = "",
     copy: CopyIn | None = None,
 ) -> None:
-    """Note one execution for the record; `why` it was undone by us.
+    """Note one execution for the record; `why` it was undone.
 
     Whatever a rule says: what failed or was undone, and what took data, is listed.
     """
     state.forwarded += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
-    if verdict.record is Record.SUMMARY and not sqlstate and copy is None:
-        state.log.sum_up(text, verdict.kind, started.wall, took_us, tags)
-        return
-    copied = copy.told if copy else {}
-    state.log.add(
-        text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why, copied=copied
-    )
+
+    def record(sqlstate: str, why: str) -> None:
+        if verdict.record is Record.SUMMARY and not (sqlstate or why) and copy is None:
+            state.log.sum_up(text, verdict.kind, started.wall, took_us, tags)
+            return
+        copied = copy.told if copy else {}
+        state.log.add(
+            text, verdict.kind, started.wall, took_us, tags, sqlstate, would=verdict.would, why=why, copied=copied
+        )
+
+    if state.block and state.block.own and not (sqlstate or why):
+        # The client believes it once its batch is committed, and so does the record.
+        state.block.ran.append(record)
+    else:
+        record(sqlstate, why)
+
+
+def note_lost(
+    state: SessionState,
+    text: bytes,
+    verdict: Verdict,
+    started: Now,
+    *,
+    unknown: bool = False,
+    copy: CopyIn | None = None,
+) -> None:
+    """Note one execution whose server went away before it had answered; `unknown` if it may have been committed."""
+    note(state, text, verdict, started, [], OutcomeUnknown.sqlstate if unknown else UpstreamRefused.sqlstate, copy=copy)
 
 
 def _sqlstate(answer: Answer) -> str:

@@ -6,15 +6,21 @@ the SELECT that would do the same. What is not on the list is refused: nobody co
 
 from types import MappingProxyType
 
-from pgnotary.errors import ClientProtocolError, LedgerUnavailable, NotSupported, StatementError
+from pgnotary.errors import (
+    ClientProtocolError,
+    LedgerUnavailable,
+    NotSupported,
+    StatementError,
+    UpstreamProtocolError,
+)
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import StatementClass
-from pgnotary.session.forward import note
+from pgnotary.session.forward import note, note_lost
 from pgnotary.session.query import await_record, finish_batch
 from pgnotary.session.refuse import BlockFailed, by_policy, refuse
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import FAILED, SessionState
-from pgnotary.session.steps import Flow, relay
+from pgnotary.session.steps import Flow, UpstreamLost, relay
 from pgnotary.session.told import Told
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
@@ -53,7 +59,11 @@ def on_function_call(state: SessionState, frame: Frame) -> Flow:
         started = state.now
         if state.block:
             state.block.statements += 1
-        answer = yield from relay(Sent(text, frame.raw))
+        try:
+            answer = yield from relay(Sent(text, frame.raw))
+        except (UpstreamLost, UpstreamProtocolError):
+            note_lost(state, text, state.judge(_READS)[1], started)
+            raise
         sqlstate = (answer.error.sqlstate or "XX000") if answer.error else ""
         note(state, text, state.judge(_READS)[1], started, answer.tags, sqlstate)
     state.ready()

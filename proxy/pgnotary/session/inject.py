@@ -28,7 +28,8 @@ def put(state: SessionState, *texts: bytes) -> Generator[Step, Any, Answer]:
 
 def inject(*texts: bytes) -> bytes:
     """Return the messages that run these statements, one after the other, up to the first error."""
-    return b"".join(map(_one, texts)) + messages.SYNC
+    # An error has passed over the Closes behind it, and a statement outlives its transaction.
+    return messages.close_statement(_STATEMENT) + b"".join(map(_one, texts)) + messages.SYNC
 
 
 def _one(text: bytes) -> bytes:

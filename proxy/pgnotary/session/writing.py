@@ -11,12 +11,13 @@ from typing import Any
 from pgnotary.errors import StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Statement
 from pgnotary.session.block import Block
+from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.inject import put
 from pgnotary.session.manner import Manner
 from pgnotary.session.relaying import relay_part
 from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
-from pgnotary.session.steps import Answer, Flow, Keep, Step, relay
+from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay
 
 __all__ = ["READ_WRITE_SESSION", "open_own_block", "relay_in_own_block", "relay_outside_block", "runs_outside_block"]
 
@@ -80,7 +81,10 @@ def relay_in_own_block(
     elif state.status != IN_BLOCK:
         raise UpstreamProtocolError("the statement ended or changed the transaction that it ran in")
     else:
-        ended = yield from put(state, b"COMMIT")
+        try:
+            ended = yield from put(state, b"COMMIT")
+        except UpstreamLost as lost:
+            raise OutcomeUnknown("the server went away during COMMIT: whether it committed is not known") from lost
     if state.status != IDLE:
         raise UpstreamProtocolError(f"a transaction of ours could not be ended: {ended.error}")
     if answer.overflowed:
