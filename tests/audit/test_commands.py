@@ -355,7 +355,7 @@ def test_the_numbers_of_verify_add_up_and_are_those_of_the_report(tmp_path: Path
     ledger.open_session()
     executions = [(1, Alike(kind="select", verdict=verdict)) for verdict in ("forward", "refuse", "forward")]
     body = forwarded_body(executions, ledger.clock)
-    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001"))
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001", sealed={"t1": b"select 1"}))
     for n, result in enumerate(("committed", "rolled-back", "unknown"), 1):
         ledger.ask(f"R-{n}")
         ledger.preview(f"R-{n}")

@@ -86,3 +86,17 @@ def test_a_reason_is_a_sentence_that_names_the_statement() -> None:
     assert sentence(two, two.parts[2], two.parts[2].findings[0]) == (
         "in statement 3 of 3, the text cannot be read by the second reader"
     )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PREPARE pgnotary_examined AS SELECT 1",
+        "DECLARE pgnotary_portal CURSOR FOR SELECT 1",
+        "EXECUTE pgnotary_statement",
+    ],
+)
+def test_names_of_ours_are_nobody_elses(sql: str) -> None:
+    found = refusal(read(sql.encode()))
+    assert found is not None
+    assert "pgnotary's own" in found.reason

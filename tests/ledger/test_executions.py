@@ -25,7 +25,7 @@ ALIKE = st.builds(
     copied_bytes=st.none() | st.just(4),
 )
 TIMES = st.integers(-(10**9), 10**12).map(lambda us: AT + timedelta(microseconds=us))
-EXECUTIONS = st.lists(st.tuples(st.integers(1, 9), ALIKE, TIMES, st.integers(0, MAX_INT)), max_size=20)
+EXECUTIONS = st.lists(st.tuples(st.integers(1, 9), ALIKE, TIMES, st.integers(0, MAX_INT)), min_size=1, max_size=20)
 
 
 def body_of(*executions: tuple[int, Alike, datetime, int]) -> dict[str, Any]:
@@ -102,6 +102,18 @@ BODY = body_of((1, READ, AT, 120))
         {"alike": {}},
         {"executions": []},
         {"executions": {**BODY["executions"], "took_us": []}},
+        {"executions": {**BODY["executions"], "took_us": [-1]}},
+        {"executions": {**BODY["executions"], "text": [-1]}},
+        {"executions": {**BODY["executions"], "more": [1]}},
+        {"executions": {name: [] for name in BODY["executions"]}},
+        {"executions": {name: [0] * 501 for name in BODY["executions"]}},
+        {"more": 1},
+        {"alike": [*BODY["alike"], {"kind": "x", "verdict": "forward"}]},
+        {"alike": [{}]},
+        {"alike": [{**BODY["alike"][0], "verdict": "foo"}]},
+        {"alike": [{**BODY["alike"][0], "rows": -5}]},
+        {"alike": [{**BODY["alike"][0], "rows": "x"}]},
+        {"alike": [{**BODY["alike"][0], "more": 1}]},
         {"executions": {**BODY["executions"], "text": ["1"]}},
         {"executions": {**BODY["executions"], "text": "1"}},
         {"executions": {**BODY["executions"], "alike": [-1]}},

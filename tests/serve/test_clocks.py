@@ -15,6 +15,7 @@ from tests.store.ledgers import NOON, VKEY, opened
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
+from pgnotary.ledger.executions import Alike
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.life import Move, State
@@ -118,7 +119,8 @@ async def test_a_key_that_has_expired_by_the_ledgers_time_is_not_young_again_whe
 ) -> None:
     async with jumping(tmp_path / "ledger.db", Signer("bo", BO.public, valid_before=NOON + MINUTE)) as found:
         found.clock[0] = 2 * MINUTE
-        await found.appender.append(Append(Draft(EntryType.FORWARDED, forwarded_body([], NOON), "S-2")))
+        body = forwarded_body([(1, Alike(kind="select", verdict="forward"))], NOON)
+        await found.appender.append(Append(Draft(EntryType.FORWARDED, body, "S-2", sealed={"t1": b"select 1"})))
         found.clock[0] = -HOUR
         with pytest.raises(DecisionRefused, match="was valid until"):
             await found.approve()

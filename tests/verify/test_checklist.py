@@ -343,7 +343,7 @@ def test_refused_statements_are_not_counted_as_forwarded() -> None:
     ledger = open_ledger()
     executions = [(1, Alike(kind="select", verdict=verdict)) for verdict in ("forward", "refuse", "forward")]
     body = forwarded_body(executions, ledger.clock)
-    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001"))
+    ledger.append(Draft(EntryType.FORWARDED, body, session="S-00000001", sealed={"t1": b"select 1"}))
     assert (verified(ledger).forwarded, verified(ledger).refused) == (2, 1)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.listed import forwarded_body
 from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, one_approval, roster_text
 
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import b64
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request.decision import Seen
 from pgnotary.store import StoredEntry
@@ -23,6 +25,8 @@ from pgnotary.verify.checklist import verify
 
 WHOLE = one_approval()
 REQUEST, PREVIEW, DECISION, INTENT, EXECUTED, OUTCOME = range(4, 10)
+
+READ = Alike(kind="select", verdict="forward", tag="SELECT 1", rows=1)
 
 
 def faults(ledger: Ledger, newest: str | None = None) -> tuple[str, ...]:
@@ -683,6 +687,15 @@ def test_a_forwarded_entry_of_another_form_is_found(change: Callable[[dict[str, 
     ledger.edit(3, lambda fields: change(fields["body"]))
     ledger.relink()
     assert 3 in places(faults(ledger))
+
+
+def test_an_execution_whose_text_was_never_sealed_is_found() -> None:
+    ledger = Ledger().start()
+    ledger.open_session()
+    ledger.forward("select 1")
+    body = forwarded_body([(1, READ), (7, READ)], ledger.clock)
+    ledger.append(Draft(EntryType.FORWARDED, body, "S-00000001"))
+    assert "S-00000001 ran t7, a text that is sealed nowhere before" in sole_fault(ledger)
 
 
 def test_an_entry_of_the_proxy_cannot_pretend_to_be_of_a_request() -> None:

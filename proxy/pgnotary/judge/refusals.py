@@ -23,6 +23,7 @@ _UNREAD_REFUSED = frozenset(
 _SAVEPOINTS = frozenset({Control.SAVEPOINT, Control.RELEASE, Control.ROLLBACK_TO})
 
 
+_OURS = "pgnotary_"
 # GIDSIZE in xact.h, which counts the byte that ends it.
 MAX_GID_BYTES = 199
 
@@ -54,7 +55,9 @@ def refusal(statement: Statement) -> Refusal | None:
         if part.runs_no_query:
             reason = f"{part.runs_no_query} is no query: run it by the message that has prepared it, not by its name"
             return _refuse(part, "execute-no-query", reason)
-        if part.savepoint.startswith("pgnotary_"):
+        if names := [name for name in (part.defines, *(name for name, _ in part.prepared)) if name.startswith(_OURS)]:
+            return _refuse(part, "our-name", f"names that begin with {_OURS} are pgnotary's own: {names[0]}")
+        if part.savepoint.startswith(_OURS):
             reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
             return _refuse(part, "savepoint-name", reason)
         if part.setting and ruling(part.setting) is Ruling.REFUSE:

@@ -16,6 +16,7 @@ check, read back and hash.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,22 +36,25 @@ _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = ("text", "alike", "at_us", "took_us")
 
 
-class Alike(msgspec.Struct, frozen=True, omit_defaults=True):
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Alike(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What is told of an execution beside its text and its time."""
 
     kind: str
-    verdict: str
+    verdict: Literal["forward", "refuse"]
     """`forward`, or `refuse` if it was not sent."""
     tag: str = ""
     """The last command tag."""
-    rows: int | None = None
+    rows: _Count | None = None
     """The rows of all command tags."""
     sqlstate: str = ""
     would: str = ""
     """The rule that would have held it if policy held anything."""
     why: str = ""
     """Why it was undone."""
-    copied_bytes: int | None = None
+    copied_bytes: _Count | None = None
     copied_sha256: str = ""
 
 
@@ -117,10 +121,18 @@ def executions_in(body: Mapping[str, JSON]) -> Iterator[Executed]:
     since, alike, columns = body.get("since"), body.get("alike"), body.get("executions")
     if not (isinstance(since, str) and isinstance(alike, Sequence) and isinstance(columns, Mapping)):
         raise NotCanonical("a forwarded entry without since, alike or executions")
+    if len(body) != 3 or columns.keys() != set(_COLUMNS):
+        raise NotCanonical("a forwarded entry with more, or with other columns, than one has")
     first = parse_timestamp(since)
     text, of, at_us, took_us = (_numbers(columns, name) for name in _COLUMNS)
     if not len(text) == len(of) == len(at_us) == len(took_us):
         raise NotCanonical("a forwarded entry with columns of different lengths")
+    if not 0 < len(text) <= MAX_EXECUTIONS:
+        raise NotCanonical(f"a forwarded entry with {len(text)} executions, expected 1 to {MAX_EXECUTIONS}")
+    if min(*text, *took_us) < 0 or set(of) != set(range(len(alike))):
+        raise NotCanonical("a forwarded entry with a number below 0, or with something that is told of no execution")
+    for each in alike:
+        _check_alike(each)
     for number, place, microseconds, took in zip(text, of, at_us, took_us, strict=True):
         told = alike[place] if 0 <= place < len(alike) else None
         if not isinstance(told, Mapping):
@@ -130,6 +142,13 @@ def executions_in(body: Mapping[str, JSON]) -> Iterator[Executed]:
         except OverflowError as error:
             raise NotCanonical(f"a forwarded entry with an execution {microseconds} us after its first") from error
         yield Executed(f"t{number}", at, took, told)
+
+
+def _check_alike(told: JSON) -> None:
+    try:
+        msgspec.convert(told, Alike)
+    except msgspec.ValidationError as error:
+        raise NotCanonical(f"a forwarded entry that tells of an execution: {error}") from error
 
 
 def _numbers(columns: Mapping[str, JSON], name: str) -> Sequence[int]:

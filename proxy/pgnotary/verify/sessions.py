@@ -4,7 +4,7 @@ Only open sessions are kept; none survives its proxy, so a start forgets them. T
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
@@ -26,6 +26,8 @@ class _Session:
     held: int = 0
     forwarded: int = 0
     refused: int = 0
+    texts: set[str] = field(default_factory=set)
+    """The names of the texts that were sealed for it so far."""
 
 
 class Sessions:
@@ -58,12 +60,20 @@ class Sessions:
                     forwarded, refused = verdicts(entry)
                     session.forwarded += forwarded
                     session.refused += refused
+                    self._read_texts(entry, session)
             case EntryType.CLOSED if session is None:
                 self._fault(f"{name or 'no session'} is closed, but is not open")
             case EntryType.CLOSED:
                 self._close(entry, self._open.pop(name))
             case _:
                 pass
+
+    def _read_texts(self, entry: Entry, session: _Session) -> None:
+        session.texts |= entry.seals.keys()
+        if "summaries" in entry.body:
+            return
+        if missing := {each.text for each in executions_in(entry.body)} - session.texts:
+            self._fault(f"{entry.session} ran {min(missing)}, a text that is sealed nowhere before")
 
     def _ask(self, request: Entry, session: _Session | None) -> None:
         what = request.request or "a request"
