@@ -12,7 +12,7 @@
     |   +-- UpstreamRefused       08006  PostgreSQL could not be reached, or is not fit to stand behind us
     |   +-- ShuttingDown          57P01  the proxy is stopping
     +-- UpstreamProtocolError     PostgreSQL, or what poses as it, broke the protocol
-    +-- RequestMoved              the request left the state that a step expected: somebody else won
+    +-- RequestMoved              the request is not where a step expected it: somebody else won
     +-- DecisionRefused           a decision that must not count, and why
     +-- ConfigError               a configuration that cannot be used
     +-- ApiError                  the proxy's approval API said no, or could not be reached
@@ -127,7 +127,7 @@ class UpstreamProtocolError(PgnotaryError):
 
 
 class RequestMoved(PgnotaryError):
-    """A request is no longer in the state that a step expected.
+    """A request is no longer in the state that a step expected, or has an entry that the step does not follow.
 
     `state` is the one it was found in, or None if there is no such request.
     """

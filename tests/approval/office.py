@@ -174,17 +174,21 @@ class MemoryLedger:
         return [self._group(group) for group in groups]
 
     def _group(self, group: Sequence[Append]) -> list[Receipt] | Exception:
-        for move in (each.move for each in group if each.move):
-            state = self.states[move.request][0] if move.request in self.states else None
-            if state is not move.of:
-                return RequestMoved(move.request, state)
+        for each in group:
+            draft, move = each.draft, each.move
+            if draft.request is None or draft.type is EntryType.REJECTED:
+                continue
+            state, last = self.states.get(draft.request, (None, None))
+            if draft.after != last or (move and state is not move.of):
+                return RequestMoved(draft.request, state)
         try:
             receipts = [self.put(each.draft) for each in group]
         except NotCanonical as error:
             return error
         for each, receipt in zip(group, receipts, strict=True):
-            if each.move:
-                self.states[each.move.request] = (each.move.to, receipt.leaf)
+            request = each.draft.request
+            if request is not None and each.draft.type is not EntryType.REJECTED:
+                self.states[request] = (each.move.to if each.move else self.states[request][0], receipt.leaf)
         return receipts
 
     async def state(self, request: str) -> State | None:

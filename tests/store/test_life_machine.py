@@ -166,6 +166,16 @@ class Lives(RuleBasedStateMachine):
                 assert isinstance(result, RequestMoved)
                 assert result.state == self.model.stands.get(request)
 
+    @precondition(lambda self: self.leaves)
+    @rule(data=st.data(), after=st.binary(min_size=32, max_size=32) | st.none(), moves=st.booleans())
+    def behind(self, data: st.DataObject, after: bytes | None, moves: bool) -> None:
+        """Who has not read the newest entry of a request writes nothing, with a move that is possible or without."""
+        request = data.draw(st.sampled_from(sorted(self.leaves)))
+        of = self.model.stands[request]
+        move = Move(request, of, sorted(MAY[of])[0]) if moves and of in MAY else None
+        stale = Draft(ENTRY[move.to][0] if move else E.ENDING, {}, None, request, after)
+        self.take(request, Append(stale, move), happens=False)
+
     @rule(request=REQUESTS, of=st.sampled_from(State), to=st.sampled_from(State))
     def illegal_move(self, request: str, of: State, to: State) -> None:
         """What the table does not know cannot even be said."""

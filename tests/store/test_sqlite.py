@@ -250,6 +250,58 @@ async def test_of_many_concurrent_moves_from_one_state_exactly_one_wins(store: S
         check_ledger(path, VKEY)
 
 
+_BEHIND: list[Append] = [
+    step(EntryType.WITHDRAWN, "R-1", bytes(32), State.HELD, State.WITHDRAWN),
+    Append(Draft(EntryType.PREVIEW, request="R-1")),
+    Append(Draft(EntryType.ENDING, request="R-1", after=bytes(32))),
+    Append(Draft(EntryType.ENDING, request="R-2", after=bytes(32))),
+    Append(Draft(EntryType.ENDING, request="R-2")),
+    Append(Draft(EntryType.REQUEST, request="R-2", after=bytes(32)), Move("R-2", None, State.HELD)),
+]
+
+
+@pytest.mark.parametrize("behind", _BEHIND)
+async def test_nothing_is_written_behind_an_entry_that_is_not_the_newest_of_its_request(
+    store: SqliteStore, path: Path, behind: Append
+) -> None:
+    await one(store, held("R-1"))
+    for group in ([behind], [note(), behind], [held("R-3"), behind]):
+        [result] = await store.append([group])
+        assert isinstance(result, RequestMoved)
+        assert (result.request, result.state) == (behind.draft.request, await store.state(result.request))
+    assert len(check_ledger(path, VKEY)) == 1
+
+
+async def test_who_reads_a_request_before_an_ending_writes_nothing_behind_it(store: SqliteStore) -> None:
+    """The resolver against the session that ends the same prepared transaction: the state alone is no guard."""
+    [request] = await one(store, held("R-1"))
+    leaf = request.leaf
+    for type_, of, to in (
+        (EntryType.DECISION, State.HELD, State.APPROVED),
+        (EntryType.INTENT, State.APPROVED, State.INTENT),
+        (EntryType.EXECUTED, State.INTENT, State.EXECUTED),
+        (EntryType.OUTCOME, State.EXECUTED, State.PREPARED),
+    ):
+        [receipt] = await one(store, step(type_, "R-1", leaf, of, to))
+        leaf = receipt.leaf
+    ending = Append(Draft(EntryType.ENDING, {"action": "commit-prepared"}, request="R-1", after=leaf))
+    resolved = step(EntryType.OUTCOME, "R-1", leaf, State.PREPARED, State.RESOLVED)
+    won, lost, again = await store.append([[ending], [resolved], [ending]])
+    assert isinstance(won, list)
+    assert [type(each) for each in (lost, again)] == [RequestMoved] * 2
+    await one(store, step(EntryType.OUTCOME, "R-1", won[0].leaf, State.PREPARED, State.COMMITTED))
+    assert await store.state("R-1") is State.COMMITTED
+    assert (await store.entries_of("R-1"))[-2].leaf == won[0].leaf
+
+
+async def test_evidence_moves_nothing_and_stands_beside_whatever_it_names(store: SqliteStore, path: Path) -> None:
+    [request] = await one(store, held("R-1"))
+    [shown] = await one(store, Append(Draft(EntryType.PREVIEW, request="R-1", after=request.leaf)))
+    await one(store, Append(Draft(EntryType.REJECTED, request="R-1", after=request.leaf)))
+    await one(store, step(EntryType.WITHDRAWN, "R-1", shown.leaf, State.HELD, State.WITHDRAWN))
+    check_ledger(path, VKEY)
+
+
 async def test_one_group_may_take_a_request_through_several_states(store: SqliteStore, path: Path) -> None:
     [first] = await one(store, held("R-1"))
     # Within a group `after` cannot be known: only the bytes of the first step give its leaf.

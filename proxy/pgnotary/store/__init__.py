@@ -1,7 +1,8 @@
 """Where entries become durable. The docstrings of `Store` are laws that every backend keeps.
 
-Drafts enter through an `Appender`, receipts leave once their entries cannot be lost. A draft that moves a request is
-appended only if the request still stands where the move starts: compare-and-set, in the same transaction as the entry.
+Drafts enter through an `Appender`, receipts leave once their entries cannot be lost. A draft about a request is
+appended only if it names the request's newest entry and the request still stands where its move starts:
+compare-and-set, in the same transaction as the entry. Nobody can write behind an entry that he has not read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,10 +48,11 @@ class Store(Protocol):
         """Append groups of drafts in order; return for each its receipts, or the error that it alone met.
 
         A group is whole or absent, its entries are neighbours. A group whose move is no longer possible gives
-        RequestMoved; one that does not fit the format gives NotCanonical; the others are not touched by that. When
-        this returns, all receipts' entries and a signed checkpoint over them are durable. Raises LedgerUnavailable if
-        the storage failed: then none of the entries has a receipt, though some may have happened; the store re-reads
-        its tail before it appends again.
+        RequestMoved, and so does one whose `after` is not the newest entry in its request's life (a rejected decision
+        stands beside that); one that does not fit the format gives NotCanonical; the others are not touched by that.
+        When this returns, all receipts' entries and a signed checkpoint over them are durable. Raises
+        LedgerUnavailable if the storage failed: then none of the entries has a receipt, though some may have happened;
+        the store re-reads its tail before it appends again.
         """
         ...
 

@@ -386,22 +386,26 @@ async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]
 
 
 async def _moved(db: aiosqlite.Connection, each: Append, leaf: bytes) -> bool:
-    """Make the move, or only note the request's last leaf; False if the request is not where the move starts."""
-    request, move = each.draft.request, each.move
+    """Make the move, or only note the request's last leaf; False if the request is not where the entry continues."""
+    request, after, move = each.draft.request, each.draft.after, each.move
     if move is None:
         # Evidence stands beside the life of a request: nothing continues from it.
-        if each.draft.type is not EntryType.REJECTED:
-            await db.execute_fetchall("UPDATE request_state SET leaf = ? WHERE request = ?", (leaf, request))
-        return True
-    if move.of is None:
+        if each.draft.type is EntryType.REJECTED:
+            return True
+        done = await db.execute_fetchall(
+            "UPDATE request_state SET leaf = ? WHERE request = ? AND leaf = ? RETURNING state", (leaf, request, after)
+        )
+    elif move.of is None:
+        if after is not None:
+            return False
         done = await db.execute_fetchall(
             "INSERT INTO request_state VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING state",
             (request, move.to.value, leaf),
         )
     else:
         done = await db.execute_fetchall(
-            "UPDATE request_state SET state = ?, leaf = ? WHERE request = ? AND state = ? RETURNING state",
-            (move.to.value, leaf, request, move.of.value),
+            "UPDATE request_state SET state = ?, leaf = ? WHERE request = ? AND state = ? AND leaf = ? RETURNING state",
+            (move.to.value, leaf, request, move.of.value, after),
         )
     return bool(list(done))
 
