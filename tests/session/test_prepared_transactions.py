@@ -45,22 +45,29 @@ def test_an_id_that_is_no_number_is_only_itself() -> None:
     assert identity("00000001", "x") != identity("00000001", "0")
 
 
-def test_a_name_that_is_used_again_is_of_the_new_one(known: PreparedTransactions) -> None:
-    known.add(waiting(xid="800"))
-    assert len(known) == 1
-    assert known.find("x", identity("00000001", "771"), "74") is None
+@pytest.mark.parametrize(("xid", "cluster"), [("800", "74"), ("771", "75")])
+def test_a_name_that_is_used_again_takes_nothing_from_the_one_that_has_it(
+    known: PreparedTransactions, xid: str, cluster: str
+) -> None:
+    """A start learns of them by request: one that has ended elsewhere may be learned after the one that waits."""
+    namesake = waiting(xid=xid)
+    namesake.system_identifier = cluster
+    known.learn(namesake)
+    assert known.find("x", identity("00000001", xid), cluster) is namesake
+    live = known.find("x", identity("00000001", "771"), "74")
+    assert live is not None
+    known.remove(namesake)
+    assert known.find("x", identity("00000001", "771"), "74") is live
+    known.remove(live)
+    assert len(known) == 0
 
 
-def test_one_that_has_ended_is_forgotten_but_not_its_successor(known: PreparedTransactions) -> None:
+def test_of_one_that_is_prepared_again_the_old_one_is_not_forgotten_in_its_place(known: PreparedTransactions) -> None:
     old = known.find("x", identity("00000001", "771"), "74")
     assert old is not None
-    known.add(waiting(xid="800"))
+    known.add(waiting())
     known.remove(old)
     assert len(known) == 1
-    successor = known.find("x", identity("00000001", "800"), "74")
-    assert successor is not None
-    known.remove(successor)
-    assert len(known) == 0
 
 
 def test_what_is_learned_twice_stands_there_once_with_its_newest_entry(known: PreparedTransactions) -> None:

@@ -2,8 +2,9 @@
 
 PREPARE TRANSACTION that the server has accepted enters, and what a ledger says of earlier ones; the transaction behind
 a name leaves, or nothing. Only a transaction of the same name, id, timeline and cluster is the same one: a name that
-somebody has given to another one since is not known. Whoever ends one takes it first: two sessions that record
-the fate of the same statements at once would each break the other's record.
+somebody has given to another one since is not known, and one that had the name before takes nothing from it. Whoever
+ends one takes it first, and keeps it until the fate is recorded: of two that record the fate of the same statements at
+once one would be told that it cannot.
 """
 
 from dataclasses import dataclass, field
@@ -51,36 +52,36 @@ class PreparedTransaction:
     taken: bool = False
     """Its end is under way, or being recorded."""
 
-    def is_the_one(self, identity_: str, system_identifier: str) -> bool:
-        """Say whether the server speaks of this one."""
-        return identity(self.timeline, self.xid) == identity_ and self.system_identifier == system_identifier
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What `find` asks for."""
+        return self.gid, identity(self.timeline, self.xid), self.system_identifier
 
 
 class PreparedTransactions:
     """Those of one proxy, shared by its sessions."""
 
     def __init__(self) -> None:
-        self._by_gid: dict[str, PreparedTransaction] = {}
+        self._known: dict[tuple[str, str, str], PreparedTransaction] = {}
 
     def __len__(self) -> int:
-        return len(self._by_gid)
+        return len(self._known)
 
     def find(self, gid: str, identity_: str, system_identifier: str) -> PreparedTransaction | None:
         """Return the transaction of that name if it is this one."""
-        found = self._by_gid.get(gid)
-        return found if found and found.is_the_one(identity_, system_identifier) else None
+        return self._known.get((gid, identity_, system_identifier))
 
     def add(self, prepared: PreparedTransaction) -> None:
-        """Remember a transaction that the server has prepared; what had its name before has ended."""
-        self._by_gid.pop(prepared.gid, None)
-        self._by_gid[prepared.gid] = prepared
-        while len(self._by_gid) > _MOST:
+        """Remember a transaction that the server has prepared."""
+        self._known.pop(prepared.key, None)
+        self._known[prepared.key] = prepared
+        while len(self._known) > _MOST:
             # What is forgotten is held when it is to be committed, and its record is settled by the next start.
-            del self._by_gid[next(iter(self._by_gid))]
+            del self._known[next(iter(self._known))]
 
     def learn(self, prepared: PreparedTransaction) -> None:
         """Add what the ledger says of one request: it may be one of several in the same transaction."""
-        known = self.find(prepared.gid, identity(prepared.timeline, prepared.xid), prepared.system_identifier)
+        known = self.find(*prepared.key)
         if known is None:
             self.add(prepared)
             return
@@ -90,5 +91,5 @@ class PreparedTransactions:
 
     def remove(self, prepared: PreparedTransaction) -> None:
         """Forget a transaction that has ended."""
-        if self._by_gid.get(prepared.gid) is prepared:
-            del self._by_gid[prepared.gid]
+        if self.find(*prepared.key) is prepared:
+            del self._known[prepared.key]
