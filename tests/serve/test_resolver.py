@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -223,20 +223,145 @@ async def test_while_a_session_ends_it_nothing_else_is_recorded(tmp_path: Path) 
         await resolved(again)
 
 
-async def test_an_answer_about_an_older_entry_is_asked_for_again(tmp_path: Path) -> None:
+async def test_while_it_is_recorded_no_session_can_end_it(tmp_path: Path) -> None:
     prepared = PreparedTransactions()
     async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
         await left_prepared(store, appender)
         await recall(store, prepared, "policy")
     found = prepared.find("x", "00000001/771", "74")
     assert found is not None
-    leaf, found.signed[0].leaf = found.signed[0].leaf, bytes(32)
-    oracle = Oracle(COMMITTED)
-    async with resolving(tmp_path / "ledger.db", oracle, prepared) as (again, _):
-        await until(lambda: len(oracle.asked) >= 2)
-        assert await again.state("R-1") is State.PREPARED
-        found.signed[0].leaf = leaf
+    taken: list[bool] = []
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
+        appender.follow(lambda _: taken.append(found.taken))
+        resolver = Resolver(store, appender, Oracle(COMMITTED), prepared, "policy")
+        tasks.create_task(resolver.run())
+        await until(lambda: len(prepared) == 0)
+        resolver.stop()
+    assert taken == [True]
+    assert not found.taken
+
+
+async def follow(store: Store, appender: Appender, type_: EntryType, body: dict[str, JSON], *to: State) -> None:
+    """Record what a session does with R-1, which is prepared."""
+    draft = Draft(type_, body, "S-1", "R-1", (await store.entries_of("R-1"))[-1].leaf)
+    await appender.append(Append(draft, Move("R-1", State.PREPARED, *to) if to else None))
+
+
+ENDS: dict[str, JSON] = {"action": "commit-prepared", "xid": "771", "gid": "x", "through": "S-1"}
+ENDED: dict[str, JSON] = {"result": "committed", "rows": 5, "xid": "771", "gid": "x"}
+
+
+class Meanwhile(Oracle):
+    """While the first question is under way something happens."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def __call__(self, sent: Sent) -> Verdict:
+        happens, self.happens = self.happens, None
+        if happens:
+            await happens()
+        return await super().__call__(sent)
+
+
+async def test_an_answer_about_an_older_entry_is_asked_for_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+    oracle = Meanwhile(COMMITTED)
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
+        oracle.happens = lambda: follow(store, appender, EntryType.ENDING, ENDS)
+        resolver = Resolver(store, appender, oracle, PreparedTransactions(), "policy")
+        tasks.create_task(resolver.run())
+        await resolved(store)
+        resolver.stop()
+    first, second = oracle.asked
+    assert (first.ends, second.ends) == (False, True)
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_a_session_that_ends_it_while_it_is_asked_about_keeps_its_record(tmp_path: Path) -> None:
+    """Nothing is known of it here: the store alone stands between the two."""
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+    oracle = Meanwhile(COMMITTED)
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
+
+        async def end() -> None:
+            await follow(store, appender, EntryType.ENDING, ENDS)
+            await follow(store, appender, EntryType.OUTCOME, ENDED, State.COMMITTED)
+
+        oracle.happens = end
+        resolver = Resolver(store, appender, oracle, PreparedTransactions(), "policy")
+        tasks.create_task(resolver.run())
+        await until(lambda: len(oracle.asked) == 1)
+        await sent(store, appender, "R-2")
+        appender.follow(resolver.witness)
+        resolver.stop()
+    check_ledger(tmp_path / "ledger.db", VKEY)
+    async with opened(tmp_path / "ledger.db") as store:
+        assert await store.state("R-1") is State.COMMITTED
+
+
+async def test_a_server_that_ends_it_after_its_session_was_lost_is_asked_until_it_has(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+    oracle = Oracle(WAITS, WAITS, WAITS, COMMITTED)
+    async with resolving(tmp_path / "ledger.db", oracle) as (again, appender):
+        await follow(again, appender, EntryType.ENDING, ENDS)
+        await follow(again, appender, EntryType.OUTCOME, {"result": "unknown", "xid": "771"}, State.UNKNOWN)
         await resolved(again)
+        told = [entry.body.get("result") for entry in await again.entries_of("R-1") if entry.type is EntryType.OUTCOME]
+    assert told == ["prepared", "unknown", "prepared", "resolved"]
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_what_becomes_unknown_while_it_is_asked_about_is_asked_about_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+    oracle = Meanwhile(WAITS, COMMITTED)
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
+
+        async def lose_it() -> None:
+            await follow(store, appender, EntryType.OUTCOME, {"result": "unknown", "xid": "771"}, State.UNKNOWN)
+
+        oracle.happens = lose_it
+        resolver = Resolver(store, appender, oracle, PreparedTransactions(), "policy")
+        appender.follow(resolver.witness)
+        tasks.create_task(resolver.run())
+        await resolved(store)
+        resolver.stop()
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_what_was_known_of_it_too_late_for_its_end_is_asked_about_again(tmp_path: Path) -> None:
+    """A crash at PREPARE leaves two unknown; the end of what was known of by then settles the first alone."""
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await sent(store, appender)
+    prepared = PreparedTransactions()
+    async with resolving(tmp_path / "ledger.db", Oracle(WAITS, COMMITTED), prepared) as (again, _):
+        await resolved(again)
+        await until(lambda: len(prepared) == 0)
+    check_ledger(tmp_path / "ledger.db", VKEY)
+
+
+async def test_while_a_session_records_that_it_lost_the_server_nothing_is_learned(tmp_path: Path) -> None:
+    """What the session forgets in the end must not take what was found of it meanwhile with it."""
+    prepared = PreparedTransactions()
+    async with opened(tmp_path / "ledger.db") as store, Appender(store) as appender:
+        await left_prepared(store, appender)
+        await recall(store, prepared, "policy")
+    ending = prepared.find("x", "00000001/771", "74")
+    assert ending is not None
+    ending.taken = True
+    oracle = Oracle(WAITS)
+    async with resolving(tmp_path / "ledger.db", oracle, prepared) as (again, appender):
+        await follow(again, appender, EntryType.ENDING, ENDS)
+        await follow(again, appender, EntryType.OUTCOME, {"result": "unknown", "xid": "771"}, State.UNKNOWN)
+        asked = len(oracle.asked)
+        await until(lambda: len(oracle.asked) >= asked + 2)
+        assert await again.state("R-1") is State.UNKNOWN
+        prepared.remove(ending)
+        await until(lambda: len(prepared) == 1)
+        assert await again.state("R-1") is State.PREPARED
 
 
 async def test_several_statements_of_one_transaction_are_recalled_together(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 Requests in that state enter, those that a crash left as well as those whose server was lost while they ran; for each an
 `outcome` entry leaves, `resolved`, with the fate of its transaction as pg_xact_status() tells it, or `prepared` if it
 waits for somebody to end it. What an earlier run has left prepared is asked about once, since it may have been ended
-elsewhere; while it waits, its end is expected to pass through here. The server is asked as the
-role that ran the statement, of the same cluster on the same timeline: a restored or promoted copy may have given the
-transaction's id to another one. What cannot be told stays `unknown` and is asked again.
+elsewhere; while it waits, its end is expected to pass through here. If that was sent already, the server may be about
+to carry it out, and is asked until it has. While a session ends a transaction nothing is recorded here, and never
+behind an entry that was not read.
+
+The server is asked as the role that ran the statement, of the same cluster on the same timeline: a restored or promoted
+copy may have given the transaction's id to another one. What cannot be told stays `unknown` and is asked again.
 
 Sources: PostgreSQL 18, "Transaction ID and Snapshot Information Functions", "Backup Control Functions" (the first eight
 digits of a WAL file's name are its timeline).
@@ -15,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgnotary.config import Config
 from pgnotary.errors import ConfigError, LedgerUnavailable, RequestMoved, UpstreamProtocolError, UpstreamRefused
@@ -27,6 +30,7 @@ from pgnotary.session.prepared_transactions import PreparedTransaction, Prepared
 from pgnotary.session.timeline import TIMELINE
 from pgnotary.store import Append, Store
 from pgnotary.store.appender import Appender
+from pgnotary.verify.steps import leads_to
 
 __all__ = ["Ask", "Resolver", "Sent", "Verdict", "asking", "known", "sent_of"]
 
@@ -64,6 +68,8 @@ class Sent:
     """A ROLLBACK TO SAVEPOINT was about to be sent: of such a one the transaction's fate alone tells nothing."""
     gid: str | None = None
     """The name under which PREPARE TRANSACTION has left it on the server, or was about to."""
+    ends: bool = False
+    """Its COMMIT PREPARED or ROLLBACK PREPARED was about to be sent."""
     policy: str = ""
     """The digest of the policy that it was asked for under."""
 
@@ -127,15 +133,17 @@ class Resolver:
             delay_s = min(delay_s * 2, _LAST_DELAY_S)
 
     async def _resolve(self, request: str) -> None:
+        # Before it is asked about: what becomes unknown in the meantime is asked about again.
+        self._unknown.pop(request, None)
+        settled = False
         try:
             settled = await self._settle(request)
         except LedgerUnavailable as error:
             log.info("outcome cannot be resolved now", extra={"request": request, "why": str(error)})
-            return
-        except RequestMoved:
-            settled = True  # Somebody else has resolved it.
-        if settled:
-            self._unknown.pop(request, None)
+        except RequestMoved as moved:
+            log.info("outcome was asked about too early", extra={"request": request, "why": str(moved)})
+        if not settled:
+            self._unknown[request] = None
 
     async def _settle(self, request: str) -> bool:
         """Ask about a request and record what is found; say whether it need not be asked about again."""
@@ -144,36 +152,36 @@ class Resolver:
             return True
         sent = sent_of(await self._store.entries_of(request))
         verdict = await self._ask(sent)
-        match verdict.fate:
-            case None:
-                log.info("outcome still unknown", extra={"request": request, "why": verdict.why})
-                return False
-            case State.PREPARED if state is State.PREPARED:
-                return True
-            case State.PREPARED:
-                await self._appender.append(Append(_prepared(sent, verdict), Move(request, state, State.PREPARED)))
-                self._prepared.learn(known(sent_of(await self._store.entries_of(request)), self._policy))
-                return True
-        which = identity(sent.timeline, sent.xid)
-        waiting = self._prepared.find(sent.gid or "", which, sent.system_identifier)
-        return await self._record(sent, verdict, state, waiting if state is State.PREPARED else None)
-
-    async def _record(self, sent: Sent, verdict: Verdict, state: State, waiting: PreparedTransaction | None) -> bool:
-        """Record a fate; not while a session ends the same transaction, whose record goes first."""
-        if waiting is None:
-            await self._appender.append(Append(_resolved(sent, verdict), Move(sent.request, state, State.RESOLVED)))
-            return True
-        if waiting.taken or all(each.leaf != sent.leaf for each in waiting.signed):
+        if verdict.fate is None:
+            log.info("outcome still unknown", extra={"request": request, "why": verdict.why})
             return False
+        if verdict.fate is State.PREPARED and state is State.PREPARED:
+            return not sent.ends
+        waiting = self._prepared.find(sent.gid or "", identity(sent.timeline, sent.xid), sent.system_identifier)
+        if waiting is not None and waiting.taken:
+            return False
+        if verdict.fate is State.PREPARED:
+            move = Move(request, state, State.PREPARED)
+            (receipt,) = await self._appender.append(Append(_prepared(sent, verdict), move))
+            self._prepared.learn(known(replace(sent, leaf=receipt.leaf), self._policy))
+            return False  # Others in the same transaction were known before it: a session may have ended those alone.
+        await self._record(sent, verdict, state, waiting)
+        return True
+
+    async def _record(self, sent: Sent, verdict: Verdict, state: State, waiting: PreparedTransaction | None) -> None:
+        """Record a fate; no session can end the same transaction meanwhile."""
+        append = Append(_resolved(sent, verdict), Move(sent.request, state, State.RESOLVED))
+        if waiting is None:
+            await self._appender.append(append)
+            return
         waiting.taken = True
         try:
-            await self._appender.append(Append(_resolved(sent, verdict), Move(sent.request, state, State.RESOLVED)))
+            await self._appender.append(append)
         finally:
             waiting.taken = False
         waiting.signed = [each for each in waiting.signed if each.request != sent.request]
         if not waiting.signed:
             self._prepared.remove(waiting)
-        return True
 
 
 def sent_of(entries: Sequence[Entry]) -> Sent:
@@ -199,6 +207,7 @@ def sent_of(entries: Sequence[Entry]) -> Sent:
         rows=rows if isinstance(rows, int) else None,
         undone=ending is not None and ending.body.get("action") == "rollback-to",
         gid=str(named[-1]) if named else None,
+        ends=ending is not None and leads_to(ending) is State.PREPARED,
         policy=str(request.body.get("policy", "")),
     )
 
