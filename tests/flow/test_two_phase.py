@@ -173,6 +173,30 @@ def test_after_a_restart_it_is_ended_by_its_name(own_proxy: Served, database: st
     assert "committed" in story
 
 
+def test_a_transaction_manager_that_ends_at_once_what_it_finds_after_a_crash_leaves_a_good_ledger(
+    own_proxy: Served, database: str, gid: str
+) -> None:
+    """The proxy asks what has become of each statement, while the session records the fate of one after the other."""
+    requests: list[str] = []
+    names = [f"{gid} {n}" for n in range(3)]
+    for n, name in enumerate(names):
+        with own_proxy.connect(database) as client:
+            client.execute("BEGIN")
+            for k in range(5):
+                with deciding(own_proxy.approve) as approved:
+                    run(client, f"DELETE FROM orders WHERE id = {5 * n + k + 1}")
+                requests.append(approved[0].id)
+            run(client, f"PREPARE TRANSACTION {quoted(name)}")
+    own_proxy.stop(signal.SIGKILL)
+    own_proxy.start()
+    with own_proxy.connect(database) as client:
+        for name in names:
+            run(client, f"COMMIT PREPARED {quoted(name)}")
+    assert left(own_proxy, database) == 85
+    until(lambda: {results(own_proxy, each)[-1] for each in requests} == {"committed"}, "its fate")
+    assert "15 sent (15 committed)" in own_proxy.pgnotary("verify")
+
+
 @pytest.mark.parametrize(("word", "fate"), [("COMMIT", "committed"), ("ROLLBACK", "rolled-back")])
 def test_what_was_ended_beside_the_proxy_is_resolved_by_the_next_start(
     own_proxy: Served, database: str, gid: str, word: str, fate: str

@@ -4,6 +4,7 @@ import pytest
 from tests.play import (
     CLIENT_GONE,
     SERVER_GONE,
+    Happening,
     Play,
     answers,
     approve,
@@ -18,6 +19,8 @@ from tests.play import (
 )
 from tests.session.stories import DELETE, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
 
+from pgnotary.errors import RequestMoved
+from pgnotary.request.life import State
 from pgnotary.session.actions import Announce
 from pgnotary.session.events import ClientBytes
 from pgnotary.session.prepared_transactions import PreparedTransaction, Signed
@@ -329,6 +332,57 @@ def test_an_outcome_that_cannot_be_recorded_is_told_as_unknown(play: Play) -> No
     play >> not_recorded() << "client FATAL 08007 the outcome could not be recorded"
     play << "record forwarded + session-closed"
     play >> durable << until("close")
+
+
+@pytest.mark.parametrize(
+    ("happens", "fate", "rest"),
+    [
+        (answers(), "committed", "client ready I"),
+        (SERVER_GONE, "unknown", "record forwarded + session-closed"),
+    ],
+)
+def test_it_stays_known_as_taken_until_its_fate_is_recorded(
+    play: Play, happens: Happening, fate: str, rest: str
+) -> None:
+    worked_by_hand(prepared(play)) >> COMMIT << SCOPE
+    play >> answers() << until(ASKS)
+    play >> answers() << "record ending commit-prepared"
+    play >> durable << f"upstream {COMMIT}"
+    play >> happens << f"record outcome {fate}"
+    assert known(play).taken
+    play >> durable << until(rest)
+    assert len(play.prepared) == 0
+
+
+def of_two(play: Play) -> Play:
+    """R-1 and R-2 wait prepared as x, and their COMMIT PREPARED has been carried out."""
+    prepared(play)
+    known(play).signed.append(Signed("R-2", "S-1", bytes(32), 1))
+    play.ledger.states["R-2"], play.ledger.last["R-2"] = play.ledger.states["R-1"], bytes(32)
+    worked_by_hand(play, server=False) >> COMMIT << until(ASKS) << "record ending commit-prepared"
+    play >> durable << "record ending commit-prepared"
+    return play >> durable << f"upstream {COMMIT}" << "record outcome committed"
+
+
+def test_a_fate_that_somebody_else_has_recorded_is_told_as_the_server_told_it(play: Play) -> None:
+    of_two(play) >> not_recorded(RequestMoved("R-1", State.RESOLVED)) << "record outcome committed"
+    play >> durable << "client COMMIT PREPARED" << "client ready I"
+    assert len(play.prepared) == 0
+
+
+def test_a_fate_that_is_recorded_by_nobody_is_told_as_such_and_the_others_are_recorded(play: Play) -> None:
+    of_two(play) >> not_recorded(RequestMoved("R-1", State.PREPARED)) << "record outcome committed"
+    play >> durable << "client FATAL 08007 the outcome could not be recorded" << "record forwarded + session-closed"
+    play >> durable << until("close")
+    assert play.ledger.states["R-2"] is State.COMMITTED
+    assert len(play.prepared) == 0
+
+
+def test_what_has_gone_on_without_the_session_is_not_ended(play: Play) -> None:
+    worked_by_hand(prepared(play), server=False) >> COMMIT << until(ASKS) << "record ending commit-prepared"
+    play >> not_recorded(RequestMoved("R-1", State.PREPARED))
+    play << "client ERROR 58030 R-1 has gone on without this session" << "client ready I"
+    assert play.server.committed == []
 
 
 def test_two_sessions_cannot_end_the_same_one_at_once(play: Play) -> None:

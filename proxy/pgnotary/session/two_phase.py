@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
+from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, UpstreamProtocolError
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.entries import Draft, EntryType
-from pgnotary.request.life import Move, State
+from pgnotary.request.life import FINAL, Move, State
 from pgnotary.session.control import OutcomeUnknown, run_control
 from pgnotary.session.forward import note
 from pgnotary.session.inject import put
@@ -67,6 +67,7 @@ AND (c.relkind IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'i')
 ORDER BY 2, 3, 1, 4 LIMIT 200
 """.strip()
 """Asks what it has locked."""
+_AT_THE_NEXT_START = "pgnotary settles what it finds open when it is started again."
 
 
 class CannotEnd(StatementError):
@@ -254,12 +255,10 @@ def _end(
     try:
         answer = yield from send()
     except (UpstreamLost, UpstreamProtocolError) as lost:
-        state.prepared.remove(known)
         yield from _settle(state, known, State.UNKNOWN, why=str(lost))
         raise
     if answer.error is not None:
         return answer
-    state.prepared.remove(known)
     if answer.tags != [part.command]:
         yield from _settle(state, known, State.UNKNOWN, why="the server's answer is not understood")
         raise UpstreamProtocolError(f"{part.command} was answered with {answer.tags[:5]}")
@@ -274,19 +273,37 @@ def _announce(state: SessionState, part: Part, known: PreparedTransaction) -> Fl
         body = {"action": f"{part.ends}-prepared", "xid": known.xid, "gid": known.gid, "through": state.who.session}
         draft = Draft(EntryType.ENDING, body, session=one.session, request=one.request, after=one.leaf)
         one.doubtful = True
-        (receipt,) = yield from write(draft)
+        try:
+            (receipt,) = yield from write(draft)
+        except RequestMoved as moved:
+            raise LedgerUnavailable(
+                f"{one.request} has gone on without this session", hint=_AT_THE_NEXT_START
+            ) from moved
         one.leaf, one.doubtful = receipt.leaf, False
 
 
 def _settle(state: SessionState, known: PreparedTransaction, fate: State, *, why: str = "") -> Flow:
+    """Record the fate, then forget the transaction; what cannot be recorded ends the session as unknown."""
+    failed: LedgerUnavailable | RequestMoved | None = None
     try:
         for one in known.signed:
             rows = one.rows if fate is State.COMMITTED else None
             draft = _outcome(state, known, one, fate, rows, why)
-            yield from write(draft, move=Move(one.request, State.PREPARED, fate))
-    except LedgerUnavailable as down:
+            try:
+                yield from write(draft, move=Move(one.request, State.PREPARED, fate))
+            except RequestMoved as moved:
+                # A final state is the server's word, which somebody else has recorded.
+                failed = failed if moved.state in FINAL else moved
+            except LedgerUnavailable as down:
+                failed = down
+                break
+    finally:
+        # Not before: while it is known as taken, the resolver keeps its own record of the same fate back.
+        state.prepared.remove(known)
+    if failed is not None:
         detail = f"What became of the prepared transaction is {fate}, but the ledger could not be written."
-        raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
+        hint = failed.hint if isinstance(failed, LedgerUnavailable) else _AT_THE_NEXT_START
+        raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
 
 
 def _outcome(
