@@ -19,6 +19,8 @@ from tests.play import (
 )
 from tests.session.stories import DELETE, held, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
 
+from pgnotary.errors import RequestMoved
+from pgnotary.request.life import State
 from pgnotary.session import events
 
 LIFE = ["request", "preview", "decision approve", "intent", "executed"]
@@ -280,6 +282,21 @@ def test_a_rollback_of_an_approved_statement_while_the_ledger_is_down_is_sent_an
     play >> not_recorded() << "upstream rollback" << "client FATAL 08007 the outcome could not be recorded"
     play << "record session-closed" >> not_recorded() << "upstream Terminate" << "close"
     assert play.server.status == "I"
+
+
+def test_a_commit_whose_record_does_not_follow_any_more_is_told_as_unrecorded(play: Play) -> None:
+    worked_by_hand(ran_in_a_block(in_a_block(play)), server=False) >> "commit" << "record ending commit"
+    play >> durable << "upstream commit" << "record outcome committed"
+    play >> not_recorded(RequestMoved("R-1", State.EXECUTED)) << "client FATAL 08007 the outcome could not be recorded"
+    play << "record session-closed" >> durable << "upstream Terminate" << "close"
+    assert play.server.committed == [DELETE]
+
+
+def test_a_commit_whose_announcement_does_not_follow_any_more_is_not_sent(play: Play) -> None:
+    worked_by_hand(ran_in_a_block(in_a_block(play)), server=False) >> "commit" << "record ending commit"
+    play >> not_recorded(RequestMoved("R-1", State.EXECUTED)) << "upstream Bind" << "upstream Sync"
+    play << "client ERROR 58030 R-1 has gone on without this session" << "client ready E"
+    assert play.server.committed == []
 
 
 def test_a_client_that_leaves_does_not_take_its_commit_back(play: Play) -> None:

@@ -6,11 +6,11 @@ is sent, and the client's answer waits until the outcome is. PREPARE TRANSACTION
 neither committed nor rolled back then, and known by its name from there on.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
+from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, UpstreamProtocolError
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
@@ -26,7 +26,19 @@ from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay
 from pgnotary.session.timeline import XID_AND_TIMELINE
 from pgnotary.session.told import Told
 
-__all__ = ["OutcomeUnknown", "control", "control_all", "end_own_block", "run_control", "settle"]
+__all__ = [
+    "AT_THE_NEXT_START",
+    "OutcomeUnknown",
+    "control",
+    "control_all",
+    "end_own_block",
+    "run_control",
+    "settle",
+    "write_ending",
+]
+
+AT_THE_NEXT_START = "pgnotary settles what it finds open when it is started again."
+"""What a client is told of a record that is missing."""
 
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 _MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
@@ -243,10 +255,18 @@ def _announce(
             body["savepoint"] = savepoint
         if gid is not None:
             body["gid"] = gid
-        draft = Draft(EntryType.ENDING, body, session=state.who.session, request=one.request, after=one.leaf)
-        one.doubtful = True
+        yield from write_ending(one, state.who.session, body)
+
+
+def write_ending(one: Pending | Signed, session: str | None, body: Mapping[str, JSON]) -> Flow:
+    """Record what is about to happen to an approved statement; raises LedgerUnavailable if that is not recorded."""
+    draft = Draft(EntryType.ENDING, body, session=session, request=one.request, after=one.leaf)
+    one.doubtful = True
+    try:
         (receipt,) = yield from write(draft)
-        one.leaf, one.doubtful = receipt.leaf, False
+    except RequestMoved as moved:
+        raise LedgerUnavailable(f"{one.request} has gone on without this session", hint=AT_THE_NEXT_START) from moved
+    one.leaf, one.doubtful = receipt.leaf, False
 
 
 def settle(
@@ -266,9 +286,10 @@ def settle(
             draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=one.xid, error=error, why=why, gid=gid)
             (receipt,) = yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
             one.leaf = receipt.leaf
-    except LedgerUnavailable as down:
+    except (LedgerUnavailable, RequestMoved) as failed:
         detail = f"What the transaction did is {fate}, but the ledger could not be written."
-        raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
+        hint = failed.hint if isinstance(failed, LedgerUnavailable) else AT_THE_NEXT_START
+        raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
 
 
 def _certain(pending: Sequence[Pending]) -> Iterator[Pending]:

@@ -14,7 +14,7 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
-from pgnotary.session.control import OutcomeUnknown
+from pgnotary.session.control import AT_THE_NEXT_START, OutcomeUnknown
 from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
@@ -241,8 +241,7 @@ class Run:
         except (LedgerUnavailable, RequestMoved) as failed:
             # RequestMoved: a record that failed before this one has happened all the same.
             detail = f"{self._decided.request} is {fate}, but the ledger could not be written."
-            hint = "pgnotary settles what it finds open when it is started again."
-            raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
+            raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=AT_THE_NEXT_START) from failed
 
 
 def _rows(statement: Statement, tags: Sequence[str], executions: int) -> int | None:

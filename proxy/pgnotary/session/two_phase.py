@@ -16,9 +16,9 @@ from pgnotary.judge.naming import identifier
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Control, Part, Statement
-from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.entries import Draft
 from pgnotary.request.life import FINAL, Move, State
-from pgnotary.session.control import OutcomeUnknown, run_control
+from pgnotary.session.control import AT_THE_NEXT_START, OutcomeUnknown, run_control, write_ending
 from pgnotary.session.forward import note
 from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
@@ -67,7 +67,6 @@ AND (c.relkind IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'i')
 ORDER BY 2, 3, 1, 4 LIMIT 200
 """.strip()
 """Asks what it has locked."""
-_AT_THE_NEXT_START = "pgnotary settles what it finds open when it is started again."
 
 
 class CannotEnd(StatementError):
@@ -271,15 +270,7 @@ def _announce(state: SessionState, part: Part, known: PreparedTransaction) -> Fl
         raise LedgerUnavailable(f"a record about {', '.join(doubtful)} failed: it is settled at the next start")
     for one in known.signed:
         body = {"action": f"{part.ends}-prepared", "xid": known.xid, "gid": known.gid, "through": state.who.session}
-        draft = Draft(EntryType.ENDING, body, session=one.session, request=one.request, after=one.leaf)
-        one.doubtful = True
-        try:
-            (receipt,) = yield from write(draft)
-        except RequestMoved as moved:
-            raise LedgerUnavailable(
-                f"{one.request} has gone on without this session", hint=_AT_THE_NEXT_START
-            ) from moved
-        one.leaf, one.doubtful = receipt.leaf, False
+        yield from write_ending(one, one.session, body)
 
 
 def _settle(state: SessionState, known: PreparedTransaction, fate: State, *, why: str = "") -> Flow:
@@ -302,7 +293,7 @@ def _settle(state: SessionState, known: PreparedTransaction, fate: State, *, why
         state.prepared.remove(known)
     if failed is not None:
         detail = f"What became of the prepared transaction is {fate}, but the ledger could not be written."
-        hint = failed.hint if isinstance(failed, LedgerUnavailable) else _AT_THE_NEXT_START
+        hint = failed.hint if isinstance(failed, LedgerUnavailable) else AT_THE_NEXT_START
         raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=hint) from failed
 
 
