@@ -27,7 +27,7 @@ class Relay:
         self._sockets = [self._listener]
         self._threads: list[threading.Thread] = []
         self._forgets = forgets
-        self._words = b""
+        self._words = self._of = self._until = b""
         self._stopped = threading.Event()
         self._passing = threading.Event()
         self._passing.set()
@@ -52,15 +52,18 @@ class Relay:
             plug.close()
 
     @contextlib.contextmanager
-    def stopped_before(self, words: bytes) -> Iterator[threading.Event]:
-        """Let nothing pass to the server from the first write on that holds `words`; yields what is set by then."""
+    def stopped_before(self, words: bytes, *, of: bytes = b"", until: bytes = b"") -> Iterator[threading.Event]:
+        """Let nothing pass to the server from the first write on that holds `words`; yields what is set by then.
+
+        `of`: only where these have passed before; `until`: all goes on once these pass, if not before the end.
+        """
         self._stopped.clear()
         self._passing.clear()
-        self._words = words
+        self._words, self._of, self._until = words, of, until
         try:
             yield self._stopped
         finally:
-            self._words = b""
+            self._words = self._of = self._until = b""
             self._passing.set()
 
     def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
@@ -88,11 +91,15 @@ class Relay:
             plug.close()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        is_meant = False
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if self._words and self._words in data:
+                is_meant = is_meant or bool(self._of and self._of in data)
+                if self._words and self._words in data and (is_meant or not self._of):
                     self._stopped.set()
                     self._passing.wait(PATIENCE_S)
+                if self._until and self._until in data:
+                    self._passing.set()
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

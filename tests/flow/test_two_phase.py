@@ -10,7 +10,8 @@ import pytest
 from psycopg import errors
 from tests.flow.beside import deciding, left
 from tests.flow.raw import raw_client, without_notices
-from tests.flow.served import PASSWORD, Served, until
+from tests.flow.relay import Relay
+from tests.flow.served import PASSWORD, PATIENCE_S, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire import messages
@@ -174,27 +175,31 @@ def test_after_a_restart_it_is_ended_by_its_name(own_proxy: Served, database: st
 
 
 def test_a_transaction_manager_that_ends_at_once_what_it_finds_after_a_crash_leaves_a_good_ledger(
-    own_proxy: Served, database: str, gid: str
+    postgres: EmbeddedPostgres, tmp_path: Path, database: str, gid: str
 ) -> None:
-    """The proxy asks what has become of each statement, while the session records the fate of one after the other."""
+    """The proxy hears what has become of the last statement while the session records the fate of the first ones."""
     requests: list[str] = []
-    names = [f"{gid} {n}" for n in range(3)]
-    for n, name in enumerate(names):
-        with own_proxy.connect(database) as client:
+    with (
+        Relay(postgres.host, postgres.port) as relay,
+        Served(postgres, tmp_path / "pgnotary", hold_s=60, upstream=relay.address) as proxy,
+    ):
+        with proxy.connect(database) as client:
             client.execute("BEGIN")
-            for k in range(5):
-                with deciding(own_proxy.approve) as approved:
-                    run(client, f"DELETE FROM orders WHERE id = {5 * n + k + 1}")
+            for n in range(6):
+                with deciding(proxy.approve) as approved:
+                    run(client, f"DELETE FROM orders WHERE id = {n + 1}")
                 requests.append(approved[0].id)
-            run(client, f"PREPARE TRANSACTION {quoted(name)}")
-    own_proxy.stop(signal.SIGKILL)
-    own_proxy.start()
-    with own_proxy.connect(database) as client:
-        for name in names:
-            run(client, f"COMMIT PREPARED {quoted(name)}")
-    assert left(own_proxy, database) == 85
-    until(lambda: {results(own_proxy, each)[-1] for each in requests} == {"committed"}, "its fate")
-    assert "15 sent (15 committed)" in own_proxy.pgnotary("verify")
+            run(client, f"PREPARE TRANSACTION {quoted(gid)}")
+        proxy.stop(signal.SIGKILL)
+        asks = f"pgnotary/resolver/{requests[-1]}\0".encode()
+        with relay.stopped_before(b"pg_xact_status", of=asks, until=b"COMMIT PREPARED\0") as stopped:
+            proxy.start()
+            assert stopped.wait(PATIENCE_S)
+            with proxy.connect(database) as client:
+                assert client.execute(f"COMMIT PREPARED {quoted(gid)}".encode()).statusmessage == "COMMIT PREPARED"
+                assert client.execute("SELECT count(*) FROM orders").fetchone() == (94,)
+        assert [results(proxy, each) for each in requests] == [["prepared", "committed"]] * 6
+        assert "6 sent (6 committed)" in proxy.pgnotary("verify")
 
 
 @pytest.mark.parametrize(("word", "fate"), [("COMMIT", "committed"), ("ROLLBACK", "rolled-back")])
