@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ def _paper(statement: str = STATEMENT, **how: Any) -> Paper:
 
 
 def _shown(paper: Paper, *, secrets: bool = False) -> str:
-    return "\n".join(describe(paper, datetime.now(UTC), 200, secrets=secrets))
+    return "\n".join(describe(paper, 200, secrets=secrets))
 
 
 def test_a_page_hides_secrets_says_how_many_and_of_what_size_the_full_text_is() -> None:

@@ -12,7 +12,7 @@ from tests.approval.office import MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.paper_view import describe, facts, span, statement_lines
+from pgnotary.cli.paper_view import describe, facts, span, statement_lines, time_left
 from pgnotary.cli.safe_text import columns, visible
 from pgnotary.request.parameters import Parameters, Value
 
@@ -26,12 +26,12 @@ def _paper(**how: Any) -> Paper:
 
 
 def _shown(**how: Any) -> str:
-    return "\n".join(describe(_paper(**how), datetime.now(UTC)))
+    return "\n".join(describe(_paper(**how)))
 
 
 def test_everything_that_is_signed_is_shown() -> None:
     paper = _paper()
-    shown = "\n".join(describe(paper, datetime.now(UTC)))
+    shown = "\n".join(describe(paper))
     for name, value in {**paper.request.body, **paper.preview.body}.items():
         if name in ("parts", "expires_at", "block", "statements_before", "took_us", "bytes", "kind"):
             continue
@@ -71,7 +71,7 @@ def test_what_is_bound_is_shown_as_the_server_spells_it_and_begins_no_line() -> 
 def test_many_executions_are_counted_and_each_value_is_shown() -> None:
     bound = Parameters(((25, "text"),), ((Value(b"x"),), (Value(b"\xff", 1),)))
     paper = _paper(statement="DELETE FROM orders WHERE a = $1", bound=bound)
-    shown = "\n".join(describe(paper, datetime.now(UTC)))
+    shown = "\n".join(describe(paper))
     assert "executions    2, each with parameters of its own" in shown
     assert "#1 $1         text: 'x' (as it came)" in shown
     assert "#2 $1         text: \\xff (as it came, in binary)" in shown
@@ -165,10 +165,10 @@ def test_no_padded_field_can_imitate_another_line(field: str, width: int) -> Non
             how = {"bound": Parameters(((25, padded),), ((Value(b"x", 0, padded),),))}
         case "preview why":
             how = {"preview": {"status": "partly", "why": padded}}
-    plain = [line[:14] for line in describe(_paper(), datetime.now(UTC), width)]
+    plain = [line[:14] for line in describe(_paper(), width)]
     labels = {*plain, "            : ", "user          ", "session_user  ", "settings      ", "server said   "}
     labels |= {"also          ", "preview why   ", "note          ", "$1            "}
-    for line in describe(_paper(**how), datetime.now(UTC), width):
+    for line in describe(_paper(**how), width):
         if line.startswith("R-1   held"):
             continue
         assert line[:14].ljust(14) in {label.ljust(14) for label in labels}
@@ -280,7 +280,7 @@ def test_lengths_of_time_are_short(seconds: int, words: str) -> None:
 
 
 def test_an_expired_request_says_so() -> None:
-    assert "which has passed" in "\n".join(describe(_paper(), datetime.now(UTC) + timedelta(hours=1)))
+    assert "its time has passed" in time_left(_paper(), datetime.now(UTC) + timedelta(hours=1))
 
 
 def test_json_holds_the_exact_statement_and_the_leaves() -> None:

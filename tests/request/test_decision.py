@@ -15,11 +15,23 @@ from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
 from pgnotary.request.decision import DECISION_FORMAT, Answer, Decision, Seen, check, document, read
 from pgnotary.request.roster import Roster, Signer, parse_roster
+from pgnotary.request.signed_context import context_digest, context_document
 
 SEEN = Seen(7, bytes(range(32)))
 NONCE = bytes(range(16))
 ROSTER = parse_roster(roster_text("ana", "bo"))
-OF_THE_REQUEST = ("v", "ledger", "request", "request_leaf", "preview_leaf", "user", "database", "kind", "statement")
+OF_THE_REQUEST = (
+    "v",
+    "ledger",
+    "request",
+    "request_leaf",
+    "preview_leaf",
+    "context",
+    "user",
+    "database",
+    "kind",
+    "statement",
+)
 OF_THE_APPROVER = ("decision", "reason", "approver", "head", "decided_at", "nonce", "max_rows")
 
 
@@ -70,6 +82,7 @@ def test_a_document_reads_back_as_what_was_said() -> None:
         request="R-1",
         request_leaf=CASE.request.leaf,
         preview_leaf=CASE.preview.leaf,
+        context=context_digest(context_document(CASE.request, CASE.preview)),
         answer=Answer.APPROVE,
         max_rows=1204,
         reason="backup b-771 exists",

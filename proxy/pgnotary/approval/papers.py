@@ -1,12 +1,12 @@
 """The approver's side of trust: what a paper says is recomputed from the bytes that a signature will bind.
 
-A paper as it came over the socket enters; a `Paper` leaves whose every word was read from canonical entry bytes or from
-a value that opens a commitment in them. What does not fit is an error, never a guess: an altered value is a BrokenSeal,
-everything else an ApiError of status 502. Nothing here trusts the proxy; whether the entries are the ledger's own is
-for the head to prove that the decision names.
+A paper as it came over the socket, or out of a ledger, enters; a `Paper` leaves whose every word was read from the
+document that a decision names by its digest, or from a value that opens a commitment in it. What does not fit is an
+error, never a guess: an altered value is a BrokenSeal, everything else an ApiError of status 502. Nothing here trusts
+the proxy; whether the entries are the ledger's own is for the head to prove that the decision names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
@@ -16,10 +16,11 @@ from msgspec import Meta
 
 from pgnotary.approval.bodies import UNFIT, EntryPaper, RequestPaper
 from pgnotary.errors import ApiError, NotCanonical
-from pgnotary.ledger.canonical import JSON, parse_timestamp
+from pgnotary.ledger.canonical import JSON, decode, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
+from pgnotary.request.signed_context import context_digest, context_document
 
 __all__ = ["Context", "Measured", "Paper", "Piece", "read_paper"]
 
@@ -106,6 +107,15 @@ class Paper:
     id: str
     request: Entry
     preview: Entry
+    """These two make the document; what people are shown comes from it, that is, from the fields below."""
+    document: bytes
+    """The canonical context, as `pgnotary.request.signed_context` makes it."""
+    ledger: str
+    session: str
+    held_at: datetime
+    request_leaf: str
+    """In hex."""
+    preview_leaf: str
     context: Context
     measured: Measured
     statement: str
@@ -120,6 +130,11 @@ class Paper:
     expires_at: datetime
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the document, in hex: what a decision names."""
+        return context_digest(self.document).hex()
 
     @property
     def bound(self) -> tuple[tuple[str, str], ...]:
@@ -147,7 +162,9 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
     request, preview = _entry(body.request, "request"), _entry(body.preview, "preview")
     _check_belonging(request, preview, asked)
     told, said = _opened(body.request, request), _opened(body.preview, preview)
-    context, measured = _read(request, Context), _read(preview, Measured)
+    document = context_document(request, preview)
+    fields = _Fields(decode(document))
+    context, measured = fields.read(asked, "asked", Context), fields.read(asked, "measured", Measured)
     statement = told.pop("statement", None)
     if statement is None:
         raise _unfit(f"{asked}: the statement is withheld")
@@ -161,6 +178,12 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         id=asked,
         request=request,
         preview=preview,
+        document=document,
+        ledger=fields.text("ledger"),
+        session=fields.text("session"),
+        held_at=parse_timestamp(fields.text("held_at")),
+        request_leaf=fields.text("request_leaf"),
+        preview_leaf=fields.text("preview_leaf"),
         context=context,
         measured=measured,
         statement=statement,
@@ -170,8 +193,8 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         error=said.pop("error", ""),
         expires_at=expires_at,
         unread=(
-            *_unread(request, Context),
-            *_unread(preview, Measured),
+            *fields.unread("asked", Context),
+            *fields.unread("measured", Measured),
             *((f"sealed {name}", value) for name, value in (*told.items(), *said.items())),
         ),
     )
@@ -229,12 +252,26 @@ def _opened(paper: EntryPaper, entry: Entry) -> dict[str, str]:
 _Known = TypeVar("_Known", Context, Measured)
 
 
-def _read(entry: Entry, type_: type[_Known]) -> _Known:
-    try:
-        return msgspec.convert(entry.body, type_)
-    except msgspec.ValidationError as error:
-        raise _unfit(f"{entry.request}: the {entry.type} entry: {error}") from error
+_ENTRIES = {"asked": "request", "measured": "preview"}
+"""Which entry's body stands under a name in a context document."""
 
 
-def _unread(entry: Entry, type_: type[msgspec.Struct]) -> list[tuple[str, JSON]]:
-    return [(name, value) for name, value in entry.body.items() if name not in type_.__struct_fields__]
+class _Fields:
+    """The fields of a context document."""
+
+    def __init__(self, fields: Mapping[str, JSON]) -> None:
+        self._fields = fields
+
+    def text(self, name: str) -> str:
+        return str(self._fields[name])
+
+    def read(self, asked: str, name: str, type_: type[_Known]) -> _Known:
+        try:
+            return msgspec.convert(self._fields[name], type_)
+        except msgspec.ValidationError as error:
+            raise _unfit(f"{asked}: the {_ENTRIES[name]} entry: {error}") from error
+
+    def unread(self, name: str, type_: type[msgspec.Struct]) -> list[tuple[str, JSON]]:
+        body = self._fields[name]
+        known = type_.__struct_fields__
+        return [(key, value) for key, value in body.items() if key not in known] if isinstance(body, Mapping) else []

@@ -21,7 +21,7 @@ from pgnotary.cli.deciding import check_digest, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.outcomes import standing_in_words, state_of
-from pgnotary.cli.paper_view import MARGIN, describe, facts
+from pgnotary.cli.paper_view import MARGIN, describe, facts, time_left
 from pgnotary.cli.request_table import cells, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.terminal import terminal_columns
@@ -76,7 +76,10 @@ def requests(ctx: click.Context, socket_path: Path | None, config: Path | None, 
 @click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
 @socket_option
 @config_option
-@click.option("--ledger", type=click.Path(path_type=Path, dir_okay=False), help="Where to read of ended requests.")
+@click.option(
+    "--ledger", type=click.Path(path_type=Path), help="Where to read of ended requests: a file, or an export."
+)
+@click.option("--page", is_flag=True, help="Of an ended request: print the page that was signed, not what came of it.")
 @secrets_option
 @_json_option
 @click.pass_context
@@ -87,6 +90,7 @@ def show(
     config: Path | None,
     ledger: Path | None,
     *,
+    page: bool,
     secrets: bool,
     as_json: bool,
 ) -> None:
@@ -95,8 +99,11 @@ def show(
     Secrets in its texts (passwords, keys, connection strings) are hidden; what is signed is always the full text.
 
     With --json, one object: of an open request the entries that would be signed, of an ended one what `search --json`
-    prints.
+    prints. With --page and --ledger, no proxy is asked: the page is drawn again from the ledger, in the same bytes.
     """
+    if page and ledger is not None:
+        _print_past(ledger, target, as_json=as_json, secrets=secrets)
+        return
     place = place_of(ctx, socket_path, config)
     ledger = ledger or place.ledger
     try:
@@ -105,12 +112,12 @@ def show(
         if error.status != 0 or ledger is None:
             raise
         click.echo(f"pgnotary: {visible(str(error))}; this is what the ledger tells", err=True)
-        _print_ended(ledger, target, as_json=as_json, secrets=secrets)
+        (_print_past if page else _print_ended)(ledger, target, as_json=as_json, secrets=secrets)
         return
     if standing.paper is not None or state_of(standing) is State.HELD:
         _print_open(open_paper(standing, target), as_json=as_json, secrets=secrets)
     elif ledger is not None:
-        _print_ended(ledger, target, as_json=as_json, secrets=secrets)
+        (_print_past if page else _print_ended)(ledger, target, as_json=as_json, secrets=secrets)
     elif target.prefix:
         raise Failed(f"{target.id} has ended: its digest is in the ledger, name it with --ledger FILE", Exit.FAILED)
     else:
@@ -118,12 +125,33 @@ def show(
 
 
 def _print_open(paper: Paper, *, as_json: bool, secrets: bool) -> None:
+    _print_page(paper, as_json=as_json, secrets=secrets)
+    if not as_json:
+        click.echo(time_left(paper, datetime.now(UTC)), err=True)
+
+
+def _print_page(paper: Paper, *, as_json: bool, secrets: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts(paper, secrets=secrets), indent=2))
         return
     width = text_width(terminal_columns(sys.stdout))
-    for line in describe(paper, datetime.now(UTC), width, secrets=secrets):
+    for line in describe(paper, width, secrets=secrets):
         click.echo(line)
+
+
+def _print_past(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -> None:
+    """Print the page of a request as it was shown, and who decided over it."""
+    from pgnotary.cli.ledger_source import open_ledger
+    from pgnotary.cli.past_page import past_page
+
+    with open_ledger(None, ledger, None) as source:
+        paper, decision = past_page(source.reader, target.id)
+    check_digest(target, paper.request.leaf)
+    _print_page(paper, as_json=as_json, secrets=secrets)
+    if decision is None:
+        click.echo(f"{target.id}   nobody has decided over it", err=True)
+    else:
+        click.echo(f"{target.id}   {visible(decision.approver)} said {decision.answer} to this", err=True)
 
 
 def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -> None:

@@ -9,10 +9,10 @@ line numbers; runs of blank lines are told in one, so that none of it can be pus
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from pgnotary.approval.papers import Measured, Paper
+from pgnotary.approval.papers import Context, Measured, Paper
 from pgnotary.audit.words import counted, row_count
 from pgnotary.cli.hidden import Shown, without_secrets
 from pgnotary.cli.safe_text import one_line, pieces, visible
@@ -20,7 +20,7 @@ from pgnotary.judge.secrets import HIDDEN
 from pgnotary.judge.statement import StatementClass
 from pgnotary.ledger.canonical import JSON, timestamp
 
-__all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines"]
+__all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines", "time_left"]
 
 MARGIN = 14
 """The columns of a label; a text stands behind them, in every line."""
@@ -29,17 +29,17 @@ _MAX_BLANK = 2
 _MAX_NAMED = 40
 
 
-def describe(paper: Paper, now: datetime, width: int = 100, *, secrets: bool = False) -> Iterator[str]:
+def describe(paper: Paper, width: int = 100, *, secrets: bool = False) -> Iterator[str]:
     """Yield the lines that show a request; no foreign text has more than `width` columns behind its margin.
 
-    The secrets in its texts are shown only with `secrets`; otherwise a line says how many are not.
+    They are drawn from the document that a signature binds, and from nothing else: the same document is the same page,
+    whenever it is drawn. The secrets in its texts are shown only with `secrets`; otherwise a line says how many are
+    not.
     """
     extent, prepared_extent = _extent(paper.statement), _extent(paper.prepared or "")
     shown = Shown(paper, 0) if secrets else without_secrets(paper)
     paper = shown.paper
-    left = f"{span(paper.expires_at - now)} left" if paper.expires_at > now else "which has passed"
-    asked_at = paper.request.position.time
-    yield f"{paper.id}   held {asked_at:%H:%M:%S} UTC, expires {paper.expires_at:%H:%M:%S} ({left})"
+    yield f"{paper.id}   held {paper.held_at:%Y-%m-%d %H:%M:%S} UTC, expires {paper.expires_at:%H:%M:%S}"
     for label, text in (*_asked(paper), *_judged(paper)):
         yield from field(label, text, width)
     yield ""
@@ -59,6 +59,12 @@ def describe(paper: Paper, now: datetime, width: int = 100, *, secrets: bool = F
     yield ""
     for label, text in (*_notes(paper), *_measured(paper), *_bound(paper)):
         yield from field(label, text, width)
+
+
+def time_left(paper: Paper, now: datetime) -> str:
+    """Return for how long a request can still be decided; it is no part of the page."""
+    left = f"{span(paper.expires_at - now)} left to decide" if paper.expires_at > now else "its time has passed"
+    return f"{paper.id}   {left}"
 
 
 def _told_hidden(hidden: int) -> str:
@@ -93,7 +99,7 @@ def _asked(paper: Paper) -> Iterator[tuple[str, str]]:
         yield "settings", "; ".join(f"{name} = {value}" for name, value in context.settings.items())
     yield "system", context.system_identifier or "unknown"
     yield "backend", str(context.upstream_pid)
-    yield "session", paper.request.session or "unknown"
+    yield "session", paper.session or "unknown"
     yield "block", _block(paper)
     yield "reason", one_line(paper.reason) or "(none given)"
 
@@ -116,7 +122,8 @@ def _judged(paper: Paper) -> Iterator[tuple[str, str]]:
 def _notes(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what the eye could miss."""
     values = ((f"the parameter {label}", text) for label, text in paper.bound)
-    for name, text in (("it", paper.statement), *values, ("what it runs", paper.prepared or "")):
+    texts = (("it", paper.statement), *values, ("what it runs", paper.prepared or ""), ("the reason", paper.reason))
+    for name, text in (*texts, *_names(paper.context)):
         yield from (("note", f"{name} holds {told}") for told in _strange(text))
     if paper.prepared is None and paper.context.runs_unseen:
         yield "note", "NOBODY CAN SEE WHAT IT RUNS: it executes a prepared statement whose text is not known"
@@ -127,6 +134,13 @@ def _notes(paper: Paper) -> Iterator[tuple[str, str]]:
         )
     if not paper.context.has_ceiling:
         yield "note", "ANY NUMBER OF ROWS MAY CHANGE: PostgreSQL does not count them, so no ceiling can be held"
+
+
+def _names(context: Context) -> Iterator[tuple[str, str]]:
+    """Yield the names that a person knows people and places by, each with what it is."""
+    for what in ("person", "user", "application", "database", "role", "session_user", "search_path"):
+        yield f"the {what}", getattr(context, what)
+    yield "the relation", ", ".join(context.relations)
 
 
 def _strange(text: str) -> Iterator[str]:
@@ -165,9 +179,10 @@ def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
 def _bound(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what else a signature binds."""
     yield from (("also", f"{name} = {value}") for name, value in paper.unread)
-    yield "ledger", paper.request.position.ledger
-    yield "request", f"sha256:{paper.request.leaf.hex()}"
-    yield "preview of it", f"sha256:{paper.preview.leaf.hex()}"
+    yield "ledger", paper.ledger
+    yield "request", f"sha256:{paper.request_leaf}"
+    yield "preview of it", f"sha256:{paper.preview_leaf}"
+    yield "all of this", f"sha256:{paper.digest}"
 
 
 def statement_lines(statement: str, width: int) -> Iterator[str]:
@@ -250,16 +265,17 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
         | {
             "request": paper.id,
             "state": "held",
-            "ledger": paper.request.position.ledger,
-            "session": paper.request.session or "",
-            "asked_at": timestamp(paper.request.position.time.astimezone(UTC)),
+            "ledger": paper.ledger,
+            "session": paper.session,
+            "asked_at": timestamp(paper.held_at),
             "statement": paper.statement,
             "hidden_secrets": shown.hidden,
             "hides_code": shown.hides_code,
             "reason": paper.reason,
             **sealed,
             "preview": dict(paper.preview.body) | ({"why": paper.measured.why} if paper.measured.why else {}),
-            "request_leaf": paper.request.leaf.hex(),
-            "preview_leaf": paper.preview.leaf.hex(),
+            "request_leaf": paper.request_leaf,
+            "preview_leaf": paper.preview_leaf,
+            "context": paper.digest,
         }
     )

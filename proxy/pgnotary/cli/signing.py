@@ -35,7 +35,7 @@ from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.looking import text_width
 from pgnotary.cli.outcomes import outcome_in_words
-from pgnotary.cli.paper_view import describe, field, rows_in_words
+from pgnotary.cli.paper_view import describe, field, rows_in_words, time_left
 from pgnotary.cli.terminal import terminal_columns
 from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.request.decision import Answer, Decision
@@ -76,8 +76,9 @@ class _Means:
         key = load_key(self.key_path)
         client = ApprovalClient(self.place.socket)
         paper = open_paper(client.request(self.target.id), self.target)
-        for line in describe(paper, datetime.now(UTC), _width(), secrets=self.secrets):
+        for line in describe(paper, _width(), secrets=self.secrets):
             click.echo(line, err=True)
+        click.echo(time_left(paper, datetime.now(UTC)), err=True)
         vkey = load_proxy_key(self.proxy_key, self.place.socket)
         if vkey is None:
             _say("note", "the proxy's key is not known here: its head goes unchecked (--proxy-key)")

@@ -1,14 +1,15 @@
 """What an approver signs: one canonical document that names exactly what was shown, and its signature.
 
 A request's entries and an answer enter, a document leaves; a document and a signature enter, a `Decision` or an error
-leaves. The document binds the leaf hashes of the request and of its preview, so every byte of the context is under
-the signature; it repeats what a person must recognise years later, and `check` demands that the repeats agree. It
+leaves. The document binds the digest of the context that was shown, and the leaf hashes of the request and of its
+preview; it repeats what a person must recognise years later, and `check` demands that the repeats agree. It
 also names the ledger's head that the approver saw.
 
     v             "pgnotary/decision/0"
     ledger        the ledger's name
     request       its id, e.g. "R-17"
     request_leaf, preview_leaf   leaf hashes, hex
+    context       digest of the document that the page was drawn from (`pgnotary.request.signed_context`), hex
     user, database, kind         as in the request
     statement     commitment of the statement's text, base64
     decision      "approve" or "deny"
@@ -30,13 +31,14 @@ from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
 from pgnotary.request.roster import Roster, Signer
+from pgnotary.request.signed_context import context_digest, context_document
 
 __all__ = ["DECISION_FORMAT", "Answer", "Decision", "Seen", "check", "document", "read"]
 
 DECISION_FORMAT = "pgnotary/decision/0"
 
 _FIELDS = frozenset(
-    "v ledger request request_leaf preview_leaf user database kind statement "
+    "v ledger request request_leaf preview_leaf context user database kind statement "
     "decision reason approver head decided_at nonce".split()
 )
 
@@ -63,6 +65,8 @@ class Decision:
     request: str
     request_leaf: bytes
     preview_leaf: bytes
+    context: bytes
+    """The digest of the document that was shown, 32 bytes."""
     answer: Answer
     max_rows: int | None
     reason: str
@@ -107,6 +111,7 @@ def _repeats(request: Entry, preview: Entry) -> dict[str, JSON]:
         "request": request.request or "",
         "request_leaf": request.leaf.hex(),
         "preview_leaf": preview.leaf.hex(),
+        "context": context_digest(context_document(request, preview)).hex(),
         "user": request.body["user"],
         "database": request.body["database"],
         "kind": request.body["kind"],
@@ -141,6 +146,7 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
         request=_text(fields, "request"),
         request_leaf=_hex(fields, "request_leaf", 32),
         preview_leaf=_hex(fields, "preview_leaf", 32),
+        context=_hex(fields, "context", 32),
         answer=answer,
         max_rows=max_rows,
         reason=_text(fields, "reason"),
