@@ -532,6 +532,8 @@ class ScriptedServer:
         if "pg_catalog.pg_prepared_statements" in text:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(_name(name), text) for name, text in named.items()) + command("SELECT 1")
+        if "WITH RECURSIVE named" in text:
+            return _COLUMNS + row(_FACTS) + command("SELECT 1")
         if "'built_in'" in text:
             return _COLUMNS + row(self._own_functions()) + command("SELECT 1")
         if "WITH RECURSIVE seed" in text:
@@ -560,6 +562,19 @@ def _fails(answer: bytes) -> bool:
 _CONTROL = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
 _COUNTED = frozenset({"UPDATE", "DELETE", "MERGE"})
 _CHANGES = _COUNTED | {"INSERT", "TRUNCATE", "DROP", "CREATE", "ALTER", "GRANT", "CALL", "DO", "LOCK"}
+_FACTS = json.dumps(
+    {
+        "relations": [
+            {"oid": 16_400, "target": True, "how": "named", "schema": "public", "name": "t", "kind": "r", "rows": 20}
+            | {"secured": False, "policies": None, "generated": False, "rules": None, "triggers": None}
+            | {"unsteady": False}
+        ],
+        "unsteady": None,
+        "operators": None,
+        "keys": None,
+        "ancestors": None,
+    }
+)
 _PLAN = (
     '[{"Plan": {"Node Type": "ModifyTable", "Plan Rows": 0,'
     ' "Plans": [{"Parent Relationship": "Outer", "Plan Rows": 4}]}}]'

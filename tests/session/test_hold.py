@@ -27,6 +27,9 @@ from tests.play import (
 from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, worked_by_hand
 
 from pgnotary.errors import LedgerUnavailable, NotCanonical
+from pgnotary.judge.meaning import weigh
+from pgnotary.judge.reading import read
+from pgnotary.request.preview import questions
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
@@ -37,6 +40,9 @@ CLOSE_IN_BLOCK = "upstream ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOIN
 CONTEXT = "upstream SELECT current_user, session_user..."
 PARSED = [f"upstream Parse {DELETE}", "upstream Close", "upstream Sync"]
 COUNT = "upstream SELECT pg_catalog.count(*) FROM t WHERE id < 6"
+FIRST_FIGURE = "upstream SAVEPOINT pgnotary_figure; SET LOCAL statement_timeout = 2000; SET LOCAL jit = off"
+FIGURE = "upstream ROLLBACK TO SAVEPOINT pgnotary_figure; SET LOCAL statement_timeout = 2000"
+FACTS = "upstream WITH RECURSIVE named (oid, target, children) AS (..."
 HELD = "client NOTICE 00000 R-1 held for approval: DELETE on t, 5 rows (counted), rule default/hold-delete"
 FATAL_SHUTDOWN = "client FATAL 57P01 terminating connection because pgnotary is stopping"
 CANCELLED = "client ERROR 57014 canceling statement due to user request"
@@ -47,7 +53,11 @@ def test_a_statement_is_looked_at_recorded_and_announced_in_this_order(play: Pla
     play >> answers() << CONTEXT
     play >> answers() << PARSED
     play >> answers() << "record request"
-    play >> durable << f"upstream EXPLAIN (FORMAT JSON) {DELETE}"
+    play >> durable << FIRST_FIGURE
+    play >> answers() << FACTS
+    play >> answers() << FIGURE
+    play >> answers() << f"upstream EXPLAIN (FORMAT JSON) {DELETE}"
+    play >> answers() << FIGURE
     play >> answers() << COUNT
     play >> answers() << "upstream ROLLBACK"
     play >> answers() << "record preview"
@@ -80,15 +90,38 @@ def test_the_request_says_what_would_run_and_where(play: Play) -> None:
     assert announced.preview.entry.body["estimate"] == 4
 
 
-@pytest.mark.parametrize("failing", ["EXPLAIN (FORMAT JSON) " + DELETE, COUNT.removeprefix("upstream ")])
-def test_a_preview_that_fails_is_shown_as_failed(play: Play, failing: str) -> None:
+@pytest.mark.parametrize(
+    ("failing", "left"),
+    [
+        (questions(weigh(read(DELETE.encode()))).facts.decode(), {"estimate"}),
+        ("EXPLAIN (FORMAT JSON) " + DELETE, {"exact"}),
+        (COUNT.removeprefix("upstream "), {"estimate"}),
+    ],
+)
+def test_a_figure_that_fails_is_shown_as_failed_and_leaves_the_next_ones_asked(
+    play: Play, failing: str, left: set[str]
+) -> None:
     play.server.on(failing, error("57014", "canceling statement due to statement timeout"))
     held(play)
     preview = play.ledger.body("preview")
-    assert "exact" not in preview
+    assert preview.keys() & {"exact", "at_most", "estimate"} == left
+    assert preview["obtained"].keys() == left
+    assert preview["status"] == "partly"
     assert preview["why"].endswith("failed with SQLSTATE 57014")
+    assert preview.get("caveats") == (["unseen"] if failing.startswith("WITH") else None)
     announced = next(action for action in play.said if isinstance(action, actions.Announce))
     assert b"statement timeout" in announced.preview.opened["error"][1]
+
+
+def test_each_figure_says_how_and_when_it_was_obtained(play: Play) -> None:
+    held(play)
+    preview = play.ledger.body("preview")
+    assert {name: each["how"] for name, each in preview["obtained"].items()} == {
+        "exact": "count",
+        "estimate": "explain",
+    }
+    assert all(each["at"].endswith("Z") and each["took_us"] >= 0 for each in preview["obtained"].values())
+    assert preview["relation_rows"] == 20
 
 
 def test_an_estimate_beyond_all_numbers_is_no_reason_to_fail(play: Play) -> None:
@@ -292,7 +325,7 @@ def test_a_server_lost_during_the_look_leaves_no_request_open(play: Play) -> Non
     worked_by_hand(play, ledger=False) >> DELETE << LOOK
     play >> answers() << CONTEXT
     play >> answers() << PARSED
-    play >> answers() << "record request" << "upstream EXPLAIN..."
+    play >> answers() << "record request" << FIRST_FIGURE
     play >> SERVER_GONE << "record withdrawn upstream-lost" << "retire R-1" << "client FATAL 08006..."
     play << "record session-closed" << "close"
     assert play.ledger.life("R-1") == ["request", "withdrawn upstream-lost"]

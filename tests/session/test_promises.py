@@ -120,6 +120,12 @@ CONTEXT = "SELECT current_user, session_user, "
 LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}
 LOOKS_EXTENDED_END = {"ROLLBACK", "RELEASE SAVEPOINT pgnotary_look"}
 LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
+FIGURES = {
+    f"{frame}; SET LOCAL statement_timeout = 2000{jit}"
+    for frame in ("SAVEPOINT pgnotary_figure", "ROLLBACK TO SAVEPOINT pgnotary_figure")
+    for jit in ("", "; SET LOCAL jit = off")
+}
+FACTS = "WITH RECURSIVE named (oid, target, children) AS ("
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 RUNS_CODE = re.compile("select|explain|copy")
@@ -150,6 +156,7 @@ OURS = {
     *(f"{OPENING}; {scope}; {CLOSING}" for scope in SCOPES),
     *LOOKS,
     *LOOKS_END,
+    *FIGURES,
     WALL,
     UNDOING,
     "SET LOCAL transaction_read_only = on",
@@ -176,6 +183,7 @@ INJECTED = {
     *XID.split("; "),
     Mark.ASK.decode(),
     "SET LOCAL transaction_read_only = on",
+    *(part for each in FIGURES for part in each.split("; ")),
     "SAVEPOINT pgnotary_look",
     "ROLLBACK TO SAVEPOINT pgnotary_look",
     "RELEASE SAVEPOINT pgnotary_look",
@@ -315,7 +323,8 @@ class _Oracle:
             assert self.looking, f"{text!r} was asked where it could do something"
             assert explained in self.held or text.startswith("SELECT pg_catalog.count(*) FROM ")
         elif name.startswith(b"pgnotary_"):
-            ours = _without_mark(text) in INJECTED or text.startswith(CONTEXT)
+            ours = _without_mark(text) in INJECTED or text.startswith((CONTEXT, FACTS))
+            assert self.looking or not text.startswith(FACTS), "the catalog is asked where that could do something"
             assert ours, f"{text!r} is not one of ours"
             self.looking = text in LOOKS_EXTENDED or (self.looking and text not in LOOKS_EXTENDED_END)
         else:
@@ -331,8 +340,9 @@ class _Oracle:
         text = _without_mark(said)
         explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
         if text in OURS:
+            assert self.looking or text not in FIGURES
             self.looking = text in LOOKS or (self.looking and text not in LOOKS_END)
-        elif text.startswith(CONTEXT):
+        elif text.startswith((CONTEXT, FACTS)):
             assert self.looking
         elif explained != text or text.startswith("SELECT pg_catalog.count(*) FROM "):
             assert self.looking, f"{text!r} was asked where it could do something"

@@ -1,47 +1,49 @@
 """What a held statement would touch: the questions to ask PostgreSQL, and how to read its answers.
 
-A judged `Statement` enters; the EXPLAIN and the count that may be asked about it leave, or the reason why they may
-not. Planning runs functions, so nothing is asked about a statement that calls one which is not known to be harmless;
-the count is built in PostgreSQL's own grammar from the statement's tree, and must itself be judged a plain read.
-
-The count of an UPDATE or DELETE with further relations counts target rows once, as PostgreSQL changes them once,
-however often the join meets them. The library that writes the count out loses brackets now and then, so what it wrote
-is read again and must be the tree that was meant.
+A judged `Statement` enters; what may be asked about it leaves, or the reason why it may not. Planning runs functions,
+so nothing that is made of the text is asked about a statement that calls one which is not known to be harmless; the
+count is built in PostgreSQL's own grammar from the statement's tree, and must itself be judged a plain read. What the
+catalog says of its relations can always be asked.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import postgast
-from postgast import pg_query_pb2
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from pgnotary.judge import grammar
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.harmless_functions import HARMLESS_THOUGH_VOLATILE
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.reading import read
 from pgnotary.judge.scope import UNSCOPED, Scope
-from pgnotary.judge.secrets import discreet
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
+from pgnotary.request.cascades import Bound, Cascade, cascades_of
+from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text
+from pgnotary.request.counting import CHANGING, Source, Uncounted, is_steady_when_repeated, source_of, values_of
+from pgnotary.request.facts import Facts, facts_question
 
-__all__ = ["NO_QUESTIONS", "Questions", "questions", "read_estimate"]
+__all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
 
 _EXPLAINED = frozenset({StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
-_ROOTS = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
-_CLAUSES = frozenset({"fromClause", "whereClause", "withClause"})
-_PLACES = ("location", "list_start", "list_end")
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
     """What may be asked about a statement before it runs."""
 
+    facts: bytes = b""
+    """About its relations, of the catalog alone; empty if it changes the rows of none."""
     explain: bytes = b""
     count: bytes = b""
+    spelled: int | None = None
+    """The rows of one execution, if the text spells them out: then nothing needs to be counted."""
+    caveats: frozenset[str] = frozenset()
+    """Why the count may not be what then changes, as far as the text tells."""
     unavailable: str = ""
     """Why nothing, or nothing exact, can be said."""
+    part: Part | None = None
+    source: Source | None = None
+    catalog: Catalog = field(default=BUILT_IN, repr=False)
+    scope: Scope = field(default=UNSCOPED, repr=False)
 
 
 NO_QUESTIONS = Questions(unavailable="policy asks for no preview")
@@ -53,14 +55,140 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
     part = doubtful[0]
-    if part.node not in _ROOTS or not part.tree or part.kind not in _EXPLAINED:
+    if part.node not in CHANGING or not part.tree or part.kind not in _EXPLAINED:
         return Questions(unavailable=_not_previewed(part))
+    earlier = statement.parts[: statement.parts.index(part)]
+    if any(each.rescopes for each in earlier):
+        return Questions(unavailable="what stands before it changes where its names are looked up")
+    asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope)
     if part.planning:
-        return Questions(unavailable=f"planning it could have effects: it {part.planning[0].reason}")
+        return replace(asked, unavailable=f"planning it could have effects: it {part.planning[0].reason}")
     text = statement.slice(part)
-    explain = b"EXPLAIN (FORMAT JSON) " + text
-    count, why = _count(text, part, catalog, scope)
-    return Questions(explain, count, why)
+    asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text, caveats=frozenset(earlier_parts(earlier)))
+    try:
+        return _counting(asked, text, part)
+    except Uncounted as why:
+        return replace(asked, unavailable=str(why))
+    except grammar.Unreadable as doubt:
+        return replace(asked, unavailable=f"no count could be built: the text {doubt}")
+
+
+def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
+    """Return the questions with the count among them; raises Uncounted or Unreadable."""
+    if part.node == "MergeStmt":
+        raise Uncounted("the rows of MERGE are estimated only")
+    tree = grammar.unpacked(part.tree)
+    caveats = set(asked.caveats)
+    conflict = tree.get("onConflictClause")
+    if conflict is not None and (conflict["action"] == "ONCONFLICT_NOTHING" or "whereClause" in conflict):
+        caveats.add("conflict")
+    if part.node == "InsertStmt" and (spelled := values_of(tree)) is not None:
+        if sum(message.type in CHANGING for message in grammar.messages(part.node, tree)) > 1:
+            raise Uncounted("a WITH clause changes data too: rows are estimated only")
+        return replace(asked, spelled=spelled, caveats=frozenset(caveats))
+    source = source_of(text, part)
+    if not is_plain_read(source.count, asked.catalog, asked.scope):
+        raise Uncounted("the count built from it is not a plain read")
+    counted = read(source.count)
+    for each in grammar.parse(source.count):
+        caveats |= of_text(each.node, each.fields)
+    functions = {name[-1] for each in counted.parts for name in each.names.functions}
+    caveats |= called_by(functions, asked.catalog)[1]
+    return replace(
+        asked,
+        facts=_facts(part, source.count, asked.catalog),
+        count=source.count,
+        caveats=frozenset(caveats),
+        source=source,
+    )
+
+
+def is_plain_read(text: bytes, catalog: Catalog, scope: Scope) -> bool:
+    """Say whether a text that was made of a client's is harmless."""
+    return all(part.qualifiers <= {Qualifier.SINGLE_READER} for part in weigh(read(text), catalog, scope).parts)
+
+
+def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
+    """Return the question about the relations of a part and about what its count calls."""
+    names = [each.names for each in read(count).parts] if count else []
+    functions = {name[-1] for each in names for name in each.functions}
+    attributes = {attribute for each in names for attribute in each.attributes}
+    called, _ = called_by(functions | (attributes & set(catalog.proven)), catalog)
+    operators = {name[-1] for each in names for name in each.operators if name}
+    only = False
+    if part.tree:
+        try:
+            only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in ("UpdateStmt", "DeleteStmt")
+        except (grammar.Unreadable, KeyError):
+            only = False
+    return facts_question(part.targets, sorted(part.names.relations), called, operators, only=only)
+
+
+def worth(asked: Questions, facts: Facts | None, executions: int) -> tuple[Bound, frozenset[str]]:
+    """Return what the count is worth, and every reason why it may not be what then changes."""
+    caveats = set(asked.caveats)
+    if facts is None:
+        return Bound.UNKNOWN, frozenset(caveats | {"unseen"})
+    if asked.part is not None:
+        caveats |= set(of_facts(facts, asked.part))
+        # Whatever it is that it changes, it was not looked at.
+        caveats |= set() if facts.targets else {"unseen"}
+    if asked.spelled is not None:
+        # Its rows are in the text, whatever its values say.
+        caveats -= {"volatile", "order"}
+    elif executions > 1 and not _is_steady(asked, facts):
+        caveats.add("executions")
+    if not caveats:
+        return Bound.EXACT, frozenset()
+    return Bound.AT_MOST if caveats <= AT_MOST else Bound.UNKNOWN, frozenset(caveats)
+
+
+def _is_steady(asked: Questions, facts: Facts) -> bool:
+    """Say whether no execution can change what the next one meets."""
+    source = asked.source
+    if source is None or any(each.triggers or each.generated for each in facts.targets):
+        return False
+    if any(each.on_update in "cnd" for each in facts.keys) or any(
+        each.kind not in ("r", "p") for each in facts.targets
+    ):
+        return False
+    return is_steady_when_repeated(source.node, source.tree)
+
+
+def is_askable(asked: Questions, caveats: frozenset[str]) -> bool:
+    """Say whether a count is worth the time: it says something about the change."""
+    return bool(asked.count) and not caveats & NEVER
+
+
+def cascades(asked: Questions, facts: Facts, bound: Bound, caveats: frozenset[str]) -> Iterator[Cascade]:
+    """Yield what the change takes with it over foreign keys; a count is there only if it may be asked."""
+    part = asked.part
+    if part is None:
+        return
+    kinds = part.changes or {part.kind}
+    updates: frozenset[str] | None = frozenset()
+    if StatementClass.UPDATE in kinds:
+        # A BEFORE trigger may set any column.
+        updates = None if "before-trigger" in caveats else _set_columns(part)
+    deletes = StatementClass.DELETE in kinds
+    found = cascades_of(facts, asked.source, deletes=deletes, updates=updates, bound=bound)
+    for each in found:
+        askable = each.count and is_plain_read(each.count, asked.catalog, asked.scope)
+        yield each if askable or not each.count else replace(each, bound=Bound.UNKNOWN, count=b"")
+
+
+def _set_columns(part: Part) -> frozenset[str] | None:
+    """Return the columns that all the SETs of a change name; None if they may be any."""
+    try:
+        trees = list(grammar.messages(part.node, grammar.unpacked(part.tree)))
+    except grammar.Unreadable:
+        return None
+    found = set[str]()
+    for message in trees:
+        insertion = message.type == "MergeWhenClause" and message.fields.get("commandType") != "CMD_UPDATE"
+        if message.type in ("UpdateStmt", "OnConflictClause", "MergeWhenClause") and not insertion:
+            found |= {str(target["ResTarget"]["name"]) for target in message.fields.get("targetList", ())}
+    return frozenset(found)
 
 
 def _not_previewed(part: Part) -> str:
@@ -88,99 +216,3 @@ def read_estimate(answer: str) -> int | None:
         )
     except (ValueError, LookupError, TypeError):
         return None
-
-
-def _count(text: bytes, part: Part, catalog: Catalog, scope: Scope) -> tuple[bytes, str]:
-    if part.node not in ("UpdateStmt", "DeleteStmt"):
-        return b"", f"the rows of {part.kind.value.upper()} are estimated only"
-    try:
-        tree = grammar.unpacked(part.tree)
-    except grammar.Unreadable as doubt:
-        return b"", f"no count could be built: the text {doubt}"
-    if sum(message.type in _ROOTS for message in grammar.messages(part.node, tree)) > 1:
-        return b"", "a WITH clause changes data too: rows are estimated only"
-    if "CurrentOfExpr" in tree.get("whereClause", {}):
-        return b"", "WHERE CURRENT OF names the row where a cursor stands"
-    if tree["relation"]["relname"] in _queries(tree) and "schemaname" not in tree["relation"]:
-        return b"", f"the WITH query {tree['relation']['relname']} has the name of its target, which a count would read"
-    try:
-        count = _deparse(text, part.node)
-        faithful = _is_about(count, tree)
-    # A foreign library over a tree of any depth: whatever it stumbles over, there is no count.
-    except Exception as error:
-        return b"", f"no count could be built: {discreet(str(error), text)}"
-    if not faithful:
-        return b"", "no count could be built: its WHERE cannot be written out again as it is"
-    if not all(part.qualifiers <= {Qualifier.SINGLE_READER} for part in weigh(read(count), catalog, scope).parts):
-        return b"", "the count built from it is not a plain read"
-    if volatile := [name for name in part.functions if name.rsplit(".", 1)[-1] in HARMLESS_THOUGH_VOLATILE]:
-        return count, f"{', '.join(volatile)} may answer differently when it runs"
-    return count, ""
-
-
-def _queries(tree: Mapping[str, Any]) -> set[str]:
-    """Return the names of the WITH queries; a SELECT would find them where UPDATE and DELETE find a table."""
-    return {str(item["CommonTableExpr"]["ctename"]) for item in tree.get("withClause", {}).get("ctes", ())}
-
-
-def _is_about(count: bytes, tree: Mapping[str, Any]) -> bool:
-    """Say whether a count reads the relations of an UPDATE or DELETE, under its WHERE and its WITH."""
-    (statement,) = grammar.parse(count)
-    rows = statement.fields
-    further = tree.get("fromClause", tree.get("usingClause", []))
-    if further:
-        rows = rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
-    meant = {"fromClause": [{"RangeVar": tree["relation"]}, *further]}
-    meant |= {name: tree[name] for name in ("whereClause", "withClause") if name in tree}
-    return bool(_bare({name: rows[name] for name in rows if name in _CLAUSES}) == _bare(meant))
-
-
-def _bare(tree: Any) -> Any:
-    """Return a tree without its places in the text."""
-    if isinstance(tree, list):
-        return [_bare(item) for item in tree]
-    if isinstance(tree, Mapping):
-        return {name: _bare(item) for name, item in tree.items() if not name.endswith(_PLACES)}
-    return tree
-
-
-def _deparse(text: bytes, node: str) -> bytes:
-    """Return `SELECT count(*)` over the rows that an UPDATE or DELETE names."""
-    statement = postgast.parse(text.decode()).stmts[0].stmt
-    source = statement.update_stmt if node == "UpdateStmt" else statement.delete_stmt
-    further = source.from_clause if node == "UpdateStmt" else source.using_clause
-    rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
-    rows.from_clause.add().range_var.CopyFrom(source.relation)
-    rows.from_clause.extend(further)
-    if source.HasField("where_clause"):
-        rows.where_clause.CopyFrom(source.where_clause)
-    if source.HasField("with_clause"):
-        rows.with_clause.CopyFrom(source.with_clause)
-    if further:
-        target = source.relation
-        rows = _distinct(rows, [target.alias.aliasname] if target.HasField("alias") else _names(target))
-    counted = rows.target_list.add().res_target.val.func_call
-    for word in ("pg_catalog", "count"):
-        counted.funcname.add().string.sval = word
-    counted.agg_star = True
-    tree = pg_query_pb2.ParseResult(version=180004)
-    tree.stmts.add().stmt.select_stmt.CopyFrom(rows)
-    return postgast.deparse(tree).encode()
-
-
-def _names(relation: pg_query_pb2.RangeVar) -> list[str]:
-    return [name for name in (relation.catalogname, relation.schemaname, relation.relname) if name]
-
-
-def _distinct(rows: pg_query_pb2.SelectStmt, names: list[str]) -> pg_query_pb2.SelectStmt:
-    """Return a SELECT over the distinct rows of the target, of that name, among `rows`."""
-    for column in ("tableoid", "ctid"):
-        reference = rows.target_list.add().res_target.val.column_ref
-        for name in (*names, column):
-            reference.fields.add().string.sval = name
-    rows.distinct_clause.add()
-    outer = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
-    subselect = outer.from_clause.add().range_subselect
-    subselect.subquery.select_stmt.CopyFrom(rows)
-    subselect.alias.aliasname = "pgnotary_rows"
-    return outer

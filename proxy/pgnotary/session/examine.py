@@ -5,7 +5,7 @@ typing mistake is answered, not held). All of it happens inside a read-only tran
 of the client's block that is rolled back, so that no lock or effect outlives it.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,10 @@ from typing import Any
 from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Part, Qualifier, Statement
-from pgnotary.ledger.canonical import JSON, MAX_INT
-from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.context import Server
 from pgnotary.request.parameters import Parameters
-from pgnotary.request.preview import Questions, read_estimate
 from pgnotary.session.inject import put
-from pgnotary.session.parameters import bound_to, parameters_of
+from pgnotary.session.parameters import parameters_of
 from pgnotary.session.prepared import text_behind
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
@@ -27,7 +24,7 @@ from pgnotary.session.steps import Answer, Flow, Step, ask
 from pgnotary.session.two_phase import described
 from pgnotary.wire.messages import SYNC, close_statement, describe_statement, parse
 
-__all__ = ["EXAMINED", "Examination", "NotExaminable", "Rejection", "analysing_runs", "close", "examine", "measure"]
+__all__ = ["EXAMINED", "Examination", "NotExaminable", "Rejection", "analysing_runs", "close", "examine"]
 
 EXAMINED = b"pgnotary_examined"
 """The name under which the server is asked to analyse a text."""
@@ -192,55 +189,6 @@ def _hold_limit(idle: list[str], *, in_block: bool) -> float | None:
     ticking = [seconds for seconds in ((in_transaction, transaction) if in_block else (in_session,)) if seconds > 0]
     # Five seconds, so that the client hears from us and not from a closed connection.
     return max(min(ticking) - 5, 1) if ticking else None
-
-
-def measure(
-    state: SessionState, request: str, after: bytes, asked: Questions, types: Sequence[int], sent: Sent
-) -> Generator[Step, Any, Draft]:
-    """Ask what may be asked and return the `preview` entry; a failure is shown as failure, never as zero.
-
-    What is bound several times is measured once for each, and summed up.
-    """
-    started = state.now.monotonic
-    body: dict[str, JSON] = {"status": "unavailable"}
-    why = [asked.unavailable] if asked.unavailable else []
-    errors = []
-    if asked.explain:
-        explained = yield from _measured(state, asked.explain, types, sent)
-        if explained.error is not None:
-            why.append(f"EXPLAIN failed with SQLSTATE {explained.error.sqlstate}")
-            errors.append(str(explained.error))
-        elif (estimate := _sum(read_estimate(row[0] or "") for row in explained.rows)) is not None:
-            # The planner may guess more rows than a ledger's numbers can say.
-            body |= {"estimate": min(estimate, MAX_INT), "status": "partly"}
-        if asked.count and explained.error is None:
-            counted = yield from _measured(state, asked.count, types, sent)
-            if counted.error is not None:
-                why.append(f"the count failed with SQLSTATE {counted.error.sqlstate}")
-                errors.append(str(counted.error))
-            elif (exact := _sum(int(row[0]) if row[0] else None for row in counted.rows)) is not None:
-                body |= {"exact": exact, "status": "measured"}
-    if why:
-        body["why"] = "; ".join(why)[:2_000]
-        body["status"] = "partly" if body["status"] == "measured" else body["status"]
-    body["took_us"] = int((state.now.monotonic - started) * 1_000_000)
-    # The server's words may quote data.
-    sealed = {"error": "\n".join(errors).encode()} if errors else {}
-    return Draft(EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=sealed)
-
-
-def _measured(state: SessionState, text: bytes, types: Sequence[int], sent: Sent) -> Generator[Step, Any, Answer]:
-    """Put a question about the statement, once for each time that it is bound."""
-    if sent.extended:
-        return (yield from ask(bound_to(text, types, sent)))
-    return (yield from put(state, text))
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    """Return the sum, or None if there is nothing or something is not known."""
-    found = list(counts)
-    known = [count for count in found if count is not None]
-    return sum(known) if known and len(known) == len(found) else None
 
 
 def close(state: SessionState) -> Flow:

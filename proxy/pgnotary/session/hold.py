@@ -30,8 +30,9 @@ from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, questions
 from pgnotary.session.actions import Announce, Retire
 from pgnotary.session.events import Decided
-from pgnotary.session.examine import Examination, NotExaminable, close, examine, measure
+from pgnotary.session.examine import Examination, NotExaminable, close, examine
 from pgnotary.session.execute import execute, void
+from pgnotary.session.measuring import measure
 from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.sent import Sent
@@ -154,7 +155,7 @@ def _ask_for_approval(
         raise
     (receipt,) = yield from write(preview)
     previewed = receipt.filed()
-    rows = preview.body.get("exact", preview.body.get("estimate"))
+    rows = next((preview.body[name] for name in ("exact", "at_most", "estimate") if name in preview.body), None)
     termed = state.terms(statement, verdict, rows if isinstance(rows, int) else None)
     if termed.action is Action.REFUSE:
         yield from _withdraw(state, request, previewed.leaf, Ending.POLICY)

@@ -1,0 +1,119 @@
+"""Why a count may not be what then changes: words that stand in a preview, and what each means to people.
+
+The tree of a count, what it names, and `Facts` enter; words leave. A count is exact only if nothing but other people's
+writing can make the change another one: it calls nothing that asks the clock, the dice or the session, it takes no rows
+by their place in an order that is not told, and no trigger, rule or policy stands between it and the change.
+
+Source: PostgreSQL 18, "Function Volatility Categories", "Overview of Trigger Behavior", rowsecurity.c
+(`get_row_security_policies`: other relations than the target are read under their SELECT policies by every command).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pgnotary.judge import grammar
+from pgnotary.judge.catalog import Catalog
+from pgnotary.judge.statement import Control, Part, StatementClass
+from pgnotary.request.facts import Facts
+
+__all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text"]
+
+CAVEATS = {
+    "before-trigger": "a BEFORE trigger may keep rows from being changed",
+    "instead-trigger": "an INSTEAD OF trigger does something else in place of the change",
+    "rule": "a rule adds to the statement or takes its place",
+    "row-security": "row security lets the role change other rows than it sees",
+    "foreign": "rows are on another server, which was not asked",
+    "conflict": "ON CONFLICT may leave rows as they are",
+    "volatile": "what it asks (the clock, the session, chance) may be answered otherwise when it runs",
+    "order": "it takes rows by their place in an order, so which ones is settled only when it runs",
+    "earlier-parts": "what stands before it in the same text runs first, and may change what it meets",
+    "executions": "it runs several times, and each run may change what the next one meets",
+    "unseen": "the server did not say what else stands between the statement and its rows",
+}
+"""Each word with its sentence."""
+
+NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
+"""With one of these no count says anything about the change."""
+AT_MOST = frozenset({"before-trigger", "conflict"})
+"""With one of these, and no other, a count is an upper bound."""
+
+_CLOCK_WORDS = frozenset({"now", "today", "tomorrow", "yesterday"})
+_CLOCK_NAMES = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
+_BEFORE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.COMMIT})
+
+
+def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
+    """Return what the tree of a query says; raises Unreadable for what the grammar does not know."""
+    found = set()
+    for message in grammar.messages(node, tree):
+        fields = message.fields
+        match message.type:
+            case "SQLValueFunction" if "TIME" in fields.get("op", "") or "DATE" in fields.get("op", ""):
+                found.add("volatile")
+            case "A_Const" if fields.get("sval", {}).get("sval", "").strip().lower() in _CLOCK_WORDS:
+                found.add("volatile")
+            case "SelectStmt" if {"limitCount", "limitOffset"} & fields.keys() or any(fields.get("distinctClause", ())):
+                found.add("order")
+            case "RangeTableSample":
+                found.add("order")
+            case "FuncCall" if "over" in fields:
+                found.add("order")
+    return found
+
+
+def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set[str]]:
+    """Return the names of all that these functions, and those in their bodies, may call; and what their texts say."""
+    seen, waiting, words = set(functions), list(functions), set[str]()
+    while waiting:
+        body = catalog.bodies.get(waiting.pop(), frozenset())
+        words |= body
+        waiting += (body & catalog.bodies.keys()) - seen
+        seen |= body
+    found = {"volatile"} if words & (_CLOCK_NAMES | _CLOCK_WORDS) else set()
+    return seen, found | ({"order"} if words & _ORDER_WORDS else set())
+
+
+def earlier_parts(parts: Iterable[Part]) -> set[str]:
+    """Return whether what stands before a part in its text may change what the part means or meets."""
+    if all(part.control in _BEFORE or _only_reads(part) for part in parts):
+        return set()
+    return {"earlier-parts"}
+
+
+def _only_reads(part: Part) -> bool:
+    return part.kind in (StatementClass.SELECT, StatementClass.SHOW) and not part.findings and not part.rescopes
+
+
+def events_of(part: Part) -> frozenset[str]:
+    """Return the events for which triggers may fire."""
+    found = {each.value for each in part.changes | {part.kind}} & {"insert", "update", "delete", "merge"}
+    if "merge" in found:
+        found |= {"insert", "update", "delete"}
+    # INSERT ... ON CONFLICT DO UPDATE is of the class update.
+    return frozenset(found | {"insert"} if part.node == "InsertStmt" else found)
+
+
+def of_facts(facts: Facts, part: Part) -> list[str]:
+    """Return what the catalog says about a change."""
+    found = set[str]()
+    inserts = part.node == "InsertStmt"
+    met = set(events_of(part))
+    # A row that an UPDATE moves to another partition is deleted here and inserted there.
+    met |= {"insert", "delete"} if "update" in met else set()
+    for each in facts.targets:
+        if each.rules:
+            found.add("rule")
+        if each.kind == "f":
+            found.add("foreign")
+        for trigger in each.triggers:
+            if trigger.each == "row" and met & set(trigger.events):
+                found |= {"before": {"before-trigger"}, "instead of": {"instead-trigger"}}.get(trigger.when, set())
+        if each.secured and each.how != "child" and not each.one_sight and not inserts:
+            found.add("row-security")
+    if any(each.kind == "f" for each in facts.relations):
+        found.add("foreign")
+    if facts.unsteady or any(each.unsteady for each in facts.relations):
+        found.add("volatile")
+    return sorted(found)

@@ -1,0 +1,220 @@
+"""The count of a change, in PostgreSQL's own grammar: a statement's text enters, a SELECT over the same rows leaves.
+
+What is counted is a plain read, or it is not counted. The count of an UPDATE or DELETE with further relations counts
+target rows once, as PostgreSQL changes them once, however often the join meets them. The library that writes trees out
+loses brackets now and then, so what it wrote is read again and must be the tree that was meant.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import postgast
+from postgast import pg_query_pb2
+
+from pgnotary.judge import grammar
+from pgnotary.judge.secrets import discreet
+from pgnotary.judge.statement import Part
+
+__all__ = ["CHANGING", "Source", "Uncounted", "is_steady_when_repeated", "source_of", "values_of"]
+
+CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+"""The roots in the grammar of what changes rows."""
+
+_CLAUSES = frozenset({"fromClause", "whereClause", "withClause"})
+_PLACES = ("location", "list_start", "list_end")
+
+
+class Uncounted(Exception):
+    """No count can be built; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows that a change would meet."""
+
+    count: bytes
+    """The SELECT of their number."""
+    text: bytes
+    node: str
+    tree: Mapping[str, Any]
+
+    def keyed(self, columns: Sequence[str]) -> bytes:
+        """Return a SELECT of these columns of the target's rows, however often each; raises Uncounted."""
+        statement = _root(self.text, self.node)
+        rows = _rows(statement, self.node)
+        _select(rows, statement.relation, columns)
+        written = _written(rows, self.text)
+        if not _is_about(grammar.parse(written)[0].fields, self.tree):
+            raise Uncounted("its WHERE cannot be written out again as it is")
+        return written
+
+
+def source_of(text: bytes, part: Part) -> Source:
+    """Return the rows that an UPDATE, a DELETE or an INSERT ... SELECT would meet; raises Uncounted."""
+    try:
+        tree = grammar.unpacked(part.tree)
+        if sum(message.type in CHANGING for message in grammar.messages(part.node, tree)) > 1:
+            raise Uncounted("a WITH clause changes data too: rows are estimated only")
+    except grammar.Unreadable as doubt:
+        raise Uncounted(f"no count could be built: the text {doubt}") from doubt
+    if part.node == "InsertStmt":
+        return Source(_count_of_query(text, tree), text, part.node, tree)
+    if "CurrentOfExpr" in tree.get("whereClause", {}):
+        raise Uncounted("WHERE CURRENT OF names the row where a cursor stands")
+    if tree["relation"]["relname"] in _queries(tree) and "schemaname" not in tree["relation"]:
+        name = tree["relation"]["relname"]
+        raise Uncounted(f"the WITH query {name} has the name of its target, which a count would read")
+    return Source(_count_of_rows(text, part.node, tree), text, part.node, tree)
+
+
+def values_of(tree: Mapping[str, Any]) -> int | None:
+    """Return how many rows an INSERT spells out, None if a query gives them."""
+    query = tree.get("selectStmt", {}).get("SelectStmt")
+    if query is None:
+        return 1
+    plain = query.keys() <= {"valuesLists", "limitOption", "op"} and "valuesLists" in query
+    return len(query["valuesLists"]) if plain else None
+
+
+def is_steady_when_repeated(node: str, tree: Mapping[str, Any]) -> bool:
+    """Say whether an UPDATE sets no column that its WHERE reads, and reads nothing else: then no run meets another."""
+    if node != "UpdateStmt" or tree.keys() & {"fromClause", "withClause"}:
+        return False
+    own = {tree["relation"]["relname"], tree["relation"].get("alias", {}).get("aliasname", "")}
+    changed = {target["ResTarget"]["name"] for target in tree.get("targetList", ())}
+    read = set[str]()
+    for message in grammar.messages("Node", tree.get("whereClause", {})):
+        if message.type in ("SubLink", "A_Indirection"):
+            return False
+        if message.type == "ColumnRef":
+            *_, last = message.fields["fields"]
+            if "String" not in last:
+                return False
+            read.add(last["String"]["sval"])
+    return read.isdisjoint(changed) and read.isdisjoint(own)
+
+
+def _queries(tree: Mapping[str, Any]) -> set[str]:
+    """Return the names of the WITH queries; a SELECT would find them where UPDATE and DELETE find a table."""
+    return {str(item["CommonTableExpr"]["ctename"]) for item in tree.get("withClause", {}).get("ctes", ())}
+
+
+def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:
+    statement = _root(text, node)
+    rows = _rows(statement, node)
+    further = len(rows.from_clause) > 1
+    if further:
+        _select(rows, statement.relation, ("tableoid", "ctid"))
+        rows.distinct_clause.add()
+        rows = _around(rows)
+    _add_count(rows)
+    count = _written(rows, text)
+    found = grammar.parse(count)[0].fields
+    if further:
+        found = found["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    if not _is_about(found, tree):
+        raise Uncounted("no count could be built: its WHERE cannot be written out again as it is")
+    return count
+
+
+def _count_of_query(text: bytes, tree: Mapping[str, Any]) -> bytes:
+    """Return the count of the rows that the query of an INSERT gives."""
+    statement = _root(text, "InsertStmt")
+    query = pg_query_pb2.SelectStmt()
+    query.CopyFrom(statement.select_stmt.select_stmt)
+    meant = dict(tree["selectStmt"]["SelectStmt"])
+    if statement.HasField("with_clause"):
+        if query.HasField("with_clause"):
+            raise Uncounted("no count could be built: it has two WITH clauses")
+        query.with_clause.CopyFrom(statement.with_clause)
+        meant["withClause"] = tree["withClause"]
+    rows = _around(query)
+    _add_count(rows)
+    count = _written(rows, text)
+    found = grammar.parse(count)[0].fields["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    if _bare(found) != _bare(meant):
+        raise Uncounted("no count could be built: its query cannot be written out again as it is")
+    return count
+
+
+def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+    """Say whether a SELECT reads the relations of an UPDATE or DELETE, under its WHERE and its WITH."""
+    further = tree.get("fromClause", tree.get("usingClause", []))
+    meant = {"fromClause": [{"RangeVar": tree["relation"]}, *further]}
+    meant |= {name: tree[name] for name in ("whereClause", "withClause") if name in tree}
+    return bool(_bare({name: rows[name] for name in rows if name in _CLAUSES}) == _bare(meant))
+
+
+def _bare(tree: Any) -> Any:
+    """Return a tree without its places in the text."""
+    if isinstance(tree, list):
+        return [_bare(item) for item in tree]
+    if isinstance(tree, Mapping):
+        return {name: _bare(item) for name, item in tree.items() if not name.endswith(_PLACES)}
+    return tree
+
+
+def _root(text: bytes, node: str) -> Any:
+    try:
+        statement = postgast.parse(text.decode()).stmts[0].stmt
+    # A foreign library over a tree of any depth: whatever it stumbles over, there is no count.
+    except Exception as error:
+        raise Uncounted(f"no count could be built: {discreet(str(error), text)}") from error
+    return {
+        "UpdateStmt": statement.update_stmt,
+        "DeleteStmt": statement.delete_stmt,
+        "InsertStmt": statement.insert_stmt,
+    }[node]
+
+
+def _written(rows: pg_query_pb2.SelectStmt, text: bytes) -> bytes:
+    tree = pg_query_pb2.ParseResult(version=180004)
+    tree.stmts.add().stmt.select_stmt.CopyFrom(rows)
+    try:
+        written = postgast.deparse(tree).encode()
+        grammar.parse(written)
+    except Exception as error:
+        raise Uncounted(f"no count could be built: {discreet(str(error), text)}") from error
+    return written
+
+
+def _rows(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
+    """Return `SELECT` without a list over the rows that an UPDATE or DELETE names."""
+    rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
+    rows.from_clause.add().range_var.CopyFrom(statement.relation)
+    rows.from_clause.extend(statement.from_clause if node == "UpdateStmt" else statement.using_clause)
+    if statement.HasField("where_clause"):
+        rows.where_clause.CopyFrom(statement.where_clause)
+    if statement.HasField("with_clause"):
+        rows.with_clause.CopyFrom(statement.with_clause)
+    return rows
+
+
+def _select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
+    """Have a SELECT give these columns of its target."""
+    names = [target.alias.aliasname] if target.HasField("alias") else _names(target)
+    for column in columns:
+        reference = rows.target_list.add().res_target.val.column_ref
+        for name in (*names, column):
+            reference.fields.add().string.sval = name
+
+
+def _names(relation: pg_query_pb2.RangeVar) -> list[str]:
+    return [name for name in (relation.catalogname, relation.schemaname, relation.relname) if name]
+
+
+def _around(rows: pg_query_pb2.SelectStmt) -> pg_query_pb2.SelectStmt:
+    """Return a SELECT without a list from the rows of another."""
+    outer = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
+    subselect = outer.from_clause.add().range_subselect
+    subselect.subquery.select_stmt.CopyFrom(rows)
+    subselect.alias.aliasname = "pgnotary_rows"
+    return outer
+
+
+def _add_count(rows: pg_query_pb2.SelectStmt) -> None:
+    counted = rows.target_list.add().res_target.val.func_call
+    for word in ("pg_catalog", "count"):
+        counted.funcname.add().string.sval = word
+    counted.agg_star = True

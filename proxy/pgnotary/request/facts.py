@@ -1,0 +1,365 @@
+"""What is true of the relations that a statement changes or reads: one catalog question, and what its answer means.
+
+Names enter as they are spelled, `Facts` leave: triggers, rules, row security, foreign tables, foreign keys that go on
+to other tables, and which of the functions that a count calls may answer otherwise later. The question is ours alone:
+it reads pg_catalog, calls nothing else, and every operator in it is spelled out, because the client's search_path is
+in force. It needs no right to any relation.
+
+Source: PostgreSQL 18, "System Catalogs"; trigger.h for the bits of tgtype; rowsecurity.c.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgnotary.judge.naming import identifier
+from pgnotary.judge.statement import Name
+
+__all__ = ["Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_question", "read_facts"]
+
+# STABLE, and they depend on nothing but their arguments, the data and settings that cannot change while it is held.
+_STEADY = """
+array_to_json array_to_string concat concat_ws count date date_bin date_part date_trunc extract format
+generate_series isfinite json_agg json_agg_strict json_arrayagg json_build_array json_build_object json_object
+json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict json_populate_record
+json_to_record json_to_recordset jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object jsonb_object_agg
+jsonb_object_agg_strict jsonb_object_agg_unique jsonb_object_agg_unique_strict jsonb_path_exists_tz
+jsonb_path_match_tz jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_path_query_tz jsonb_populate_record
+jsonb_to_record jsonb_to_recordset make_timestamptz overlaps phraseto_tsquery plainto_tsquery quote_literal
+quote_nullable row_to_json string_to_array text time timestamp timestamptz timetz timezone to_char to_date to_json
+to_jsonb to_number to_timestamp to_tsquery to_tsvector ts_headline websearch_to_tsquery
+""".split()
+
+_QUESTION = """
+WITH RECURSIVE named (oid, target, children) AS (
+  SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid, w.target, w.children
+  FROM pg_catalog.json_to_recordset(__NAMED__) AS w
+    (name pg_catalog.text, target pg_catalog.bool, children pg_catalog.bool)
+), tree (oid, target, children, how) AS (
+  SELECT named.oid, named.target, named.children, 'named' FROM named
+  UNION
+  SELECT next.oid, tree.target, true, next.how FROM tree CROSS JOIN LATERAL (
+    SELECT i.inhrelid, 'child' FROM pg_catalog.pg_inherits AS i
+    WHERE tree.children AND i.inhparent OPERATOR(pg_catalog.=) tree.oid
+    UNION ALL
+    SELECT d.refobjid, 'base' FROM pg_catalog.pg_rewrite AS w JOIN pg_catalog.pg_depend AS d
+      ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) w.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
+    WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+  ) AS next (oid, how)
+), goal (oid) AS (
+  SELECT tree.oid FROM tree WHERE tree.target
+  UNION
+  SELECT next.oid FROM goal CROSS JOIN LATERAL (
+    SELECT a.relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(goal.oid::pg_catalog.regclass) AS a (relid)
+    UNION ALL
+    SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(goal.oid::pg_catalog.regclass) AS p
+    UNION ALL
+    SELECT k.conrelid FROM pg_catalog.pg_constraint AS k
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.confrelid OPERATOR(pg_catalog.=) goal.oid
+    AND (k.confdeltype OPERATOR(pg_catalog.=) ANY (__GOES_ON__)
+      OR k.confupdtype OPERATOR(pg_catalog.=) ANY (__GOES_ON__))
+  ) AS next (oid)
+), called (relation, oid) AS (
+  SELECT x.relation, (m.found)[2]::pg_catalog.oid FROM (
+    SELECT w.ev_class, w.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite AS w
+    UNION ALL
+    SELECT y.polrelid, pg_catalog.concat(y.polqual::pg_catalog.text) FROM pg_catalog.pg_policy AS y
+    JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) y.polrelid AND r.relrowsecurity
+  ) AS x (relation, tree)
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(x.tree, ':(funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') AS m (found)
+  WHERE x.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tree.oid FROM tree))
+), fires (relation, oid) AS (
+  SELECT g.tgrelid, g.oid FROM pg_catalog.pg_trigger AS g
+  WHERE NOT g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
+    CASE WHEN pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
+      THEN '{R,A}' ELSE '{O,A}' END::pg_catalog."char"[])
+)
+SELECT pg_catalog.json_build_object(
+'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+  'oid', c.oid::pg_catalog.int8, 'target', t.target, 'how', t.how, 'schema', n.nspname, 'name', c.relname,
+  'kind', c.relkind, 'rows', c.reltuples::pg_catalog.int8,
+  'secured', CASE WHEN t.how OPERATOR(pg_catalog.=) 'base' THEN c.relrowsecurity
+    ELSE pg_catalog.row_security_active(c.oid) END,
+  'policies', (SELECT pg_catalog.json_agg(y.polcmd ORDER BY y.polname)
+    FROM pg_catalog.pg_policy AS y WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid),
+  'generated', EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
+  'rules', (SELECT pg_catalog.json_agg(w.rulename ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
+    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.rulename OPERATOR(pg_catalog.<>) '_RETURN'),
+  'triggers', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+      g.tgname, g.tgtype, pg_catalog.format('%I.%I', fn.nspname, p.proname)) ORDER BY g.tgname)
+    FROM fires JOIN pg_catalog.pg_trigger AS g ON g.oid OPERATOR(pg_catalog.=) fires.oid
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid
+    JOIN pg_catalog.pg_namespace AS fn ON fn.oid OPERATOR(pg_catalog.=) p.pronamespace
+    WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS up
+      WHERE up.oid OPERATOR(pg_catalog.=) g.tgparentid
+      AND up.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tree.oid FROM tree WHERE tree.target)))),
+  'unsteady', EXISTS (SELECT FROM called JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) called.oid
+      WHERE called.relation OPERATOR(pg_catalog.=) c.oid
+      AND (p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR (p.provolatile OPERATOR(pg_catalog.<>) 'i'
+        AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__))))
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid
+      AND w.ev_action::pg_catalog.text OPERATOR(pg_catalog.~) __ODD__)
+    OR c.relrowsecurity AND EXISTS (SELECT FROM pg_catalog.pg_policy AS y
+      WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
+      AND pg_catalog.concat(y.polqual::pg_catalog.text) OPERATOR(pg_catalog.~) __ODD__)
+  ) ORDER BY t.target DESC, n.nspname, c.relname)
+  FROM tree AS t JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace),
+'unsteady', (SELECT pg_catalog.json_agg(DISTINCT p.proname::pg_catalog.text) FROM pg_catalog.pg_proc AS p
+  WHERE p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))
+  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR (p.provolatile OPERATOR(pg_catalog.=) 's'
+    AND p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__)))),
+'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
+  JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
+  WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND o.oprname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__OPERATORS__)))
+  AND (p.provolatile OPERATOR(pg_catalog.<>) 'i'
+    OR p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[]))),
+'keys', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', k.conname, 'from', k.confrelid::pg_catalog.int8, 'to', k.conrelid::pg_catalog.int8,
+  'from_name', pg_catalog.json_build_array(pn.nspname, pc.relname),
+  'to_name', pg_catalog.json_build_array(fn.nspname, fc.relname), 'to_kind', fc.relkind,
+  'delete', k.confdeltype, 'update', k.confupdtype,
+  'secured', pg_catalog.row_security_active(k.conrelid),
+  'family', pg_catalog.json_build_array((SELECT pg_catalog.json_agg(p.relid::pg_catalog.oid::pg_catalog.int8)
+      FROM pg_catalog.pg_partition_tree(k.conrelid::pg_catalog.regclass) AS p),
+    (SELECT pg_catalog.json_agg(a.relid::pg_catalog.oid::pg_catalog.int8)
+      FROM pg_catalog.pg_partition_ancestors(k.conrelid::pg_catalog.regclass) AS a (relid))),
+  'acts', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgconstraint OPERATOR(pg_catalog.=) k.oid
+      AND g.tgenabled OPERATOR(pg_catalog.<>) 'O')
+    AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica',
+  'keeps', EXISTS (SELECT FROM fires JOIN pg_catalog.pg_trigger AS g ON g.oid OPERATOR(pg_catalog.=) fires.oid
+    WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 3) OPERATOR(pg_catalog.=) 3
+    AND (fires.relation OPERATOR(pg_catalog.=) k.conrelid OR fires.relation OPERATOR(pg_catalog.=) ANY (ARRAY(
+      SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(k.conrelid::pg_catalog.regclass) AS p)))),
+  'indexed', EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) k.conrelid
+    AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND i.indnkeyatts OPERATOR(pg_catalog.>=) pg_catalog.cardinality(k.conkey)
+    AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(k.conkey) OPERATOR(pg_catalog.-) 1]
+      OPERATOR(pg_catalog.@>) k.conkey),
+  'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+      f.attname, p.attname, pg_catalog.format('OPERATOR(%I.%s)', opn.nspname, o.oprname)) ORDER BY w.place)
+    FROM ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey), pg_catalog.unnest(k.conpfeqop))
+      WITH ORDINALITY AS w (f, p, op, place)
+    JOIN pg_catalog.pg_attribute AS f ON f.attrelid OPERATOR(pg_catalog.=) k.conrelid
+      AND f.attnum OPERATOR(pg_catalog.=) w.f
+    JOIN pg_catalog.pg_attribute AS p ON p.attrelid OPERATOR(pg_catalog.=) k.confrelid
+      AND p.attnum OPERATOR(pg_catalog.=) w.p
+    JOIN pg_catalog.pg_operator AS o ON o.oid OPERATOR(pg_catalog.=) w.op
+    JOIN pg_catalog.pg_namespace AS opn ON opn.oid OPERATOR(pg_catalog.=) o.oprnamespace)
+  ) ORDER BY fn.nspname, fc.relname, k.conname)
+  FROM pg_catalog.pg_constraint AS k
+  JOIN pg_catalog.pg_class AS pc ON pc.oid OPERATOR(pg_catalog.=) k.confrelid
+  JOIN pg_catalog.pg_namespace AS pn ON pn.oid OPERATOR(pg_catalog.=) pc.relnamespace
+  JOIN pg_catalog.pg_class AS fc ON fc.oid OPERATOR(pg_catalog.=) k.conrelid
+  JOIN pg_catalog.pg_namespace AS fn ON fn.oid OPERATOR(pg_catalog.=) fc.relnamespace
+  WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+  AND k.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT goal.oid FROM goal))
+  AND (k.confdeltype OPERATOR(pg_catalog.=) ANY (__GOES_ON__)
+      OR k.confupdtype OPERATOR(pg_catalog.=) ANY (__GOES_ON__))),
+'ancestors', (SELECT pg_catalog.json_agg(DISTINCT a.relid::pg_catalog.oid::pg_catalog.int8) FROM tree
+  CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(tree.oid::pg_catalog.regclass) AS a (relid) WHERE tree.target))
+""".strip()
+_GOES_ON = "'{c,n,d}'::pg_catalog.\"char\"[]"
+# What a view or a policy has that may pick other rows, or ask the clock: SQLValueFunction's first nine ask it.
+_ODD = (
+    "{SQLVALUEFUNCTION :op [0-8] |:limit(Count|Offset) [{]|:hasDistinctOn true|:hasWindowFuncs true|{TABLESAMPLECLAUSE"
+)
+
+
+def facts_question(
+    targets: Collection[Name], reads: Collection[Name], called: Iterable[str], operators: Iterable[str], *, only: bool
+) -> bytes:
+    """Return the question about relations, by names as they are spelled in the text, and about what a count calls.
+
+    `only`: the children of its targets are left alone.
+    """
+    named = [{"name": _spelled(name), "target": True, "children": not only} for name in targets]
+    named += [{"name": _spelled(name), "target": False, "children": True} for name in reads if name not in targets]
+    steady = "'{" + ",".join(_STEADY) + "}'::pg_catalog.name[]"
+    values = {
+        "__NAMED__": named,
+        "__CALLED__": sorted(set(called)),
+        "__OPERATORS__": sorted(set(operators)),
+    }
+    text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
+    for place, value in values.items():
+        literal = json.dumps(value, ensure_ascii=False).replace("'", "''")
+        text = text.replace(place, f"'{literal}'::pg_catalog.json")
+    return text.encode()
+
+
+def _spelled(name: Name) -> str:
+    return ".".join(map(identifier, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger that would fire if rows of its relation are changed in one of its ways."""
+
+    relation: str
+    name: str
+    when: str
+    """before, after or instead of."""
+    each: str
+    """row or statement."""
+    events: tuple[str, ...]
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelationFacts:
+    """A relation that is named, or a partition, a child or, under a view, a base of one."""
+
+    oid: int
+    name: Name
+    kind: str
+    """pg_class.relkind."""
+    target: bool
+    how: str
+    """named, child or base."""
+    rows: int | None
+    """The planner's reltuples; None if nobody has counted yet."""
+    secured: bool
+    """Row security is in force for the role; of a view's base, it is on: whose rights count is not asked."""
+    one_sight: bool
+    """All its policies are for all commands: what can be seen is what can be changed."""
+    generated: bool
+    rules: tuple[str, ...]
+    triggers: tuple[Trigger, ...]
+    unsteady: bool
+    """What it shows may be other rows at another time."""
+
+    @property
+    def spelled(self) -> str:
+        """Its whole name."""
+        return _spelled(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key that changes the referencing rows as well."""
+
+    name: str
+    source: int
+    """The oid of the referenced relation."""
+    target: int
+    """The oid of the referencing relation."""
+    source_name: str
+    target_name: str
+    partitioned: bool
+    on_delete: str
+    on_update: str
+    """pg_constraint's letters: a no action, r restrict, c cascade, n set null, d set default."""
+    secured: bool
+    """Row security hides rows of the referencing relation from the role, but not from the foreign key."""
+    family: frozenset[int]
+    """The referencing relation, its partitions and what it is a partition of."""
+    acts: bool
+    """No trigger of it is disabled."""
+    keeps: bool
+    """A BEFORE ROW trigger of the referencing relation may keep rows."""
+    indexed: bool
+    columns: tuple[tuple[str, str, str], ...]
+    """Referencing column, referenced column, and the operator that compares the referenced with the referencing one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the server's catalog says."""
+
+    relations: tuple[RelationFacts, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    """Functions and operators in the count that may answer otherwise at another time."""
+    keys: tuple[ForeignKey, ...] = ()
+    ancestors: frozenset[int] = frozenset()
+    """What the targets are partitions of."""
+
+    @property
+    def targets(self) -> tuple[RelationFacts, ...]:
+        """The relations whose rows may change."""
+        return tuple(each for each in self.relations if each.target)
+
+    @property
+    def target_rows(self) -> int | None:
+        """The planner's number of rows in the targets; None if it is not known of one of them."""
+        found = {each.oid: each.rows for each in self.targets if each.kind in ("r", "m", "f")}
+        known = [rows for rows in found.values() if rows is not None]
+        return sum(known) if known and len(known) == len(found) else None
+
+
+_EVENTS = ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate"))
+
+
+def read_facts(answer: str) -> Facts:
+    """Return the facts that an answer tells; raises ValueError if it has not the shape that was asked for."""
+    try:
+        fields = json.loads(answer)
+        return Facts(
+            tuple(map(_relation, fields["relations"] or ())),
+            (*map(str, fields["unsteady"] or ()), *map(str, fields["operators"] or ())),
+            tuple(map(_key, fields["keys"] or ())),
+            frozenset(map(int, fields["ancestors"] or ())),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the facts have not the shape that was asked for: {error}") from error
+
+
+def _relation(fields: Mapping[str, Any]) -> RelationFacts:
+    name = (str(fields["schema"]), str(fields["name"]))
+    rows = int(fields["rows"])
+    return RelationFacts(
+        oid=int(fields["oid"]),
+        name=name,
+        kind=str(fields["kind"]),
+        target=bool(fields["target"]),
+        how=str(fields["how"]),
+        rows=rows if rows >= 0 else None,
+        secured=bool(fields["secured"]),
+        one_sight=all(command == "*" for command in fields["policies"] or ()),
+        generated=bool(fields["generated"]),
+        rules=tuple(map(str, fields["rules"] or ())),
+        triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
+        # What PostgreSQL tells of itself is another thing at each time.
+        unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),
+    )
+
+
+def _trigger(relation: str, name: Any, kind: Any, function: Any) -> Trigger:
+    bits = int(kind)
+    return Trigger(
+        relation,
+        str(name),
+        "instead of" if bits & 64 else "before" if bits & 2 else "after",
+        "row" if bits & 1 else "statement",
+        tuple(event for bit, event in _EVENTS if bits & bit),
+        str(function),
+    )
+
+
+def _key(fields: Mapping[str, Any]) -> ForeignKey:
+    parts, ancestors = fields["family"]
+    return ForeignKey(
+        name=str(fields["name"]),
+        source=int(fields["from"]),
+        target=int(fields["to"]),
+        source_name=_spelled(_pair(fields["from_name"])),
+        target_name=_spelled(_pair(fields["to_name"])),
+        partitioned=fields["to_kind"] == "p",
+        on_delete=str(fields["delete"]),
+        on_update=str(fields["update"]),
+        secured=bool(fields["secured"]),
+        family=frozenset({int(fields["to"]), *map(int, parts or ()), *map(int, ancestors or ())}),
+        acts=bool(fields["acts"]),
+        keeps=bool(fields["keeps"]),
+        indexed=bool(fields["indexed"]),
+        columns=tuple((str(own), str(referenced), str(operator)) for own, referenced, operator in fields["columns"]),
+    )
+
+
+def _pair(fields: Sequence[Any]) -> Name:
+    schema, name = fields
+    return str(schema), str(name)
