@@ -189,8 +189,25 @@ def test_fields_of_a_newer_version_are_kept_to_be_shown() -> None:
     def add(fields: dict[str, Any]) -> None:
         fields["body"]["colours"] = ["1"]
 
-    paper = read_paper(_forged(_held(), add, lambda fields: fields["body"].update(cascades=7)), "R-1")
-    assert paper.unread == (("colours", ["1"]), ("cascades", 7))
+    paper = read_paper(_forged(_held(), add, lambda fields: fields["body"].update(weather=7)), "R-1")
+    assert paper.unread == (("colours", ["1"]), ("weather", 7))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"exact": 1, "at_most": 2},
+        {"exact": -1},
+        {"at_most": -1},
+        {"obtained": {"exact": {"at": "yesterday", "took_us": 1, "how": "count"}}},
+        {"obtained": {"exact": {"at": "2026-01-01T00:00:00.000000Z", "took_us": 1, "how": "count", "new": 1}}},
+        {"triggers": [{"relation": "t", "name": "x"}]},
+        {"cascades": [1]},
+    ],
+)
+def test_numbers_that_cannot_be_true_and_lists_of_another_shape_are_no_paper(body: dict[str, Any]) -> None:
+    with pytest.raises(ApiError, match="the preview entry"):
+        read_paper(_forged(_held(), lambda fields: None, lambda fields: fields["body"].update(body)), "R-1")
 
 
 # The head.

@@ -143,7 +143,8 @@ def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
     story = story_fields(next(stories(ledger.entries())))
     assert " ".join(story) == (
         "request session entry asked_at user person role database application client kind what relations rule why "
-        "statement parameters prepared reason estimate exact state answer approver decided_at decision_reason max_rows "
+        "statement parameters prepared reason estimate exact at_most caveats state "
+        "answer approver decided_at decision_reason max_rows "
         "ended_at fate rows executed_rows sqlstate xid copied_bytes copied_sha256"
     )
     execution = execution_fields(next(executions(ledger.entries())))

@@ -50,3 +50,8 @@ def test_a_row_holds_no_foreign_line() -> None:
     paper = _paper(relations=["public.a\nR-9  0s", "\x1b[1m"], exact=None, preview={"status": "partly", "estimate": 7})
     assert cells(paper, datetime.now(UTC))[5:7] == ("DELETE on public.a\\u{a}R-9  0s, \\u{1b}[1m", "~7")
     assert len(list(table_lines([paper], datetime.now(UTC), 80))) == 2
+
+
+def test_an_upper_bound_is_not_shown_as_a_count() -> None:
+    paper = _paper(exact=None, preview={"status": "measured", "at_most": 40, "estimate": 7})
+    assert cells(paper, datetime.now(UTC))[6] == "<=40"

@@ -101,7 +101,7 @@ async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_e
         assert refused.exit_code == 2
         key = desk.folder / "bo.key"
         typed = f"pgnotary approve R-1@{digest} -m 'backup b-771' --yes --key {key} --wait 0"
-        assert f"no exact count to go by (rows unknown): say {typed} --max-rows N" in refused.stderr
+        assert f"no count to go by (rows unknown): say {typed} --max-rows N" in refused.stderr
         assert f"or {typed} --any-rows" in refused.stderr
         assert "preview why   DROP is not previewed yet" in refused.stderr
         assert desk.desk.taken == []
@@ -136,6 +136,13 @@ async def test_an_estimate_is_no_ceiling() -> None:
         desk.hold(preview={"status": "partly", "estimate": 7, "took_us": 1})
         assert (await desk.decide("approve")).exit_code == 2
         assert desk.desk.taken == []
+
+
+async def test_an_upper_bound_that_was_counted_is_the_ceiling() -> None:
+    async with office() as desk:
+        desk.hold(preview={"status": "measured", "at_most": 7, "took_us": 1})
+        await desk.decide("approve")
+        assert desk.taken.max_rows == 7
 
 
 async def test_a_ceiling_and_any_rows_contradict_each_other() -> None:

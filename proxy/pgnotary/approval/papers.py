@@ -22,7 +22,7 @@ from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
 from pgnotary.request.signed_context import context_digest, context_document
 
-__all__ = ["Context", "Measured", "Paper", "Piece", "read_paper"]
+__all__ = ["Cascade", "Context", "Measured", "Obtained", "Paper", "Piece", "Trigger", "read_paper"]
 
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -89,15 +89,89 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return "execute" in (self.kind, *(part.kind for part in self.parts))
 
 
+class Obtained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a number of rows was obtained, and when."""
+
+    at: str
+    took_us: _Count
+    how: str
+    """count, explain, or text: the statement spells its rows out."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time; ValidationError."""
+        try:
+            parse_timestamp(self.at)
+        except NotCanonical as error:
+            raise ValueError(str(error)) from error
+
+
+class Reached(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many rows a cascade changes: one of these, or nobody knows."""
+
+    exact: _Count | None = None
+    at_most: _Count | None = None
+    estimate: _Count | None = None
+
+
+class Cascade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
+    """A foreign key that changes the rows that refer to those that are changed."""
+
+    source: str
+    to: str
+    constraint: str
+    action: str
+    depth: _Count
+    rows: Reached
+    indexed: bool
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trigger that fires."""
+
+    relation: str
+    name: str
+    when: str
+    each: str
+    events: tuple[str, ...]
+    function: str
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a `preview` entry."""
+    """The body of a `preview` entry; of the numbers of rows, only `exact` is one that others alone can make untrue."""
 
     status: str
     why: str = ""
     estimate: int | None = None
     exact: _Count | None = None
-    relation_rows: int | None = None
+    at_most: _Count | None = None
+    """What was counted, and the change may stay below."""
+    obtained: dict[str, Obtained] = {}
+    """By the name of the number."""
+    relation_rows: _Count | None = None
+    """What the planner believes to be in the relations that are changed."""
+    caveats: tuple[str, ...] = ()
+    cascades: tuple[Cascade, ...] = ()
+    cascades_more: _Count = 0
+    triggers: tuple[Trigger, ...] = ()
+    triggers_more: _Count = 0
+    row_security: tuple[str, ...] = ()
+    row_security_more: _Count = 0
     took_us: _Count = 0
+
+    def __post_init__(self) -> None:
+        """Refuse two numbers that cannot both be true; ValidationError."""
+        if self.exact is not None and self.at_most is not None:
+            raise ValueError("`exact` and `at_most` cannot both be there")
+
+    @property
+    def bound(self) -> int | None:
+        """The highest number of rows that was counted; None if nobody can name one."""
+        return self.at_most if self.exact is None else self.exact
+
+    @property
+    def is_guess_counted(self) -> bool:
+        """Whether the estimate is a count, though one that may be another when the statement runs."""
+        return "estimate" in self.obtained and self.obtained["estimate"].how == "count"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "reason": story.reason,
         "estimate": preview.estimate if preview else None,
         "exact": preview.exact if preview else None,
+        "at_most": preview.at_most if preview else None,
+        "caveats": list(preview.caveats) if preview else [],
         "state": story.state.value,
         "answer": decision.answer if decision else None,
         "approver": decision.approver if decision else None,

@@ -63,13 +63,17 @@ class Preview:
     why: str
     estimate: int | None
     exact: int | None
+    at_most: int | None = None
+    """What was counted, and the change may stay below."""
+    caveats: tuple[str, ...] = ()
+    """Why the number may not be what then changed."""
     error: str | None = None
     """What PostgreSQL said when it could not be measured; None if it is withheld or there was no error."""
 
     @property
     def rows(self) -> int | None:
-        """The counted rows, or the planner's guess if they were not counted."""
-        return self.estimate if self.exact is None else self.exact
+        """The counted rows, or how many there may be at most, or the guess if they were not counted."""
+        return next((each for each in (self.exact, self.at_most) if each is not None), self.estimate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +319,8 @@ def preview_of(entry: Entry, opened: Opened) -> Preview:
         why=text(body, "why"),
         estimate=number(body, "estimate"),
         exact=number(body, "exact"),
+        at_most=number(body, "at_most"),
+        caveats=texts(body, "caveats"),
         error=disclosed(opened, "error"),
     )
 

@@ -16,7 +16,8 @@ from pgnotary.ledger.canonical import timestamp
 __all__ = ["COLUMNS", "table"]
 
 COLUMNS = (
-    "id", "time", "user", "database", "kind", "relations", "statement", "estimate", "exact", "decision", "approver",
+    "id", "time", "user", "database", "kind", "relations", "statement", "estimate", "exact", "at_most",
+    "decision", "approver",
     "decided_at", "max_rows", "result", "rows", "xid",
 )  # fmt: skip
 
@@ -44,6 +45,7 @@ def _values(story: Story) -> list[str | int | None]:
         story.statement,
         preview.estimate if preview else None,
         preview.exact if preview else None,
+        preview.at_most if preview else None,
         decision.answer if decision else None,
         decision.approver if decision else None,
         timestamp(decision.at) if decision else None,

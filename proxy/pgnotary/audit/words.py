@@ -81,8 +81,11 @@ def preview_words(preview: Preview | None) -> str:
     parts = []
     if preview.exact is not None:
         parts.append(f"{row_count(preview.exact)} counted")
+    if preview.at_most is not None:
+        parts.append(f"AT MOST {row_count(preview.at_most)}")
     if preview.estimate is not None:
-        parts.append(f"{row_count(preview.estimate)} estimated")
+        parts.append(f"about {row_count(preview.estimate)} estimated")
+    parts += preview.caveats
     if preview.why:
         parts.append(preview.why)
     return f"{preview.status or 'unavailable'}: {', '.join(parts) or 'nothing is known'}"

@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from pgnotary.approval.papers import Context, Measured, Paper
-from pgnotary.audit.words import counted, row_count
+from pgnotary.approval.papers import Context, Paper
+from pgnotary.audit.words import counted
 from pgnotary.cli.hidden import Shown, without_secrets
+from pgnotary.cli.preview_view import preview_lines
 from pgnotary.cli.safe_text import one_line, pieces, visible
 from pgnotary.judge.secrets import HIDDEN
 from pgnotary.judge.statement import StatementClass
 from pgnotary.ledger.canonical import JSON, timestamp
 
-__all__ = ["MARGIN", "describe", "facts", "field", "rows_in_words", "span", "statement_lines", "time_left"]
+__all__ = ["MARGIN", "describe", "facts", "field", "span", "statement_lines", "time_left"]
 
 MARGIN = 14
 """The columns of a label; a text stands behind them, in every line."""
@@ -168,10 +169,7 @@ def _drawn(character: str) -> str:
 
 def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what the preview saw."""
-    measured = paper.measured
-    yield "preview", f"{rows_in_words(measured)}; {measured.status}, in {measured.took_us / 1_000:,.0f} ms"
-    if measured.why:
-        yield "preview why", measured.why
+    yield from preview_lines(paper.measured)
     if paper.error:
         yield "server said", one_line(paper.error)
 
@@ -221,18 +219,6 @@ def span(length: timedelta) -> str:
     if minutes >= 60:
         return f"{minutes // 60}h {minutes % 60:02}m"
     return f"{minutes}:{rest:02}" if minutes else f"{rest}s"
-
-
-def rows_in_words(measured: Measured) -> str:
-    """Return how many rows the preview saw, and how it knows; in the words of the auditor's commands."""
-    known = []
-    if measured.exact is not None:
-        known.append(f"{row_count(measured.exact)} counted")
-    if measured.estimate is not None:
-        known.append(f"{row_count(measured.estimate)} estimated")
-    if measured.relation_rows is not None:
-        known.append(f"of {measured.relation_rows:,}")
-    return ", ".join(known) or row_count(None)
 
 
 def _block(paper: Paper) -> str:

@@ -7,7 +7,7 @@ line is for what is asked and the rule that held it.
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from pgnotary.approval.papers import Paper
+from pgnotary.approval.papers import Measured, Paper
 from pgnotary.cli.paper_view import span
 from pgnotary.cli.safe_text import columns, cut, visible
 
@@ -37,9 +37,6 @@ def table_lines(papers: Sequence[Paper], now: datetime, width: int | None) -> It
 def cells(paper: Paper, now: datetime) -> tuple[str, ...]:
     """Return the cells of a request, safe for a terminal, however long."""
     context, measured = paper.context, paper.measured
-    rows = f"{measured.exact:,}" if measured.exact is not None else "?"
-    if measured.exact is None and measured.estimate is not None:
-        rows = f"~{measured.estimate:,}"
     who = context.person or context.user
     return (
         paper.id,
@@ -48,9 +45,17 @@ def cells(paper: Paper, now: datetime) -> tuple[str, ...]:
         visible(who if context.user in ("", who) else f"{who} (user {context.user})"),
         visible(context.database),
         visible(paper.what),
-        rows,
+        _rows(measured),
         visible(context.rule),
     )
+
+
+def _rows(measured: Measured) -> str:
+    if measured.exact is not None:
+        return f"{measured.exact:,}"
+    if measured.at_most is not None:
+        return f"<={measured.at_most:,}"
+    return f"~{measured.estimate:,}" if measured.estimate is not None else "?"
 
 
 def _narrowed(widths: Sequence[int], width: int) -> list[int]:

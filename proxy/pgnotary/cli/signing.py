@@ -35,7 +35,8 @@ from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.looking import text_width
 from pgnotary.cli.outcomes import outcome_in_words
-from pgnotary.cli.paper_view import describe, field, rows_in_words, time_left
+from pgnotary.cli.paper_view import describe, field, time_left
+from pgnotary.cli.preview_view import rows_in_words
 from pgnotary.cli.terminal import terminal_columns
 from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.request.decision import Answer, Decision
@@ -101,7 +102,7 @@ class _Means:
         if self.yes:
             with_it = shlex.join(["pgnotary", *self.typed])
             raise click.UsageError(
-                f"{paper.id} has no exact count to go by ({rows_in_words(paper.measured)}): "
+                f"{paper.id} has no count to go by ({rows_in_words(paper.measured)}): "
                 f"say {with_it} --max-rows N, beyond which it is rolled back, or {with_it} --any-rows"
             )
         _say("rows", f"not counted ({rows_in_words(paper.measured)}): beyond your number it is rolled back")
@@ -209,7 +210,8 @@ def _ceiling(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
         return None  # The question says so.
     if max_rows is not None:
         return max_rows
-    return means.ask_for_ceiling(paper) if paper.measured.exact is None else paper.measured.exact
+    bound = paper.measured.bound
+    return means.ask_for_ceiling(paper) if bound is None else bound
 
 
 def _say_terms(case: Case, decision: Decision, *, rows: str) -> None:

@@ -31,8 +31,14 @@ def rows_in_words(preview: Filed) -> str:
     body = preview.entry.body
     if "exact" in body:
         return f"{body['exact']} row{'s' * (body['exact'] != 1)} (counted)"
+    if "at_most" in body:
+        return f"AT MOST {body['at_most']} row{'s' * (body['at_most'] != 1)} (counted; some may be kept)"
     if "estimate" in body:
-        return f"about {body['estimate']} rows (planner estimate)"
+        obtained = body.get("obtained")
+        had = obtained.get("estimate") if isinstance(obtained, dict) else None
+        is_count = isinstance(had, dict) and had.get("how") == "count"
+        how = "counted, but may be others when it runs" if is_count else "planner estimate"
+        return f"about {body['estimate']} rows ({how})"
     return "rows unknown"
 
 
