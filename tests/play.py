@@ -571,6 +571,7 @@ _FACTS = json.dumps(
         ],
         "unsteady": None,
         "operators": None,
+        "casts": False,
         "keys": None,
         "ancestors": None,
     }

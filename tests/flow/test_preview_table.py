@@ -89,6 +89,12 @@ ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
 CREATE POLICY none ON hidden USING (n < 0);
 CREATE TABLE unread (owner int REFERENCES owners ON DELETE CASCADE, n int);
 CREATE FUNCTION coin() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.random() < 0.5';
+CREATE VIEW coins AS SELECT random() < 0.5 AS heads;
+CREATE FUNCTION tossed() RETURNS boolean LANGUAGE sql STABLE AS 'SELECT heads FROM public.coins';
+CREATE TABLE masters (id int PRIMARY KEY);
+CREATE TABLE apprentices (master int REFERENCES masters ON DELETE CASCADE, x int);
+CREATE TRIGGER keep BEFORE DELETE ON apprentices FOR EACH ROW EXECUTE FUNCTION keep();
+CREATE TABLE loose (master int REFERENCES masters ON DELETE CASCADE NOT ENFORCED);
 CREATE ROLE clerk;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk;
 REVOKE ALL ON unread FROM clerk;
@@ -125,6 +131,9 @@ INSERT INTO one_sight SELECT i, CASE WHEN i < 8 THEN 'clerk' ELSE 'boss' END FRO
 INSERT INTO owners SELECT generate_series(1, 5);
 INSERT INTO hidden SELECT i % 5 + 1, i FROM generate_series(1, 10) i;
 INSERT INTO unread SELECT i % 5 + 1, i FROM generate_series(1, 10) i;
+INSERT INTO masters SELECT generate_series(1, 3);
+INSERT INTO apprentices SELECT i % 3 + 1, 1 FROM generate_series(1, 9) i;
+INSERT INTO loose SELECT i % 3 + 1 FROM generate_series(1, 9) i;
 ANALYZE;
 """
 HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
@@ -228,6 +237,7 @@ CASES = [
     exact("UPDATE customers SET region = 0 WHERE id > 15"),
     exact("DELETE FROM owners WHERE id = 2", role="clerk", along="public.hidden:unknown public.unread:unknown"),
     exact("DELETE FROM owners WHERE id = 2", along="public.hidden:exact public.unread:exact"),
+    exact("DELETE FROM masters WHERE id = 1", along="public.apprentices:at_most"),
     # triggers
     at_most("DELETE FROM kept", "before-trigger"),
     at_most("UPDATE kept SET x = x WHERE x < 7", "before-trigger"),
@@ -259,6 +269,9 @@ CASES = [
     estimate("DELETE FROM cats WHERE current_setting('transaction_read_only') = 'off'", "volatile"),
     estimate("DELETE FROM cats WHERE txid_current_if_assigned() IS NOT NULL", "volatile"),
     estimate("DELETE FROM cats USING pg_locks WHERE x = 1", "volatile"),
+    estimate("DELETE FROM cats WHERE tossed()"),
+    estimate("DELETE FROM cats WHERE ('n' || 'ow')::timestamptz > '2026-01-01'", "volatile"),
+    estimate("DELETE FROM one_sight USING late WHERE late.id = one_sight.id", "volatile"),
     estimate("UPDATE late SET total = 0", "volatile"),
     estimate("DELETE FROM cats WHERE x IN (SELECT x FROM cats ORDER BY tail LIMIT 2)", "order"),
     estimate(
@@ -354,3 +367,67 @@ def test_nothing_changes_that_the_preview_does_not_name(proxy: Served, table: st
             if "triggers" not in body:
                 moved = changed.total() - tag
                 assert moved in (0, tag), (case, changed)
+
+
+def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, table: str) -> None:
+    body, _, _ = _ran(proxy, table, exact("DELETE FROM masters WHERE id = 1"))
+    assert body["triggers"] == [
+        {
+            "relation": "public.apprentices",
+            "name": "keep",
+            "when": "before",
+            "each": "row",
+            "events": ["delete"],
+            "function": "public.keep",
+        }
+    ]
+
+
+def test_a_key_without_an_index_is_told(proxy: Served, table: str) -> None:
+    body, _, _ = _ran(proxy, table, exact("DELETE FROM customers WHERE id = 1"))
+    indexed = {each["to"]: each["indexed"] for each in body["cascades"]}
+    assert indexed == {
+        "public.orders": False,
+        "public.notes": True,
+        "public.items": True,
+        "public.shipments": True,
+    }
+
+
+BOUND: dict[str, tuple[str, list[tuple[Any, ...]], str, str]] = {
+    "each meets rows of its own": (
+        "UPDATE cats SET tail = %s WHERE x = %s", [(1, 2), (1, 3), (2, 3)], "exact", "",
+    ),
+    "each meets what the one before it has changed": (
+        "UPDATE cats SET x = x + 1 WHERE x = %s", [(1,), (2,), (3,)], "estimate", "executions",
+    ),
+    "all meet the same row": ("DELETE FROM cats WHERE x >= %s", [(3,), (3,)], "estimate", "executions"),
+    "rows are spelled out": ("INSERT INTO cats VALUES (%s, %s)", [(1, 2), (3, 4)], "exact", ""),
+    "a word that is a time": ("DELETE FROM orders WHERE at <= %s", [("now",)], "estimate", "volatile"),
+    "what goes along": ("DELETE FROM orders WHERE total < %s", [(5,)], "exact", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_what_is_bound_is_counted_as_it_will_run(proxy: Served, table: str, name: str) -> None:
+    sql, values, figure, caveats = BOUND[name]
+    rows: list[int] = []
+    with proxy.connect(table, autocommit=False, cursor_factory=psycopg.Cursor) as connection:
+
+        def run() -> None:
+            cursor = connection.cursor()
+            cursor.executemany(sql.encode(), values)
+            rows.append(cursor.rowcount)
+
+        worker = threading.Thread(target=run)
+        worker.start()
+        paper = proxy.held()
+        proxy.decide(paper, Answer.APPROVE)
+        worker.join(60)
+        connection.rollback()
+    body: dict[str, Any] = dict(paper.preview.body)
+    assert body.keys() & {"exact", "at_most"} == {figure} - {"estimate"}, body
+    assert body.get("exact", rows[0]) == rows[0]
+    assert " ".join(body.get("caveats", ())) == caveats
+    if name == "what goes along":
+        assert [each["rows"] for each in body["cascades"]] == [{"exact": 8}, {"exact": 4}]

@@ -39,6 +39,8 @@ class Cascade:
 
     key: ForeignKey
     action: str
+    deletes: bool
+    """It deletes the referencing rows, and does not only change them."""
     depth: int
     bound: Bound
     count: bytes
@@ -87,7 +89,13 @@ def cascades_of(
             reached += [each for each in _below(facts, rows) if not any(_is_same(each, known) for known in reached)]
     counted: dict[int, tuple[str, Bound]] = {}
     return tuple(
-        Cascade(rows.key, _ACTIONS[rows.letter], rows.depth, *_counted(facts, source, bound, rows, reached, counted))
+        Cascade(
+            rows.key,
+            _ACTIONS[rows.letter],
+            rows.deleted,
+            rows.depth,
+            *_counted(facts, source, bound, rows, reached, counted),
+        )
         for rows in reached
         if rows.key is not None
     )

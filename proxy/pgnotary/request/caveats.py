@@ -16,7 +16,7 @@ from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.request.facts import Facts
 
-__all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text"]
+__all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text", "of_values"]
 
 CAVEATS = {
     "before-trigger": "a BEFORE trigger may keep rows from being changed",
@@ -39,6 +39,8 @@ AT_MOST = frozenset({"before-trigger", "conflict"})
 """With one of these, and no other, a count is an upper bound."""
 
 _CLOCK_WORDS = frozenset({"now", "today", "tomorrow", "yesterday"})
+_CLOCK_VALUES = frozenset(word.encode() for word in _CLOCK_WORDS)
+_TIMES = frozenset({"date", "time", "timestamp", "timestamptz", "timetz"})
 _CLOCK_NAMES = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
 _BEFORE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.COMMIT})
@@ -56,11 +58,24 @@ def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
                 found.add("volatile")
             case "SelectStmt" if {"limitCount", "limitOffset"} & fields.keys() or any(fields.get("distinctClause", ())):
                 found.add("order")
+            case "TypeCast" if _is_made_into_time(fields):
+                found.add("volatile")
             case "RangeTableSample":
                 found.add("order")
             case "FuncCall" if "over" in fields:
                 found.add("order")
     return found
+
+
+def _is_made_into_time(cast: Mapping[str, Any]) -> bool:
+    """Say whether a computed text may become a time: it may be 'now'."""
+    name = cast["typeName"].get("names", [{}])[-1].get("String", {}).get("sval", "")
+    return name in _TIMES and not cast["arg"].keys() & {"A_Const", "ColumnRef", "ParamRef"}
+
+
+def of_values(values: Iterable[bytes | None]) -> set[str]:
+    """Return what bound values say: one that is the word `now` is another time at each Bind."""
+    return {"volatile"} if any(value and value.strip().lower() in _CLOCK_VALUES for value in values) else set()
 
 
 def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set[str]]:
@@ -71,8 +86,11 @@ def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set
         words |= body
         waiting += (body & catalog.bodies.keys()) - seen
         seen |= body
-    found = {"volatile"} if words & (_CLOCK_NAMES | _CLOCK_WORDS) else set()
-    return seen, found | ({"order"} if words & _ORDER_WORDS else set())
+    # What a view in a body shows was not looked at.
+    views = any(relation.kind == "v" for word in words for relation in catalog.relations.get(word, {}).values())
+    odd = {word.lower() for word in words}
+    found = {"volatile"} if views or odd & (_CLOCK_NAMES | _CLOCK_WORDS) else set()
+    return seen, found | ({"order"} if odd & _ORDER_WORDS else set())
 
 
 def earlier_parts(parts: Iterable[Part]) -> set[str]:

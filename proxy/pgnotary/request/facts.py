@@ -62,7 +62,7 @@ WITH RECURSIVE named (oid, target, children) AS (
       OR k.confupdtype OPERATOR(pg_catalog.=) ANY (__GOES_ON__))
   ) AS next (oid)
 ), called (relation, oid) AS (
-  SELECT x.relation, (m.found)[2]::pg_catalog.oid FROM (
+  SELECT x.relation, (m.found)[2] FROM (
     SELECT w.ev_class, w.ev_action::pg_catalog.text FROM pg_catalog.pg_rewrite AS w
     UNION ALL
     SELECT y.polrelid, pg_catalog.concat(y.polqual::pg_catalog.text) FROM pg_catalog.pg_policy AS y
@@ -74,7 +74,7 @@ WITH RECURSIVE named (oid, target, children) AS (
   SELECT g.tgrelid, g.oid FROM pg_catalog.pg_trigger AS g
   WHERE NOT g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
     CASE WHEN pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
-      THEN '{R,A}' ELSE '{O,A}' END::pg_catalog."char"[])
+      THEN '{R,A}'::pg_catalog."char"[] ELSE '{O,A}'::pg_catalog."char"[] END)
 )
 SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -96,7 +96,8 @@ SELECT pg_catalog.json_build_object(
     WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS up
       WHERE up.oid OPERATOR(pg_catalog.=) g.tgparentid
       AND up.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tree.oid FROM tree WHERE tree.target)))),
-  'unsteady', EXISTS (SELECT FROM called JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) called.oid
+  'unsteady', EXISTS (SELECT FROM called JOIN pg_catalog.pg_proc AS p
+        ON pg_catalog.format('%s', p.oid) OPERATOR(pg_catalog.=) called.oid
       WHERE called.relation OPERATOR(pg_catalog.=) c.oid
       AND (p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid OR (p.provolatile OPERATOR(pg_catalog.<>) 'i'
         AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__))))
@@ -110,13 +111,19 @@ SELECT pg_catalog.json_build_object(
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace),
 'unsteady', (SELECT pg_catalog.json_agg(DISTINCT p.proname::pg_catalog.text) FROM pg_catalog.pg_proc AS p
   WHERE p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))
-  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR (p.provolatile OPERATOR(pg_catalog.=) 's'
+  AND (p.provolatile OPERATOR(pg_catalog.=) 'v'
+    OR (p.prokind OPERATOR(pg_catalog.=) 'a' AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
+    OR (p.provolatile OPERATOR(pg_catalog.=) 's'
     AND p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__)))),
 'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
   JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
   WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
   AND o.oprname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__OPERATORS__)))
   AND (p.provolatile OPERATOR(pg_catalog.<>) 'i'
+    OR p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[]))),
+'casts', EXISTS (SELECT FROM pg_catalog.pg_cast AS k
+  JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) k.castfunc
+  WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND (p.provolatile OPERATOR(pg_catalog.<>) 'i'
     OR p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[]))),
 'keys', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', k.conname, 'from', k.confrelid::pg_catalog.int8, 'to', k.conrelid::pg_catalog.int8,
@@ -135,6 +142,14 @@ SELECT pg_catalog.json_build_object(
     WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 3) OPERATOR(pg_catalog.=) 3
     AND (fires.relation OPERATOR(pg_catalog.=) k.conrelid OR fires.relation OPERATOR(pg_catalog.=) ANY (ARRAY(
       SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(k.conrelid::pg_catalog.regclass) AS p)))),
+  'triggers', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+      g.tgname, g.tgtype, pg_catalog.format('%I.%I', gn.nspname, gp.proname)) ORDER BY g.tgname)
+    FROM fires JOIN pg_catalog.pg_trigger AS g ON g.oid OPERATOR(pg_catalog.=) fires.oid
+    JOIN pg_catalog.pg_proc AS gp ON gp.oid OPERATOR(pg_catalog.=) g.tgfoid
+    JOIN pg_catalog.pg_namespace AS gn ON gn.oid OPERATOR(pg_catalog.=) gp.pronamespace
+    WHERE g.tgrelid OPERATOR(pg_catalog.=) k.conrelid OR (g.tgparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+      AND g.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT p.relid::pg_catalog.oid
+        FROM pg_catalog.pg_partition_tree(k.conrelid::pg_catalog.regclass) AS p)))),
   'indexed', EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) k.conrelid
     AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
     AND i.indnkeyatts OPERATOR(pg_catalog.>=) pg_catalog.cardinality(k.conkey)
@@ -157,6 +172,7 @@ SELECT pg_catalog.json_build_object(
   JOIN pg_catalog.pg_class AS fc ON fc.oid OPERATOR(pg_catalog.=) k.conrelid
   JOIN pg_catalog.pg_namespace AS fn ON fn.oid OPERATOR(pg_catalog.=) fc.relnamespace
   WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+  AND coalesce(pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conenforced', 'true') OPERATOR(pg_catalog.=) 'true'
   AND k.confrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT goal.oid FROM goal))
   AND (k.confdeltype OPERATOR(pg_catalog.=) ANY (__GOES_ON__)
       OR k.confupdtype OPERATOR(pg_catalog.=) ANY (__GOES_ON__))),
@@ -260,6 +276,8 @@ class ForeignKey:
     """The referencing relation, its partitions and what it is a partition of."""
     acts: bool
     """No trigger of it is disabled."""
+    triggers: tuple[Trigger, ...]
+    """Of the referencing relation and its partitions."""
     keeps: bool
     """A BEFORE ROW trigger of the referencing relation may keep rows."""
     indexed: bool
@@ -300,7 +318,11 @@ def read_facts(answer: str) -> Facts:
         fields = json.loads(answer)
         return Facts(
             tuple(map(_relation, fields["relations"] or ())),
-            (*map(str, fields["unsteady"] or ()), *map(str, fields["operators"] or ())),
+            (
+                *map(str, fields["unsteady"] or ()),
+                *map(str, fields["operators"] or ()),
+                *(("a cast",) if fields["casts"] else ()),
+            ),
             tuple(map(_key, fields["keys"] or ())),
             frozenset(map(int, fields["ancestors"] or ())),
         )
@@ -354,6 +376,7 @@ def _key(fields: Mapping[str, Any]) -> ForeignKey:
         secured=bool(fields["secured"]),
         family=frozenset({int(fields["to"]), *map(int, parts or ()), *map(int, ancestors or ())}),
         acts=bool(fields["acts"]),
+        triggers=tuple(_trigger(_spelled(_pair(fields["to_name"])), *each) for each in fields["triggers"] or ()),
         keeps=bool(fields["keeps"]),
         indexed=bool(fields["indexed"]),
         columns=tuple((str(own), str(referenced), str(operator)) for own, referenced, operator in fields["columns"]),

@@ -7,7 +7,7 @@ catalog says of its relations can always be asked.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pgnotary.judge import grammar
@@ -17,7 +17,7 @@ from pgnotary.judge.reading import read
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
-from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text
+from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
 from pgnotary.request.counting import CHANGING, Source, Uncounted, is_steady_when_repeated, source_of, values_of
 from pgnotary.request.facts import Facts, facts_question
 
@@ -124,9 +124,11 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     return facts_question(part.targets, sorted(part.names.relations), called, operators, only=only)
 
 
-def worth(asked: Questions, facts: Facts | None, executions: int) -> tuple[Bound, frozenset[str]]:
+def worth(
+    asked: Questions, facts: Facts | None, executions: int, values: Iterable[bytes | None] = ()
+) -> tuple[Bound, frozenset[str]]:
     """Return what the count is worth, and every reason why it may not be what then changes."""
-    caveats = set(asked.caveats)
+    caveats = set(asked.caveats) | of_values(values)
     if facts is None:
         return Bound.UNKNOWN, frozenset(caveats | {"unseen"})
     if asked.part is not None:

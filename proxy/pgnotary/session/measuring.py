@@ -13,7 +13,7 @@ from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.cascades import MOST, Bound, Cascade
 from pgnotary.request.caveats import events_of
-from pgnotary.request.facts import Facts, read_facts
+from pgnotary.request.facts import Facts, Trigger, read_facts
 from pgnotary.request.preview import Questions, cascades, is_askable, read_estimate, worth
 from pgnotary.session.inject import put
 from pgnotary.session.parameters import bound_to
@@ -93,7 +93,8 @@ def measure(
     if asked.unavailable:
         found.why.append(asked.unavailable)
     facts = yield from _facts(found, asked)
-    bound, caveats = worth(asked, facts, sent.executions)
+    values = (value for each in sent.bounds for value in each.values)
+    bound, caveats = worth(asked, facts, sent.executions, values)
     if asked.explain and "rule" not in caveats:
         yield from _estimate(found, asked)
     if asked.spelled is not None and bound is not Bound.UNKNOWN:
@@ -167,11 +168,14 @@ def _surroundings(found: _Preview, asked: Questions, facts: Facts, bound: Bound,
         found.body["relation_rows"] = min(facts.target_rows, MAX_INT)
     if found.sent.executions > 1 and bound is Bound.EXACT:
         bound = Bound.AT_MOST
+    fired: list[Trigger] = []
     for each in cascades(asked, facts, bound, caveats):
         # The first that is more than can be shown is not counted, but it is told that there is more.
         wanted = each.count and len(lists["cascades"]) < MOST
         rows = (yield from _reached(found, each)) if wanted else None
         lists["cascades"].append(_cascade(each, rows))
+        event = "delete" if each.deletes else "update"
+        fired += [trigger for trigger in each.key.triggers if event in trigger.events]
     events = events_of(asked.part) if asked.part is not None else frozenset()
     triggers = [each for relation in facts.targets for each in relation.triggers if events & set(each.events)]
     lists["triggers"] = [
@@ -183,7 +187,7 @@ def _surroundings(found: _Preview, asked: Questions, facts: Facts, bound: Bound,
             "events": list(each.events),
             "function": each.function,
         }
-        for each in dict.fromkeys(triggers)
+        for each in dict.fromkeys([*triggers, *fired])
     ]
     secured = [each.spelled for each in facts.relations if each.secured and each.how != "child"]
     lists["row_security"] = list(dict.fromkeys(secured))
