@@ -572,6 +572,7 @@ _FACTS = json.dumps(
         "unsteady": None,
         "operators": None,
         "casts": False,
+        "sets": False,
         "keys": None,
         "ancestors": None,
     }

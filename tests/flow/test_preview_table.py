@@ -95,6 +95,15 @@ CREATE TABLE masters (id int PRIMARY KEY);
 CREATE TABLE apprentices (master int REFERENCES masters ON DELETE CASCADE, x int);
 CREATE TRIGGER keep BEFORE DELETE ON apprentices FOR EACH ROW EXECUTE FUNCTION keep();
 CREATE TABLE loose (master int REFERENCES masters ON DELETE CASCADE NOT ENFORCED);
+CREATE TABLE "User ""x" ("Id" int PRIMARY KEY);
+CREATE TABLE "Order" ("user" int REFERENCES "User ""x" ON DELETE CASCADE);
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE TABLE only_child (PRIMARY KEY (id)) INHERITS (parent);
+CREATE TABLE of_child (id int REFERENCES only_child ON DELETE CASCADE);
+CREATE TABLE rekeyed (a int UNIQUE, b int);
+CREATE TABLE follows (a int REFERENCES rekeyed (a) ON UPDATE CASCADE);
+CREATE FUNCTION rekey() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.a := new.a + 100; RETURN new; END $$;
+CREATE TRIGGER rekey BEFORE UPDATE ON rekeyed FOR EACH ROW EXECUTE FUNCTION rekey();
 CREATE ROLE clerk;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk;
 REVOKE ALL ON unread FROM clerk;
@@ -131,6 +140,13 @@ INSERT INTO one_sight SELECT i, CASE WHEN i < 8 THEN 'clerk' ELSE 'boss' END FRO
 INSERT INTO owners SELECT generate_series(1, 5);
 INSERT INTO hidden SELECT i % 5 + 1, i FROM generate_series(1, 10) i;
 INSERT INTO unread SELECT i % 5 + 1, i FROM generate_series(1, 10) i;
+INSERT INTO "User ""x" SELECT generate_series(1, 5);
+INSERT INTO "Order" SELECT i % 5 + 1 FROM generate_series(1, 20) i;
+INSERT INTO parent SELECT generate_series(1, 5);
+INSERT INTO only_child SELECT generate_series(4, 9);
+INSERT INTO of_child SELECT generate_series(4, 9);
+INSERT INTO rekeyed SELECT i, i FROM generate_series(1, 6) i;
+INSERT INTO follows SELECT generate_series(1, 6);
 INSERT INTO masters SELECT generate_series(1, 3);
 INSERT INTO apprentices SELECT i % 3 + 1, 1 FROM generate_series(1, 9) i;
 INSERT INTO loose SELECT i % 3 + 1 FROM generate_series(1, 9) i;
@@ -214,6 +230,16 @@ CASES = [
         "WHERE customers.region = 1",
         "conflict",
     ),
+    estimate("INSERT INTO animals VALUES (generate_series(1, 3))", "set"),
+    estimate("INSERT INTO animals VALUES (1 + abs(generate_series(1, 3)))", "set"),
+    exact("INSERT INTO animals VALUES (abs(-1)), (length('now'))"),
+    exact(
+        "INSERT INTO masters SELECT 1 ON CONFLICT (id) DO UPDATE SET id = masters.id",
+    ),
+    exact(
+        "INSERT INTO customers SELECT 1, 'x', 1 ON CONFLICT (id) DO UPDATE SET id = 77",
+        along="public.notes:unknown public.orders:unknown",
+    ),
     # MERGE
     estimate(
         "MERGE INTO items i USING orders o ON o.id = i.order_id AND o.total < 5 WHEN MATCHED THEN UPDATE SET qty = 9"
@@ -237,6 +263,11 @@ CASES = [
     exact("UPDATE customers SET region = 0 WHERE id > 15"),
     exact("DELETE FROM owners WHERE id = 2", role="clerk", along="public.hidden:unknown public.unread:unknown"),
     exact("DELETE FROM owners WHERE id = 2", along="public.hidden:exact public.unread:exact"),
+    exact('DELETE FROM "User ""x" WHERE "Id" < 3', along='public."Order":exact'),
+    exact("DELETE FROM only_child", along="public.of_child:exact"),
+    exact("DELETE FROM parent", along="public.of_child:at_most"),
+    exact("DELETE FROM ONLY parent"),
+    at_most("UPDATE rekeyed SET b = b WHERE a < 3", "before-trigger", along="public.follows:at_most"),
     exact("DELETE FROM masters WHERE id = 1", along="public.apprentices:at_most"),
     # triggers
     at_most("DELETE FROM kept", "before-trigger"),

@@ -41,6 +41,8 @@ class Source:
 
     def keyed(self, columns: Sequence[str]) -> bytes:
         """Return a SELECT of these columns of the target's rows, however often each; raises Uncounted."""
+        if self.node == "InsertStmt":
+            raise Uncounted("the rows that an INSERT meets are not those that it gives")
         statement = _root(self.text, self.node)
         rows = _rows(statement, self.node)
         _select(rows, statement.relation, columns)

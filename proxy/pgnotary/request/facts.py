@@ -115,11 +115,13 @@ SELECT pg_catalog.json_build_object(
     OR (p.prokind OPERATOR(pg_catalog.=) 'a' AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
     OR (p.provolatile OPERATOR(pg_catalog.=) 's'
     AND p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__)))),
+'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset
+  AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))),
 'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
   JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
   WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
   AND o.oprname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__OPERATORS__)))
-  AND (p.provolatile OPERATOR(pg_catalog.<>) 'i'
+  AND (p.provolatile OPERATOR(pg_catalog.<>) 'i' OR p.proretset
     OR p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[]))),
 'casts', EXISTS (SELECT FROM pg_catalog.pg_cast AS k
   JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) k.castfunc
@@ -292,6 +294,8 @@ class Facts:
     relations: tuple[RelationFacts, ...] = ()
     unsteady: tuple[str, ...] = ()
     """Functions and operators in the count that may answer otherwise at another time."""
+    sets: bool = False
+    """One of the functions that it calls may give any number of rows."""
     keys: tuple[ForeignKey, ...] = ()
     ancestors: frozenset[int] = frozenset()
     """What the targets are partitions of."""
@@ -323,6 +327,7 @@ def read_facts(answer: str) -> Facts:
                 *map(str, fields["operators"] or ()),
                 *(("a cast",) if fields["casts"] else ()),
             ),
+            bool(fields["sets"]),
             tuple(map(_key, fields["keys"] or ())),
             frozenset(map(int, fields["ancestors"] or ())),
         )

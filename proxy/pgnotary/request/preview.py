@@ -110,7 +110,7 @@ def is_plain_read(text: bytes, catalog: Catalog, scope: Scope) -> bool:
 
 def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     """Return the question about the relations of a part and about what its count calls."""
-    names = [each.names for each in read(count).parts] if count else []
+    names = [each.names for each in read(count).parts] if count else [part.names]
     functions = {name[-1] for each in names for name in each.functions}
     attributes = {attribute for each in names for attribute in each.attributes}
     called, _ = called_by(functions | (attributes & set(catalog.proven)), catalog)
@@ -138,6 +138,8 @@ def worth(
     if asked.spelled is not None:
         # Its rows are in the text, whatever its values say.
         caveats -= {"volatile", "order"}
+        # So are the calls: one that gives a set of rows may stand where there is a single list.
+        caveats |= {"set"} if asked.spelled == 1 and facts.sets else set()
     elif executions > 1 and not _is_steady(asked, facts):
         caveats.add("executions")
     if not caveats:
