@@ -34,12 +34,14 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.ledger.seals import commitment
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import actions, events
 from pgnotary.session.actions import Action
+from pgnotary.session.changes import FIRE
 from pgnotary.session.core import Session
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
@@ -199,6 +201,10 @@ class ScriptedServer:
     """What pg_cursors says."""
     counting: str = "on"
     """What track_counts is."""
+    counted: dict[str, dict[str, tuple[int, int, int]]] = field(default_factory=dict)
+    """By text: the rows that it inserts, updates and deletes in tables of the schema public, as they are counted."""
+    deferred: str = ""
+    """A text that is run when constraints become immediate."""
     unsaid: dict[str, str] = field(default_factory=dict)
     """What a text does beside what it says: it empties that table, or leaves a cursor WITH HOLD if that is "cursor".
 
@@ -375,7 +381,7 @@ class ScriptedServer:
             found = self._work(words[0], text)
         if text in self.unsaid:
             self._done_unsaid.append(self.unsaid[text])
-        if words[0] in _CHANGES:
+        if words[0] in _CHANGES or text in self.counted:
             (self.changed if self.status == "T" else self.committed).append(text)
         return found
 
@@ -483,12 +489,27 @@ class ScriptedServer:
             }
         )
 
+    def _changed(self) -> str:
+        sums: dict[str, list[int]] = {}
+        for text in self.changed:
+            for name, rows in self.counted.get(text, {}).items():
+                sums[name] = [was + more for was, more in zip(sums.get(name, [0, 0, 0]), rows, strict=True)]
+        changed = [
+            {"oid": 16_384 + i, "kind": "r", "name": ["public", name], "root": None, "above": None, "emptied": False}
+            | {"file": 1, "rows": rows}
+            for i, (name, rows) in enumerate(sums.items())
+        ]
+        return json.dumps({"track_counts": self.counting, "changed": changed})
+
     def _work(self, word: str, text: str) -> bytes:
         upper = text.upper()
         if word in ("SET", "RESET") and "PGNOTARY.DEFAULT_TRANSACTION_READ_ONLY" in upper:
             self.client_default = text.rsplit(maxsplit=1)[-1] if word == "SET" else None
             self._local = self._local or " LOCAL " in upper
             return command(word)
+        if text == FIRE.decode() and self.deferred:
+            self.changed.append(self.deferred)
+            self.deferred = ""
         if word == "SET":
             if "PGNOTARY.SIGNED" in upper:
                 self.mark = text.split("'")[1]
@@ -499,6 +520,8 @@ class ScriptedServer:
             return command("SET")
         if word in _CHANGES:
             return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
+        if "WITH RECURSIVE locks" in text:
+            return _COLUMNS + row(self._changed()) + command("SELECT 1")
         if "AS x (inserted, updated, deleted)" in text:
             return _COLUMNS + row(self._counted()) + command("SELECT 1")
         if "is_holdable" in text:
@@ -626,16 +649,14 @@ class Ledger:
             self.last[draft.request] = entry.leaf
         return Receipt(entry, opened)
 
-    def decide(self, request: str, answer: Answer, max_rows: int | None, reason: str) -> Decided:
+    def decide(self, request: str, answer: Answer, ceiling: Ceiling | None, reason: str) -> Decided:
         """Make a decision durable, as the desk does; the move must still be possible."""
         to = State.APPROVED if answer is Answer.APPROVE else State.DENIED
         move = Move(request, self.states[request], to)
-        body: dict[str, JSON] = {"approver": "bo", "answer": answer.value}
-        if max_rows is not None:
-            body["max_rows"] = max_rows
+        body: dict[str, JSON] = {"approver": "bo", "answer": answer.value, **(ceiling.fields if ceiling else {})}
         receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
         self.states[request] = move.to
-        return Decided(request, answer, "bo", reason, max_rows, receipt, KEYS["bo"])
+        return Decided(request, answer, "bo", reason, ceiling, receipt, KEYS["bo"])
 
     def life(self, request: str) -> list[str]:
         """What the ledger tells about a request, in the words of a play."""
@@ -882,9 +903,10 @@ def _fits(line: str, expected: str) -> bool:
     return line.startswith(expected[:-3]) if expected.endswith("...") else line == expected
 
 
-def approve(request: str = "R-1", max_rows: int | None = None, reason: str = "fine") -> Call:
-    """Bo approves."""
-    return Call(f"approve {request}", lambda play: [play.ledger.decide(request, Answer.APPROVE, max_rows, reason)])
+def approve(request: str = "R-1", max_rows: int | None = None, reason: str = "fine", *, others: int | None = 0) -> Call:
+    """Bo approves; `others`: how many other rows, None for any."""
+    ceiling = None if max_rows is None else Ceiling(max_rows, others)
+    return Call(f"approve {request}", lambda play: [play.ledger.decide(request, Answer.APPROVE, ceiling, reason)])
 
 
 def deny(request: str = "R-1", reason: str = "not today") -> Call:

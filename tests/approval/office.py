@@ -35,6 +35,7 @@ from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import decision as decisions
 from pgnotary.request import parameters, sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import private_key_file
@@ -282,7 +283,7 @@ class FakeDesk:
             self.ledger.move(decision.request, state, **body)
         self.leave(decision.request)
         return Decided(
-            decision.request, decision.answer, decision.approver, decision.reason, decision.max_rows, receipt, bytes(32)
+            decision.request, decision.answer, decision.approver, decision.reason, decision.ceiling, receipt, bytes(32)
         )
 
     async def reject(self, document: bytes, signature: str, request: str, why: str) -> None:
@@ -354,7 +355,7 @@ def signed(
         answer,
         approver=approver,
         reason="backup b-771 is there",
-        max_rows=max_rows,
+        ceiling=None if max_rows is None else Ceiling(max_rows),
         seen=Seen(head.size, head.root),
         decided_at=datetime.now(UTC),
         nonce=bytes(16),

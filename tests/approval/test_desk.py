@@ -14,6 +14,7 @@ from pgnotary.errors import DecisionRefused, LedgerUnavailable
 from pgnotary.ledger.canonical import encode, unb64
 from pgnotary.ledger.entries import EntryType
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
 from pgnotary.serve.desk import Desk
@@ -29,7 +30,7 @@ async def test_a_signed_approval_is_recorded_and_delivered() -> None:
         document, signature = office.signed(max_rows=1204)
         decided = await office.desk.decide(document, signature)
         assert office.delivered == [decided]
-        assert (decided.answer, decided.approver, decided.max_rows) == (Answer.APPROVE, "bo", 1204)
+        assert (decided.answer, decided.approver, decided.ceiling) == (Answer.APPROVE, "bo", Ceiling(1204))
         body = decided.receipt.entry.body
         assert unb64(str(body["document"])) == document
         assert sshsig.verify(str(body["signature"]), document, sshsig.DECISION_NAMESPACE)

@@ -21,6 +21,7 @@ from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Receipt
 from pgnotary.ledger.seals import commitment
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
 from pgnotary.request.openssh import fingerprint
@@ -37,7 +38,7 @@ async def test_an_approval_is_signed_over_exactly_the_document_and_its_outcome_i
         assert result.stdout == "approved  R-1  ledger #2\nexecuted: DELETE 1204, committed (#4)\n"
         decision = desk.taken
         assert (decision.request, decision.request_leaf, decision.answer) == ("R-1", asked.leaf, Answer.APPROVE)
-        assert (decision.approver, decision.reason, decision.max_rows) == ("bo", "backup b-771", 1204)
+        assert (decision.approver, decision.reason, decision.ceiling) == ("bo", "backup b-771", Ceiling(1204))
         assert [decision.seen.size] == [head.size for head in desk.desk.heads]
         assert decision.seen.root == desk.desk.heads[0].root
 
@@ -67,9 +68,10 @@ async def test_what_is_signed_is_shown_on_stderr_first() -> None:
         digest = desk.hold().leaf.hex()[:16]
         result = await desk.decide("approve", "--wait", "0")
         assert "   1 | DELETE FROM orders" in result.stderr
-        assert result.stderr.splitlines()[-5:] == [
+        assert result.stderr.splitlines()[-6:] == [
             "answer        approve",
             "rows          at most 1,204 (as counted)",
+            "elsewhere     no row, not by a cascade or a trigger either (--max-other-rows)",
             "why           backup b-771",
             f"signer        bo ({fingerprint(public_of(SEEDS['bo']))})",
             f"Sign approval of R-1@{digest}? --yes",
@@ -86,12 +88,48 @@ async def test_a_relation_called_at_most_0_rows_is_not_in_the_question() -> None
         assert shown.startswith("what          DELETE on ")
 
 
+@pytest.mark.parametrize(
+    ("options", "others", "shown", "asked"),
+    [
+        (["--max-other-rows", "5000"], 5_000, "at most 5,000 rows", ""),
+        (["--any-other-rows"], None, "any number of rows", " for ANY NUMBER OF ROWS IN OTHER TABLES"),
+        (["--max-rows", "7", "--max-other-rows", "0"], 0, "no row, not by a cascade", ""),
+    ],
+)
+async def test_rows_of_other_tables_have_a_number_of_their_own(
+    options: list[str], others: int | None, shown: str, asked: str
+) -> None:
+    async with office() as desk:
+        digest = desk.hold().leaf.hex()[:16]
+        result = await desk.decide("approve", "--wait", "0", *options)
+        assert f"\nelsewhere     {shown}" in result.stderr
+        assert result.stderr.splitlines()[-1] == f"Sign approval of R-1@{digest}{asked}? --yes"
+        assert desk.taken.ceiling is not None
+        assert desk.taken.ceiling.max_other_rows == others
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--max-other-rows", "5", "--any-other-rows"],
+        ["--any-rows", "--max-other-rows", "5"],
+        ["--max-other-rows", "-1"],
+    ],
+)
+async def test_a_number_for_other_tables_contradicts_no_other_option(options: list[str]) -> None:
+    async with office() as desk:
+        desk.hold()
+        result = await desk.decide("approve", "--wait", "0", *options)
+        assert result.exit_code == 2
+        assert desk.desk.taken == []
+
+
 async def test_the_approvers_own_ceiling_goes_before_the_count() -> None:
     async with office() as desk:
         desk.hold()
         result = await desk.decide("approve", "--max-rows", "20000", "--wait", "0")
         assert "\nrows          at most 20,000\n" in result.stderr
-        assert desk.taken.max_rows == 20_000
+        assert desk.taken.ceiling == Ceiling(20_000)
 
 
 async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_exact_command() -> None:
@@ -108,7 +146,7 @@ async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_e
         result = await desk.decide("approve", "--any-rows", "--wait", "0")
         assert "\nrows          any number\n" in result.stderr
         assert "for ANY NUMBER OF ROWS? --yes" in result.stderr
-        assert desk.taken.max_rows is None
+        assert desk.taken.ceiling is None
 
 
 async def test_a_ceiling_over_what_is_not_counted_is_refused_before_it_is_signed() -> None:
@@ -128,7 +166,7 @@ async def test_a_count_is_no_ceiling_over_what_is_not_counted() -> None:
         assert (await desk.decide("approve")).exit_code == 2
         result = await desk.decide("approve", "--any-rows", "--wait", "0")
         assert "note          ANY NUMBER OF ROWS MAY CHANGE" in result.stderr
-        assert desk.taken.max_rows is None
+        assert desk.taken.ceiling is None
 
 
 async def test_an_estimate_is_no_ceiling() -> None:
@@ -157,7 +195,7 @@ async def test_a_denial_is_signed() -> None:
         result = await desk.decide("deny")
         assert (result.exit_code, result.stdout) == (0, "denied  R-1  ledger #2\n")
         assert "Sign denial of R-1@" in result.stderr
-        assert (desk.taken.answer, desk.taken.max_rows) == (Answer.DENY, None)
+        assert (desk.taken.answer, desk.taken.ceiling) == (Answer.DENY, None)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +203,7 @@ async def test_a_denial_is_signed() -> None:
     [
         (
             ran(State.ROLLED_BACK, 1205, why="R-1 rolled back: 1205 rows affected, approved for at most 1204"),
-            "rolled back: 1,205 rows, approved for at most 1,204 (#4)",
+            "rolled back: 1205 rows affected, approved for at most 1204 (#4)",
             1,
         ),
         (
@@ -486,7 +524,7 @@ async def test_a_ddl_hold_is_asked_about_as_the_hint_in_psql_says_it_is_approved
             return int(child.exitstatus or 0)
 
         assert await asyncio.to_thread(scene) == 0
-        assert desk.taken.max_rows is None
+        assert desk.taken.ceiling is None
 
 
 @pytest.mark.parametrize(("said", "max_rows"), [("1,500", 1_500), ("any", None)])
@@ -507,7 +545,7 @@ async def test_a_person_is_asked_for_the_ceiling_that_no_count_gave(said: str, m
             return int(child.exitstatus or 0)
 
         assert await asyncio.to_thread(scene) == 0
-        assert desk.taken.max_rows == max_rows
+        assert desk.taken.ceiling == (None if max_rows is None else Ceiling(max_rows))
 
 
 async def test_neither_a_number_nor_any_signs_nothing() -> None:

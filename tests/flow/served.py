@@ -25,6 +25,7 @@ from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.errors import ApiError
 from pgnotary.ledger.checkpoint import verify as read_checkpoint
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import read_private_key
 from pgnotary.setup import make_folder
@@ -215,9 +216,16 @@ class Served:
         assert paper is not None
         return paper
 
-    def decide(self, paper: Paper, answer: Answer, reason: str = "it is right", max_rows: int | None = None) -> None:
-        """Sign a decision as the approver and hand it in."""
-        raw, signature = self.signed(paper, answer, reason, max_rows)
+    def decide(
+        self,
+        paper: Paper,
+        answer: Answer,
+        reason: str = "it is right",
+        max_rows: int | None = None,
+        others: int | None = 0,
+    ) -> None:
+        """Sign a decision as the approver and hand it in; `others`: how many other rows, None for any."""
+        raw, signature = self.signed(paper, answer, reason, max_rows, others)
         self.api.decide(paper.id, raw, signature)
 
     def signed(
@@ -226,6 +234,7 @@ class Served:
         answer: Answer,
         reason: str = "it is right",
         max_rows: int | None = None,
+        others: int | None = 0,
         *,
         approver: str = "",
     ) -> tuple[bytes, str]:
@@ -237,7 +246,7 @@ class Served:
             answer,
             approver=approver or self.approver,
             reason=reason,
-            max_rows=max_rows,
+            ceiling=None if max_rows is None else Ceiling(max_rows, others),
             seen=Seen(note.size, note.root),
             decided_at=datetime.now(UTC),
             nonce=secrets.token_bytes(16),
@@ -245,10 +254,10 @@ class Served:
         key = read_private_key(self.key.read_text())
         return raw, sshsig.sign(raw, key.seed, sshsig.DECISION_NAMESPACE)
 
-    def approve(self, max_rows: int | None = None) -> Paper:
+    def approve(self, max_rows: int | None = None, others: int | None = 0) -> Paper:
         """Approve the next request."""
         paper = self.held()
-        self.decide(paper, Answer.APPROVE, max_rows=max_rows)
+        self.decide(paper, Answer.APPROVE, max_rows=max_rows, others=others)
         return paper
 
     def deny(self, reason: str = "add a WHERE") -> Paper:

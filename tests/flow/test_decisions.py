@@ -44,7 +44,9 @@ class Office:
 
     def signed(self, by: str = "bo", namespace: str = DECISION_NAMESPACE, approver: str = "") -> Signed:
         """Return an approval of the statement."""
-        raw, _ = self.served.signed(self.paper, Answer.APPROVE, max_rows=25, approver=approver or _person(by))
+        raw, _ = self.served.signed(
+            self.paper, Answer.APPROVE, max_rows=25, others=25, approver=approver or _person(by)
+        )
         return raw, sshsig.sign(raw, self.seeds[by], namespace)
 
     def resigned(self, raw: bytes) -> Signed:
@@ -101,7 +103,8 @@ PEOPLE: Mapping[str, Case] = {
 # --- one byte of the document -----------------------------------------------------------------------------------------
 
 FIELDS = (
-    "v ledger request request_leaf preview_leaf user database kind statement decision max_rows reason approver "
+    "v ledger request request_leaf preview_leaf user database kind statement decision max_rows max_other_rows "
+    "reason approver "
     "size root decided_at nonce"
 ).split()
 
@@ -158,6 +161,7 @@ SIGNED_ANEW: Mapping[str, Case] = {
     "statement": Case(lambda office: office.resigned(_flipped(office.signed()[0], "statement")), "statement is"),
     "decision": Case(_signed_anew("decision", -1, b"d"), "'approvd' is not a valid Answer"),
     "max_rows": Case(_signed_anew("max_rows", 0, b"-"), "max_rows -5"),
+    "max_other_rows": Case(_signed_anew("max_other_rows", 0, b"-"), "max_other_rows -5"),
     "reason": Case(_signed_anew("reason", 0, b"\xff"), "cannot be read"),
     "approver": Case(_signed_anew("approver", -1, b"0"), "signed by bo's key, but the document says b0"),
     "size": Case(_signed_anew("size", 0, b"9"), "is not one of this ledger"),

@@ -104,7 +104,7 @@ def test_what_cannot_be_carried_is_refused(served: Served, database: str, statem
 
 def test_an_approved_delete_runs_once_with_the_right_count(served: Served, database: str) -> None:
     with served.open_psql(database, "-c", "DELETE FROM orders WHERE status = 'stale'") as psql:
-        paper = served.approve(max_rows=25)
+        paper = served.approve(max_rows=25, others=25)
         printed, _ = psql.communicate(timeout=30)
     assert psql.returncode == 0
     assert "25 rows (counted)" in printed

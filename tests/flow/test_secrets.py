@@ -62,7 +62,7 @@ def test_a_new_password_is_set_and_shown_to_nobody(served: Served, database: str
 def test_an_error_that_quotes_a_secret_is_told_without_it(served: Served, database: str, account: str) -> None:
     statement = f"UPDATE accounts SET pin = (lower('{SECRET}') || id)::int"
     with served.connect(database) as eva, served.open_psql(database, "-c", statement) as psql:
-        paper = served.approve(max_rows=5)
+        paper = served.approve(max_rows=5, others=None)
         printed, _ = psql.communicate(timeout=30)
         # A forwarded one that the server refuses is recorded too.
         with pytest.raises(psycopg.errors.UndefinedTable):

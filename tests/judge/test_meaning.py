@@ -101,8 +101,6 @@ def test_a_relation_brings_what_it_reaches(sql: str, found: set[str]) -> None:
 def test_copy_makes_values_of_all_types_that_its_table_has() -> None:
     catalog = replace(CATALOG, types=frozenset({"orders"}))
     assert qualifiers("COPY orders FROM STDIN", catalog) == {"write", "function"}
-    assert not weighed("COPY watched FROM STDIN").countable
-    assert weighed("COPY orders FROM STDIN").countable
 
 
 def test_no_insert_is_plain_where_no_catalog_is_known() -> None:
@@ -129,8 +127,32 @@ def test_what_an_explain_or_a_preview_would_plan_knows_the_names_too() -> None:
     part = weighed("DELETE FROM orders WHERE id IN (SELECT n FROM v) AND wipe() = 1")
     assert {each.qualifier for each in part.planning} == {Qualifier.FUNCTION}
     assert len(part.planning) == 2
-    assert not part.countable
-    assert weighed("DELETE FROM orders WHERE id = 1").countable
+
+
+@pytest.mark.parametrize(
+    ("sql", "countable"),
+    [
+        ("DELETE FROM orders WHERE id = 1", True),
+        ("DELETE FROM watched", True),
+        ("DELETE FROM orders WHERE wipe() = 1", True),
+        ("COPY watched FROM STDIN", True),
+        ("COPY (DELETE FROM orders RETURNING 1) TO STDOUT", True),
+        ("WITH gone AS (DELETE FROM orders RETURNING 1) SELECT 1 FROM gone", True),
+        ("EXPLAIN ANALYZE DELETE FROM orders", True),
+        ("WITH gone AS (DELETE FROM orders RETURNING 1) SELECT 1 INTO made FROM gone", False),
+        ("DELETE FROM v", False),
+        ("INSERT INTO f VALUES (1)", False),
+        ("WITH gone AS (DELETE FROM f RETURNING 1) DELETE FROM orders", False),
+        ("DELETE FROM nowhere", False),
+        ("UPDATE pg_class SET relname = 'x'", False),
+        ("SELECT wipe()", False),
+        ("TRUNCATE orders", False),
+        ("DO 'BEGIN END'", False),
+        ("COPY orders TO STDOUT", False),
+    ],
+)
+def test_what_changes_rows_of_tables_alone_can_be_held_to_a_number(sql: str, countable: bool) -> None:
+    assert weighed(sql).countable is countable
 
 
 # --- temporary tables -------------------------------------------------------------------------------------------------

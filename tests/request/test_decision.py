@@ -13,6 +13,7 @@ from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.canonical import JSON, b64, decode, encode
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import DECISION_FORMAT, Answer, Decision, Seen, check, document, read
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.request.signed_context import context_digest, context_document
@@ -49,7 +50,7 @@ class Case:
             answer,
             approver=approver,
             reason="backup b-771 exists",
-            max_rows=max_rows,
+            ceiling=None if max_rows is None else Ceiling(max_rows),
             seen=SEEN,
             decided_at=START,
             nonce=NONCE,
@@ -84,7 +85,7 @@ def test_a_document_reads_back_as_what_was_said() -> None:
         preview_leaf=CASE.preview.leaf,
         context=context_digest(context_document(CASE.request, CASE.preview)),
         answer=Answer.APPROVE,
-        max_rows=1204,
+        ceiling=Ceiling(1204),
         reason="backup b-771 exists",
         approver="bo",
         seen=SEEN,
@@ -105,7 +106,7 @@ def test_a_document_repeats_what_people_must_recognise() -> None:
 def test_an_answer_signed_by_its_approver_counts(answer: Answer, max_rows: int | None) -> None:
     raw = CASE.answer(answer, max_rows=max_rows)
     assert CASE.check(raw).person == "bo"
-    assert (read(raw).answer, read(raw).max_rows) == (answer, max_rows)
+    assert (read(raw).answer, read(raw).ceiling) == (answer, None if max_rows is None else Ceiling(max_rows))
 
 
 @pytest.mark.parametrize("name", OF_THE_REQUEST)

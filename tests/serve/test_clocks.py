@@ -55,7 +55,7 @@ class Jumping:
             Answer.APPROVE,
             approver="bo",
             reason="",
-            max_rows=None,
+            ceiling=None,
             seen=Seen(head.size, head.root),
             decided_at=NOON + self.clock[0],
             nonce=bytes(16),

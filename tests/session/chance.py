@@ -13,6 +13,7 @@ from tests.play import DOWN, Play, error
 
 from pgnotary.errors import RequestMoved
 from pgnotary.ledger.entries import EntryType
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.session import actions, events
 from pgnotary.session.events import Event
@@ -203,7 +204,9 @@ class _Stage:
     def _decide(self, request: str) -> None:
         verdict = self._verdict(request)
         assert verdict is not None
-        decided = self.play.ledger.decide(request, verdict[0], verdict[1], "chance")
+        decided = self.play.ledger.decide(
+            request, verdict[0], None if verdict[1] is None else Ceiling(verdict[1]), "chance"
+        )
         self.found.order.append(("recorded", decided.receipt.entry))
         self.happen(decided)
 

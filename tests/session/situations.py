@@ -21,7 +21,7 @@ from tests.play import (
     server,
     until,
 )
-from tests.session.stories import DELETE, SAME, full, held, in_a_block, ran_in_a_block, worked_by_hand
+from tests.session.stories import COUNTED, DELETE, SAME, full, held, in_a_block, ran_in_a_block, worked_by_hand
 
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.decision import Answer
@@ -80,7 +80,8 @@ def _taking_data(play: Play) -> Play:
 
 
 def _committing(play: Play) -> Play:
-    return _running(play) >> answers() << SAME >> answers() << "record executed" >> durable << "upstream COMMIT"
+    _running(play) >> answers() << SAME >> answers() << COUNTED >> answers() << "record executed"
+    return play >> durable << "upstream COMMIT"
 
 
 def _settling(play: Play) -> Play:

@@ -8,7 +8,7 @@ from pgnotary.session.mark import Mark
 
 
 def pending(name: str) -> Pending:
-    return Pending(name, bytes(32), 1, "771", Mark(bytes(32)))
+    return Pending(name, bytes(32), 1, 0, None, "771", Mark(bytes(32)))
 
 
 def names(found: list[Pending]) -> list[str]:

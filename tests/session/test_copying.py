@@ -20,7 +20,7 @@ from tests.play import (
     server,
     until,
 )
-from tests.session.stories import SAME, held, in_a_block, worked_by_hand
+from tests.session.stories import COUNTED, COUNTED_IN_BLOCK, SAME, held, in_a_block, worked_by_hand
 
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
@@ -56,7 +56,7 @@ def test_what_is_held_asks_for_no_data_before_it_is_approved(play: Play) -> None
 
 def test_data_pass_to_a_copy_and_are_counted_and_digested(play: Play) -> None:
     copying(play) >> data("one\n") << "upstream CopyData" >> data("two\n", "3\n") << ["upstream CopyData"] * 2
-    play >> ClientBytes(DONE) << "upstream CopyDone" << SAME << "record executed" << "upstream COMMIT"
+    play >> ClientBytes(DONE) << "upstream CopyDone" << SAME << COUNTED << "record executed" << "upstream COMMIT"
     play << "record outcome committed" << "client COPY 5" << "client ready I"
     body = play.ledger.body("executed")
     assert play.server.copied == b"one\ntwo\n3\n"
@@ -73,7 +73,7 @@ def test_commit_waits_for_the_answer_to_the_last_of_the_data(play: Play) -> None
 
 def test_in_a_block_the_outcome_is_the_blocks(play: Play) -> None:
     copying(in_a_block(play)) >> data("1") << "upstream CopyData" >> ClientBytes(DONE) << "upstream CopyDone"
-    play << SAME << "record executed" << "client COPY 5" << "client ready T"
+    play << SAME << COUNTED_IN_BLOCK << "record executed" << "client COPY 5" << "client ready T"
     play >> "commit" << until("client COMMIT") << "client ready I"
     assert play.server.committed == [COPY]
     assert play.ledger.body("outcome")["result"] == "committed"
@@ -81,9 +81,10 @@ def test_in_a_block_the_outcome_is_the_blocks(play: Play) -> None:
 
 def test_more_rows_than_were_signed_are_rolled_back(play: Play) -> None:
     held(play, COPY) >> approve(max_rows=4) << until("client copy in")
-    play >> data("1") << "upstream CopyData" >> ClientBytes(DONE) << "upstream CopyDone" << SAME << "upstream ROLLBACK"
+    play >> data("1") << "upstream CopyData" >> ClientBytes(DONE) << "upstream CopyDone" << SAME << COUNTED
+    play << "record executed" << "upstream ROLLBACK"
     play << "record outcome rolled-back" << "client ERROR 55000 R-1 rolled back: 5 rows affected..." << "client ready I"
-    assert play.ledger.body("outcome")["copied_bytes"] == 1
+    assert play.ledger.body("executed")["copied_bytes"] == 1
 
 
 # --- what comes too early, too late, or without any COPY --------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from tests.play import CLIENT_GONE, SERVER_GONE, Call, Play
 from tests.session.situations import HAPPENINGS, SITUATIONS
-from tests.session.stories import SAME, runs_by_itself
+from tests.session.stories import COUNTED, SAME, runs_by_itself
 
 from pgnotary.request.life import FINAL, State
 from pgnotary.session import events
@@ -166,6 +166,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
             "record intent",
             "upstream delete from t where id < 6",
             SAME,
+            COUNTED,
             "record executed",
             "upstream COMMIT",
             "record outcome committed",
@@ -194,6 +195,7 @@ TABLE: Mapping[str, Mapping[Sequence[str], Sequence[str] | None]] = {
         ("durable",): [
             "upstream delete from t where id < 6",
             SAME,
+            COUNTED,
             "record executed",
         ],
         ("not recorded",): ["upstream ROLLBACK", "client ERROR 58030...", "client ready I"],

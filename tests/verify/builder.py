@@ -20,6 +20,7 @@ from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import fingerprint, public_line
 from pgnotary.store import StoredEntry
@@ -217,7 +218,7 @@ class Ledger:
             Answer(answer),
             approver=approver,
             reason=reason,
-            max_rows=max_rows,
+            ceiling=None if max_rows is None else Ceiling(max_rows),
             seen=seen or Seen(len(self.stored), root_of(leaf_hash(raw) for raw in self.raws)),
             decided_at=decided_at or self.clock,
             nonce=bytes(16),

@@ -84,6 +84,8 @@ class Decided:
     key: str
     answer: str
     max_rows: int | None
+    max_other_rows: int | str | None
+    """Of other tables: a number, or "any"; None: 0, if there is a `max_rows`."""
     reason: str
     """The approver's words, from the signed document."""
     at: datetime
@@ -364,6 +366,7 @@ def _decided(story: Story, entry: Entry) -> Story:
         key=text(body, "key"),
         answer=answer,
         max_rows=number(body, "max_rows"),
+        max_other_rows=number(body, "max_other_rows") or text(body, "max_other_rows") or None,
         reason=reason,
         at=at,
         document=raw,

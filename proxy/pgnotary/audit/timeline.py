@@ -14,6 +14,7 @@ from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
 from pgnotary.audit.words import (
     behind_name,
+    ceiling_words,
     clock,
     counted,
     digest_words,
@@ -157,7 +158,7 @@ def _decided(entry: Entry) -> list[str]:
     body = entry.body
     verb = "approved" if text(body, "answer") == "approve" else "denied"
     max_rows = number(body, "max_rows")
-    ceiling = "" if max_rows is None else f", at most {row_count(max_rows)}"
+    ceiling = ceiling_words(max_rows, number(body, "max_other_rows") or text(body, "max_other_rows"))
     lines = [f"{entry.request} {verb} by {text(body, 'approver')} with {text(body, 'key')}{ceiling}"]
     try:
         document = signed(entry)[0]

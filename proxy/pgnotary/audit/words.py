@@ -14,6 +14,7 @@ __all__ = [
     "EXECUTION_COLUMNS",
     "STORY_COLUMNS",
     "behind_name",
+    "ceiling_words",
     "clock",
     "counted",
     "decision_words",
@@ -98,8 +99,15 @@ def decision_words(story: Story) -> str:
         return "no decision"
     if decision.answer != "approve":
         return f"denied by {decision.approver}"
-    ceiling = "" if decision.max_rows is None else f", at most {row_count(decision.max_rows)}"
-    return f"approved by {decision.approver}{ceiling}"
+    return f"approved by {decision.approver}{ceiling_words(decision.max_rows, decision.max_other_rows)}"
+
+
+def ceiling_words(max_rows: int | None, max_other_rows: int | str | None) -> str:
+    """Return how many rows were approved, to stand behind who approved them."""
+    if max_rows is None:
+        return ""
+    others = f"{max_other_rows:,}" if isinstance(max_other_rows, int) else max_other_rows
+    return f", at most {row_count(max_rows)}" + (f" and {others} in other tables" if others else "")
 
 
 def outcome_words(story: Story) -> str:

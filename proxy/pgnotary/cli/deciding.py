@@ -19,6 +19,7 @@ from pgnotary.cli.outcomes import state_of
 from pgnotary.errors import ApiError, BadKey, DecisionRefused
 from pgnotary.request import decision as decisions
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import PrivateKey, fingerprint
@@ -99,7 +100,7 @@ class Case:
         """The request as a script names it: its id and the digest of what it asks."""
         return f"{self.paper.id}@{self.paper.request.leaf.hex()[:_DIGITS]}"
 
-    def draw_up(self, answer: Answer, why: str, max_rows: int | None) -> Decision:
+    def draw_up(self, answer: Answer, why: str, ceiling: Ceiling | None) -> Decision:
         """Return the decision to sign, read back from its document; it names the ledger's newest head."""
         raw = decisions.document(
             self.paper.request,
@@ -107,7 +108,7 @@ class Case:
             answer,
             approver=self.signer.person,
             reason=why,
-            max_rows=max_rows,
+            ceiling=ceiling,
             seen=read_head(self.client.head(), self.vkey, self.paper),
             decided_at=datetime.now(UTC),
             nonce=secrets.token_bytes(16),

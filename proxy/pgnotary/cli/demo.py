@@ -42,6 +42,7 @@ def _lines(stack: Stack) -> str:
     """Return what to paste where."""
     pgnotary, config = program(), f"--config {shlex.quote(str(stack.config))}"
     (psql, *_), _ = stack.psql()
+    signing = f"--max-other-rows 2500 {config} --key {shlex.quote(str(stack.approver_key))}"
     where = f"-h {stack.host} -p {stack.port} -U {stack.user} {stack.database}"
     return f"""
 Paste each line into a terminal of its own:
@@ -57,6 +58,6 @@ Then, in psql:
 and as the approver:
 
   {pgnotary} show R-1 {config}
-  {pgnotary} approve R-1 -m "backup is there" {config} --key {shlex.quote(str(stack.approver_key))}
+  {pgnotary} approve R-1 -m "backup is there" {signing}
 
 Ctrl-C ends everything."""

@@ -2,7 +2,7 @@
 
 from pgnotary.approval.bodies import UNFIT, Standing
 from pgnotary.approval.papers import Paper
-from pgnotary.audit.words import counted, row_count
+from pgnotary.audit.words import row_count
 from pgnotary.cli.exits import Exit
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import ApiError
@@ -34,8 +34,8 @@ def standing_in_words(standing: Standing) -> str:
     return f"{visible(standing.id)}  {visible(', '.join(told))}{_place(standing)}"
 
 
-def outcome_in_words(paper: Paper, standing: Standing, max_rows: int | None) -> tuple[str, Exit]:
-    """Return what came of a request that was approved for `max_rows`, and how a command ends that waited for it."""
+def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
+    """Return what came of a request that was approved, and how a command ends that waited for it."""
     place = _place(standing)
     match state_of(standing):
         case State.COMMITTED:
@@ -43,7 +43,7 @@ def outcome_in_words(paper: Paper, standing: Standing, max_rows: int | None) -> 
         case State.EXECUTED:
             return f"executed: {_done(paper, standing)}, not committed yet{place}", Exit.PENDING
         case State.ROLLED_BACK:
-            return f"rolled back: {_undone(paper, standing, max_rows)}{place}", Exit.FAILED
+            return f"rolled back: {_undone(paper, standing)}{place}", Exit.FAILED
         case State.VOID:
             return f"not executed after all{_because(standing)}{place}", Exit.FAILED
         case State.FAILED:
@@ -72,9 +72,7 @@ def _done(paper: Paper, standing: Standing) -> str:
     return visible(paper.context.kind.upper()) + rows
 
 
-def _undone(paper: Paper, standing: Standing, max_rows: int | None) -> str:
-    if standing.rows is not None and max_rows is not None and standing.rows > max_rows:
-        return f"{counted(standing.rows, 'row')}, approved for at most {max_rows:,}"
+def _undone(paper: Paper, standing: Standing) -> str:
     # The engineer was told the same, beginning with the id.
     return visible(standing.why.removeprefix(f"{paper.id} rolled back: ")) or _done(paper, standing)
 

@@ -39,6 +39,7 @@ from pgnotary.cli.paper_view import describe, field, time_left
 from pgnotary.cli.preview_view import rows_in_words
 from pgnotary.cli.terminal import terminal_columns
 from pgnotary.ledger.canonical import MAX_INT
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Decision
 
 __all__ = ["approve", "deny"]
@@ -162,7 +163,13 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.option("--max-rows", type=click.IntRange(0, MAX_INT), help="Roll back beyond N rows.  [default: those counted]")
-@click.option("--any-rows", is_flag=True, help="However many rows it is.")
+@click.option("--any-rows", is_flag=True, help="However many rows it is, anywhere.")
+@click.option(
+    "--max-other-rows",
+    type=click.IntRange(0, MAX_INT),
+    help="Roll back beyond N rows in other tables, by cascades or triggers.  [default: 0]",
+)
+@click.option("--any-other-rows", is_flag=True, help="However many rows it is in other tables.")
 @click.option(
     "--wait",
     "wait_s",
@@ -174,7 +181,15 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_signing
 def approve(
-    ctx: click.Context, means: _Means, why: str, max_rows: int | None, wait_s: float, *, any_rows: bool
+    ctx: click.Context,
+    means: _Means,
+    why: str,
+    max_rows: int | None,
+    max_other_rows: int | None,
+    wait_s: float,
+    *,
+    any_rows: bool,
+    any_other_rows: bool,
 ) -> None:
     """Sign that a held statement may run, and wait for its outcome.
 
@@ -184,21 +199,48 @@ def approve(
     """
     if any_rows and max_rows is not None:
         raise click.UsageError("say --max-rows N or --any-rows, not both")
+    if any_other_rows and max_other_rows is not None:
+        raise click.UsageError("say --max-other-rows N or --any-other-rows, not both")
+    if any_rows and max_other_rows is not None:
+        raise click.UsageError("--any-rows is any number of rows in other tables too: say --max-rows N instead")
     case = means.open()
-    decision = case.draw_up(Answer.APPROVE, why, None if any_rows else _ceiling(means, case.paper, max_rows))
-    as_counted = " (as counted)" if decision.max_rows is not None and max_rows is None else ""
-    limit = "any number" if decision.max_rows is None else f"at most {decision.max_rows:,}{as_counted}"
-    _say_terms(case, decision, rows=limit)
-    means.ask(f"Sign approval of {case.name}{' for ANY NUMBER OF ROWS' * (decision.max_rows is None)}?")
+    own = None if any_rows else _max_rows(means, case.paper, max_rows)
+    if own is None and max_other_rows is not None:
+        raise click.UsageError(f"{case.paper.id}: any number of its rows is any number in other tables too")
+    ceiling = None if own is None else Ceiling(own, None if any_other_rows else max_other_rows or 0)
+    decision = case.draw_up(Answer.APPROVE, why, ceiling)
+    _say_terms(case, decision, _limits(decision.ceiling, counted=max_rows is None))
+    means.ask(f"Sign approval of {case.name}{_unlimited(decision.ceiling)}?")
     recorded = case.hand_in(decision)
     click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}")
     if wait_s > 0:
-        words, status = outcome_in_words(case.paper, case.await_outcome(wait_s), decision.max_rows)
+        words, status = outcome_in_words(case.paper, case.await_outcome(wait_s))
         click.echo(words)
         ctx.exit(status)
 
 
-def _ceiling(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
+def _limits(ceiling: Ceiling | None, *, counted: bool) -> tuple[tuple[str, str], ...]:
+    """Return what the signature will say about rows, in words by their labels."""
+    if ceiling is None:
+        return (("rows", "any number"),)
+    if ceiling.max_other_rows is None:
+        others = "any number of rows"
+    elif ceiling.max_other_rows:
+        others = f"at most {ceiling.max_other_rows:,} rows"
+    else:
+        others = "no row, not by a cascade or a trigger either (--max-other-rows)"
+    as_counted = " (as counted)" if counted else ""
+    return ("rows", f"at most {ceiling.max_rows:,}{as_counted}"), ("elsewhere", others)
+
+
+def _unlimited(ceiling: Ceiling | None) -> str:
+    """Return what the question must not leave out."""
+    if ceiling is None:
+        return " for ANY NUMBER OF ROWS"
+    return " for ANY NUMBER OF ROWS IN OTHER TABLES" if ceiling.max_other_rows is None else ""
+
+
+def _max_rows(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
     """Return how many rows may be approved, None for any; without a count it is for the approver to say."""
     if not paper.context.has_ceiling:
         if max_rows is not None:
@@ -214,12 +256,12 @@ def _ceiling(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
     return means.ask_for_ceiling(paper) if bound is None else bound
 
 
-def _say_terms(case: Case, decision: Decision, *, rows: str) -> None:
+def _say_terms(case: Case, decision: Decision, limits: tuple[tuple[str, str], ...] = ()) -> None:
     """Write what the signature will say, a line for each; the question that follows names the request alone."""
     click.echo("", err=True)
     _say("answer", decision.answer.value)
-    if rows:
-        _say("rows", rows)
+    for label, limit in limits:
+        _say(label, limit)
     _say("why", decision.reason)
     _say("signer", case.signer.words)
 
@@ -234,7 +276,7 @@ def deny(_ctx: click.Context, means: _Means, why: str) -> None:
     """
     case = means.open()
     decision = case.draw_up(Answer.DENY, why, None)
-    _say_terms(case, decision, rows="")
+    _say_terms(case, decision)
     means.ask(f"Sign denial of {case.name}?")
     recorded = case.hand_in(decision)
     click.echo(f"denied  {case.paper.id}  ledger #{recorded.seq}")

@@ -72,10 +72,21 @@ def _weigh(part: Part, catalog: Catalog, scope: Scope) -> Part:
         part = replace(
             part, findings=(*part.findings, Finding(Qualifier.WITH_HOLD, "is WITH HOLD over what is not proven"))
         )
-    # A rule or a trigger may change any number of rows beside those that the tag counts.
-    if part.countable and (part.planning or (catalog.known and Qualifier.CODE in part.qualifiers)):
+    if part.countable and not _are_tables(part.targets, catalog, scope):
         part = replace(part, countable=False)
     return part
+
+
+def _are_tables(names: Iterable[Name], catalog: Catalog, scope: Scope) -> bool:
+    """Say whether these are ordinary or partitioned tables, whose rows the server counts, as far as is known."""
+    for name in names:
+        own = scope.temporary_kind(name)
+        found = catalog.find(name, scope.path)
+        if own is Temporary.VIEW or (catalog.known and not found and not own):
+            return False
+        if not all(relation.kind in _OWN_KINDS and _is_ones_own(whole) for whole, relation in found):
+            return False
+    return True
 
 
 def _with_temporary_views(names: Names, scope: Scope) -> Names:

@@ -45,6 +45,7 @@ __all__ = ["read"]
 
 _DML = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 _QUERIES = _DML | {"SelectStmt"}
+_CHANGE_ROWS = _QUERIES | {"CopyStmt", "ExplainStmt"}
 _SEEN_BY_BOTH: Mapping[str, type[exp.Expression]] = {
     "InsertStmt": exp.Insert,
     "UpdateStmt": exp.Update,
@@ -411,11 +412,12 @@ def _is_temporary(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_countable(raw: RawStatement, tree: Sequence[Message]) -> bool:
-    """Say whether the command tag counts all the rows that the statement itself changes."""
-    if raw.node == "CopyStmt":
-        return bool(raw.fields.get("is_from"))
-    # A tag counts the rows of the outermost statement; what its WITH queries change is in no tag.
-    return raw.node in _DML and sum(message.type in _DML for message in tree) == 1
+    """Say whether all that the statement is for is to change rows, which the server counts."""
+    types = {message.type for message in tree}
+    if raw.node == "CopyStmt" and raw.fields.get("is_from"):
+        return True
+    # What is in the WITH of a SELECT is in no tag, but the server counts it all the same.
+    return raw.node in _CHANGE_ROWS and not types.isdisjoint(_DML) and "IntoClause" not in types
 
 
 def _written(tree: Sequence[Message]) -> tuple[str, ...]:

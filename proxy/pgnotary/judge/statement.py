@@ -202,9 +202,9 @@ class Part:
     parameters: int = 0
     """The highest $n that it names."""
     countable: bool = False
-    """Its command tag counts the rows that it changes, beside those of triggers, rules and cascades.
+    """How many rows it changes can be held to a number: by its command tag, or as the server counts them.
 
-    Not if it calls what nobody has read, which may change any number.
+    It changes rows of ordinary tables, and is nothing else.
     """
     planning: tuple[Finding, ...] = ()
     """Of an INSERT, UPDATE, DELETE or MERGE: why not even planning it is known to be harmless."""
@@ -292,7 +292,7 @@ class Statement:
 
     @property
     def countable(self) -> bool:
-        """Whether command tags count the rows that its doubtful parts change."""
+        """Whether the rows that its doubtful parts change can be held to a number."""
         return all(part.countable for part in self.parts if not part.harmless)
 
     def slice(self, part: Part) -> bytes:

@@ -13,7 +13,8 @@ also names the ledger's head that the approver saw.
     user, database, kind         as in the request
     statement     commitment of the statement's text, base64
     decision      "approve" or "deny"
-    max_rows      with "approve": the highest row count allowed; absent: any
+    max_rows      with "approve": the highest row count allowed of its own targets; absent: any, anywhere
+    max_other_rows    with max_rows: the highest row count allowed elsewhere, or "any"; absent: 0
     reason        the approver's words
     approver      the person, as in the roster
     head          {"size", "root"} of the checkpoint seen
@@ -30,6 +31,7 @@ from pgnotary.errors import BadSignature, DecisionRefused, NotCanonical
 from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
+from pgnotary.request.ceiling import ANY, Ceiling
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.request.signed_context import context_digest, context_document
 
@@ -41,6 +43,7 @@ _FIELDS = frozenset(
     "v ledger request request_leaf preview_leaf context user database kind statement "
     "decision reason approver head decided_at nonce".split()
 )
+_OF_CEILING = frozenset({"max_rows", "max_other_rows"})
 
 
 class Answer(StrEnum):
@@ -68,7 +71,8 @@ class Decision:
     context: bytes
     """The digest of the document that was shown, 32 bytes."""
     answer: Answer
-    max_rows: int | None
+    ceiling: Ceiling | None
+    """How many rows may change; None: any number, anywhere."""
     reason: str
     approver: str
     seen: Seen
@@ -84,7 +88,7 @@ def document(
     *,
     approver: str,
     reason: str,
-    max_rows: int | None,
+    ceiling: Ceiling | None,
     seen: Seen,
     decided_at: datetime,
     nonce: bytes,
@@ -98,9 +102,7 @@ def document(
         "decided_at": timestamp(decided_at),
         "nonce": nonce.hex(),
     }
-    if max_rows is not None:
-        fields["max_rows"] = max_rows
-    return encode(fields)
+    return encode(fields | (ceiling.fields if ceiling else {}))
 
 
 def _repeats(request: Entry, preview: Entry) -> dict[str, JSON]:
@@ -125,8 +127,8 @@ def read(raw: bytes) -> Decision:
         fields = decode(raw)
         if fields.get("v") != DECISION_FORMAT:
             raise DecisionRefused(f"document of format {fields.get('v')!r}, expected {DECISION_FORMAT!r}")
-        if fields.keys() - {"max_rows"} != _FIELDS:
-            odd = ", ".join(sorted((fields.keys() - {"max_rows"}) ^ _FIELDS))
+        if fields.keys() - _OF_CEILING != _FIELDS:
+            odd = ", ".join(sorted((fields.keys() - _OF_CEILING) ^ _FIELDS))
             raise DecisionRefused(f"document with missing or unknown fields: {odd}")
         return _decision(fields, raw)
     except (NotCanonical, ValueError, TypeError, KeyError) as error:
@@ -137,9 +139,9 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
     head = fields["head"]
     if not isinstance(head, dict) or head.keys() != {"size", "root"}:
         raise DecisionRefused("document whose head is not a size and a root")
-    max_rows = _number(fields, "max_rows") if "max_rows" in fields else None
+    ceiling = _ceiling(fields)
     answer = Answer(_text(fields, "decision"))
-    if answer is Answer.DENY and max_rows is not None:
+    if answer is Answer.DENY and ceiling is not None:
         raise DecisionRefused("a denial that allows rows")
     _hex(fields, "nonce", 16)
     return Decision(
@@ -148,13 +150,26 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
         preview_leaf=_hex(fields, "preview_leaf", 32),
         context=_hex(fields, "context", 32),
         answer=answer,
-        max_rows=max_rows,
+        ceiling=ceiling,
         reason=_text(fields, "reason"),
         approver=_text(fields, "approver"),
         seen=Seen(_number(head, "size"), _hex(head, "root", 32)),
         decided_at=parse_timestamp(_text(fields, "decided_at")),
         raw=raw,
     )
+
+
+def _ceiling(fields: Mapping[str, JSON]) -> Ceiling | None:
+    if "max_rows" not in fields:
+        if "max_other_rows" in fields:
+            raise DecisionRefused("document with max_other_rows, but without max_rows")
+        return None
+    max_rows = _number(fields, "max_rows")
+    if "max_other_rows" not in fields:
+        return Ceiling(max_rows)
+    if fields["max_other_rows"] == ANY:
+        return Ceiling(max_rows, None)
+    return Ceiling(max_rows, _number(fields, "max_other_rows"))
 
 
 def _text(fields: Mapping[str, JSON], name: str) -> str:
@@ -201,6 +216,6 @@ def check(decision: Decision, signature: str, request: Entry, preview: Entry, ro
             raise DecisionRefused(f"{name} is {fields[name]!r} in the document and {expected!r} in the request")
     if signer.person.casefold() == str(request.body["person"]).casefold():  # 4
         raise DecisionRefused(f"{signer.person} asked for it: somebody else must decide")
-    if decision.max_rows is not None and request.body.get("countable") is False:  # 5
+    if decision.ceiling is not None and request.body.get("countable") is False:  # 5
         raise DecisionRefused("a highest row count, but its rows cannot be counted: allow any number of them")
     return signer

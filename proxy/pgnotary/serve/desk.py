@@ -150,9 +150,8 @@ class Desk:
             "answer": decision.answer.value,
             "document": b64(decision.raw),
             "signature": signature,
+            **(decision.ceiling.fields if decision.ceiling else {}),
         }
-        if decision.max_rows is not None:
-            body["max_rows"] = decision.max_rows
         session = opened.request.entry.session
         draft = Draft(EntryType.DECISION, body, session=session, request=opened.id, after=opened.preview.leaf)
         to = State.APPROVED if decision.answer is Answer.APPROVE else State.DENIED
@@ -163,7 +162,7 @@ class Desk:
             await self._reject(decision.raw, signature, opened, why)
             raise DecisionRefused(why) from moved
         decided = Decided(
-            opened.id, decision.answer, signer.person, decision.reason, decision.max_rows, receipt, signer.public
+            opened.id, decision.answer, signer.person, decision.reason, decision.ceiling, receipt, signer.public
         )
         opened.deliver(decided)
         return decided

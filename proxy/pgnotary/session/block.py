@@ -7,6 +7,8 @@ top transaction's fate alone would say "committed" of a statement whose savepoin
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pgnotary.ledger.canonical import JSON
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.session.mark import Mark
 
 __all__ = ["Block", "Pending"]
@@ -20,11 +22,20 @@ class Pending:
     leaf: bytes
     """Of the newest entry in the request's life."""
     rows: int | None
+    other_rows: int
+    ceiling: Ceiling | None
+    """What was signed."""
     xid: str
     mark: Mark
     """What is left in the transaction, as long as nothing of it is undone."""
     doubtful: bool = False
     """A record about it failed, and may have happened all the same: `leaf` may no longer be its newest entry."""
+
+    def compared(self, added: int) -> dict[str, JSON]:
+        """Return what was signed, and how many rows it is with those that were `added` at the end of its block."""
+        fields = self.ceiling.fields if self.ceiling else {}
+        rows: dict[str, JSON] = {} if self.rows is None else {"rows": self.rows}
+        return fields | rows | {"other_rows": self.other_rows + added}
 
 
 @dataclass(slots=True)

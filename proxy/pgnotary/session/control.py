@@ -3,7 +3,8 @@
 A block that the client opens is made READ WRITE, since default_transaction_read_only says otherwise, unless the client
 asked for READ ONLY. Once a block holds an approved statement, what ends or undoes it is durable in the ledger before it
 is sent, and the client's answer waits until the outcome is. PREPARE TRANSACTION ends a block, too: what is in it is
-neither committed nor rolled back then, and known by its name from there on.
+neither committed nor rolled back then, and known by its name from there on. A block that was signed for a number of
+rows is not committed with more of them, whatever waits for its end.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
+from pgnotary.session.deferred import run_deferred
 from pgnotary.session.inject import put
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.prepared_transactions import PreparedTransaction, Signed
@@ -156,21 +158,20 @@ def _end(
 ) -> Generator[Step, Any, Answer]:
     """End the block; `named` is what its transaction is known by if it is prepared."""
     pending = list(state.block.pending) if state.block else []
-    # What a read has left behind for the COMMIT to run (a cursor WITH HOLD, a deferred trigger) was not signed.
     keeps = ending is not Control.ROLLBACK
-    walled = keeps and state.status == IN_BLOCK and not pending
-    if walled and state.block and (state.block.loose or (state.block.holds_cursor and not state.block.must_write)):
-        made = yield from put(state, _MAKE_READ_ONLY)
-        if made.error is not None:
-            raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
+    if keeps and not pending:
+        yield from _wall_the_end(state)
     try:
         yield from _announce(state, ending, pending, gid=named.gid if named else None)
     except LedgerUnavailable:
         # What cannot be recorded is not committed; undoing it needs no record to be safe.
         if keeps:
             raise
+    stopped = None
     try:
-        answer = yield from send()
+        if keeps and state.status == IN_BLOCK:
+            stopped = yield from run_deferred(state, pending)
+        answer = yield from (send() if stopped is None else put(state, b"ROLLBACK"))
     except UpstreamLost as lost:
         _note_ran(state, State.UNKNOWN if keeps else State.ROLLED_BACK)
         _forget(state)
@@ -188,19 +189,21 @@ def _end(
         if state.block:
             state.block.lost = True
         raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
+    own = bool(state.block and state.block.own)
     fate = _FATES[ending] if answer.error is None and answer.tags == [_TAGS[ending]] else State.ROLLED_BACK
     _forget(state)
     _note_ran(state, fate, answer)
     state.scope_stale |= bool(state.block and state.block.rescoped)
     if state.block and state.block.remade:
         state.changed()
-    chained = state.status == IN_BLOCK
-    if chained and state.block and (state.block.loose or state.block.holds_cursor) and not state.block.read_only:
-        made = yield from put(state, _MAKE_WRITABLE)
-        if made.error is not None:
-            raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
-    state.block = Block(read_only=state.is_read_only) if chained else None
+    yield from _begin_chained(state)
     state.names.end_transaction()
+    if stopped is not None:
+        told = stopped.answer
+        by_server = None if stopped.why else told
+        yield from settle(state, pending, fate, by_server, why=stopped.why, added=stopped.added)
+        state.tell(b"" if own else told.raw_error)
+        return told
     yield from settle(state, pending, fate, answer, gid=named.gid if named and fate is State.PREPARED else None)
     if named and fate is State.PREPARED and named.xid:
         named.signed = [Signed(one.request, state.who.session, one.leaf, one.rows) for one in pending]
@@ -221,6 +224,28 @@ def _note_ran(state: SessionState, fate: State, answer: Answer | None = None) ->
             state.block.note_ran(sqlstate or "", "undone with its batch")
         case _:
             state.block.note_ran()
+
+
+def _begin_chained(state: SessionState) -> Flow:
+    """Take over the block that AND CHAIN has begun, or that there is none any more."""
+    chained = state.status == IN_BLOCK
+    if chained and state.block and (state.block.loose or state.block.holds_cursor) and not state.block.read_only:
+        made = yield from put(state, _MAKE_WRITABLE)
+        if made.error is not None:
+            raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
+    state.block = Block(read_only=state.is_read_only) if chained else None
+
+
+def _wall_the_end(state: SessionState) -> Flow:
+    """Keep what a read has left behind for the COMMIT to run from writing: it was not signed.
+
+    That is a cursor WITH HOLD, or a deferred trigger.
+    """
+    block = state.block
+    if state.status == IN_BLOCK and block and (block.loose or (block.holds_cursor and not block.must_write)):
+        made = yield from put(state, _MAKE_READ_ONLY)
+        if made.error is not None:
+            raise UpstreamProtocolError(f"a block could not be made READ ONLY: {made.error}")
 
 
 def _undo(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
@@ -277,13 +302,28 @@ def settle(
     *,
     why: str = "",
     gid: str | None = None,
+    added: int = 0,
 ) -> Flow:
-    """Record the fate of approved statements; what cannot be recorded after the fact ends the session as unknown."""
+    """Record the fate of approved statements; what cannot be recorded after the fact ends the session as unknown.
+
+    `added`: how many rows more than were signed the end of their block would have changed.
+    """
     error = answer.error if answer else None
     try:
         for one in _certain(pending):
             rows = one.rows if fate is State.COMMITTED else None
-            draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=one.xid, error=error, why=why, gid=gid)
+            draft = outcome(
+                state,
+                one.request,
+                one.leaf,
+                fate,
+                rows=rows,
+                xid=one.xid,
+                error=error,
+                why=why,
+                gid=gid,
+                exceeded=one.compared(added) if added else {},
+            )
             (receipt,) = yield from write(draft, move=Move(one.request, State.EXECUTED, fate))
             one.leaf = receipt.leaf
     except (LedgerUnavailable, RequestMoved) as failed:

@@ -10,6 +10,7 @@ import msgspec
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Receipt
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 
 __all__ = [
@@ -94,7 +95,7 @@ class Decided(msgspec.Struct, frozen=True):
     answer: Answer
     approver: str
     reason: str
-    max_rows: int | None
+    ceiling: Ceiling | None
     receipt: Receipt
     public: bytes
     """The key that signed, which may leave the roster before the statement runs."""

@@ -1,8 +1,8 @@
 """Running what was signed: at most once, at most as many rows as were signed, the record always one step ahead.
 
 An approved statement enters; its outcome is durable before the client hears of it. The order: BEGIN READ WRITE and the
-xid, `intent` durable, the client's own bytes, `executed(n)` durable, the row ceiling, COMMIT, `outcome` durable, the
-answer. In the client's own block the last three belong to its COMMIT or ROLLBACK.
+xid, `intent` durable, the client's own bytes, what the server counts of them, `executed(n)` durable, the row ceiling,
+COMMIT, `outcome` durable, the answer. In the client's own block the last three belong to its COMMIT or ROLLBACK.
 """
 
 from collections.abc import Generator
@@ -23,6 +23,7 @@ from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.session.block import Block
 from pgnotary.session.catalog import renew_catalog
+from pgnotary.session.changes import BEFORE, NOTHING, Counters, counters_in
 from pgnotary.session.control import OutcomeUnknown
 from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
@@ -56,6 +57,8 @@ class _Transaction:
     """The server's decimal text."""
     timeline: str
     """Eight hexadecimal digits."""
+    before: Counters
+    """What it has changed up to here."""
 
 
 def execute(state: SessionState, statement: Statement, sent: Sent, decided: Decided) -> Generator[Step, Any, Told]:
@@ -77,7 +80,17 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         leave_unrecorded(state)
         return (yield from refuse(state, error, decided.request))
     xid = transaction.xid
-    run = Run(state, decided, xid, leaf, mark, wrapped=wrapped, executions=sent.executions, copy=sent.copy)
+    run = Run(
+        state,
+        decided,
+        xid,
+        leaf,
+        mark,
+        wrapped=wrapped,
+        before=transaction.before,
+        executions=sent.executions,
+        copy=sent.copy,
+    )
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
         return Told.NOTHING
@@ -92,7 +105,7 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
                 answer = yield from end_prepared(state, part, lambda: relay_outside_block(state, sent))
             except (Busy, LedgerUnavailable) as error:
                 return (yield from run.undo(error))
-            return (yield from run.finish_outside(statement, answer))
+            return (yield from run.finish_outside(answer))
         try:
             answer = yield from _run(state, statement, sent, xid, mark)
         except StatementError as error:
@@ -120,7 +133,7 @@ def _prepare(
         if other := (yield from other_than_signed(state, statement)):
             raise NotRun(other, hint="Run it again to ask again.")
         if statement.runs_outside_blocks:
-            transaction = _Transaction("", (yield from _timeline(state)))
+            transaction = _Transaction("", (yield from _timeline(state)), NOTHING)
         else:
             transaction = yield from _open(state, statement, sent, mark)
     except NotRun as error:
@@ -136,7 +149,7 @@ def _prepare(
         yield from undo(state, wrapped=wrapped)
         yield from void(state, decided, "cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
-    if (objection := _objection(state, decided)) is not None:
+    if (objection := _objection(state, decided) or _uncountable(decided, transaction)) is not None:
         yield from void(state, decided, objection.detail)
         yield from undo(state, wrapped=wrapped)
         return (yield from refuse(state, objection, decided.request))
@@ -190,6 +203,16 @@ def _objection(state: SessionState, decided: Decided) -> NotRun | None:
     return NotRun(message, detail=why, hint="Run it again, for somebody whose key is on the roster now to decide.")
 
 
+def _uncountable(decided: Decided, transaction: _Transaction) -> NotRun | None:
+    """Say why it cannot be held to the number of rows that was signed, if the server counts none."""
+    if decided.ceiling is None or transaction.before.are_kept:
+        return None
+    most = decided.ceiling.max_rows
+    message = f"{decided.request} does not run: its rows cannot be counted, approved for at most {most}"
+    detail = "The server counts no rows while track_counts is off."
+    return NotRun(message, detail=detail, hint="Set track_counts = on, and run it again.")
+
+
 def void(state: SessionState, decided: Decided, why: str) -> Flow:
     """Record that an approved statement does not run after all."""
     draft = Draft(
@@ -209,12 +232,13 @@ def _open(state: SessionState, statement: Statement, sent: Sent, mark: Mark) -> 
     """Open the transaction that the statement runs in."""
     idle = state.status == IDLE
     begin = _beginning(state, statement.parts[0], statement) if idle else ()
-    answer = yield from put(state, *begin, *_DURABLE_AND_XID, mark.renewed())
+    answer = yield from put(state, *begin, *_DURABLE_AND_XID, mark.renewed(), BEFORE)
     match answer.rows:
-        case [(str(xid), str(timeline))] if answer.error is None and state.status == IN_BLOCK:
+        case [(str(xid), str(timeline)), counted] if answer.error is None and state.status == IN_BLOCK:
+            before = counters_in([counted])
             if idle and sent.extended:
                 state.block = Block(own=True)
-            return _Transaction(xid, timeline)
+            return _Transaction(xid, timeline, before)
     if idle and state.status != IDLE:
         yield from put(state, b"ROLLBACK")
     error = NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")

@@ -26,11 +26,12 @@ def outcome(
     why: str = "",
     gid: str | None = None,
     copied: Mapping[str, JSON] = _NOTHING,
+    exceeded: Mapping[str, JSON] = _NOTHING,
 ) -> Draft:
     """Return an `outcome` draft; the server's own words about an error are sealed, they may quote data.
 
     `copied`: what is told of the data of a COPY, if no entry before has told it; `gid`: the name of the prepared
-    transaction that it is in, or was.
+    transaction that it is in, or was; `exceeded`: what was signed, and how many rows it would have been.
     """
     body: dict[str, JSON] = {"result": result.value, **copied}
     if rows is not None:
@@ -43,5 +44,7 @@ def outcome(
         body["sqlstate"] = error.sqlstate or "XX000"
     if why:
         body["why"] = why
+    if exceeded:
+        body["ceiling_exceeded"] = dict(exceeded)
     sealed = {"error": str(error).encode()} if error is not None else {}
     return Draft(EntryType.OUTCOME, body, session=state.who.session, request=request, after=after, sealed=sealed)

@@ -1,19 +1,22 @@
 """One execution of something that was signed, from its intent to its outcome: each step durable before the next.
 
 What the server answered to the statement enters; its outcome is durable before the client hears of it. More rows than
-were signed, an error, a client that has gone: then nothing of it stays, and the entry says why. In the client's own
-block the outcome is left to its COMMIT or ROLLBACK.
+were signed, an error, a client that has gone: then nothing of it stays, and the entry says why. How many rows it has
+changed is recorded before that is compared with what was signed. In the client's own block the outcome is left to its
+COMMIT or ROLLBACK.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.ceiling import own_rows, told_rows
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
+from pgnotary.session.changes import BEHIND, FIRE, Changes, Counters, NotCounted, changes, counters_in, targets_of
 from pgnotary.session.control import AT_THE_NEXT_START, OutcomeUnknown
 from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Decided
@@ -24,7 +27,7 @@ from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, write
 from pgnotary.session.told import Told
-from pgnotary.wire.messages import Diagnostic, rows_of
+from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
 
@@ -76,6 +79,7 @@ class Run:
         mark: Mark,
         *,
         wrapped: bool,
+        before: Counters,
         executions: int = 1,
         copy: CopyIn | None = None,
     ) -> None:
@@ -85,10 +89,12 @@ class Run:
         self._leaf = leaf
         self._mark = mark
         self._wrapped = wrapped
+        self._before = before
         self._executions = executions
         self._copy = copy
         self._at = State.INTENT
         self._rows: int | None = None
+        self._changes = Changes()
         self._unseen = False
         self._started = state.now.monotonic
 
@@ -100,28 +106,34 @@ class Run:
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             return (yield from self._fail(statement, answer))
-        self._rows = _rows(statement, answer.tags, self._executions)
         # What nobody could read, or see behind a name.
         self._unseen = statement.unreadable or any(part.prepared for part in statement.parts)
         if (refusal := self._refusal(answer)) is not None:
             return (yield from self.undo(refusal))
+        try:
+            fired = yield from self._count(statement, answer.tags)
+        except NotCounted as error:
+            return (yield from self.undo(error))
         try:
             yield from self._executed(answer.tags)
         except LedgerUnavailable as error:
             yield from undo(self._state, wrapped=self._wrapped)
             leave_unrecorded(self._state)
             return (yield from refuse(self._state, error, self._decided.request))
+        if fired.error is not None:
+            return (yield from self._fail_to_commit(statement.parts[-1], answer, fired))
+        if (excess := self._excess()) is not None:
+            return (yield from self.undo(excess, exceeded=self._compared))
         if self._wrapped:
             return (yield from self._commit(statement.parts[-1], statement, answer))
         self._leave_pending()
         self._state.tell(answer.kept)
         return Told.RESULT
 
-    def finish_outside(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
+    def finish_outside(self, answer: Answer) -> Generator[Step, Any, Told]:
         """Take the answer to a statement that has run outside any transaction: what it did stays, whatever follows."""
         self._state.scope_stale = self._state.names.doubtful = True
         if answer.error is None:
-            self._rows = _rows(statement, answer.tags, self._executions)
             try:
                 yield from self._executed(answer.tags)
             except LedgerUnavailable as down:
@@ -133,15 +145,15 @@ class Run:
         self._state.tell(answer.kept)
         return Told.of(answer.error)
 
-    def undo(self, error: StatementError) -> Generator[Step, Any, Told]:
-        """Let nothing stay of what has run, and say why."""
+    def undo(self, error: StatementError, *, exceeded: Mapping[str, JSON] | None = None) -> Generator[Step, Any, Told]:
+        """Let nothing stay of what has run, and say why; `exceeded`: what was signed, and what it was instead."""
         yield from undo(self._state, wrapped=self._wrapped)
-        yield from self.settle(State.ROLLED_BACK, why=error.message)
+        yield from self.settle(State.ROLLED_BACK, why=error.message, exceeded=exceeded)
         return (yield from refuse(self._state, error, self._decided.request))
 
     def _refusal(self, answer: Answer) -> StatementError | None:
         """Say why what has run must not stay, if it must not."""
-        ceiling, name = self._decided.max_rows, self._decided.request
+        name = self._decided.request
         if self._state.status != IN_BLOCK or (self._unseen and not _CONTROL_TAGS.isdisjoint(answer.tags)):
             if self._state.block:
                 self._state.block.lost = True
@@ -149,17 +161,56 @@ class Run:
         if answer.overflowed:
             what = f"{name} rolled back: more results follow its first one than can be kept back"
             return TooLarge(what, hint="Send its statements one by one.")
-        if ceiling is not None and self._rows is None:
-            message = f"{name} rolled back: its rows cannot be counted, approved for at most {ceiling}"
-            return NotRun(message, detail="Nothing was changed.", hint="Ask for a decision over any number of rows.")
-        if ceiling is not None and self._rows is not None and self._rows > ceiling:
-            message = f"{name} rolled back: {self._rows} rows affected, approved for at most {ceiling}"
-            return NotRun(
-                message, detail="Nothing was changed.", hint="Ask for a new decision over the present number."
-            )
         if self._state.client_gone:
             return NotRun(f"{name} rolled back: the client has gone")
         return None
+
+    def _count(self, statement: Statement, tags: Sequence[str]) -> Generator[Step, Any, Answer]:
+        """Ask what it has changed, in our own transaction with what its COMMIT would run; return the server's answer.
+
+        An error in that is the COMMIT's. Raises NotCounted.
+        """
+        fires = self._wrapped and statement.parts[-1].control is not Control.ROLLBACK
+        answer = yield from put(self._state, *([FIRE] if fires else []), BEHIND)
+        told = _told(statement, tags, self._executions)
+        if answer.error is None:
+            self._changes = changes(self._before, counters_in(answer.rows), targets_of(statement))
+            if statement.countable and not self._changes.uncountable:
+                self._rows = own_rows(told, self._changes.changed)
+        elif fires and not answer.tags:
+            self._changes = Changes(uncountable="failed before it was counted")
+        else:
+            message = f"{self._decided.request} rolled back: what it changed could not be counted"
+            hint = "Counting needs a statement_timeout that leaves time."
+            error = NotCounted(f"{message}: {answer.error}", hint=hint)
+            error.sqlstate = answer.error.sqlstate or error.sqlstate
+            raise error
+        if answer.error is None and self._state.status != IN_BLOCK:
+            raise UpstreamProtocolError("what was deferred ended the transaction that it ran in")
+        return answer
+
+    def _excess(self) -> NotRun | None:
+        """Say why what has run must not stay, if that is more than was signed."""
+        ceiling, name = self._decided.ceiling, self._decided.request
+        if ceiling is None:
+            return None
+        if self._rows is None:
+            message = f"{name} rolled back: its rows cannot be counted, approved for at most {ceiling.max_rows}"
+            why = f" It {self._changes.uncountable}." if self._changes.uncountable else ""
+            hint = "Ask for a decision over any number of rows."
+            return NotRun(message, detail=f"Nothing was changed.{why}", hint=hint)
+        if excess := ceiling.excess(self._rows, self._changes.other_rows):
+            detail = f"Nothing was changed. It would have been {self._changes.in_words}."
+            hint = "Ask for a new decision over the present number."
+            return NotRun(f"{name} rolled back: {excess}", detail=detail, hint=hint)
+        return None
+
+    @property
+    def _compared(self) -> dict[str, JSON]:
+        """What was signed, and how many rows it was."""
+        fields = self._decided.ceiling.fields if self._decided.ceiling else {}
+        rows: dict[str, JSON] = {} if self._rows is None else {"rows": self._rows}
+        return fields | rows | ({"other_rows": self._changes.other_rows} if self._changes.other_rows else {})
 
     def _fail(self, statement: Statement, answer: Answer) -> Generator[Step, Any, Told]:
         """The statement met an error of its own: nothing of it stays."""
@@ -182,7 +233,7 @@ class Run:
         }
         if self._rows is not None:
             body["rows"] = self._rows
-        body |= self._copied
+        body |= self._changes.fields | self._copied
         draft = Draft(
             EntryType.EXECUTED,
             body,
@@ -199,14 +250,11 @@ class Run:
         rolls_back = last.control is Control.ROLLBACK
         ended = yield from put(self._state, ending)
         committed = ended.error is None and ended.tags == ["COMMIT"] and self._state.status == IDLE
+        if ended.error is not None:
+            return (yield from self._fail_to_commit(last, answer, ended))
         if self._state.status != IDLE:
             yield from undo(self._state, wrapped=True)
-        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK, error=ended.error)
-        if ended.error is not None:
-            # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
-            self._state.tell(answer.kept if last.control else b"")
-            self._state.tell(ended.raw_error)
-            return Told.ERROR
+        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK)
         if committed or rolls_back:
             self._state.tell(answer.kept)
             if last.control:
@@ -215,15 +263,35 @@ class Run:
         self._state.error(NotRun(f"{self._decided.request} was not committed: the server answered {ended.tags}"))
         return Told.ERROR
 
+    def _fail_to_commit(self, last: Part, answer: Answer, ended: Answer) -> Generator[Step, Any, Told]:
+        """Tell the error of the COMMIT, or of what it would have run."""
+        if self._state.status != IDLE:
+            yield from undo(self._state, wrapped=True)
+        yield from self.settle(State.ROLLED_BACK, error=ended.error)
+        # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
+        self._state.tell(answer.kept if last.control else b"")
+        self._state.tell(ended.raw_error)
+        return Told.ERROR
+
     def _leave_pending(self) -> None:
         """Its outcome is the block's."""
         if self._state.block is None:
             raise UpstreamProtocolError("a transaction block that we did not see begin")
         self._state.block.statements += 1
-        pending = Pending(self._decided.request, self._leaf, self._rows, self._xid, self._mark)
+        other = self._changes.other_rows
+        pending = Pending(
+            self._decided.request, self._leaf, self._rows, other, self._decided.ceiling, self._xid, self._mark
+        )
         self._state.block.pending.append(pending)
 
-    def settle(self, fate: State, *, error: Diagnostic | None = None, why: str = "") -> Flow:
+    def settle(
+        self,
+        fate: State,
+        *,
+        error: Diagnostic | None = None,
+        why: str = "",
+        exceeded: Mapping[str, JSON] | None = None,
+    ) -> Flow:
         """Record the outcome; if that fails after the fact the client is told that it is unknown."""
         draft = outcome(
             self._state,
@@ -235,6 +303,7 @@ class Run:
             error=error,
             why=why,
             copied=self._copied if self._at is State.INTENT else {},
+            exceeded=exceeded or {},
         )
         try:
             yield from write(draft, move=Move(self._decided.request, self._at, fate))
@@ -244,10 +313,9 @@ class Run:
             raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=AT_THE_NEXT_START) from failed
 
 
-def _rows(statement: Statement, tags: Sequence[str], executions: int) -> int | None:
-    """Return how many rows the parts that wanted a signature changed, or None if tags do not count all of them."""
+def _told(statement: Statement, tags: Sequence[str], executions: int) -> int | None:
+    """Return how many rows the tags say that the parts that wanted a signature changed, or None if they do not."""
     parts = [part for part in statement.parts if not part.control] * executions
-    if not statement.countable or len(parts) != len(tags):
-        return None
-    counts = [rows_of(tag) for part, tag in zip(parts, tags, strict=True) if not part.harmless]
-    return sum(rows or 0 for rows in counts) if None not in counts else None
+    if len(parts) != len(tags):
+        return told_rows(tags)
+    return told_rows([tag for part, tag in zip(parts, tags, strict=True) if not part.harmless])

@@ -73,7 +73,9 @@ class Decisions:
         # (13) what the entry repeats agrees with what was signed
         self._compare(entry, "approver", decision.approver)
         self._compare(entry, "answer", decision.answer.value)
-        self._compare(entry, "max_rows", decision.max_rows)
+        said = decision.ceiling.fields if decision.ceiling else {}
+        for name in ("max_rows", "max_other_rows"):
+            self._compare(entry, name, said.get(name))
         self._check_head(entry, preview, decision)
         self._note_times(entry, request, decision)
         return decision

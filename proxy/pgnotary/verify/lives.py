@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pgnotary.errors import BadRoster, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
 from pgnotary.request.roster import Roster, parse_roster
@@ -61,7 +62,7 @@ class _Life:
     needs: int
     preview: Entry | None = None
     approvals: int = 0
-    max_rows: int | None = None
+    ceiling: Ceiling | None = None
     intent: Entry | None = None
     executed: Entry | None = None
     prepared_as: str | None = None
@@ -211,7 +212,7 @@ class Lives:
         if decision.answer is Answer.APPROVE:
             self.tally.approvals += 1
             life.approvals += 1
-            life.max_rows = decision.max_rows
+            life.ceiling = decision.ceiling
         else:
             self.tally.denials += 1
 
@@ -224,7 +225,7 @@ class Lives:
         self._report(entry, of_intent(entry, life.request))
 
     def _end(self, entry: Entry, life: _Life) -> None:
-        self._report(entry, of_outcome(entry, life.intent, life.executed, life.max_rows))
+        self._report(entry, of_outcome(entry, life.intent, life.executed, life.ceiling))
         self._report(entry, of_name(entry, life.prepared_as))
         if entry.body.get("result") == State.PREPARED.value:
             life.prepared_as = str(entry.body.get("gid"))

@@ -1,0 +1,78 @@
+"""What COMMIT would run of its own accord, run before it and counted: a trigger that waits for it may change any rows.
+
+The approved statements of a block that is about to be committed enter; why it must not be leaves, or nothing. Nothing
+is run for a block without a number of rows to hold it to. What is added here may be of any statement in the block, so
+it counts as other rows, against what all of its approvals together leave room for.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pgnotary.session.block import Pending
+from pgnotary.session.changes import BEFORE, BEHIND, FIRE, changes, counters_in
+from pgnotary.session.inject import put
+from pgnotary.session.state import IN_BLOCK, SessionState
+from pgnotary.session.steps import Answer, Step
+from pgnotary.wire.messages import Diagnostic, error_response
+
+__all__ = ["Stopped", "run_deferred"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a block must be rolled back instead."""
+
+    answer: Answer
+    """What the client is told in the place of the server's answer to its COMMIT."""
+    why: str = ""
+    """For the record; empty if the server has said it."""
+    added: int = 0
+    """How many rows what was deferred has changed."""
+
+
+def run_deferred(state: SessionState, pending: Sequence[Pending]) -> Generator[Step, Any, Stopped | None]:
+    """Run what a block's COMMIT would run, and say why it must not be committed, if it must not."""
+    room = _room(pending)
+    if room is None:
+        return None
+    answer = yield from put(state, BEFORE, FIRE, BEHIND)
+    if answer.error is not None:
+        return Stopped(answer)
+    if state.status != IN_BLOCK:
+        return None  # COMMIT will say what has become of it.
+    before, behind = (counters_in([row]) for row in answer.rows)
+    found = changes(before, behind, ())
+    if found.uncountable:
+        return _stopped(pending, f"what is deferred to it cannot be counted: it {found.uncountable}", 0)
+    if found.other_rows > room:
+        allowed = sum(one.ceiling.max_other_rows or 0 for one in pending if one.ceiling)
+        other = sum(one.other_rows for one in pending) + found.other_rows
+        why = f"{other} rows affected in other tables, approved for at most {allowed} there"
+        return _stopped(pending, why, found.other_rows, f"Deferred to its end was {found.in_words}.")
+    return None
+
+
+def _room(pending: Sequence[Pending]) -> int | None:
+    """Return how many rows more may change in other tables; None if any number may."""
+    room = 0
+    for one in pending:
+        if one.ceiling is None or one.ceiling.max_other_rows is None:
+            return None
+        room += one.ceiling.max_other_rows - one.other_rows
+    return room if pending else None
+
+
+def _stopped(pending: Sequence[Pending], why: str, added: int, detail: str = "") -> Stopped:
+    names = ", ".join(one.request for one in pending[:5])
+    error = Diagnostic(
+        severity="ERROR",
+        sqlstate="55000",
+        message=f"{names} rolled back: {why}",
+        detail=f"Nothing was changed. {detail}".rstrip(),
+        hint="Ask for a new decision over the present number.",
+        schema_name="pgnotary",
+        constraint_name=pending[0].request,
+    )
+    raw = error_response(error)
+    return Stopped(Answer(error=error, raw_error=raw, kept=bytearray(raw)), error.message, added)

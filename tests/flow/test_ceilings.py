@@ -1,0 +1,169 @@
+"""Ten rows were signed and there are eleven: nothing stays, in whatever form they come; ten are committed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from tests.flow.beside import deciding
+from tests.flow.served import Served
+
+SCHEMA = """
+CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL); INSERT INTO t SELECT i, 0 FROM generate_series(1, 10) AS i;
+CREATE TABLE child (id int REFERENCES t ON DELETE CASCADE, n int);
+CREATE TABLE whole (k int, a int) PARTITION BY LIST (k);
+CREATE TABLE one PARTITION OF whole FOR VALUES IN (1); CREATE TABLE two PARTITION OF whole FOR VALUES IN (2);
+INSERT INTO whole SELECT 1, i FROM generate_series(1, 10) AS i;
+CREATE TABLE audit (id int);
+CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO audit VALUES (OLD.id); RETURN NULL; END';
+CREATE TABLE watched (id int); INSERT INTO watched SELECT generate_series(1, 10);
+CREATE TRIGGER noted AFTER DELETE ON watched FOR EACH ROW EXECUTE FUNCTION noted();
+CREATE TABLE later (id int); INSERT INTO later SELECT generate_series(1, 10);
+CREATE CONSTRAINT TRIGGER noted AFTER DELETE ON later DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION noted();
+"""
+ALL = "SELECT (SELECT array_agg(t ORDER BY id) FROM t), (SELECT array_agg(whole ORDER BY k, a) FROM whole), "
+ALL += "(SELECT count(*) FROM child), (SELECT count(*) FROM audit), (SELECT count(*) FROM watched), "
+ALL += "(SELECT count(*) FROM later)"
+
+
+def _simple(connection: psycopg.Connection[Any], text: str) -> None:
+    connection.execute(text.encode())
+
+
+def _extended(connection: psycopg.Connection[Any], text: str) -> None:
+    psycopg.Cursor(connection).execute(text.replace("0", "%s", 1).encode(), [0])
+
+
+def _in_a_block(connection: psycopg.Connection[Any], text: str) -> None:
+    with connection.transaction():
+        connection.execute(text.encode())
+
+
+def _in_an_extended_block(connection: psycopg.Connection[Any], text: str) -> None:
+    with connection.transaction():
+        psycopg.Cursor(connection).execute(text.encode())
+
+
+def _prepared(connection: psycopg.Connection[Any], text: str) -> None:
+    psycopg.Cursor(connection).execute(text.encode(), prepare=True)
+
+
+def _many(connection: psycopg.Connection[Any], text: str) -> None:
+    psycopg.Cursor(connection).executemany(text.encode(), [[1], [2], [3]])
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to change ten rows."""
+
+    text: str
+    one_more: str = "INSERT INTO t VALUES (0, 0)"
+    """Makes it eleven."""
+    run: Callable[[psycopg.Connection[Any], str], None] = _simple
+    signed: tuple[int, int] = (10, 0)
+    elsewhere: bool = False
+    """The eleventh row is in another table."""
+
+
+UPDATE = "UPDATE t SET a = 1 WHERE a = 0"
+FORMS = {
+    "simple": Form(UPDATE),
+    "extended": Form(UPDATE, run=_extended),
+    "prepared": Form(UPDATE, run=_prepared),
+    "in a transaction": Form(UPDATE, run=_in_a_block),
+    "extended in a transaction": Form(UPDATE, run=_in_an_extended_block),
+    "returning": Form(f"{UPDATE} RETURNING id"),
+    "returning, extended": Form(f"{UPDATE} RETURNING id", run=_extended),
+    "several statements": Form("UPDATE t SET a = 1 WHERE id <= 5; UPDATE t SET a = 1 WHERE id > 5"),
+    "bracket": Form(f"BEGIN; {UPDATE}; COMMIT"),
+    "executemany": Form(f"{UPDATE} AND id %% 3 + 1 = %s", run=_many),
+    "with under select": Form(f"WITH w AS ({UPDATE} RETURNING id) SELECT count(*) FROM w"),
+    "with under select, extended": Form(f"WITH w AS ({UPDATE} RETURNING id) SELECT count(*) FROM w", run=_extended),
+    "merge": Form("MERGE INTO t USING (SELECT 0 AS a) s ON t.a = s.a WHEN MATCHED THEN UPDATE SET a = 1"),
+    "explain analyze": Form(f"EXPLAIN ANALYZE {UPDATE}"),
+    "cascade": Form(
+        "DELETE FROM t WHERE id = 1",
+        one_more="INSERT INTO child VALUES (1, 11)",
+        signed=(1, 10),
+        elsewhere=True,
+    ),
+    "cascade in a transaction": Form(
+        "DELETE FROM t WHERE id = 1",
+        one_more="INSERT INTO child VALUES (1, 11)",
+        run=_in_a_block,
+        signed=(1, 10),
+        elsewhere=True,
+    ),
+    "partition move": Form("UPDATE whole SET k = 2 WHERE k = 1", one_more="INSERT INTO whole VALUES (1, 11)"),
+    "audit trigger": Form("DELETE FROM watched", "INSERT INTO watched VALUES (0)", signed=(11, 10), elsewhere=True),
+    "deferred trigger": Form("DELETE FROM later", "INSERT INTO later VALUES (0)", signed=(11, 10), elsewhere=True),
+    "deferred trigger, extended": Form(
+        "DELETE FROM later", "INSERT INTO later VALUES (0)", run=_prepared, signed=(11, 10), elsewhere=True
+    ),
+    "deferred trigger in a transaction": Form(
+        "DELETE FROM later", "INSERT INTO later VALUES (0)", run=_in_a_block, signed=(11, 10), elsewhere=True
+    ),
+}
+
+
+@pytest.fixture
+def held_to(database: str, served: Served) -> str:
+    with served.behind(database) as connection:
+        connection.execute(SCHEMA.encode())
+        connection.execute("INSERT INTO child SELECT 1, i FROM generate_series(1, 10) AS i")
+    return database
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_ten_rows_that_were_signed_stay(served: Served, held_to: str, name: str) -> None:
+    form = FORMS[name]
+    with served.connect(held_to) as connection, deciding(lambda: served.approve(*form.signed)) as papers:
+        form.run(connection, form.text)
+    outcome = served.outcome(papers[0].id)
+    assert (outcome["result"], "ceiling_exceeded" in outcome) == ("committed", False)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_of_eleven_rows_none_stays_and_both_numbers_are_told(served: Served, held_to: str, name: str) -> None:
+    form = FORMS[name]
+    with served.behind(held_to) as behind:
+        behind.execute(form.one_more.encode())
+        before = behind.execute(ALL.encode()).fetchone()
+        refusal = pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="R-")
+        approving = deciding(lambda: served.approve(*form.signed))
+        with served.connect(held_to) as connection, approving as papers, refusal as refused:
+            form.run(connection, form.text)
+        assert behind.execute(ALL.encode()).fetchone() == before
+    paper = papers[0]
+    where = " in other tables, approved for at most 10 there" if form.elsewhere else ", approved for at most 10"
+    assert f"{paper.id} rolled back: 11 rows affected{where}" in str(refused.value)
+    outcome = served.outcome(paper.id)
+    assert outcome["result"] == "rolled-back"
+    exceeded = outcome["ceiling_exceeded"]
+    assert exceeded["other_rows" if form.elsewhere else "rows"] == 11
+    assert exceeded["max_other_rows" if form.elsewhere else "max_rows"] == 10
+    kinds = [entry["type"] for entry in served.life(paper.id)]
+    assert kinds.index("executed") < kinds.index("outcome")
+
+
+def test_both_numbers_stand_in_psql_and_in_the_ledger(served: Served, held_to: str) -> None:
+    with served.open_psql(held_to, "-v", "VERBOSITY=verbose", "-c", "DELETE FROM t WHERE id = 1") as psql:
+        paper = served.approve(1)
+        printed, _ = psql.communicate(timeout=30)
+    said = f"ERROR:  55000: {paper.id} rolled back: 10 rows affected in other tables, approved for at most 0 there"
+    assert said in printed
+    assert "public.t: 1 deleted; public.child: 10 deleted" in printed
+    assert served.outcome(paper.id)["ceiling_exceeded"] == {"max_rows": 1, "rows": 1, "other_rows": 10}
+
+
+def test_a_change_that_policy_forwards_does_not_count_against_what_is_signed_beside_it(
+    served: Served, held_to: str
+) -> None:
+    approving = deciding(lambda: served.approve(10))
+    with served.connect(held_to) as connection, approving as papers, connection.transaction():
+        connection.execute("INSERT INTO audit SELECT generate_series(1, 100)")
+        connection.execute(UPDATE.encode())
+        connection.execute("INSERT INTO audit SELECT generate_series(1, 100)")
+    assert served.outcome(papers[0].id)["result"] == "committed"
