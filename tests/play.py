@@ -41,8 +41,8 @@ from pgnotary.request.roster import Roster, Signer
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import actions, events
 from pgnotary.session.actions import Action
-from pgnotary.session.changes import FIRE
 from pgnotary.session.core import Session
+from pgnotary.session.deferred import FIRE
 from pgnotary.session.events import Decided, Event, Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.mark import Mark
@@ -499,7 +499,7 @@ class ScriptedServer:
             | {"file": 1, "rows": rows}
             for i, (name, rows) in enumerate(sums.items())
         ]
-        return json.dumps({"track_counts": self.counting, "changed": changed})
+        return json.dumps({"track_counts": self.counting, "cursors": None, "changed": changed})
 
     def _work(self, word: str, text: str) -> bytes:
         upper = text.upper()

@@ -158,6 +158,31 @@ def test_both_numbers_stand_in_psql_and_in_the_ledger(served: Served, held_to: s
     assert served.outcome(paper.id)["ceiling_exceeded"] == {"max_rows": 1, "rows": 1, "other_rows": 10}
 
 
+SLY = """
+CREATE TABLE much AS SELECT generate_series(1, 1000) AS id; CREATE TABLE steps (n int);
+CREATE FUNCTION slip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  SET CONSTRAINTS ALL DEFERRED;
+  IF NEW.n = 0 THEN DELETE FROM much; ELSE INSERT INTO steps VALUES (NEW.n - 1); END IF;
+  RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slip AFTER INSERT ON steps DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slip();
+"""
+
+
+@pytest.mark.parametrize("run", [_simple, _in_a_block, _prepared])
+@pytest.mark.parametrize("steps", [0, 3, 100])
+def test_a_trigger_that_defers_itself_again_is_counted_to_its_end(
+    served: Served, held_to: str, steps: int, run: Callable[[psycopg.Connection[Any], str], None]
+) -> None:
+    with served.behind(held_to) as behind:
+        behind.execute(SLY.encode())
+        refusal = pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="R-")
+        approving = deciding(lambda: served.approve(500, 500))
+        with served.connect(held_to) as connection, approving as papers, refusal:
+            run(connection, f"INSERT INTO steps VALUES ({steps})")
+        assert behind.execute("SELECT count(*) FROM much").fetchone() == (1000,)
+    assert served.outcome(papers[0].id)["result"] == "rolled-back"
+
+
 def test_a_change_that_policy_forwards_does_not_count_against_what_is_signed_beside_it(
     served: Served, held_to: str
 ) -> None:

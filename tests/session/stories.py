@@ -8,7 +8,6 @@ from pgnotary.session.timeline import TIMELINE
 
 __all__ = [
     "COUNTED",
-    "COUNTED_IN_BLOCK",
     "DELETE",
     "GIVES_XID",
     "MARKED",
@@ -27,8 +26,7 @@ DELETE = "delete from t where id < 6"
 GIVES_XID = f"SELECT pg_catalog.pg_current_xact_id(), {TIMELINE}"
 XID = f"SET LOCAL synchronous_commit = on; {GIVES_XID}; SET LOCAL pgnotary.signed = ..."
 SAME = f"upstream {Mark.ASK.decode()}"
-COUNTED = "upstream SET CONSTRAINTS ALL IMMEDIATE; WITH RECURSIVE locks..."
-COUNTED_IN_BLOCK = "upstream WITH RECURSIVE locks..."
+COUNTED = "upstream WITH RECURSIVE locks..."
 MARKED = "upstream SET LOCAL pgnotary.signed = ..."
 
 

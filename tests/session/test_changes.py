@@ -153,6 +153,7 @@ def test_a_move_between_partitions_hides_no_rows_that_are_deleted_and_inserted_b
         ("ALTER TABLE victims ALTER id TYPE text USING ''", "it emptied, made anew or dropped public.victims"),
         ("CREATE TABLE copied AS SELECT * FROM victims", "it emptied, made anew or dropped public.copied"),
         ('TRUNCATE "Odd one".t', 'it emptied, made anew or dropped "Odd one".t'),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT wipe()", "it left a cursor WITH HOLD behind"),
         ("LOCK TABLE victims IN ACCESS EXCLUSIVE MODE", "it emptied, made anew or dropped public.victims"),
     ],
 )
@@ -226,7 +227,7 @@ def test_a_partition_is_told_with_its_table(server: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "rows", [[], [(None,)], [("{}",)], [('{"track_counts": "on", "changed": [{}]}',)], [("1", "2")]]
+    "rows", [[], [(None,)], [("{}",)], [('{"track_counts": "on", "cursors": null, "changed": [{}]}',)], [("1", "2")]]
 )
 def test_an_answer_that_cannot_be_read_is_the_servers_fault(rows: list[tuple[str | None, ...]]) -> None:
     with pytest.raises(UpstreamProtocolError, match="cannot be read"):

@@ -20,7 +20,7 @@ from tests.play import (
     server,
     until,
 )
-from tests.session.stories import COUNTED, COUNTED_IN_BLOCK, SAME, held, in_a_block, worked_by_hand
+from tests.session.stories import COUNTED, SAME, held, in_a_block, worked_by_hand
 
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
@@ -73,7 +73,7 @@ def test_commit_waits_for_the_answer_to_the_last_of_the_data(play: Play) -> None
 
 def test_in_a_block_the_outcome_is_the_blocks(play: Play) -> None:
     copying(in_a_block(play)) >> data("1") << "upstream CopyData" >> ClientBytes(DONE) << "upstream CopyDone"
-    play << SAME << COUNTED_IN_BLOCK << "record executed" << "client COPY 5" << "client ready T"
+    play << SAME << COUNTED << "record executed" << "client COPY 5" << "client ready T"
     play >> "commit" << until("client COMMIT") << "client ready I"
     assert play.server.committed == [COPY]
     assert play.ledger.body("outcome")["result"] == "committed"

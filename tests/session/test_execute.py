@@ -22,7 +22,6 @@ from tests.play import (
 )
 from tests.session.stories import (
     COUNTED,
-    COUNTED_IN_BLOCK,
     DELETE,
     GIVES_XID,
     MARKED,
@@ -43,7 +42,8 @@ from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
 
 BEGIN = f"upstream BEGIN; SET TRANSACTION READ WRITE; {XID}"
-NOTHING_CHANGED = '{"track_counts": "on", "changed": null}'
+NOTHING_CHANGED = (row('{"track_counts": "on", "cursors": null, "changed": null}'), command("SELECT 1"))
+COUNTS = (*NOTHING_CHANGED, command("SET CONSTRAINTS"), *NOTHING_CHANGED)
 NOTICE = "client NOTICE 00000 R-1 approved by bo: fine (ledger #2)"
 APPROVED = ["retire R-1", NOTICE]
 UNWALL = "upstream ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
@@ -93,7 +93,7 @@ def test_inside_a_block_the_outcome_waits_for_its_end(play: Play) -> None:
     worked_by_hand(held(in_a_block(play))) >> approve() << APPROVED << f"upstream {XID}"
     play >> answers() << "record intent"
     play >> durable << f"upstream {DELETE}"
-    play >> answers() << SAME >> answers() << COUNTED_IN_BLOCK >> answers() << "record executed"
+    play >> answers() << SAME >> answers() << COUNTED >> answers() << "record executed"
     play >> durable << "client DELETE 5" << "client ready T"
     assert play.ledger.body("intent")["where"] == "block"
 
@@ -109,7 +109,7 @@ def test_rows_reach_the_client_at_once_and_only_the_completion_waits(play: Play)
     play << "client row 2"
     play >> server(command("DELETE 2"), ready("T")) << SAME
     play >> server(row(str(play.server.xid), play.server.mark), command("SELECT 1"), ready("T")) << COUNTED
-    play >> server(command("SET CONSTRAINTS"), row(NOTHING_CHANGED), command("SELECT 1"), ready("T"))
+    play >> server(*COUNTS, ready("T"))
     play << "record executed" << "upstream COMMIT"
     play >> server(command("COMMIT"), ready("I")) << "record outcome committed" << "client DELETE 2" << "client ready I"
 
@@ -160,7 +160,7 @@ def test_as_many_rows_as_were_approved_are_committed(play: Play) -> None:
 
 
 def test_more_rows_than_were_approved_fail_the_block(play: Play) -> None:
-    held(in_a_block(play)) >> approve(max_rows=4) << until(COUNTED_IN_BLOCK) << "record executed"
+    held(in_a_block(play)) >> approve(max_rows=4) << until(COUNTED) << "record executed"
     (
         play
         << "upstream Bind"
@@ -573,7 +573,7 @@ def test_a_rollback_that_fails_leaves_the_outcome_unknown(play: Play) -> None:
 def test_a_block_that_does_not_fail_when_told_to_leaves_the_outcome_unknown(play: Play) -> None:
     worked_by_hand(held(in_a_block(play)), ledger=False) >> approve(max_rows=1) << APPROVED << f"upstream {XID}"
     play >> answers() << "record intent" << f"upstream {DELETE}"
-    play >> answers() << SAME >> answers() << COUNTED_IN_BLOCK >> answers() << "record executed"
+    play >> answers() << SAME >> answers() << COUNTED >> answers() << "record executed"
     play << "upstream Bind" << "upstream Sync"
     play >> server(message("2"), ready("T")) << "record outcome unknown" << UNKNOWN << LEFT
 

@@ -27,7 +27,6 @@ from pgnotary.request.ceiling import Changed, other_rows
 __all__ = [
     "BEFORE",
     "BEHIND",
-    "FIRE",
     "NOTHING",
     "Changes",
     "Counters",
@@ -72,6 +71,8 @@ WITH RECURSIVE locks (oid, emptied) AS MATERIALIZED (
 )
 SELECT pg_catalog.json_build_object(
   'track_counts', pg_catalog.current_setting('track_counts'),
+  'cursors', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(u.name, u.creation_time))
+    FROM pg_catalog.pg_cursors AS u WHERE u.is_holdable),
   'changed', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
     'name', (SELECT pg_catalog.json_build_array(n.nspname, c.relname) FROM pg_catalog.pg_namespace AS n
@@ -96,9 +97,6 @@ BEHIND = _COUNT.replace(
     "__OTHERS__", "c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND c.relkind OPERATOR(pg_catalog.=) 'r'"
 ).encode()
 """Asks for them behind it."""
-
-FIRE = b"SET CONSTRAINTS ALL IMMEDIATE"
-"""Runs what COMMIT would run, so that its rows are counted before it."""
 
 _Rows = tuple[int, int, int]
 """Rows inserted, updated and deleted."""
@@ -152,10 +150,12 @@ class Counters:
 
     are_kept: bool
     """track_counts is on."""
+    cursors: frozenset[tuple[str, str]]
+    """Name and time of each cursor WITH HOLD: COMMIT runs the queries of new ones."""
     relations: dict[int, _Counter]
 
 
-NOTHING = Counters(are_kept=True, relations={})
+NOTHING = Counters(are_kept=True, cursors=frozenset(), relations={})
 """Of what runs outside any transaction."""
 
 
@@ -200,7 +200,8 @@ def counters_in(rows: list[tuple[str | None, ...]]) -> Counters:
             # One that is locked and asked about for another reason stands here twice.
             if each.oid not in found or each.emptied:
                 found[each.oid] = each
-        return Counters(fields["track_counts"] == "on", found)
+        cursors = frozenset((str(name), str(at)) for name, at in fields["cursors"] or ())
+        return Counters(fields["track_counts"] == "on", cursors, found)
     except (ValueError, TypeError, KeyError) as error:
         raise UpstreamProtocolError(f"the answer about what was changed cannot be read: {error}") from error
 
@@ -233,6 +234,8 @@ def changes(before: Counters, behind: Counters, targets: Collection[Name]) -> Ch
     """Return what was changed between two looks, by a statement with these targets."""
     if not (before.are_kept and behind.are_kept):
         return Changes(uncountable="cannot be counted while track_counts is off")
+    if behind.cursors - before.cursors:
+        return Changes(uncountable="left a cursor WITH HOLD behind, which COMMIT would run")
     found: list[Changed] = []
     for now in behind.relations.values():
         was = before.relations.get(now.oid)

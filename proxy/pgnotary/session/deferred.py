@@ -1,5 +1,8 @@
 """What COMMIT would run of its own accord, run before it and counted: a trigger that waits for it may change any rows.
 
+What has been fired may defer more, so it is fired until that changes nothing: without a row that is changed no trigger
+is put off.
+
 The approved statements of a block that is about to be committed enter; why it must not be leaves, or nothing. Nothing
 is run for a block without a number of rows to hold it to. What is added here may be of any statement in the block, so
 it counts as other rows, against what all of its approvals together leave room for.
@@ -10,13 +13,48 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.session.block import Pending
-from pgnotary.session.changes import BEFORE, BEHIND, FIRE, changes, counters_in
+from pgnotary.session.changes import BEFORE, BEHIND, NOTHING, Counters, changes, counters_in
 from pgnotary.session.inject import put
 from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Step
 from pgnotary.wire.messages import Diagnostic, error_response
 
-__all__ = ["Stopped", "run_deferred"]
+__all__ = ["FIRE", "Fired", "Stopped", "fire", "run_deferred"]
+
+FIRE = b"SET CONSTRAINTS ALL IMMEDIATE"
+# Who defers more often than that, from trigger to trigger, does it to hide.
+_MOST_TIMES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """What has been changed when all that was deferred has run."""
+
+    answer: Answer
+    """The server's last one: an error in it is one of what has run, if `has_counted`."""
+    before: Counters
+    behind: Counters
+    has_counted: bool
+    """The server was able to count."""
+    is_all: bool = True
+    """Nothing is deferred any more."""
+
+
+def fire(state: SessionState, question: bytes) -> Generator[Step, Any, Fired]:
+    """Run what is deferred, and count before it, by this question, and behind it."""
+    answer = yield from put(state, question, FIRE, BEHIND)
+    if answer.error is not None:
+        return Fired(answer, NOTHING, NOTHING, has_counted=len(answer.tags) == 1)
+    before, behind = (counters_in([row]) for row in answer.rows)
+    was = before
+    for _ in range(_MOST_TIMES):
+        if was.relations == behind.relations or state.status != IN_BLOCK:
+            return Fired(answer, before, behind, has_counted=True)
+        answer = yield from put(state, FIRE, BEHIND)
+        if answer.error is not None:
+            return Fired(answer, before, behind, has_counted=not answer.tags)
+        was, behind = behind, counters_in(answer.rows)
+    return Fired(answer, before, behind, has_counted=True, is_all=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +74,15 @@ def run_deferred(state: SessionState, pending: Sequence[Pending]) -> Generator[S
     room = _room(pending)
     if room is None:
         return None
-    answer = yield from put(state, BEFORE, FIRE, BEHIND)
-    if answer.error is not None:
-        return Stopped(answer)
+    fired = yield from fire(state, BEFORE)
+    if fired.answer.error is not None:
+        return Stopped(fired.answer)
     if state.status != IN_BLOCK:
         return None  # COMMIT will say what has become of it.
-    before, behind = (counters_in([row]) for row in answer.rows)
-    found = changes(before, behind, ())
-    if found.uncountable:
-        return _stopped(pending, f"what is deferred to it cannot be counted: it {found.uncountable}", 0)
+    found = changes(fired.before, fired.behind, ())
+    why = found.uncountable or ("" if fired.is_all else "defers more each time that it runs")
+    if why:
+        return _stopped(pending, f"what is deferred to its end cannot be counted: it {why}", 0)
     if found.other_rows > room:
         allowed = sum(one.ceiling.max_other_rows or 0 for one in pending if one.ceiling)
         other = sum(one.other_rows for one in pending) + found.other_rows

@@ -16,9 +16,10 @@ from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.ceiling import own_rows, told_rows
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
-from pgnotary.session.changes import BEHIND, FIRE, Changes, Counters, NotCounted, changes, counters_in, targets_of
+from pgnotary.session.changes import BEHIND, NOTHING, Changes, Counters, NotCounted, changes, counters_in, targets_of
 from pgnotary.session.control import AT_THE_NEXT_START, OutcomeUnknown
 from pgnotary.session.copying import CopyIn
+from pgnotary.session.deferred import Fired, fire
 from pgnotary.session.events import Decided
 from pgnotary.session.inject import put
 from pgnotary.session.mark import Mark
@@ -171,23 +172,32 @@ class Run:
         An error in that is the COMMIT's. Raises NotCounted.
         """
         fires = self._wrapped and statement.parts[-1].control is not Control.ROLLBACK
-        answer = yield from put(self._state, *([FIRE] if fires else []), BEHIND)
-        told = _told(statement, tags, self._executions)
-        if answer.error is None:
-            self._changes = changes(self._before, counters_in(answer.rows), targets_of(statement))
-            if statement.countable and not self._changes.uncountable:
-                self._rows = own_rows(told, self._changes.changed)
-        elif fires and not answer.tags:
-            self._changes = Changes(uncountable="failed before it was counted")
+        if fires:
+            fired = yield from fire(self._state, BEHIND)
+            answer = fired.answer
         else:
-            message = f"{self._decided.request} rolled back: what it changed could not be counted"
-            hint = "Counting needs a statement_timeout that leaves time."
-            error = NotCounted(f"{message}: {answer.error}", hint=hint)
-            error.sqlstate = answer.error.sqlstate or error.sqlstate
-            raise error
-        if answer.error is None and self._state.status != IN_BLOCK:
+            answer = yield from put(self._state, BEHIND)
+            behind = NOTHING if answer.error else counters_in(answer.rows)
+            fired = Fired(answer, self._before, behind, has_counted=answer.error is None)
+        if not fired.has_counted:
+            raise self._not_counted(answer.error)
+        if answer.error is not None:
+            self._changes = Changes(uncountable="failed before it was counted")
+            return answer
+        self._changes = changes(self._before, fired.behind, targets_of(statement))
+        if not fired.is_all:
+            self._changes = Changes(uncountable="defers more each time that it runs")
+        if statement.countable and not self._changes.uncountable:
+            self._rows = own_rows(_told(statement, tags, self._executions), self._changes.changed)
+        if self._state.status != IN_BLOCK:
             raise UpstreamProtocolError("what was deferred ended the transaction that it ran in")
         return answer
+
+    def _not_counted(self, error: Diagnostic | None) -> NotCounted:
+        message = f"{self._decided.request} rolled back: what it changed could not be counted: {error}"
+        found = NotCounted(message, hint="Counting needs a statement_timeout that leaves time.")
+        found.sqlstate = (error.sqlstate if error else "") or found.sqlstate
+        return found
 
     def _excess(self) -> NotRun | None:
         """Say why what has run must not stay, if that is more than was signed."""
