@@ -43,14 +43,21 @@ class Case:
     request: Entry
     preview: Entry
 
-    def answer(self, answer: Answer = Answer.APPROVE, *, approver: str = "bo", max_rows: int | None = 1204) -> bytes:
+    def answer(
+        self,
+        answer: Answer = Answer.APPROVE,
+        *,
+        approver: str = "bo",
+        max_rows: int | None = 1204,
+        others: int | None = 0,
+    ) -> bytes:
         return document(
             self.request,
             self.preview,
             answer,
             approver=approver,
             reason="backup b-771 exists",
-            ceiling=None if max_rows is None else Ceiling(max_rows),
+            ceiling=None if max_rows is None else Ceiling(max_rows, others),
             seen=SEEN,
             decided_at=START,
             nonce=NONCE,
@@ -136,6 +143,18 @@ def test_a_field_that_is_missing_is_refused(name: str) -> None:
         CASE.check(changed(RAW, lambda fields: fields.pop(name)))
 
 
+@pytest.mark.parametrize(("said", "others"), [(5, 5), (0, 0), ("any", None)])
+def test_rows_of_other_tables_are_signed_by_a_number_of_their_own(said: int | str, others: int | None) -> None:
+    assert read(changed(RAW, lambda fields: fields.update(max_other_rows=said))).ceiling == Ceiling(1204, others)
+    assert decode(CASE.answer(others=others)).get("max_other_rows", 0) == said
+
+
+def test_a_number_for_other_tables_alone_is_refused() -> None:
+    raw = changed(CASE.answer(max_rows=None), lambda fields: fields.update(max_other_rows=5))
+    with pytest.raises(DecisionRefused, match="max_other_rows, but without max_rows"):
+        read(raw)
+
+
 def test_a_field_that_nobody_knows_is_refused() -> None:
     with pytest.raises(DecisionRefused, match="unknown fields: needs"):
         CASE.check(changed(RAW, lambda fields: fields.update(needs=1)))
@@ -151,6 +170,10 @@ def test_a_field_that_nobody_knows_is_refused() -> None:
         ("max_rows", True),
         ("max_rows", "5"),
         ("max_rows", [5]),
+        ("max_other_rows", -1),
+        ("max_other_rows", True),
+        ("max_other_rows", "5"),
+        ("max_other_rows", "ANY"),
         ("reason", 5),
         ("reason", ["because"]),
         ("approver", ["bo"]),

@@ -205,6 +205,7 @@ class Ledger:
         signed_by: str | None = None,
         reason: str = "backup b-771 exists",
         max_rows: int | None = None,
+        ceiling: Ceiling | None = None,
         namespace: str = sshsig.DECISION_NAMESPACE,
         seen: Seen | None = None,
         decided_at: datetime | None = None,
@@ -212,13 +213,14 @@ class Ledger:
         **changes: JSON,
     ) -> Entry:
         seed = SEEDS[signed_by or approver]
+        ceiling = ceiling if max_rows is None else Ceiling(max_rows)
         raw = document(
             self.requests[request],
             self.previews[request],
             Answer(answer),
             approver=approver,
             reason=reason,
-            ceiling=None if max_rows is None else Ceiling(max_rows),
+            ceiling=ceiling,
             seen=seen or Seen(len(self.stored), root_of(leaf_hash(raw) for raw in self.raws)),
             decided_at=decided_at or self.clock,
             nonce=bytes(16),
@@ -230,8 +232,7 @@ class Ledger:
             "document": b64(raw),
             "signature": sshsig.sign(raw, seed, namespace),
         }
-        if max_rows is not None:
-            body["max_rows"] = max_rows
+        body |= ceiling.fields if ceiling else {}
         if type_ is EntryType.REJECTED:
             sealed = {"document": raw, "signature": str(body["signature"]).encode()}
             asked = self.requests[request]

@@ -19,6 +19,7 @@ from pgnotary.ledger.canonical import b64
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.tree import leaf_hash, root_of
+from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Seen
 from pgnotary.store import StoredEntry
 from pgnotary.verify.checklist import verify
@@ -456,6 +457,83 @@ def test_rows_that_are_not_those_of_the_command_tags_are_found(rows: int, tags: 
     ledger.step(EntryType.INTENT, "R-1", xid="771")
     ledger.step(EntryType.EXECUTED, "R-1", rows=rows, tags=tags, took_us=1)
     assert sole_fault(ledger) == f"#7 R-1: executed says {rows} rows, its command tags count {told}"
+
+
+CHANGED: list[dict[str, Any]] = [
+    {"relation": "public.t", "target": True, "deleted": 6},
+    {"relation": "public.child", "target": False, "deleted": 9},
+]
+
+
+def _changing(max_rows: int | None, others: int | None = 0, **executed: Any) -> Ledger:
+    ledger = asked()
+    ledger.decide("R-1", ceiling=None if max_rows is None else Ceiling(max_rows, others))
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    fields: dict[str, Any] = {"rows": 6, "other_rows": 9, "tags": ["DELETE 6"], "changed": CHANGED, "took_us": 1}
+    ledger.step(EntryType.EXECUTED, "R-1", **(fields | executed))
+    return ledger
+
+
+@pytest.mark.parametrize(("max_rows", "others"), [(None, 0), (6, 9), (6, None), (7, 100)])
+def test_rows_within_what_was_signed_are_no_fault(max_rows: int | None, others: int | None) -> None:
+    ledger = _changing(max_rows, others)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=6)
+    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+
+
+@pytest.mark.parametrize(
+    ("executed", "found"),
+    [
+        ({"rows": 5}, "executed says 5 rows, its command tags count 6, with its relations 6"),
+        ({"rows": 7}, "executed says 7 rows, its command tags count 6, with its relations 6"),
+        ({"tags": ["SELECT 1"], "rows": 1}, "executed says 1 rows, its command tags count 0, with its relations 6"),
+        ({"other_rows": 8}, "executed says 8 rows in other tables, its relations count 9"),
+        ({"other_rows": 10}, "executed says 10 rows in other tables, its relations count 9"),
+        ({"other_rows": 8, "changed_more": 1}, "executed says 8 rows in other tables, its relations count 9"),
+        ({"changed": "all"}, "what was changed is no list of relations"),
+        ({"changed": [{"relation": 7}]}, "a change of a relation that does not say how many rows of what"),
+        ({"changed": [{"relation": "t", "target": 1}]}, "a change of a relation that does not say"),
+        ({"changed": [{"relation": "t", "target": True, "deleted": -1}]}, "a change of a relation that does not say"),
+        ({"changed": [{"relation": "t", "target": True, "deleted": True}]}, "a change of a relation that does not say"),
+    ],
+)
+def test_rows_that_are_not_those_of_the_relations_are_found(executed: dict[str, Any], found: str) -> None:
+    assert sole_fault(_changing(None, **executed)).startswith(f"#7 R-1: {found}")
+
+
+def test_more_rows_of_other_tables_than_were_signed_are_found() -> None:
+    ledger = _changing(6, 8)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=6)
+    assert sole_fault(ledger) == "#8 R-1: committed 9 rows in other tables, approved for at most 8 there"
+
+
+def test_a_commit_of_what_could_not_be_counted_under_a_ceiling_is_found() -> None:
+    ledger = _changing(6, None, uncountable="emptied public.t")
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=6)
+    assert sole_fault(ledger) == "#8 R-1: committed what could not be counted, approved for at most 6"
+
+
+def test_what_was_more_than_was_signed_is_told_as_it_was() -> None:
+    ledger = _changing(6, 8)
+    exceeded = {"max_rows": 6, "max_other_rows": 8, "rows": 6, "other_rows": 9}
+    ledger.step(EntryType.OUTCOME, "R-1", result="rolled-back", ceiling_exceeded=exceeded)
+    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+
+
+@pytest.mark.parametrize(
+    ("result", "exceeded", "found"),
+    [
+        ("committed", {"max_rows": 6, "max_other_rows": "any", "rows": 7}, "and committed all the same"),
+        ("rolled-back", {"max_rows": 6, "rows": 7}, "but not than at most 6"),
+        ("rolled-back", {"max_rows": 5, "max_other_rows": "any", "rows": 7}, "but not than at most 6"),
+        ("rolled-back", {"max_rows": 6, "max_other_rows": "any", "rows": 6, "other_rows": 9}, "6 rows, approved for"),
+        ("rolled-back", "yes", "and no number was"),
+    ],
+)
+def test_a_ceiling_that_was_not_exceeded_is_found(result: str, exceeded: Any, found: str) -> None:
+    ledger = _changing(6, None)
+    ledger.step(EntryType.OUTCOME, "R-1", result=result, ceiling_exceeded=exceeded)
+    assert found in sole_fault(ledger)
 
 
 def test_rows_of_harmless_parts_need_not_be_in_the_count() -> None:

@@ -18,6 +18,7 @@ __all__ = ["ANY", "Ceiling", "Changed", "other_rows", "own_rows", "told_rows"]
 ANY = "any"
 """What a document says of `max_other_rows` that allows any number."""
 
+_NO_CHANGE = "a change of a relation that does not say how many rows of what"
 # The first words of tags that count rows which were changed; of all others they were only read.
 _COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
 
@@ -89,14 +90,17 @@ class Changed:
     @classmethod
     def of(cls, fields: Mapping[str, JSON]) -> "Changed":
         """Read what `fields` gives; raises ValueError if that is none."""
-        texts = [fields.get(name, "") for name in ("relation", "root")]
-        numbers = [fields.get(name, 0) for name in ("inserted", "updated", "deleted")]
-        target = fields.get("target")
-        relation, root = (each for each in texts if isinstance(each, str))
-        inserted, updated, deleted = (each for each in numbers if isinstance(each, int) and each >= 0)
-        if not isinstance(target, bool) or any(isinstance(each, bool) for each in numbers):
-            raise ValueError("a change of a relation that does not say how many rows of what")
-        return cls(relation, target, root, inserted, updated, deleted)
+        match fields.get("relation"), fields.get("root", ""), fields.get("target"):
+            case str(relation), str(root), bool(target):
+                rows = [_rows(fields.get(name, 0)) for name in ("inserted", "updated", "deleted")]
+                return cls(relation, target, root, *rows)
+        raise ValueError(_NO_CHANGE)
+
+
+def _rows(number: JSON) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ValueError(_NO_CHANGE)
+    return number
 
 
 def told_rows(tags: Collection[str]) -> int | None:
