@@ -183,6 +183,57 @@ def test_a_trigger_that_defers_itself_again_is_counted_to_its_end(
     assert served.outcome(papers[0].id)["result"] == "rolled-back"
 
 
+HIDDEN = {
+    "TRUNCATE": "TRUNCATE much",
+    "DROP": "DROP TABLE much CASCADE",
+    "a rewrite": "ALTER TABLE child ALTER n TYPE bigint USING 0",
+    "a cursor that COMMIT runs": "DECLARE hidden CURSOR WITH HOLD FOR SELECT wiped()",
+    "another function": "SELECT wiped()",
+    "another savepoint": "DO $d$ BEGIN PERFORM wiped(); EXCEPTION WHEN others THEN NULL; END $d$",
+    "a copy of rows": "CREATE TABLE made AS SELECT * FROM much",
+    "its own table": "INSERT INTO front SELECT id FROM much",
+    "a move": "UPDATE whole SET k = 3 - k",
+    "a large object": "SELECT lo_unlink(90002), wiped()",
+    "a view": "DELETE FROM over",
+    "a MERGE": "MERGE INTO much m USING much n ON m.id = n.id WHEN MATCHED THEN DELETE",
+}
+MADE_FOR_HIDING = """
+CREATE TABLE much AS SELECT generate_series(1, 1000) AS id; CREATE VIEW over AS SELECT * FROM much;
+CREATE TABLE front (id int); INSERT INTO front SELECT generate_series(1, 5); SELECT lo_create(90002);
+CREATE FUNCTION wiped() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM much; RETURN 1; END';
+CREATE FUNCTION hides() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE __DO__; RETURN NULL; END $$;
+CREATE TRIGGER hides AFTER DELETE ON front FOR EACH STATEMENT EXECUTE FUNCTION hides();
+"""
+LEFT = "SELECT (SELECT array_agg(m ORDER BY id) FROM much m), (SELECT count(*) FROM front), "
+LEFT += "(SELECT array_agg(w ORDER BY k, a) FROM whole w), to_regclass('made')"
+
+
+@pytest.mark.parametrize("run", [_simple, _in_a_block, _prepared])
+@pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN)
+def test_nothing_that_is_hidden_in_a_trigger_stays(
+    served: Served, held_to: str, hidden: str, run: Callable[[psycopg.Connection[Any], str], None]
+) -> None:
+    with served.behind(held_to) as behind:
+        behind.execute(MADE_FOR_HIDING.replace("__DO__", f"$x${hidden} $x$").encode())
+        before = behind.execute(LEFT.encode()).fetchone()
+        refusal = pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=r"R-.* rolled back")
+        approving = deciding(lambda: served.approve(5, 9))
+        with served.connect(held_to) as connection, approving as papers, refusal:
+            run(connection, "DELETE FROM front")
+        assert behind.execute(LEFT.encode()).fetchone() == before
+    assert served.outcome(papers[0].id)["result"] == "rolled-back"
+
+
+def test_a_rule_hides_no_rows_from_its_ceiling(served: Served, held_to: str) -> None:
+    with served.behind(held_to) as behind:
+        behind.execute(MADE_FOR_HIDING.replace("__DO__", "'SELECT 1'").encode())
+        behind.execute("CREATE RULE instead AS ON DELETE TO front DO INSTEAD DELETE FROM much")
+        refusal = pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="1000 rows affected")
+        with served.connect(held_to) as connection, deciding(lambda: served.approve(5)), refusal:
+            connection.execute("DELETE FROM front")
+        assert behind.execute("SELECT count(*) FROM much").fetchone() == (1000,)
+
+
 def test_a_change_that_policy_forwards_does_not_count_against_what_is_signed_beside_it(
     served: Served, held_to: str
 ) -> None:
