@@ -25,6 +25,8 @@ from pgnotary.ledger.entries import Entry
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, State
 from pgnotary.session import actions
+from pgnotary.session.changes import BEFORE, BEHIND
+from pgnotary.session.deferred import FIRE
 from pgnotary.session.mark import Mark
 from pgnotary.session.timeline import TIMELINE
 from pgnotary.session.two_phase import LOCKS, ONE
@@ -140,12 +142,15 @@ OPENING, CLOSING = (
     ("ROLLBACK TO SAVEPOINT pgnotary_catalog; RELEASE SAVEPOINT pgnotary_catalog"),
 )
 SCOPES = (SCOPE_QUESTIONS[0], f"SET LOCAL search_path = pg_catalog; {SCOPE_QUESTIONS[1]}")
-BEHIND = {ONE.replace("__GID__", gid) for gid in ("x", *(f"y{n}" for n in range(MOST)))} | {
+PREPARED_ELSEWHERE = {ONE.replace("__GID__", gid) for gid in ("x", *(f"y{n}" for n in range(MOST)))} | {
     LOCKS.replace("__XID__", "900")
 }
+OPENED = f"{XID}; {BEFORE.decode()}"
+FIRES = f"{FIRE.decode()}; {BEHIND.decode()}"
+COUNTS = {BEHIND.decode(), FIRES, f"{BEHIND.decode()}; {FIRES}", f"{BEFORE.decode()}; {FIRES}"}
 OUTSIDE = {f"SELECT {TIMELINE}", *(each.decode() for each in READ_WRITE_SESSION)}
 OURS = {
-    *BEHIND,
+    *PREPARED_ELSEWHERE,
     *OUTSIDE,
     GIVES_XID,
     f"BEGIN READ ONLY; {LIMIT}; {FUNCTIONS_QUESTION}",
@@ -161,8 +166,9 @@ OURS = {
     UNDOING,
     "SET LOCAL transaction_read_only = on",
     "SET TRANSACTION READ WRITE",
-    f"BEGIN; SET TRANSACTION READ WRITE; {XID}",
-    XID,
+    f"BEGIN; SET TRANSACTION READ WRITE; {OPENED}",
+    OPENED,
+    *COUNTS,
     "SET LOCAL pgnotary.signed = ...",
     Mark.ASK.decode(),
     "COMMIT",
@@ -170,7 +176,7 @@ OURS = {
 
 
 INJECTED = {
-    *BEHIND,
+    *PREPARED_ELSEWHERE,
     *OUTSIDE,
     *WALL.split("; "),
     *UNDOING.split("; "),
@@ -180,7 +186,9 @@ INJECTED = {
     "BEGIN READ ONLY",
     "BEGIN",
     *LIMITS.split("; "),
-    *XID.split("; "),
+    *OPENED.split("; "),
+    FIRE.decode(),
+    BEHIND.decode(),
     Mark.ASK.decode(),
     "SET LOCAL transaction_read_only = on",
     *(part for each in FIGURES for part in each.split("; ")),
@@ -349,8 +357,8 @@ class _Oracle:
             assert explained == text or any(explained in slices(held) for held in self.held)
         elif text in (*self.free, *ENDS_PREPARED) and not self.looking:
             assert self._is_free(text), f"{text!r} was sent, and nothing was prepared"
-        elif text.endswith(f"; {XID}"):
-            beginning = text.removesuffix(f"; {XID}").removesuffix("; SET TRANSACTION READ WRITE")
+        elif text.endswith(f"; {OPENED}"):
+            beginning = text.removesuffix(f"; {OPENED}").removesuffix("; SET TRANSACTION READ WRITE")
             assert beginning in {slices(held)[0] for held in self.held}, f"{text!r} begins what nobody asked for"
         else:
             self._run(text)
