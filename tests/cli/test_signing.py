@@ -180,7 +180,7 @@ async def test_an_upper_bound_that_was_counted_is_the_ceiling() -> None:
     async with office() as desk:
         desk.hold(preview={"status": "measured", "at_most": 7, "took_us": 1})
         await desk.decide("approve")
-        assert desk.taken.max_rows == 7
+        assert desk.taken.ceiling == Ceiling(7)
 
 
 async def test_a_ceiling_and_any_rows_contradict_each_other() -> None:

@@ -53,7 +53,12 @@ def test_psycopg_is_held_with_its_parameters_and_runs_once_it_is_signed(
     assert [value for _, value in shown(paper)] == ["smallint: '7'", "text: 'open'", "numeric: '6.5'"]
     assert paper.measured.exact == 5
     assert left(served, database) == 95
-    assert served.outcome(paper.id) | {"xid": ""} == {"result": "committed", "rows": 5, "xid": ""}
+    assert served.outcome(paper.id) | {"xid": ""} == {
+        "result": "committed",
+        "ended": "batch-commit",
+        "rows": 5,
+        "xid": "",
+    }
 
 
 def test_psycopg_writes_what_policy_lets_pass(served: Served, database: str) -> None:

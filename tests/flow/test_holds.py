@@ -114,6 +114,7 @@ def test_an_approved_delete_runs_once_with_the_right_count(served: Served, datab
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (75,)
     assert served.outcome(paper.id) == {
         "result": "committed",
+        "ended": "autocommit",
         "rows": 25,
         "xid": served.life(paper.id)[3]["body"]["xid"],
     }

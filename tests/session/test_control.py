@@ -78,7 +78,7 @@ def test_a_commit_is_durable_before_it_is_sent_and_its_outcome_before_it_is_told
     play >> answers() << "record outcome committed"
     play >> durable << "client COMMIT" << "client ready I"
     assert play.ledger.life("R-1") == [*LIFE, "ending commit", "outcome committed"]
-    assert play.ledger.body("outcome") == {"result": "committed", "rows": 5, "xid": "771"}
+    assert play.ledger.body("outcome") == {"result": "committed", "ended": "commit", "rows": 5, "xid": "771"}
 
 
 def test_a_rollback_is_durable_before_it_is_sent(play: Play) -> None:

@@ -86,7 +86,7 @@ def test_the_record_is_one_step_ahead_and_the_client_one_step_behind(play: Play)
         "rows": 5,
         "changed": [],
     }
-    assert play.ledger.body("outcome") == {"result": "committed", "rows": 5, "xid": "771"}
+    assert play.ledger.body("outcome") == {"result": "committed", "ended": "autocommit", "rows": 5, "xid": "771"}
 
 
 def test_inside_a_block_the_outcome_waits_for_its_end(play: Play) -> None:

@@ -76,7 +76,7 @@ def test_it_is_durable_before_it_is_sent_and_its_outcome_before_it_is_told(play:
     play >> durable << "client PREPARE TRANSACTION" << "client ready I"
     assert play.ledger.life("R-1") == LIFE
     assert play.ledger.body("ending")["gid"] == "x"
-    assert play.ledger.body("outcome") == {"result": "prepared", "gid": "x", "xid": "771"}
+    assert play.ledger.body("outcome") == {"result": "prepared", "ended": "prepared", "gid": "x", "xid": "771"}
 
 
 def test_what_was_only_forwarded_is_prepared_without_a_record_of_its_own(play: Play) -> None:
@@ -197,7 +197,13 @@ def test_what_came_through_here_is_committed_without_another_signature(play: Pla
     play >> answers() << "record outcome committed"
     play >> durable << "client COMMIT PREPARED" << "client ready I"
     assert play.ledger.life("R-1") == [*LIFE, "ending commit-prepared", "outcome committed"]
-    assert play.ledger.body("outcome") == {"result": "committed", "rows": 5, "gid": "x", "xid": "771"}
+    assert play.ledger.body("outcome") == {
+        "result": "committed",
+        "ended": "commit-prepared",
+        "rows": 5,
+        "gid": "x",
+        "xid": "771",
+    }
     assert play.ledger.body("ending")["through"] == play.state.who.session
     assert play.server.committed == [DELETE]
     assert len(play.prepared) == 0

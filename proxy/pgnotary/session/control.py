@@ -15,6 +15,7 @@ from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, Ups
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.deferred import run_deferred
@@ -45,6 +46,7 @@ AT_THE_NEXT_START = "pgnotary settles what it finds open when it is started agai
 _MAKE_WRITABLE = b"SET TRANSACTION READ WRITE"
 _MAKE_READ_ONLY = b"SET LOCAL transaction_read_only = on"
 _TAGS = {Control.COMMIT: "COMMIT", Control.ROLLBACK: "ROLLBACK", Control.PREPARE: "PREPARE TRANSACTION"}
+_ENDED = {Control.COMMIT: Ended.COMMIT, Control.ROLLBACK: Ended.ROLLBACK, Control.PREPARE: Ended.PREPARED}
 _FATES = {Control.COMMIT: State.COMMITTED, Control.ROLLBACK: State.ROLLED_BACK, Control.PREPARE: State.PREPARED}
 
 
@@ -176,9 +178,9 @@ def _end(
         _note_ran(state, State.UNKNOWN if keeps else State.ROLLED_BACK)
         _forget(state)
         if not keeps:
-            yield from settle(state, pending, State.ROLLED_BACK, why=str(lost))
+            yield from settle(state, pending, State.ROLLED_BACK, Ended.SERVER_LOST, why=str(lost))
             raise
-        yield from settle(state, pending, State.UNKNOWN, why=str(lost))
+        yield from settle(state, pending, State.UNKNOWN, Ended.SERVER_LOST, why=str(lost))
         what = "PREPARE TRANSACTION: whether it is prepared" if named else "COMMIT: whether it committed"
         raise OutcomeUnknown(f"the server went away during {what} is not known") from lost
     if answer.error is not None and state.status == FAILED:
@@ -191,20 +193,19 @@ def _end(
         raise UpstreamProtocolError(f"the end of a block was answered with {answer.tags[:5]}")
     own = bool(state.block and state.block.own)
     fate = _FATES[ending] if answer.error is None and answer.tags == [_TAGS[ending]] else State.ROLLED_BACK
-    _forget(state)
     _note_ran(state, fate, answer)
-    state.scope_stale |= bool(state.block and state.block.rescoped)
-    if state.block and state.block.remade:
-        state.changed()
+    _forget(state)
     yield from _begin_chained(state)
     state.names.end_transaction()
     if stopped is not None:
         told = stopped.answer
         by_server = None if stopped.why else told
-        yield from settle(state, pending, fate, by_server, why=stopped.why, added=stopped.added)
+        ended = Ended.CEILING if stopped.why else Ended.COMMIT_FAILED
+        yield from settle(state, pending, fate, ended, by_server, why=stopped.why, added=stopped.added)
         state.tell(b"" if own else told.raw_error)
         return told
-    yield from settle(state, pending, fate, answer, gid=named.gid if named and fate is State.PREPARED else None)
+    ended = _ended(ending, answer, own=own)
+    yield from settle(state, pending, fate, ended, answer, gid=named.gid if named and fate is State.PREPARED else None)
     if named and fate is State.PREPARED and named.xid:
         named.signed = [Signed(one.request, state.who.session, one.leaf, one.rows) for one in pending]
         state.prepared.add(named)
@@ -224,6 +225,17 @@ def _note_ran(state: SessionState, fate: State, answer: Answer | None = None) ->
             state.block.note_ran(sqlstate or "", "undone with its batch")
         case _:
             state.block.note_ran()
+
+
+def _ended(ending: Control, answer: Answer, *, own: bool) -> Ended:
+    """Return which way a block has ended, by the server's answer."""
+    if answer.error is not None:
+        return Ended.COMMIT_FAILED
+    if answer.tags != [_TAGS[ending]]:
+        return Ended.COMMIT_ROLLED_BACK
+    if own:
+        return Ended.BATCH_COMMIT if ending is Control.COMMIT else Ended.BATCH_ROLLBACK
+    return _ENDED[ending]
 
 
 def _begin_chained(state: SessionState) -> Flow:
@@ -259,7 +271,9 @@ def _undo(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, A
         if state.block.remade:
             state.changed()
         state.names.end_transaction()  # Those that were bound since are gone; we do not know which they are.
-        yield from settle(state, undone, State.ROLLED_BACK, why=f"rolled back to savepoint {part.savepoint}")
+        yield from settle(
+            state, undone, State.ROLLED_BACK, Ended.ROLLBACK_TO, why=f"rolled back to savepoint {part.savepoint}"
+        )
     state.tell(answer.kept)
     return answer
 
@@ -298,6 +312,7 @@ def settle(
     state: SessionState,
     pending: Sequence[Pending],
     fate: State,
+    ended: Ended,
     answer: Answer | None = None,
     *,
     why: str = "",
@@ -317,6 +332,7 @@ def settle(
                 one.request,
                 one.leaf,
                 fate,
+                ended,
                 rows=rows,
                 xid=one.xid,
                 error=error,
@@ -340,6 +356,10 @@ def _certain(pending: Sequence[Pending]) -> Iterator[Pending]:
 
 
 def _forget(state: SessionState) -> None:
-    """Drop what is about to be settled, so that it is settled once."""
-    if state.block:
-        state.block.pending = []
+    """Drop what is about to be settled, so that it is settled once; what the block has remade may be otherwise now."""
+    if state.block is None:
+        return
+    state.block.pending = []
+    state.scope_stale |= state.block.rescoped
+    if state.block.remade:
+        state.changed()

@@ -19,6 +19,7 @@ from pgnotary.errors import (
 from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.session.block import Block
@@ -92,11 +93,11 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
         copy=sent.copy,
     )
     if _has_left(state):
-        yield from run.settle(State.ROLLED_BACK, why="the client has gone before it was sent")
+        yield from run.settle(State.ROLLED_BACK, Ended.CLIENT_LOST, why="the client has gone before it was sent")
         return Told.NOTHING
     if _is_cancelled(state):
         yield from undo(state, wrapped=wrapped)
-        yield from run.settle(State.ROLLED_BACK, why="cancelled before it was sent")
+        yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
     try:
         if outside:
@@ -112,7 +113,7 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
             return (yield from run.undo(error))
         return (yield from run.finish(statement, answer))
     except (UpstreamLost, UpstreamProtocolError) as lost:
-        yield from run.settle(State.UNKNOWN, why=str(lost))
+        yield from run.settle(State.UNKNOWN, Ended.SERVER_LOST, why=str(lost))
         if outside:
             detail = f"{decided.request}: the server went away while it ran, outside any transaction."
             raise OutcomeUnknown("the outcome is not known", detail=detail) from lost

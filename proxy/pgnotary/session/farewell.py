@@ -6,6 +6,7 @@ recorded as its outcome. If the ledger cannot be written the session still ends;
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import Move, State
 from pgnotary.session.outcomes import outcome
 from pgnotary.session.state import SessionState
@@ -26,7 +27,8 @@ def farewell(state: SessionState, why: str) -> Flow:
             lost = state.block is not None and state.block.lost
             fate = State.UNKNOWN if lost else State.ROLLED_BACK
             why = "the server ended its transaction" if lost else "the session ended in its transaction"
-            draft = outcome(state, pending.request, pending.leaf, fate, xid=pending.xid, why=why)
+            ended = Ended.SERVER_LOST if lost else Ended.SESSION_END
+            draft = outcome(state, pending.request, pending.leaf, fate, ended, xid=pending.xid, why=why)
             yield from write(draft, move=Move(pending.request, State.EXECUTED, fate))
         counts = {"forwarded": state.forwarded, "held": state.held, "refused": state.refused}
         yield from write(*state.log.take(), Draft(EntryType.CLOSED, {"why": why, **counts}, session=state.who.session))

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import State
 from pgnotary.session.state import SessionState
 from pgnotary.wire.messages import Diagnostic
@@ -19,6 +20,7 @@ def outcome(
     request: str,
     after: bytes,
     result: State,
+    ended: Ended,
     *,
     rows: int | None = None,
     xid: str = "",
@@ -33,7 +35,7 @@ def outcome(
     `copied`: what is told of the data of a COPY, if no entry before has told it; `gid`: the name of the prepared
     transaction that it is in, or was; `exceeded`: what was signed, and how many rows it would have been.
     """
-    body: dict[str, JSON] = {"result": result.value, **copied}
+    body: dict[str, JSON] = {"result": result.value, "ended": ended.value, **copied}
     if rows is not None:
         body["rows"] = rows
     if xid:

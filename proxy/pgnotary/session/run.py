@@ -14,6 +14,7 @@ from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.ceiling import own_rows, told_rows
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import Move, State
 from pgnotary.session.block import Block, Pending
 from pgnotary.session.changes import BEHIND, NOTHING, Changes, Counters, NotCounted, changes, counters_in, targets_of
@@ -140,16 +141,18 @@ class Run:
             except LedgerUnavailable as down:
                 detail = f"{self._decided.request} has run, but the ledger could not be written."
                 raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=down.hint) from down
-            yield from self.settle(State.COMMITTED)
+            yield from self.settle(State.COMMITTED, Ended.OUTSIDE)
         else:
-            yield from self.settle(State.FAILED, error=answer.error)
+            yield from self.settle(State.FAILED, Ended.ERROR, error=answer.error)
         self._state.tell(answer.kept)
         return Told.of(answer.error)
 
     def undo(self, error: StatementError, *, exceeded: Mapping[str, JSON] | None = None) -> Generator[Step, Any, Told]:
         """Let nothing stay of what has run, and say why; `exceeded`: what was signed, and what it was instead."""
         yield from undo(self._state, wrapped=self._wrapped)
-        yield from self.settle(State.ROLLED_BACK, why=error.message, exceeded=exceeded)
+        yield from self.settle(
+            State.ROLLED_BACK, _undone(self._state, error, exceeded), why=error.message, exceeded=exceeded
+        )
         return (yield from refuse(self._state, error, self._decided.request))
 
     def _refusal(self, answer: Answer) -> StatementError | None:
@@ -228,7 +231,7 @@ class Run:
             yield from undo(self._state, wrapped=True)
         elif self._wrapped:
             self._state.block = Block()  # The client's own BEGIN: its block is open and failed, as without us.
-        yield from self.settle(State.FAILED, error=answer.error)
+        yield from self.settle(State.FAILED, Ended.ERROR, error=answer.error)
         self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
         return Told.ERROR
 
@@ -264,7 +267,10 @@ class Run:
             return (yield from self._fail_to_commit(last, answer, ended))
         if self._state.status != IDLE:
             yield from undo(self._state, wrapped=True)
-        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK)
+        ended_by = Ended.AUTOCOMMIT if not last.control else Ended.COMMIT if committed else Ended.ROLLBACK
+        if not committed and not rolls_back:
+            ended_by = Ended.COMMIT_ROLLED_BACK
+        yield from self.settle(State.COMMITTED if committed else State.ROLLED_BACK, ended_by)
         if committed or rolls_back:
             self._state.tell(answer.kept)
             if last.control:
@@ -277,7 +283,7 @@ class Run:
         """Tell the error of the COMMIT, or of what it would have run."""
         if self._state.status != IDLE:
             yield from undo(self._state, wrapped=True)
-        yield from self.settle(State.ROLLED_BACK, error=ended.error)
+        yield from self.settle(State.ROLLED_BACK, Ended.COMMIT_FAILED, error=ended.error)
         # Of `BEGIN; ...; COMMIT` PostgreSQL has answered the parts by then; of a single statement nothing.
         self._state.tell(answer.kept if last.control else b"")
         self._state.tell(ended.raw_error)
@@ -297,6 +303,7 @@ class Run:
     def settle(
         self,
         fate: State,
+        ended: Ended,
         *,
         error: Diagnostic | None = None,
         why: str = "",
@@ -308,6 +315,7 @@ class Run:
             self._decided.request,
             self._leaf,
             fate,
+            ended,
             rows=self._rows if fate is State.COMMITTED else None,
             xid=self._xid,
             error=error,
@@ -321,6 +329,13 @@ class Run:
             # RequestMoved: a record that failed before this one has happened all the same.
             detail = f"{self._decided.request} is {fate}, but the ledger could not be written."
             raise OutcomeUnknown("the outcome could not be recorded", detail=detail, hint=AT_THE_NEXT_START) from failed
+
+
+def _undone(state: SessionState, error: StatementError, exceeded: Mapping[str, JSON] | None) -> Ended:
+    """Return which way what must not stay has ended."""
+    if exceeded is not None:
+        return Ended.CEILING
+    return Ended.CLIENT_LOST if state.client_gone else Ended.CANCELLED if error.sqlstate == "57014" else Ended.ERROR
 
 
 def _told(statement: Statement, tags: Sequence[str], executions: int) -> int | None:

@@ -17,6 +17,7 @@ from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.entries import Draft
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import FINAL, Move, State
 from pgnotary.session.control import AT_THE_NEXT_START, OutcomeUnknown, run_control, write_ending
 from pgnotary.session.forward import note
@@ -67,6 +68,8 @@ AND (c.relkind IS NULL OR c.relkind OPERATOR(pg_catalog.<>) 'i')
 ORDER BY 2, 3, 1, 4 LIMIT 200
 """.strip()
 """Asks what it has locked."""
+
+_ENDED = {State.COMMITTED: Ended.COMMIT_PREPARED, State.ROLLED_BACK: Ended.ROLLBACK_PREPARED}
 
 
 class CannotEnd(StatementError):
@@ -300,5 +303,6 @@ def _settle(state: SessionState, known: PreparedTransaction, fate: State, *, why
 def _outcome(
     state: SessionState, known: PreparedTransaction, one: Signed, fate: State, rows: int | None, why: str
 ) -> Draft:
-    draft = outcome(state, one.request, one.leaf, fate, rows=rows, xid=known.xid, why=why, gid=known.gid)
+    ended = _ENDED.get(fate, Ended.SERVER_LOST)
+    draft = outcome(state, one.request, one.leaf, fate, ended, rows=rows, xid=known.xid, why=why, gid=known.gid)
     return replace(draft, session=one.session)
