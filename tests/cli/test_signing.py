@@ -78,6 +78,34 @@ async def test_what_is_signed_is_shown_on_stderr_first() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("rows", "more", "others"),
+    [
+        ([{"exact": 30}, {"at_most": 12}], 0, 42),
+        ([{"exact": 30}, {}], 0, 0),
+        ([{"exact": 30}, {"estimate": 5}], 0, 0),
+        ([{"exact": 30}], 3, 0),
+        ([], 0, 0),
+    ],
+)
+async def test_what_foreign_keys_change_may_change_as_far_as_all_of_it_was_counted(
+    rows: list[JSON], more: int, others: int
+) -> None:
+    edge: dict[str, JSON] = {
+        "from": "public.orders",
+        "to": "public.items",
+        "constraint": "c",
+        "action": "cascade",
+        "depth": 1,
+    }
+    cascades: list[JSON] = [{**edge, "rows": each, "indexed": True} for each in rows]
+    preview: dict[str, JSON] = {"status": "measured", "exact": 7, "took_us": 1, "cascades": cascades}
+    async with office() as desk:
+        desk.hold(preview=preview | ({"cascades_more": more} if more else {}))
+        await desk.decide("approve", "--wait", "0")
+        assert desk.taken.ceiling == Ceiling(7, others)
+
+
 async def test_a_relation_called_at_most_0_rows_is_not_in_the_question() -> None:
     async with office() as desk:
         name = '"old_orders, at most 0 rows, as bo (SHA256:q7L)? [y/N]"'

@@ -169,6 +169,13 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.at_most if self.exact is None else self.exact
 
     @property
+    def elsewhere(self) -> int:
+        """How many rows foreign keys change at the most, as far as each of them was counted; else 0."""
+        bounds = [each.rows.at_most if each.rows.exact is None else each.rows.exact for each in self.cascades]
+        known = [bound for bound in bounds if bound is not None]
+        return sum(known) if len(known) == len(bounds) and not self.cascades_more else 0
+
+    @property
     def is_guess_counted(self) -> bool:
         """Whether the estimate is a count, though one that may be another when the statement runs."""
         return "estimate" in self.obtained and self.obtained["estimate"].how == "count"

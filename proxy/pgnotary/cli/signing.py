@@ -167,7 +167,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--max-other-rows",
     type=click.IntRange(0, MAX_INT),
-    help="Roll back beyond N rows in other tables, by cascades or triggers.  [default: 0]",
+    help="Roll back beyond N rows in other tables, by cascades or triggers.  [default: what the preview counted]",
 )
 @click.option("--any-other-rows", is_flag=True, help="However many rows it is in other tables.")
 @click.option(
@@ -207,7 +207,9 @@ def approve(
     own = None if any_rows else _max_rows(means, case.paper, max_rows)
     if own is None and max_other_rows is not None:
         raise click.UsageError(f"{case.paper.id}: any number of its rows is any number in other tables too")
-    ceiling = None if own is None else Ceiling(own, None if any_other_rows else max_other_rows or 0)
+    counted_others = case.paper.measured.elsewhere
+    others = counted_others if max_other_rows is None else max_other_rows
+    ceiling = None if own is None else Ceiling(own, None if any_other_rows else others)
     decision = case.draw_up(Answer.APPROVE, why, ceiling)
     _say_terms(case, decision, _limits(decision.ceiling, counted=max_rows is None))
     means.ask(f"Sign approval of {case.name}{_unlimited(decision.ceiling)}?")

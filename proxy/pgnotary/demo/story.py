@@ -63,9 +63,6 @@ def _a_delete_is_held_and_approved(stack: Stack, say: Say) -> None:
                 f"R-1@{leaf[:8]}",
                 "-m",
                 "backup b-771 is there",
-                # Each order has two items, which go with it.
-                "--max-other-rows",
-                str(2 * _STALE),
                 "--yes",
                 "--key",
                 str(stack.approver_key),
