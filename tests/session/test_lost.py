@@ -2,9 +2,10 @@
 
 import pytest
 from tests.listed import listed
-from tests.play import CLIENT_GONE, SERVER_GONE, Play, answers, error, until
+from tests.play import CLIENT_GONE, SERVER_GONE, Play, after, answers, error, until
 from tests.session.stories import asked_anew, worked_by_hand
 
+from pgnotary.ledger.executions import MAX_EXECUTIONS
 from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
 from pgnotary.wire.messages import FLUSH, SYNC
@@ -99,3 +100,19 @@ def test_what_an_error_leaves_of_ours_on_the_server_is_closed_before_the_name_is
     known.server.on("COMMIT", error("23503", "violates a foreign key"))
     known >> ClientBytes(run(INSERT) + SYNC) << until("client ready I")
     known >> ClientBytes(run(INSERT) + SYNC) << "upstream Close" << "upstream Parse BEGIN" << until("client ready I")
+
+
+def test_a_batch_that_is_left_open_cannot_keep_what_it_ran_out_of_the_record(known: Play) -> None:
+    known >> ClientBytes(run(INSERT) + FLUSH) << until("client INSERT 0 5")
+    known >> after(1) << "note 2"
+    executed = listed(known.ledger.body("forwarded"))[-1]
+    assert (executed["tag"], executed["why"]) == ("INSERT 0 5", "its batch was not committed yet")
+
+
+def test_a_batch_without_end_is_recorded_as_it_grows(known: Play) -> None:
+    known >> ClientBytes(run(INSERT) + FLUSH) << until("client INSERT 0 5")
+    for _ in range(MAX_EXECUTIONS):
+        known >> ClientBytes(run("select 1") + FLUSH)
+        known.unread.clear()
+    assert known.state.block is not None
+    assert len(known.state.block.ran) < MAX_EXECUTIONS

@@ -79,6 +79,10 @@ class Block:
         for note in ran:
             note(sqlstate, why)
 
+    def note_open(self) -> None:
+        """Have what has run noted although the block goes on: what is not in the record yet must stay little."""
+        self.note_ran(why="its batch was not committed yet")
+
     def savepoint(self, name: str) -> None:
         """Set a savepoint."""
         self._savepoints.append((name, len(self.pending)))

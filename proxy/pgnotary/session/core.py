@@ -203,6 +203,8 @@ class Session:
                 self._send()
             case events.Tick():
                 self._due = True
+                if self._state.block:
+                    self._state.block.note_open()
                 self._settle()
                 self._run_late_batch()
             case events.Shutdown():

@@ -13,6 +13,7 @@ from pgnotary.errors import StatementError, UpstreamProtocolError, UpstreamRefus
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Record
 from pgnotary.judge.statement import Part, Qualifier, Statement
+from pgnotary.ledger.executions import MAX_EXECUTIONS
 from pgnotary.session.control import OutcomeUnknown, run_control
 from pgnotary.session.copying import CopyIn
 from pgnotary.session.events import Now
@@ -229,6 +230,8 @@ def note(
     if state.block and state.block.own and not (sqlstate or why):
         # The client believes it once its batch is committed, and so does the record.
         state.block.ran.append(record)
+        if len(state.block.ran) >= MAX_EXECUTIONS:
+            state.block.note_open()
     else:
         record(sqlstate, why)
 
