@@ -721,6 +721,8 @@ class Play:
         self.story: list[str] = []
         self.unread: deque[str] = deque()
         self.failed = False
+        self.queues_for_a_look = False
+        """Others look at the server: the session has to wait for MayLook."""
         self._heard: deque[bytes] = deque()
         self._events: deque[Event] = deque()
         self._to_client = backend_frames()
@@ -829,6 +831,14 @@ class Play:
                     for draft in drafts:
                         self.ledger.append(draft)
                     self._events.append(events.Noted())
+            case actions.Look():
+                if self.queues_for_a_look:
+                    self._say("look")
+                else:
+                    self._events.append(events.MayLook())
+            case actions.Looked():
+                if self.queues_for_a_look:
+                    self._say("looked")
             case actions.Announce(request):
                 self._say(f"announce {request.entry.request}")
             case actions.Retire(request):

@@ -94,6 +94,25 @@ async def test_a_long_statement_is_left_out_of_the_list_and_fetched_alone() -> N
         assert whole[0].request.opened["statement"][1] == long.encode()
 
 
+async def test_a_long_list_is_one_array_of_all() -> None:
+    async with running_office() as office:
+        for n in range(1, 101):
+            office.hold(f"R-{n}", f"DELETE FROM orders -- {'x' * 1_000}")
+        _, listed = await _call(office.socket, "GET", "/v1/requests")
+        assert [each["id"] for each in listed] == [f"R-{n}" for n in range(1, 101)]
+
+
+async def test_who_leaves_in_the_middle_of_a_long_list_disturbs_nobody() -> None:
+    async with running_office() as office:
+        for n in range(1, 101):
+            office.hold(f"R-{n}", f"DELETE FROM orders -- {'x' * 10_000}")
+        reader, writer = await asyncio.open_unix_connection(office.socket)
+        writer.write(b"GET /v1/requests HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await reader.readexactly(10_000)
+        writer.transport.abort()
+        assert len(await asyncio.to_thread(office.client.requests)) == 100
+
+
 async def test_an_open_request_comes_with_its_paper_and_an_ended_one_with_its_fate() -> None:
     async with running_office() as office:
         office.hold()

@@ -64,6 +64,7 @@ class _Stage:
         self._answers = b""
         self._record: actions.Record | None = None
         self._note: actions.Note | None = None
+        self._looking = self._wants_look = False
         self._verdicts = verdicts
         self._cancelling = False
         self._server_gone = False
@@ -102,6 +103,12 @@ class _Stage:
             case actions.Note():
                 assert self._note is None, "two notes at a time"
                 self._note = action
+            case actions.Look():
+                assert not self._looking, "two looks at a time"
+                self._looking = self._wants_look = True
+            case actions.Looked():
+                assert self._looking, "a look ends that was not asked for"
+                self._looking = self._wants_look = False
             case actions.Announce() | actions.Retire():
                 self.found.order.append(("announced" if isinstance(action, actions.Announce) else "retired", action))
             case actions.CancelUpstream():
@@ -117,6 +124,8 @@ class _Stage:
             moves.append(self._write)
         if self._note:
             moves.append(self._write_note)
+        if self._wants_look:
+            moves.append(self._look)
         if self._heard and not self._server_gone:
             moves.append(self._serve)
         if self._answers:
@@ -172,6 +181,10 @@ class _Stage:
         for draft in action.drafts:
             self.play.ledger.append(draft)
         self.happen(events.Noted())
+
+    def _look(self) -> None:
+        self._wants_look = False
+        self.happen(events.MayLook())
 
     def _deliver_cancel(self) -> None:
         self._cancelling = False

@@ -17,6 +17,7 @@ __all__ = [
     "full",
     "held",
     "in_a_block",
+    "in_the_queue",
     "ran_in_a_block",
     "runs_by_itself",
     "worked_by_hand",
@@ -46,6 +47,12 @@ def held(play: Play, text: str = DELETE, request: str = "R-1") -> Play:
 def in_a_block(play: Play) -> Play:
     """The client has opened a transaction block."""
     return play >> "begin" << until("client ready T")
+
+
+def in_the_queue(play: Play) -> Play:
+    """A statement is to be held, and the server may not be asked about it yet."""
+    play.queues_for_a_look = True
+    return play >> DELETE << "look"
 
 
 def ran_in_a_block(play: Play, text: str = DELETE, request: str = "R-1") -> Play:

@@ -289,13 +289,14 @@ def test_what_follows_an_answer_belongs_to_the_next_question_wherever_the_bytes_
     warning = message("N", b"SWARNING\0C01000\0Mmind the gap\0\0")
     worked_by_hand(play) >> ClientBytes(messages.query(b"select 1") + messages.query(DELETE.encode()))
     play << "upstream select 1"
+    play.state.scope_stale = True
     if cut:
         play >> server(command("SELECT 1"), ready("I"))
-        play << "client SELECT 1" << "client ready I" << "upstream BEGIN READ ONLY..."
+        play << "client SELECT 1" << "client ready I" << "upstream BEGIN READ ONLY; SELECT pg_catalog.to_json..."
         play >> server(warning)
     else:
         play >> server(command("SELECT 1"), ready("I"), warning)
-        play << "client SELECT 1" << "client ready I" << "upstream BEGIN READ ONLY..."
+        play << "client SELECT 1" << "client ready I" << "upstream BEGIN READ ONLY; SELECT pg_catalog.to_json..."
 
 
 def test_a_notice_about_our_own_question_is_kept_to_ourselves(play: Play) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.listed import listed
 from tests.play import (
     CLIENT_GONE,
     SERVER_GONE,
@@ -24,7 +25,7 @@ from tests.play import (
     until,
     wall_clock_set,
 )
-from tests.session.stories import DELETE, held, in_a_block, runs_by_itself, worked_by_hand
+from tests.session.stories import DELETE, held, in_a_block, in_the_queue, runs_by_itself, worked_by_hand
 
 from pgnotary.errors import LedgerUnavailable, NotCanonical
 from pgnotary.judge.meaning import weigh
@@ -63,6 +64,42 @@ def test_a_statement_is_looked_at_recorded_and_announced_in_this_order(play: Pla
     play >> answers() << "record preview"
     play >> durable << HELD << "announce R-1"
     assert play.server.status == "I"
+
+
+def test_who_has_to_wait_for_a_look_asks_the_server_nothing_before(play: Play) -> None:
+    in_the_queue(play) >> after(60)
+    play >> events.MayLook() << LOOK << until("record preview") << HELD << "announce R-1" << "looked"
+    play >> events.MayLook()
+    play >> approve() << until("client ready I")
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
+def test_ctrl_c_in_the_queue_for_a_look_takes_effect_at_once(play: Play, block: bool) -> None:
+    in_the_queue(in_a_block(play) if block else play) >> events.CancelRequested()
+    play << (["upstream Bind", "upstream Sync"] if block else []) << CANCELLED << "looked"
+    play << f"client ready {'E' if block else 'I'}"
+    play >> events.MayLook()
+    play >> after(1) << "note 1"
+    (entry,) = play.ledger.entries
+    assert [(run["verdict"], run["sqlstate"]) for run in listed(entry.body)] == [("refuse", "57014")]
+
+
+@pytest.mark.parametrize("leaving", [CLIENT_GONE, ClientBytes(messages.TERMINATE)], ids=["end of file", "Terminate"])
+def test_who_leaves_the_queue_for_a_look_asked_nobody(play: Play, leaving: events.Event) -> None:
+    in_the_queue(play) >> leaving << "looked" << until("close")
+    assert [entry.type for entry in play.ledger.entries] == ["forwarded", "session-closed"]
+    assert DELETE not in "".join(map(str, play.server.heard))
+
+
+def test_a_server_that_closes_in_the_queue_for_a_look_ends_the_session(play: Play) -> None:
+    in_the_queue(play) >> SERVER_GONE << "looked" << "client FATAL 08006 the server closed the connection"
+    play << until("close")
+
+
+def test_a_look_that_fails_is_over(play: Play) -> None:
+    play.server.on(f"PARSE {DELETE}", error("42P01", 'relation "t" does not exist'))
+    in_the_queue(play) >> events.MayLook() << until('client ERROR 42P01 relation "t" does not exist')
+    play << "looked" << "client ready I"
 
 
 def test_inside_a_block_the_look_is_a_savepoint_that_is_rolled_back(play: Play) -> None:

@@ -23,7 +23,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -82,6 +82,8 @@ REFUSED_PER_S = 0.2
 # Longer values are left out of the list and come with their request alone: a thousand long statements at once would
 # stop the proxy for a second.
 MAX_LISTED_BYTES = 16_384
+
+_PIECE_BYTES = 16_384
 
 # For answers that are on their way when the proxy stops; what the desk is recording is waited for beyond that.
 FAREWELL_S = 2.0
@@ -157,8 +159,15 @@ class ApprovalApi:
         app.on_shutdown.append(self._dismiss)
         return app
 
-    async def _list(self, _: web.Request) -> web.Response:
-        return _answer(200, [_paper(opened, MAX_LISTED_BYTES) for opened in self._desk.requests()])
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        """Send them piece by piece: a thousand in one would stop the proxy meanwhile, and be in memory at once."""
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        with contextlib.suppress(ConnectionResetError):
+            await response.prepare(request)
+            for piece in _listed(self._desk.requests()):
+                await response.write(piece)
+                await asyncio.sleep(0)
+        return response
 
     async def _show(self, request: web.Request) -> web.Response:
         standing = await self._standing(request.match_info["id"])
@@ -356,6 +365,18 @@ def _paper(opened: OpenRequest, max_bytes: int | None = None) -> RequestPaper:
         request=_entry_paper(opened.request, max_bytes),
         preview=_entry_paper(opened.preview, max_bytes),
     )
+
+
+def _listed(opened: Iterable[OpenRequest]) -> Iterator[bytes]:
+    """Yield the pieces of one JSON array of papers."""
+    piece = bytearray(b"[")
+    for number, each in enumerate(opened):
+        piece += b"," if number else b""
+        piece += msgspec.json.encode(_paper(each, MAX_LISTED_BYTES))
+        if len(piece) > _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece + b"]")
 
 
 def _entry_paper(filed: Filed, max_bytes: int | None) -> EntryPaper:

@@ -18,6 +18,7 @@ from pgnotary.ledger.entries import Draft
 from pgnotary.serve.brake import Brake
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.link import Link
+from pgnotary.serve.looks import Looks
 from pgnotary.serve.upstream import Upstream, cancel
 from pgnotary.session import actions, events
 from pgnotary.session.core import Session
@@ -46,7 +47,14 @@ class Conversation:
     """One client's session from its first ReadyForQuery to its end."""
 
     def __init__(
-        self, session: Session, client: Link, upstream: Upstream, desk: Desk, appender: Appender, reader: Reader
+        self,
+        session: Session,
+        client: Link,
+        upstream: Upstream,
+        desk: Desk,
+        appender: Appender,
+        reader: Reader,
+        looks: Looks,
     ) -> None:
         self._session = session
         self._reader = reader
@@ -55,6 +63,7 @@ class Conversation:
         self._upstream = upstream
         self._desk = desk
         self._appender = appender
+        self._looks = looks
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -70,6 +79,7 @@ class Conversation:
                 self.feed(events.LedgerState(self._appender.down))
                 await self._ended
         finally:
+            self._looks.end(self)
             self._client.close()
             self._upstream.link.close()
 
@@ -107,6 +117,10 @@ class Conversation:
                 self._start(self._read(text), "read")
             case actions.Note(drafts):
                 self._start(self._note(drafts), "note")
+            case actions.Look():
+                self._looks.ask(self, self._may_look)
+            case actions.Looked():
+                self._looks.end(self)
             case actions.Announce(request, preview):
                 self._desk.announce(request, preview, self.feed)
             case actions.Retire(request):
@@ -126,6 +140,9 @@ class Conversation:
         if self._tasks is None:
             raise RuntimeError("a conversation that does not run")
         self._tasks.create_task(work, name=name)
+
+    def _may_look(self) -> None:
+        self.feed(events.MayLook())
 
     async def _record(self, appends: Sequence[Append]) -> None:
         try:

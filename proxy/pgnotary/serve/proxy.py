@@ -39,6 +39,7 @@ from pgnotary.serve.desk import Desk
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
 from pgnotary.serve.listener import accepting, arrive, bind
+from pgnotary.serve.looks import Looks
 from pgnotary.serve.tls import ServerTls
 from pgnotary.serve.turns import Turns
 from pgnotary.serve.upstream import Upstream, UpstreamAddress, dial
@@ -117,6 +118,7 @@ class Proxy:
         self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)
         self._verdicts = Verdicts(config.policy, workers.read, Turns())
+        self._looks = Looks()
         self._generation = 0
         self._catalogs: dict[str, SharedCatalog] = {}
         self._attempts = Attempts(time.monotonic)
@@ -324,7 +326,9 @@ class Proxy:
         )
         if (path := upstream.parameter_status.get("search_path")) is not None:
             state.path_told = state.path_reported = messages.parameter_status("search_path", path)
-        conversation = Conversation(Session(state), link, upstream, self._desk, self._appender, self._verdicts.read)
+        conversation = Conversation(
+            Session(state), link, upstream, self._desk, self._appender, self._verdicts.read, self._looks
+        )
         # The real pid, so that pg_backend_pid() and notifications agree with it; a secret of our own.
         key = (upstream.pid, secrets.token_bytes(_SECRET_BYTES[greeting.protocol]))
         # From one to the other without a pause: who stops us finds every connection in one of the two.

@@ -13,6 +13,8 @@ __all__ = [
     "Announce",
     "CancelUpstream",
     "Close",
+    "Look",
+    "Looked",
     "Note",
     "PauseClient",
     "Read",
@@ -56,6 +58,14 @@ class Note(msgspec.Struct, frozen=True):
     drafts: tuple[Draft, ...]
 
 
+class Look(msgspec.Struct, frozen=True):
+    """Say `MayLook` when the server may be asked about a statement that is to be held: few are asked about at once."""
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """That look is over, or not wanted any more."""
+
+
 class Announce(msgspec.Struct, frozen=True):
     """A request is open: approvers may see and decide it."""
 
@@ -91,6 +101,8 @@ Action = (
     | Record
     | Read
     | Note
+    | Look
+    | Looked
     | Announce
     | Retire
     | PauseClient

@@ -34,6 +34,7 @@ from pgnotary.session.state import IDLE, SessionState
 from pgnotary.session.steps import (
     Ask,
     AwaitDecision,
+    AwaitLook,
     AwaitRoom,
     Ending,
     Flow,
@@ -191,6 +192,9 @@ class Session:
                 self._noting = False
                 if isinstance(self._step, AwaitRoom):
                     self._resume(None)
+            case events.MayLook():
+                if isinstance(self._step, AwaitLook):
+                    self._resume(None)
             case events.LedgerState(down):
                 self._ledger_turned(down)
             case events.Decided(request):
@@ -278,6 +282,10 @@ class Session:
     def _settle(self) -> None:
         """Resume a flow that waits for a decision with what has come, if anything has; a decision first."""
         step = self._step
+        if isinstance(step, AwaitLook) and self._ending is not None:
+            ending, self._ending = self._ending, None
+            self._resume(ending)
+            return
         if not isinstance(step, AwaitDecision):
             return
         if (decided := self._decided.pop(step.request, None)) is not None:
@@ -487,6 +495,9 @@ class Session:
             case Read(text):
                 self._state.actions.append(actions.Read(text))
             case AwaitDecision():
+                self._settle()
+            case AwaitLook():
+                self._state.actions.append(actions.Look())
                 self._settle()
             case AwaitRoom():
                 if not self._noting:

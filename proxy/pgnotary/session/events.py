@@ -21,6 +21,7 @@ __all__ = [
     "Decided",
     "Event",
     "LedgerState",
+    "MayLook",
     "Noted",
     "Now",
     "RecordFailed",
@@ -82,6 +83,10 @@ class Noted(msgspec.Struct, frozen=True):
     """The outstanding `Note` is durable."""
 
 
+class MayLook(msgspec.Struct, frozen=True):
+    """It is the turn of the outstanding `Look`."""
+
+
 class LedgerState(msgspec.Struct, frozen=True):
     """The ledger went down, or is back (None)."""
 
@@ -126,6 +131,7 @@ Event = (
     | RecordFailed
     | WasRead
     | Noted
+    | MayLook
     | LedgerState
     | Decided
     | CancelRequested

@@ -28,16 +28,17 @@ from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
 from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, questions
-from pgnotary.session.actions import Announce, Retire
+from pgnotary.session.actions import Announce, Looked, Retire
 from pgnotary.session.events import Decided
 from pgnotary.session.examine import Examination, NotExaminable, close, examine
 from pgnotary.session.execute import execute, void
 from pgnotary.session.measuring import measure
 from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
+from pgnotary.session.relaying import Withdrawn
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
-from pgnotary.session.steps import Ending, Step, UpstreamLost, await_decision, write
+from pgnotary.session.steps import Ending, Step, UpstreamLost, await_decision, await_look, write
 from pgnotary.session.told import Told
 from pgnotary.session.words import Held, held_notice, rows_in_words, waiting_notice
 
@@ -112,6 +113,26 @@ def _put_up(
 ) -> Generator[Step, Any, Held | Told]:
     """Return the open hold, or what the client has been told if nobody needs to be asked."""
     check_size(sent.executions, sum(len(value or b"") for each in sent.bounds for value in each.values))
+    ending = yield from await_look()
+    try:
+        if ending is not None:
+            return (yield from _taken_back(state, statement, verdict, ending))
+        return (yield from _look(state, statement, verdict, sent))
+    finally:
+        state.actions.append(Looked())
+
+
+def _taken_back(
+    state: SessionState, statement: Statement, verdict: Verdict, ending: Ending
+) -> Generator[Step, Any, Told]:
+    """Say that nothing was even asked, to whoever is there to hear it."""
+    withdrawn = Withdrawn("Nobody was asked. Nothing was sent.")
+    state.note_refusal(statement.text, verdict.kind, withdrawn.sqlstate)
+    return Told.NOTHING if ending in _ENDS_SESSION else (yield from refuse(state, withdrawn))
+
+
+def _look(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent) -> Generator[Step, Any, Held | Told]:
+    """Ask the server about a statement, then, unless that settles it, people."""
     examination = yield from examine(state, statement, sent)
     if examination.several:
         state.note_refusal(statement.text, verdict.kind, NotSupported.sqlstate)

@@ -24,6 +24,7 @@ __all__ = [
     "Answer",
     "Ask",
     "AwaitDecision",
+    "AwaitLook",
     "AwaitRoom",
     "Ending",
     "Flow",
@@ -35,6 +36,7 @@ __all__ = [
     "Write",
     "ask",
     "await_decision",
+    "await_look",
     "await_room",
     "read_elsewhere",
     "relay",
@@ -177,7 +179,12 @@ class AwaitRoom:
     """Nothing until the outstanding note of forwarded statements is durable."""
 
 
-Step = Ask | Relay | Write | Read | AwaitDecision | AwaitRoom
+@dataclass(frozen=True, slots=True)
+class AwaitLook:
+    """Nothing until the server may be asked about a statement that is to be held, or an ending."""
+
+
+Step = Ask | Relay | Write | Read | AwaitDecision | AwaitRoom | AwaitLook
 Flow = Generator[Step, Any, None]
 """A flow whose result nobody waits for."""
 
@@ -218,6 +225,12 @@ def await_decision(
 ) -> Generator[Step, Any, Decided | Ending]:
     """Return what came first."""
     ending: Decided | Ending = yield AwaitDecision(request, deadline, remind_at)
+    return ending
+
+
+def await_look() -> Generator[Step, Any, Ending | None]:
+    """Return when the server may be asked, or with what ended the statement before."""
+    ending: Ending | None = yield AwaitLook()
     return ending
 
 
