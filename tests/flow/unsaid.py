@@ -35,8 +35,14 @@ def eva(proxy: Served, database: str) -> psycopg.Connection[Any]:
     )
 
 
-def run(connection: psycopg.Connection[Any], texts: Sequence[str]) -> list[str]:
-    """Send texts, whatever each meets; return the SQLSTATEs."""
+def run(connection: psycopg.Connection[Any], texts: Sequence[str], *, patient: bool = False) -> list[str]:
+    """Send texts, whatever each meets; return the SQLSTATEs. What is held is taken back at once, unless `patient`."""
+
+    def take_back(notice: psycopg.errors.Diagnostic) -> None:
+        if "held for approval" in (notice.message_primary or "") and not patient:
+            connection.cancel()
+
+    connection.add_notice_handler(take_back)
     met = []
     for text in texts:
         try:
@@ -44,6 +50,7 @@ def run(connection: psycopg.Connection[Any], texts: Sequence[str]) -> list[str]:
             met.append("")
         except psycopg.Error as error:
             met.append(error.sqlstate or "?")
+    connection.remove_notice_handler(take_back)
     return met
 
 
@@ -79,7 +86,7 @@ def _sent(proxy: Served, database: str, way: Way) -> list[str]:
     with eva(proxy, database) as her:
         if way.signed:
             with ThreadPoolExecutor(1) as beside:
-                signing = beside.submit(run, her, [way.signed])
+                signing = beside.submit(run, her, [way.signed], patient=True)
                 proxy.approve()
                 assert signing.result() == [""]
         return run(her, way.texts)
