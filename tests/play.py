@@ -177,6 +177,14 @@ class ScriptedServer:
     reason: str = ""
     """What pgnotary.reason is."""
     level: str = "notice"
+    acts_as: str = "app_rw"
+    """Its current_user."""
+    searched: str = '"$user", public'
+    """Its search_path."""
+    schema: dict[str, Any] = field(
+        default_factory=lambda: {"relations": [["public", "t", "r 16400", *["0f" * 16] * 6]], "functions": None}
+    )
+    """What it says of how the relations are defined that a held statement names."""
     """What client_min_messages is."""
     prepared: dict[bytes, str] = field(default_factory=dict)
     portals: dict[bytes, str] = field(default_factory=dict)
@@ -544,7 +552,7 @@ class ScriptedServer:
         if text == Mark.ASK.decode():
             return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:
-            context = ("app_rw", "app_rw", '"$user", public', self.reason, self.level, "ISO, MDY", "postgres", "UTC")
+            context = (self.acts_as, "app_rw", self.searched, self.reason, self.level, "ISO, MDY", "postgres", "UTC")
             usual = ("on", "on", "origin", "off", "content")
             return _COLUMNS + row(*context, *usual, *self.timers) + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
@@ -555,6 +563,8 @@ class ScriptedServer:
         if "pg_catalog.pg_prepared_statements" in text:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(_name(name), text) for name, text in named.items()) + command("SELECT 1")
+        if "WITH RECURSIVE spelled" in text:
+            return _COLUMNS + row(json.dumps(self.schema)) + command("SELECT 1")
         if "WITH RECURSIVE named" in text:
             return _COLUMNS + row(_FACTS) + command("SELECT 1")
         if "'built_in'" in text:

@@ -24,6 +24,7 @@ SERVER = Server(
     session_user="eva",
     search_path="app, public",
     settings={"datestyle": "ISO, MDY"},
+    schema="5c" * 32,
     prepared="",
     in_block=True,
     statements_before=3,
@@ -60,6 +61,7 @@ def test_everything_that_decides_what_a_statement_means_is_in_the_entry() -> Non
         "bytes": 32,
         "kind": "delete",
         "settings": {"datestyle": "ISO, MDY"},
+        "schema": "5c" * 32,
         "countable": True,
         "relations": ["app.orders"],
         "parts": [

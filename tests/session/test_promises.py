@@ -21,6 +21,7 @@ from tests.session.stories import GIVES_XID, XID
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, reach_question, read_functions
 from pgnotary.judge.rules import Action
 from pgnotary.judge.scoped import SCOPE_QUESTIONS
+from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, State
@@ -28,6 +29,7 @@ from pgnotary.session import actions
 from pgnotary.session.changes import BEFORE, BEHIND
 from pgnotary.session.deferred import FIRE
 from pgnotary.session.mark import Mark
+from pgnotary.session.standing import standing_texts
 from pgnotary.session.timeline import TIMELINE
 from pgnotary.session.two_phase import LOCKS, ONE
 from pgnotary.session.writing import READ_WRITE_SESSION
@@ -118,7 +120,11 @@ CHANCE = st.integers(0, 2**32).map(Random)
 
 LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
-CONTEXT = "SELECT current_user, session_user, "
+CONTEXT, SCHEMA = (each.decode() for each in standing_texts(Statement(b"", ())))
+# Whatever it names.
+STANDS = re.escape(SCHEMA).replace(re.escape("'[]'::pg_catalog.json"), r"'(?:[^']|'')*'::pg_catalog\.json")
+STANDING = re.compile(f"{re.escape(CONTEXT)}; {STANDS}")
+BEHIND_IT = re.compile(f"; {STANDING.pattern}\\Z")
 LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}
 LOOKS_EXTENDED_END = {"ROLLBACK", "RELEASE SAVEPOINT pgnotary_look"}
 LOOKS_END = {"ROLLBACK", "ROLLBACK TO SAVEPOINT pgnotary_look; RELEASE SAVEPOINT pgnotary_look"}
@@ -176,6 +182,7 @@ OURS = {
 
 
 INJECTED = {
+    CONTEXT,
     *PREPARED_ELSEWHERE,
     *OUTSIDE,
     *WALL.split("; "),
@@ -331,7 +338,7 @@ class _Oracle:
             assert self.looking, f"{text!r} was asked where it could do something"
             assert explained in self.held or text.startswith("SELECT pg_catalog.count(*) FROM ")
         elif name.startswith(b"pgnotary_"):
-            ours = _without_mark(text) in INJECTED or text.startswith((CONTEXT, FACTS))
+            ours = _without_mark(text) in INJECTED or text.startswith(FACTS) or re.fullmatch(STANDS, text)
             assert self.looking or not text.startswith(FACTS), "the catalog is asked where that could do something"
             assert ours, f"{text!r} is not one of ours"
             self.looking = text in LOOKS_EXTENDED or (self.looking and text not in LOOKS_EXTENDED_END)
@@ -345,12 +352,12 @@ class _Oracle:
         self.copying = text.endswith("from stdin")
 
     def _query(self, said: str) -> None:
-        text = _without_mark(said)
+        text = BEHIND_IT.sub("", _without_mark(said))
         explained = text.removeprefix("EXPLAIN (FORMAT JSON) ")
         if text in OURS:
             assert self.looking or text not in FIGURES
             self.looking = text in LOOKS or (self.looking and text not in LOOKS_END)
-        elif text.startswith((CONTEXT, FACTS)):
+        elif text.startswith(FACTS) or STANDING.fullmatch(text):
             assert self.looking
         elif explained != text or text.startswith("SELECT pg_catalog.count(*) FROM "):
             assert self.looking, f"{text!r} was asked where it could do something"

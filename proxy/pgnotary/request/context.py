@@ -48,6 +48,8 @@ class Server:
     search_path: str
     settings: Mapping[str, str]
     """Name -> value of what decides how a text is read."""
+    schema: str
+    """A digest of how all that the statement names is defined: see `request.schema_state`."""
     prepared: str
     """What the prepared statements or cursors that it names say; "" if it names none."""
     in_block: bool
@@ -89,6 +91,7 @@ def request_draft(
         "bytes": len(statement.text),
         "kind": verdict.kind.value,
         "settings": dict(server.settings),
+        "schema": server.schema,
         "countable": statement.countable,
         "relations": [*map(words_masked, relations)],
         "parts": [_part(part) for part in statement.parts],

@@ -15,10 +15,12 @@ from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.request.context import Server
 from pgnotary.request.parameters import Parameters
+from pgnotary.request.schema_state import schema_digest
 from pgnotary.session.inject import put
 from pgnotary.session.parameters import parameters_of
 from pgnotary.session.prepared import text_behind
 from pgnotary.session.sent import Sent
+from pgnotary.session.standing import Standing, read_standing, standing_texts
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, ask
 from pgnotary.session.two_phase import described
@@ -30,29 +32,6 @@ EXAMINED = b"pgnotary_examined"
 """The name under which the server is asked to analyse a text."""
 _IN_BLOCK = (b"SAVEPOINT pgnotary_look", b"SET LOCAL transaction_read_only = on")
 _OUT_OF_BLOCK = (b"ROLLBACK TO SAVEPOINT pgnotary_look", b"RELEASE SAVEPOINT pgnotary_look")
-_IDLE_TIMERS = (
-    b"pg_catalog.current_setting('idle_in_transaction_session_timeout')",
-    b"pg_catalog.current_setting('idle_session_timeout')",
-    b"coalesce(pg_catalog.current_setting('transaction_timeout', true), '0')",
-)
-# They decide what a text means: 01/02/2026 is in January or in February.
-_SETTINGS = ("datestyle", "intervalstyle", "timezone")
-# So do these, and people are told of them only if they are not as PostgreSQL has them.
-_USUAL = {
-    "array_nulls": "on",
-    "row_security": "on",
-    "session_replication_role": "origin",
-    "transform_null_equals": "off",
-    "xmloption": "content",
-}
-_CONTEXT = (
-    b"SELECT current_user, session_user, pg_catalog.current_setting('search_path'), "
-    b"pg_catalog.current_setting('pgnotary.reason', true), pg_catalog.current_setting('client_min_messages'), "
-    + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in (*_SETTINGS, *_USUAL))
-    + b", "
-    + b", ".join(b"pg_catalog.date_part('epoch', %b::pg_catalog.interval)" % timer for timer in _IDLE_TIMERS)
-)
-_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_USUAL) + len(_IDLE_TIMERS)
 # PostgreSQL still takes the last two, and treats them as ERROR.
 _ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
 
@@ -77,8 +56,8 @@ class Examination:
     """What the server said."""
 
     server: Server
-    reason: str
-    """The engineer's words, from SET pgnotary.reason, as they stand in the session; "" if there are none."""
+    standing: Standing
+    """What is compared with what there is when the statement is to run."""
     hold_limit_s: float | None
     """How long a hold may last before the server's own idle timers end the session."""
     rejection: Rejection | None
@@ -98,13 +77,12 @@ def examine(state: SessionState, statement: Statement, sent: Sent) -> Generator[
         if state.block is None and state.status != IDLE:
             yield from close(state)
         raise NotExaminable(f"the server refused a read-only look at the statement: {opened.error}")
-    context = yield from put(state, _CONTEXT)
-    if context.error is not None or len(context.rows) != 1 or len(context.rows[0]) != _CONTEXT_VALUES:
-        raise UpstreamProtocolError(f"the session's context cannot be read: {context.error}")
-    role, session_user, search_path, reason, level, *rest = (value or "" for value in context.rows[0])
-    names = (*_SETTINGS, *_USUAL)
-    settings, idle = dict(zip(names, rest, strict=False)), rest[len(names) :]
-    state.quiet = level in _ABOVE_NOTICE
+    context = yield from put(state, *standing_texts(statement))
+    if context.error is not None:
+        yield from close(state)
+        raise NotExaminable(f"the server did not say where the statement would run: {context.error}")
+    standing = read_standing(context.rows)
+    state.quiet = standing.level in _ABOVE_NOTICE
     rejection, several, parameters = None, False, None
     if len(statement.parts) == 1 and analysing_runs(state, statement.parts[0]):
         several = statement.unreadable
@@ -123,17 +101,17 @@ def examine(state: SessionState, statement: Statement, sent: Sent) -> Generator[
         database=state.who.database,
         system_identifier=state.who.system_identifier,
         pid=state.who.upstream_pid,
-        role=role,
-        session_user=session_user,
-        search_path=search_path,
-        settings={name: value for name, value in settings.items() if value != _USUAL.get(name)},
+        role=standing.role,
+        session_user=standing.session_user,
+        search_path=standing.search_path,
+        settings=standing.settings,
+        schema=schema_digest(standing.schema),
         prepared=prepared,
         in_block=state.block is not None,
         statements_before=state.block.statements if state.block else 0,
     )
-    return Examination(
-        server, reason, _hold_limit(idle, in_block=state.block is not None), rejection, several, parameters
-    )
+    hold_limit_s = _hold_limit(standing.idle, in_block=state.block is not None)
+    return Examination(server, standing, hold_limit_s, rejection, several, parameters)
 
 
 def analysing_runs(state: SessionState, part: Part) -> bool:
@@ -184,8 +162,8 @@ def _prepared(state: SessionState, statement: Statement) -> Generator[Step, Any,
     return "\n\n".join(found)
 
 
-def _hold_limit(idle: list[str], *, in_block: bool) -> float | None:
-    in_transaction, in_session, transaction = (float(value or 0) for value in idle)
+def _hold_limit(idle: tuple[float, ...], *, in_block: bool) -> float | None:
+    in_transaction, in_session, transaction = idle
     ticking = [seconds for seconds in ((in_transaction, transaction) if in_block else (in_session,)) if seconds > 0]
     # Five seconds, so that the client hears from us and not from a closed connection.
     return max(min(ticking) - 5, 1) if ticking else None

@@ -5,7 +5,7 @@ xid, `intent` durable, the client's own bytes, what the server counts of them, `
 COMMIT, `outcome` durable, the answer. In the client's own block the last three belong to its COMMIT or ROLLBACK.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ from pgnotary.session.run import NotRun, Run, command_complete, leave_unrecorded
 from pgnotary.session.same import mark_anew, require_same_transaction
 from pgnotary.session.scope import renew_scope
 from pgnotary.session.sent import Sent, query_of
+from pgnotary.session.standing import Standing, changed_since, read_standing, standing_texts
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
 from pgnotary.session.timeline import TIMELINE, XID_AND_TIMELINE
@@ -60,16 +61,20 @@ class _Transaction:
     """Eight hexadecimal digits."""
     before: Counters
     """What it has changed up to here."""
+    standing: Standing
+    """What the statement meets there."""
 
 
-def execute(state: SessionState, statement: Statement, sent: Sent, decided: Decided) -> Generator[Step, Any, Told]:
-    """Run an approved statement and answer the client."""
+def execute(
+    state: SessionState, statement: Statement, sent: Sent, decided: Decided, signed: Standing
+) -> Generator[Step, Any, Told]:
+    """Run an approved statement, if the server is still as it was `signed`, and answer the client."""
     outside = statement.runs_outside_blocks
     # Around the rest of a batch it is a block like the client's: its Sync ends it.
     wrapped = state.status == IDLE and (outside or not sent.extended)
     in_batch = state.status == IDLE and not wrapped
     mark = Mark(decided.receipt.leaf)
-    transaction = yield from _prepare(state, statement, sent, decided, mark, wrapped=wrapped)
+    transaction = yield from _prepare(state, statement, sent, decided, signed, mark, wrapped=wrapped)
     if isinstance(transaction, Told):
         return transaction
     try:
@@ -125,7 +130,14 @@ def execute(state: SessionState, statement: Statement, sent: Sent, decided: Deci
 
 
 def _prepare(
-    state: SessionState, statement: Statement, sent: Sent, decided: Decided, mark: Mark, *, wrapped: bool
+    state: SessionState,
+    statement: Statement,
+    sent: Sent,
+    decided: Decided,
+    signed: Standing,
+    mark: Mark,
+    *,
+    wrapped: bool,
 ) -> Generator[Step, Any, _Transaction | Told]:
     """Return where the statement is to run, or what the client has been told if it does not run."""
     try:
@@ -134,7 +146,7 @@ def _prepare(
         if other := (yield from other_than_signed(state, statement)):
             raise NotRun(other, hint="Run it again to ask again.")
         if statement.runs_outside_blocks:
-            transaction = _Transaction("", (yield from _timeline(state)), NOTHING)
+            transaction = yield from _outside(state, statement)
         else:
             transaction = yield from _open(state, statement, sent, mark)
     except NotRun as error:
@@ -150,8 +162,10 @@ def _prepare(
         yield from undo(state, wrapped=wrapped)
         yield from void(state, decided, "cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
-    if (objection := _objection(state, decided) or _uncountable(decided, transaction)) is not None:
-        yield from void(state, decided, objection.detail)
+    changed = changed_since(signed, transaction.standing)
+    objection = _objection(state, decided) or _moved(decided, changed) or _uncountable(decided, transaction)
+    if objection is not None:
+        yield from void(state, decided, objection.detail, changed)
         yield from undo(state, wrapped=wrapped)
         return (yield from refuse(state, objection, decided.request))
     return transaction
@@ -204,6 +218,20 @@ def _objection(state: SessionState, decided: Decided) -> NotRun | None:
     return NotRun(message, detail=why, hint="Run it again, for somebody whose key is on the roster now to decide.")
 
 
+def _moved(decided: Decided, changed: Sequence[JSON]) -> NotRun | None:
+    """Say why it is not what was signed any more, if anything that decides what it does is another now."""
+    if not changed:
+        return None
+    message = f"{decided.request} does not run: what {decided.approver} signed has changed since"
+    told = "; ".join(_in_words(each) for each in changed if isinstance(each, dict))
+    return NotRun(message, detail=told, hint="Run it again to ask again.")
+
+
+def _in_words(change: Mapping[str, JSON]) -> str:
+    was, now = change["signed"] or "nothing", change["found"] or "nothing"
+    return f"{change['what']}: signed {was}, now {now}"
+
+
 def _uncountable(decided: Decided, transaction: _Transaction) -> NotRun | None:
     """Say why it cannot be held to the number of rows that was signed, if the server counts none."""
     if decided.ceiling is None or transaction.before.are_kept:
@@ -214,11 +242,11 @@ def _uncountable(decided: Decided, transaction: _Transaction) -> NotRun | None:
     return NotRun(message, detail=detail, hint="Set track_counts = on, and run it again.")
 
 
-def void(state: SessionState, decided: Decided, why: str) -> Flow:
-    """Record that an approved statement does not run after all."""
+def void(state: SessionState, decided: Decided, why: str, changed: Sequence[JSON] = ()) -> Flow:
+    """Record that an approved statement does not run after all; `changed`: what is not as it was signed."""
     draft = Draft(
         EntryType.VOID,
-        {"why": why},
+        {"why": why, **({"changed": [*changed]} if changed else {})},
         session=state.who.session,
         request=decided.request,
         after=decided.receipt.leaf,
@@ -233,13 +261,13 @@ def _open(state: SessionState, statement: Statement, sent: Sent, mark: Mark) -> 
     """Open the transaction that the statement runs in."""
     idle = state.status == IDLE
     begin = _beginning(state, statement.parts[0], statement) if idle else ()
-    answer = yield from put(state, *begin, *_DURABLE_AND_XID, mark.renewed(), BEFORE)
+    answer = yield from put(state, *begin, *_DURABLE_AND_XID, mark.renewed(), BEFORE, *standing_texts(statement))
     match answer.rows:
-        case [(str(xid), str(timeline)), counted] if answer.error is None and state.status == IN_BLOCK:
+        case [(str(xid), str(timeline)), counted, *stands] if answer.error is None and state.status == IN_BLOCK:
             before = counters_in([counted])
             if idle and sent.extended:
                 state.block = Block(own=True)
-            return _Transaction(xid, timeline, before)
+            return _Transaction(xid, timeline, before, read_standing(stands))
     if idle and state.status != IDLE:
         yield from put(state, b"ROLLBACK")
     error = NotRun(f"no read-write transaction could be opened: {answer.error or 'no transaction id'}")
@@ -261,11 +289,12 @@ def _place(*, wrapped: bool, outside: bool) -> str:
     return "outside" if outside else "wrapped" if wrapped else "block"
 
 
-def _timeline(state: SessionState) -> Generator[Step, Any, str]:
-    answer = yield from put(state, f"SELECT {TIMELINE}".encode())
+def _outside(state: SessionState, statement: Statement) -> Generator[Step, Any, _Transaction]:
+    """Return where it runs that no transaction can hold."""
+    answer = yield from put(state, f"SELECT {TIMELINE}".encode(), *standing_texts(statement))
     match answer.rows:
-        case [(str(timeline),)] if answer.error is None and state.status == IDLE:
-            return timeline
+        case [(str(timeline),), *stands] if answer.error is None and state.status == IDLE:
+            return _Transaction("", timeline, NOTHING, read_standing(stands))
     raise NotRun(f"the server's timeline could not be read: {answer.error}")
 
 

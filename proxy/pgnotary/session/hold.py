@@ -37,6 +37,7 @@ from pgnotary.session.places import TooManyHeld
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.relaying import Withdrawn
 from pgnotary.session.sent import Sent
+from pgnotary.session.standing import Standing
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Ending, Step, UpstreamLost, await_decision, await_look, write
 from pgnotary.session.told import Told
@@ -79,13 +80,13 @@ def hold(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
         places.leave(who.session)
     if isinstance(decided, Told):
         return decided
-    return (yield from execute(state, statement, sent, decided))
+    return (yield from execute(state, statement, sent, *decided))
 
 
 def _decide(
     state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
-) -> Generator[Step, Any, Decided | Told]:
-    """Return the approval, or what the client has been told once it is clear that there is none."""
+) -> Generator[Step, Any, tuple[Decided, Standing] | Told]:
+    """Return the approval with what was signed of the server, or what the client has been told if there is none."""
     try:
         held = yield from _put_up(state, statement, verdict, sent)
     except (LedgerUnavailable, NotExaminable, TooLarge, _Refused) as error:
@@ -105,7 +106,7 @@ def _decide(
         denied = _Ended(f"{held.request} denied {said}", detail=detail)
         return (yield from refuse(state, denied, held.request, sqlstate="42501"))
     state.notice(f"{held.request} approved {said} (ledger #{place})")
-    return decided
+    return decided, held.standing
 
 
 def _put_up(
@@ -186,7 +187,7 @@ def _ask_for_approval(
     people = state.rules.roster().people
     state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)
     state.actions.append(Announce(asked, previewed))
-    return Held(request, previewed.leaf, deadline, hold_s)
+    return Held(request, previewed.leaf, deadline, hold_s, examination.standing)
 
 
 def _request(
@@ -194,7 +195,7 @@ def _request(
 ) -> Generator[Step, Any, Filed]:
     """Record what is asked for."""
     who = state.who
-    client = Client(who.session, who.user, who.person, who.application, who.client, examination.reason)
+    client = Client(who.session, who.user, who.person, who.application, who.client, examination.standing.reason)
     expires_at = state.now.wall + timedelta(seconds=hold_s)
     draft = request_draft(
         request,

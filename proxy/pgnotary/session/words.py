@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pgnotary.judge.policy import Verdict
 from pgnotary.ledger.canonical import JSON, parse_timestamp
 from pgnotary.ledger.entries import Filed
+from pgnotary.session.standing import Standing
 
 __all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
 
@@ -24,6 +25,8 @@ class Held:
     deadline: float
     """Monotonic seconds."""
     hold_s: float
+    standing: Standing
+    """As it was signed."""
 
 
 def rows_in_words(preview: Filed) -> str:

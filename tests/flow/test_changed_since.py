@@ -1,0 +1,210 @@
+"""Between the decision and the execution something changes on a real server: nothing runs, and the entry says what.
+
+The requester cannot do it in the session that waits; somebody else can, in another one.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.flow.served import Served, until
+
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.request.decision import Answer
+
+SCHEMA = """
+CREATE TABLE t (id int PRIMARY KEY, a text DEFAULT 'x'); INSERT INTO t SELECT generate_series(1, 10);
+CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); INSERT INTO child SELECT generate_series(1, 5);
+CREATE VIEW v AS SELECT id, a FROM t;
+CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
+CREATE TABLE watched (id int); INSERT INTO watched SELECT generate_series(1, 10);
+CREATE TRIGGER w BEFORE DELETE ON watched FOR EACH ROW EXECUTE FUNCTION quiet();
+CREATE FUNCTION seven() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN 7; END $$;
+CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
+"""
+LOUD = (
+    "CREATE OR REPLACE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN OLD; END $$"
+)
+KINDS = {
+    "a column": ("DELETE FROM t WHERE id < 3", "ALTER TABLE t ADD b int", "columns of public.t"),
+    "a default": (
+        "UPDATE t SET a = DEFAULT WHERE id = 1",
+        "ALTER TABLE t ALTER a SET DEFAULT 'y'",
+        "columns of public.t",
+    ),
+    "another table of the name": (
+        "DELETE FROM t WHERE id < 3",
+        "ALTER TABLE t RENAME TO old; ALTER TABLE prod.t SET SCHEMA public",
+        "public.t",
+    ),
+    "a trigger": (
+        "DELETE FROM t WHERE id < 3",
+        "CREATE TRIGGER q BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION quiet()",
+        "triggers of public.t",
+    ),
+    "what a trigger runs": ("DELETE FROM watched WHERE id < 3", LOUD, "triggers of public.watched"),
+    "a disabled trigger": (
+        "DELETE FROM watched WHERE id < 3",
+        "ALTER TABLE watched DISABLE TRIGGER w",
+        "triggers of public.watched",
+    ),
+    "a rule": (
+        "DELETE FROM t WHERE id < 3",
+        "CREATE RULE r AS ON DELETE TO t DO ALSO DELETE FROM watched",
+        "rules of public.t",
+    ),
+    "the query of a view": (
+        "DELETE FROM v WHERE id < 3",
+        "CREATE OR REPLACE VIEW v AS SELECT id, a FROM t WHERE id > 1",
+        "rules of public.v",
+    ),
+    "what is under a view": ("DELETE FROM v WHERE id < 3", "ALTER TABLE t ALTER a SET NOT NULL", "columns of public.t"),
+    "a policy": ("DELETE FROM t WHERE id < 3", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "row security of public.t"),
+    "a cascade": (
+        "DELETE FROM t WHERE id < 3",
+        "CREATE TABLE kids (t int REFERENCES t ON DELETE CASCADE)",
+        "constraints of public.t",
+    ),
+    "a check": ("UPDATE t SET a = 'z' WHERE id = 1", "ALTER TABLE t ADD CHECK (id > 0)", "constraints of public.t"),
+    "a child": ("DELETE FROM parent", "CREATE TABLE second () INHERITS (parent)", "partitions of public.parent"),
+    "a function": (
+        "SELECT seven()",
+        "CREATE OR REPLACE FUNCTION seven() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN 7; END $$",
+        "the function seven",
+    ),
+    "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
+    "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),
+}
+INNOCENT = {
+    "rows": "INSERT INTO t SELECT generate_series(100, 200)",
+    "statistics": "ANALYZE t",
+    "an index": "CREATE INDEX ON t (a)",
+    "privileges": "GRANT SELECT ON t TO PUBLIC",
+    "another table": "CREATE TABLE u (id int)",
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(postgres, Path(tmp_path_factory.mktemp("changed")) / "pgnotary", hold_s=60) as served:
+        yield served
+        served.entries()
+
+
+@pytest.fixture
+def made(proxy: Served, database: str) -> str:
+    with proxy.behind(database) as behind:
+        behind.execute(SCHEMA.encode())
+    return database
+
+
+def _decided(
+    proxy: Served, connection: psycopg.Connection[Any], text: str, change: Callable[[], object]
+) -> tuple[str, psycopg.Error | None]:
+    """Send a text, change something while it waits, and approve it; return the request and the error it met."""
+
+    def send() -> psycopg.Error | None:
+        try:
+            connection.execute(text.encode())
+        except psycopg.Error as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(1) as beside:
+        sent = beside.submit(send)
+        paper = proxy.held()
+        change()
+        proxy.decide(paper, Answer.APPROVE)
+        return paper.id, sent.result(30)
+
+
+def _state(proxy: Served, database: str) -> list[tuple[Any, ...]]:
+    with proxy.behind(database) as behind:
+        return behind.execute("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM watched)").fetchall()
+
+
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+@pytest.mark.parametrize(("text", "change", "what"), KINDS.values(), ids=KINDS)
+def test_nothing_runs_and_the_entry_says_what_has_changed(
+    proxy: Served, made: str, text: str, change: str, what: str, extended: bool
+) -> None:
+    before: list[tuple[Any, ...]] = []
+
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute(change.encode())
+        before.extend(_state(proxy, made))
+
+    factory = psycopg.Cursor if extended else psycopg.ClientCursor
+    with proxy.connect(made, cursor_factory=factory) as her:
+        request, met = _decided(proxy, her, text, meddle)
+        assert her.execute("SELECT 1").fetchone() == (1,)
+    assert met is not None
+    assert (met.sqlstate, what in (met.diag.message_detail or "")) == ("55000", True)
+    life = until(lambda: [each for each in proxy.life(request) if each["type"] == "void"], "the entry")
+    assert what in [each["what"] for each in life[-1]["body"]["changed"]]
+    assert [each["type"] for each in proxy.life(request)] == ["request", "preview", "decision", "void"]
+    assert _state(proxy, made) == before
+
+
+@pytest.mark.parametrize("change", INNOCENT.values(), ids=INNOCENT)
+def test_what_changes_nothing_of_it_is_no_reason(proxy: Served, made: str, change: str) -> None:
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute(change.encode())
+
+    with proxy.connect(made) as her:
+        request, met = _decided(proxy, her, "DELETE FROM t WHERE id < 3", meddle)
+    assert met is None
+    assert proxy.outcome(request)["result"] == "committed"
+
+
+def test_a_role_of_another_name_is_another_role(proxy: Served, made: str) -> None:
+    with proxy.behind(made) as behind:
+        behind.execute("CREATE ROLE clerk; GRANT ALL ON t TO clerk")
+        try:
+            with proxy.connect(made) as her:
+                her.execute("SET ROLE clerk")
+                request, met = _decided(
+                    proxy, her, "DELETE FROM t WHERE id < 3", lambda: behind.execute("ALTER ROLE clerk RENAME TO boss")
+                )
+            assert met is not None
+            assert "role: signed clerk, now boss" in str(met.diag.message_detail)
+            changed = proxy.life(request)[-1]["body"]["changed"]
+            assert changed == [{"what": "role", "signed": "clerk", "found": "boss"}]
+        finally:
+            behind.execute("REVOKE ALL ON t FROM boss; DROP ROLE boss")
+
+
+def test_inside_a_block_it_is_left_failed(proxy: Served, made: str) -> None:
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute("ALTER TABLE watched ADD b int")
+
+    with proxy.connect(made, autocommit=False) as her:
+        her.execute("SELECT 1")
+        _, met = _decided(proxy, her, "DELETE FROM watched", meddle)
+        assert met is not None
+        assert her.info.transaction_status is psycopg.pq.TransactionStatus.INERROR
+        her.rollback()
+    assert _state(proxy, made) == [(10, 10)]
+
+
+def test_a_search_path_of_the_configuration_may_not_move_what_was_signed(tmp_path: Path) -> None:
+    with EmbeddedPostgres() as own, psycopg.connect(own.dsn("postgres"), autocommit=True) as behind:
+        behind.execute(SCHEMA.encode())
+
+        def reload() -> None:
+            behind.execute("ALTER SYSTEM SET search_path = prod, public")
+            behind.execute("SELECT pg_reload_conf()")
+            until(lambda: behind.execute("SHOW search_path").fetchone() == ("prod, public",), "the configuration")
+
+        with Served(own, tmp_path / "pgnotary", hold_s=60) as proxy, proxy.connect("postgres") as her:
+            request, met = _decided(proxy, her, "DELETE FROM t WHERE id < 3", reload)
+            assert met is not None
+            changed = proxy.life(request)[-1]["body"]["changed"]
+            assert [each["found"] for each in changed if each["what"] == "search_path"] == ["prod, public"]
+        assert behind.execute("SELECT count(*) FROM prod.t").fetchone() == (10,)

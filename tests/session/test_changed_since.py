@@ -1,0 +1,111 @@
+"""What was signed and what there is when it is to run: any difference, and nothing runs."""
+
+import json
+
+import pytest
+from tests.play import Play, approve, until
+from tests.session.stories import DELETE, held, in_a_block
+
+from pgnotary.errors import UpstreamProtocolError
+from pgnotary.session.standing import read_standing
+
+HEAD = "client ERROR 55000 R-1 does not run: what bo signed has changed since"
+CONTEXT = ("app_rw", "eva", "public", "", "notice", "ISO", "postgres", "UTC", "on", "on", "origin", "off", "content")
+TIMERS = ("0", "0", "0")
+
+
+def _another_table(play: Play) -> None:
+    play.server.schema = {"relations": [["public", "t", "r 16999", *["0f" * 16] * 6]], "functions": None}
+
+
+def _no_table(play: Play) -> None:
+    play.server.schema = {"relations": None, "functions": None}
+
+
+def _another_trigger(play: Play) -> None:
+    prints = ["0f" * 16, "0f" * 16, "aa" * 16, "0f" * 16, "0f" * 16, "0f" * 16]
+    play.server.schema = {"relations": [["public", "t", "r 16400", *prints]], "functions": None}
+
+
+def _another_function(play: Play) -> None:
+    play.server.schema = {**play.server.schema, "functions": [["wipe", "bb" * 16]]}
+
+
+def _another_role(play: Play) -> None:
+    play.server.acts_as = "app_admin"
+
+
+def _another_path(play: Play) -> None:
+    play.server.searched = "prod, public"
+
+
+CHANGES = {
+    "role": (_another_role, "role", "app_rw", "app_admin"),
+    "search_path": (_another_path, "search_path", '"$user", public', "prod, public"),
+    "relation": (_another_table, "public.t", "r 16400", "r 16999"),
+    "triggers": (_another_trigger, "triggers of public.t", "0f" * 16, "aa" * 16),
+    "function": (_another_function, "the function wipe", "", "bb" * 16),
+}
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["outside", "inside a block"])
+@pytest.mark.parametrize(("change", "what", "signed", "found"), CHANGES.values(), ids=CHANGES)
+def test_whatever_has_changed_since_it_was_signed_nothing_runs(
+    play: Play, change: object, what: str, signed: str, found: str, block: bool
+) -> None:
+    held(in_a_block(play) if block else play)
+    change(play)  # type: ignore[operator]
+    play >> approve() << until("record void") << until(HEAD) << f"client ready {'E' if block else 'I'}"
+    assert play.ledger.body("void")["changed"] == [{"what": what, "signed": signed, "found": found}]
+    assert DELETE not in play.server.heard
+    assert play.ledger.states["R-1"] == "void"
+
+
+def test_what_is_gone_is_told_with_all_that_was_its_own(play: Play) -> None:
+    held(play)
+    _no_table(play)
+    play >> approve() << until("record void") << until(HEAD) << "client ready I"
+    changed = play.ledger.body("void")["changed"]
+    assert len(changed) == 7
+    assert {"what": "public.t", "signed": "r 16400", "found": ""} in changed
+
+
+def test_what_nothing_runs_in_is_looked_at_too(play: Play) -> None:
+    """VACUUM and its like run outside any transaction."""
+    held(play, "vacuum full t")
+    _another_table(play)
+    play >> approve() << until("record void") << until(HEAD) << "client ready I"
+    assert "vacuum full t" not in play.server.heard
+
+
+def test_the_request_commits_to_what_is_compared(play: Play) -> None:
+    held(play)
+    first = play.ledger.body("request")["schema"]
+    _another_trigger(play)
+    play >> approve() << until("client ready I")
+    held(play, request="R-2")
+    assert first != play.ledger.body("request", "R-2")["schema"]
+
+
+def test_at_most_twenty_changes_are_told(play: Play) -> None:
+    held(play)
+    play.server.schema = {"relations": None, "functions": [[f"f{n}", "cc" * 16] for n in range(50)]}
+    play >> approve() << until("record void") << until(HEAD) << "client ready I"
+    assert len(play.ledger.body("void")["changed"]) == 20
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [(*CONTEXT, *TIMERS)],
+        [CONTEXT, ('{"relations": null, "functions": null}',)],
+        [(*CONTEXT, *TIMERS), ("{}",)],
+        [(*CONTEXT, *TIMERS), (None,)],
+        [(*CONTEXT, *TIMERS), (json.dumps({"relations": [["public", "t", "r 1", "aa"]], "functions": None}),)],
+        [(*CONTEXT, "0", "0", "soon"), ('{"relations": null, "functions": null}',)],
+    ],
+)
+def test_an_answer_of_another_shape_is_none(rows: list[tuple[str | None, ...]]) -> None:
+    with pytest.raises(UpstreamProtocolError, match="context cannot be read"):
+        read_standing(rows)
