@@ -562,6 +562,32 @@ def test_an_outcome_of_another_transaction_is_found() -> None:
     assert sole_fault(ledger) == "#7 R-1: the outcome is of transaction '772', sent was '771'"
 
 
+@pytest.mark.parametrize(
+    ("result", "way", "fits"),
+    [
+        ("committed", "autocommit", True),
+        ("committed", "outside", True),
+        ("committed", "rollback-to", False),
+        ("committed", "ceiling", False),
+        ("committed", "nonsense", False),
+        ("rolled-back", "ceiling", True),
+        ("rolled-back", "commit", False),
+        ("unknown", "server-lost", True),
+    ],
+)
+def test_an_outcome_that_came_about_in_another_way_is_found(result: str, way: str, fits: bool) -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=5, tags=["DELETE 5"], took_us=1)
+    rows: dict[str, Any] = {"rows": 5} if result == "committed" else {}
+    ledger.step(EntryType.OUTCOME, "R-1", result=result, ended=way, xid="771", **rows)
+    if fits:
+        verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+    else:
+        assert sole_fault(ledger) == f"#8 R-1: {result}, and ended by {way}"
+
+
 @pytest.mark.parametrize("name", ["user", "person", "database", "client", "upstream_pid", "system_identifier"])
 def test_a_request_by_another_than_opened_its_session_is_found(name: str) -> None:
     ledger = Ledger().start()

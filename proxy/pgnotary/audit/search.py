@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pgnotary.audit.copied import Copied
+from pgnotary.audit.effect import Effect
 from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.story import Story
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -121,6 +122,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "estimate": preview.estimate if preview else None,
         "exact": preview.exact if preview else None,
         "at_most": preview.at_most if preview else None,
+        "estimate_by": (preview.how or None) if preview else None,
         "caveats": list(preview.caveats) if preview else [],
         "state": story.state.value,
         "answer": decision.answer if decision else None,
@@ -132,6 +134,9 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "fate": (outcome.fate or None) if outcome else None,
         "rows": story.rows,
         "executed_rows": story.executed_rows,
+        **_effect(story.effect),
+        "ended": (outcome.ended or None) if outcome else None,
+        "changed_since_signed": list(story.meanwhile),
         "sqlstate": (outcome.sqlstate or None) if outcome else None,
         "xid": story.xid or None,
         **_copied(story.copied),
@@ -160,6 +165,25 @@ def execution_fields(execution: Execution | Counted) -> dict[str, JSON | None]:
         "would_hold": execution.would or None,
         "why": execution.why or None,
         **_copied(execution.copied),
+    }
+
+
+def _effect(effect: Effect | None) -> dict[str, JSON | None]:
+    changed: list[JSON] = [
+        {
+            "relation": each.relation,
+            "target": each.target,
+            "inserted": each.inserted,
+            "updated": each.updated,
+            "deleted": each.deleted,
+        }
+        for each in (effect.changed if effect else ())
+    ]
+    return {
+        "other_rows": effect.other_rows if effect else None,
+        "tags": list(effect.tags) if effect else [],
+        "changed": changed,
+        "took_us": effect.took_us if effect else None,
     }
 
 

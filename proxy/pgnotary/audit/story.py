@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import Copied, copied_in
+from pgnotary.audit.effect import Effect, effect_in
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import DecisionRefused, NotCanonical
@@ -34,6 +35,7 @@ __all__ = [
     "Step",
     "Story",
     "begin",
+    "changed_meanwhile",
     "claimed_approver",
     "continued",
     "disclosed",
@@ -65,6 +67,8 @@ class Preview:
     exact: int | None
     at_most: int | None = None
     """What was counted, and the change may stay below."""
+    how: str = ""
+    """How the estimate was had: `count`, `explain`; empty if the entry does not say."""
     caveats: tuple[str, ...] = ()
     """Why the number may not be what then changed."""
     error: str | None = None
@@ -109,6 +113,8 @@ class Outcome:
     """How it ended in the database."""
 
     result: str
+    ended: str
+    """Which way it came about, one word of `pgnotary.request.ended`; empty if the entry does not say."""
     fate: str
     """Of a resolved one: what the server says that became of its transaction; else empty."""
     rows: int | None
@@ -175,8 +181,10 @@ class Story:
     end_why: str = ""
     """Why it was withdrawn, orphaned or void."""
     xid: str = ""
-    executed_rows: int | None = None
+    effect: Effect | None = None
     """What PostgreSQL counted before anything was committed."""
+    meanwhile: tuple[str, ...] = ()
+    """Of a void one: what was not as it was signed any more, a line each."""
     copied: Copied | None = None
     """Of COPY FROM STDIN: what is known of its data."""
     outcome: Outcome | None = None
@@ -212,6 +220,11 @@ class Story:
         if self.fate is not State.COMMITTED:
             return None
         return self.outcome.rows if self.outcome and self.outcome.rows is not None else self.executed_rows
+
+    @property
+    def executed_rows(self) -> int | None:
+        """What PostgreSQL counted before anything was committed."""
+        return self.effect.rows if self.effect else None
 
     @property
     def time_to_decision(self) -> timedelta | None:
@@ -297,11 +310,12 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
         case EntryType.WITHDRAWN:
             return replace(story, state=State.WITHDRAWN, ended_at=at, end_why=text(body, "by"))
         case EntryType.EXPIRED | EntryType.ORPHANED | EntryType.VOID:
-            return replace(story, state=State(entry.type.value), ended_at=at, end_why=text(body, "why"))
+            ended = replace(story, state=State(entry.type.value), ended_at=at, end_why=text(body, "why"))
+            return replace(ended, meanwhile=tuple(changed_meanwhile(body)))
         case EntryType.INTENT:
             return replace(story, state=State.INTENT, xid=text(body, "xid"))
         case EntryType.EXECUTED:
-            return replace(story, state=State.EXECUTED, executed_rows=number(body, "rows"), copied=copied_in(body))
+            return replace(story, state=State.EXECUTED, effect=effect_in(body), copied=copied_in(body))
         case EntryType.OUTCOME:
             return _ended(story, entry, opened)
         case _:
@@ -322,9 +336,16 @@ def preview_of(entry: Entry, opened: Opened) -> Preview:
         estimate=number(body, "estimate"),
         exact=number(body, "exact"),
         at_most=number(body, "at_most"),
+        how=_how(body),
         caveats=texts(body, "caveats"),
         error=disclosed(opened, "error"),
     )
+
+
+def _how(body: Mapping[str, JSON]) -> str:
+    obtained = body.get("obtained")
+    had = obtained.get("estimate") if isinstance(obtained, Mapping) else None
+    return text(had, "how") if isinstance(had, Mapping) else ""
 
 
 def claimed_approver(opened: Opened) -> str:
@@ -333,6 +354,15 @@ def claimed_approver(opened: Opened) -> str:
         return read(opened["document"][1]).approver if "document" in opened else ""
     except DecisionRefused:
         return ""
+
+
+def changed_meanwhile(body: Mapping[str, JSON]) -> Iterator[str]:
+    """Yield what a `void` entry names as another than was signed."""
+    listed = body.get("changed")
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, Mapping):
+            was, now = text(each, "signed") or "nothing", text(each, "found") or "nothing"
+            yield f"{text(each, 'what')}: signed {was}, found {now}"
 
 
 def _step(entry: Entry) -> Step:
@@ -382,6 +412,7 @@ def _ended(story: Story, entry: Entry, opened: Opened) -> Story:
     result = text(body, "result")
     outcome = Outcome(
         result=result,
+        ended=text(body, "ended"),
         fate=text(body, "fate"),
         rows=number(body, "rows"),
         sqlstate=text(body, "sqlstate"),

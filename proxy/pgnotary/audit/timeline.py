@@ -5,19 +5,21 @@ them up, because they happened one by one before it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import copied_in
+from pgnotary.audit.effect import effect_in
 from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.rosters import signers_of
-from pgnotary.audit.story import begin, claimed_approver, disclosed, preview_of
+from pgnotary.audit.story import begin, changed_meanwhile, claimed_approver, disclosed, preview_of
 from pgnotary.audit.words import (
     behind_name,
     ceiling_words,
     clock,
     counted,
     digest_words,
+    milliseconds,
     preview_words,
     quoted,
     reasons,
@@ -64,7 +66,7 @@ def tell_execution(execution: Execution | Counted, leaf: bytes) -> Told:
     if isinstance(execution, Counted):
         return _tell_counted(execution, leaf)
     ending = execution.sqlstate or execution.tag or execution.kind
-    took = f" in {_milliseconds(execution.took_us)}"
+    took = f" in {milliseconds(execution.took_us)}"
     would = f", which {execution.would} would have held" if execution.would else ""
     why = f", {execution.why}" if execution.why else ""
     sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
@@ -74,7 +76,7 @@ def tell_execution(execution: Execution | Counted, leaf: bytes) -> Told:
 
 def _tell_counted(found: Counted, leaf: bytes) -> Told:
     """Return what was forwarded and only counted, at the time when the first of it began."""
-    took = _milliseconds(found.took_us)
+    took = milliseconds(found.took_us)
     ran = f"{found.executions:,} {found.kind}, {row_count(found.rows)} in {took}, the last at {clock(found.last_at)}"
     sentence = f"{found.session} forwarded: {ran}"
     return Told(found.at, found.seq, EntryType.FORWARDED, leaf, sentence, (digest_words(found),))
@@ -94,6 +96,10 @@ def _sentences(entry: Entry, opened: Opened) -> list[str]:
             return _of_proxy(entry)
         case EntryType.PREVIEW:
             return _previewed(entry, opened)
+        case EntryType.EXECUTED:
+            return [f"{entry.request or 'no request'} {_step(entry, opened)}", *effect_in(entry.body).lines]
+        case EntryType.VOID:
+            return [f"{entry.request or 'no request'} {_step(entry, opened)}", *changed_meanwhile(entry.body)]
         case _:
             return [f"{entry.request or 'no request'} {_step(entry, opened)}"]
 
@@ -172,6 +178,7 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
     body = entry.body
     rows = number(body, "rows")
     parts = [
+        f"by {text(body, 'ended')}" if text(body, "ended") else "",
         text(body, "fate"),
         f"as {text(body, 'gid')!r}" if "gid" in body else "",
         "" if rows is None else row_count(rows),
@@ -197,7 +204,7 @@ def _step(entry: Entry, opened: Opened) -> str:
                 return "about to be sent outside any transaction"
             return f"about to be sent in transaction {text(body, 'xid')} ({text(body, 'where')})"
         case EntryType.EXECUTED:
-            ran = ", ".join([*texts(body, "tags"), _milliseconds(number(body, "took_us") or 0)])
+            ran = ", ".join([*texts(body, "tags"), milliseconds(number(body, "took_us") or 0)])
             return f"executed: {row_count(number(body, 'rows'))} ({ran}); nothing is committed yet"
         case EntryType.ENDING:
             return _about_to_end(entry)
@@ -213,7 +220,3 @@ def _about_to_end(entry: Entry) -> str:
     through = text(body, "through")
     where = f" in {through}" if through and through != entry.session else ""
     return f"about to send {text(body, 'action').replace('-', ' ').upper()} {text(body, 'gid')!r}{where}"
-
-
-def _milliseconds(took_us: int) -> str:
-    return f"{timedelta(microseconds=took_us) / timedelta(milliseconds=1):,.1f} ms"

@@ -5,6 +5,7 @@ Whatever came from a client is passed on as it is; who shows it escapes it.
 
 from datetime import UTC, datetime, timedelta
 
+from pgnotary.audit.effect import Effect
 from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.story import Preview, Story
 from pgnotary.judge.statement import StatementClass
@@ -20,8 +21,10 @@ __all__ = [
     "decision_words",
     "digest_words",
     "duration",
+    "effect_lines",
     "execution_row",
     "first_line",
+    "milliseconds",
     "outcome_words",
     "preview_words",
     "quoted",
@@ -85,7 +88,8 @@ def preview_words(preview: Preview | None) -> str:
     if preview.at_most is not None:
         parts.append(f"AT MOST {row_count(preview.at_most)}")
     if preview.estimate is not None:
-        parts.append(f"about {row_count(preview.estimate)} estimated")
+        how = "counted, but may be others when it runs" if preview.how == "count" else "estimated"
+        parts.append(f"about {row_count(preview.estimate)} {how}")
     parts += preview.caveats
     if preview.why:
         parts.append(preview.why)
@@ -134,6 +138,18 @@ def outcome_words(story: Story) -> str:
             return f"{story.state}{f': {why}' if why else ''}"
         case _:
             return f"{story.state}{f' ({story.end_why})' if story.end_why else ''}"
+
+
+def effect_lines(effect: Effect) -> list[str]:
+    """Return what an execution did, and how long it took, a line for each relation."""
+    took = "" if effect.took_us is None else f" in {milliseconds(effect.took_us)}"
+    ran = f"ran      {', '.join(effect.tags) or 'without a command tag'}{took}"
+    return [ran, *(f"changed  {each}" for each in effect.lines)]
+
+
+def milliseconds(took_us: int) -> str:
+    """Return microseconds as milliseconds."""
+    return f"{timedelta(microseconds=took_us) / timedelta(milliseconds=1):,.1f} ms"
 
 
 def behind_name(story: Story) -> str:
@@ -238,8 +254,13 @@ def story_lines(story: Story) -> list[str]:
         lines.append(f"  key {story.decision.key}")
         lines += quoted(story.decision.reason, "  > ")
     lines += [f"not counted: {each.why}" for each in story.rejected]
+    lines += [f"since then  {each}" for each in story.meanwhile]
     if story.copied is not None:
         lines.append(str(story.copied))
+    if story.effect is not None:
+        lines += effect_lines(story.effect)
+    if story.outcome is not None and story.outcome.ended:
+        lines.append(f"ended by {story.outcome.ended}")
     if story.outcome is not None and story.outcome.error is not None:
         lines += ["error", *quoted(story.outcome.error)]
     steps = ", ".join(f"#{step.seq} {step.type}" for step in story.steps)

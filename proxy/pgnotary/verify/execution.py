@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.ceiling import Ceiling, Changed, other_rows, own_rows, told_rows
+from pgnotary.request.ended import Ended
 from pgnotary.request.life import State
 
 __all__ = ["has_committed", "number", "of_executed", "of_intent", "of_name", "of_outcome"]
@@ -15,6 +16,7 @@ __all__ = ["has_committed", "number", "of_executed", "of_intent", "of_name", "of
 # As many tags as an entry lists, and no tag of PostgreSQL is longer than this with its count.
 _MAX_TAGS = 200
 _MAX_TAG = 64
+_COMMITS = frozenset({Ended.AUTOCOMMIT, Ended.COMMIT, Ended.BATCH_COMMIT, Ended.COMMIT_PREPARED, Ended.OUTSIDE})
 _SIGNED = ("max_rows", "max_other_rows")
 
 
@@ -88,6 +90,7 @@ def of_name(entry: Entry, prepared_as: str | None) -> Iterator[str]:
 
 def of_outcome(outcome: Entry, intent: Entry | None, executed: Entry | None, ceiling: Ceiling | None) -> Iterator[str]:
     """Yield what speaks against an outcome; `ceiling` is what was signed, None for any number."""
+    yield from _of_way(outcome)
     xid, sent = outcome.body.get("xid"), None if intent is None else intent.body.get("xid")
     if xid is not None and sent is not None and xid != sent:
         yield f"the outcome is of transaction {xid!r:.40}, sent was {sent!r:.40}"
@@ -108,6 +111,14 @@ def of_outcome(outcome: Entry, intent: Entry | None, executed: Entry | None, cei
         yield f"committed {other} rows in other tables, approved for at most {ceiling.max_other_rows} there"
     if executed is not None and "uncountable" in executed.body:
         yield f"committed what could not be counted, approved for at most {ceiling.max_rows}"
+
+
+def _of_way(outcome: Entry) -> Iterator[str]:
+    """Yield a fault if which way it ended and what became of it are not the same story."""
+    # (17) what has ended by a commit is committed, and nothing else is
+    way, result = outcome.body.get("ended"), outcome.body.get("result")
+    if way is not None and (way in _COMMITS) is not (result == State.COMMITTED.value):
+        yield f"{result!s:.20}, and ended by {way!s:.20}"
 
 
 def _of_excess(outcome: Entry, ceiling: Ceiling | None) -> Iterator[str]:
