@@ -14,8 +14,8 @@ async def _round() -> None:
 class Queue:
     """Names ask for looks; `begun` has them in the order in which they may."""
 
-    def __init__(self, at_once: int) -> None:
-        self.looks = Looks(at_once)
+    def __init__(self, at_once: int, patience_s: float = 60.0) -> None:
+        self.looks = Looks(at_once, patience_s)
         self.begun: list[str] = []
 
     def ask(self, *names: str) -> None:
@@ -66,6 +66,19 @@ async def test_an_end_without_a_look_gives_nobody_a_second_place() -> None:
     queue.looks.end("z")
     await _round()
     assert queue.begun == ["a"]
+
+
+async def test_who_takes_long_keeps_nobody_waiting_for_ever() -> None:
+    queue = Queue(1, patience_s=0.02)
+    queue.ask(*"ab")
+    async with asyncio.timeout(10):
+        while queue.begun != ["a", "b"]:
+            await asyncio.sleep(0.005)
+    queue.looks.end("a")
+    queue.looks.end("b")
+    queue.ask("a")
+    await _round()
+    assert queue.begun == ["a", "b", "a"]
 
 
 async def test_nobody_looks_twice_at_once() -> None:

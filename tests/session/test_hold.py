@@ -91,6 +91,10 @@ def test_who_leaves_the_queue_for_a_look_asked_nobody(play: Play, leaving: event
     assert DELETE not in "".join(map(str, play.server.heard))
 
 
+def test_a_proxy_that_stops_waits_for_nobody_in_the_queue_for_a_look(play: Play) -> None:
+    in_the_queue(play) >> events.Shutdown() << "looked" << FATAL_SHUTDOWN << until("close")
+
+
 def test_a_server_that_closes_in_the_queue_for_a_look_ends_the_session(play: Play) -> None:
     in_the_queue(play) >> SERVER_GONE << "looked" << "client FATAL 08006 the server closed the connection"
     play << until("close")
