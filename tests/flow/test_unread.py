@@ -72,7 +72,9 @@ def test_eight_who_read_nothing_do_not_keep_the_others_from_being_held(proxy: Se
             until(lambda: (behind.execute(looking, [database]).fetchone() or (0,))[0] >= MOST, "eight to be looked at")
         with proxy.connect(database, user="bo") as other:
             sent = beside.submit(other.execute, OTHER)
-            # Some of the deaf may be held, too: those whose answers did not fill the buffer.
-            until(lambda: any(each.request.opened["statement"][1] == OTHER for each in proxy.api.requests()), "a hold")
-            other.cancel()
+            try:
+                # Some of the deaf may be held, too: those whose answers did not fill the buffer.
+                until(lambda: any(each.request.opened["statement"][1] == OTHER for each in proxy.api.requests()), "it")
+            finally:
+                other.cancel()
             assert isinstance(sent.exception(20), psycopg.errors.QueryCanceled)
