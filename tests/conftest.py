@@ -64,7 +64,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         with pytest.MonkeyPatch.context() as patch:
             if _in_memory():
                 patch.setattr(tempfile, "tempdir", str(_MEMORY))
-            settings = {"max_prepared_transactions": "20", "max_wal_size": "256MB"}
+            settings = {"max_connections": "200", "max_prepared_transactions": "20", "max_wal_size": "256MB"}
             server = opened.enter_context(EmbeddedPostgres(settings=settings))
         yield server
 

@@ -321,7 +321,7 @@ def tried(postgres: EmbeddedPostgres, undecided: list[Served], traps: str) -> di
             return converse(where, ways[name], oid, postgres.dsn(databases[name]), bytewise=bytewise)
 
     forms = list(product(ways, undecided, (False, True)))
-    with ThreadPoolExecutor(40) as pool:
+    with ThreadPoolExecutor(24) as pool:
         said = list(pool.map(lambda form: attempt(*form), forms))
     found = {name: [each for (of, *_), each in zip(forms, said, strict=True) if of == name] for name in ways}
     return {name: Tried(found[name], orders(postgres, databases[name])) for name in ways}
