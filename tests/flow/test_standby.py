@@ -22,7 +22,9 @@ class Standby(EmbeddedPostgres):
     """A copy of a running server that follows it."""
 
     def __init__(self, primary: EmbeddedPostgres) -> None:
-        super().__init__(settings={"max_prepared_transactions": "20"}, bin_dir=primary.bin_dir)
+        # No standby starts with less of either than its primary has.
+        settings = {"max_connections": "200", "max_prepared_transactions": "20"}
+        super().__init__(settings=settings, bin_dir=primary.bin_dir)
         self.primary = primary
         self.password = primary.password
 
