@@ -176,16 +176,22 @@ class ScriptedServer:
     """A cancel hits the next Query."""
     reason: str = ""
     """What pgnotary.reason is."""
+    slow: set[str] = field(default_factory=set)
+    """Queries that the limit of time hits, once each."""
     level: str = "notice"
+    """What client_min_messages is."""
     acts_as: str = "app_rw"
     """Its current_user."""
     searched: str = '"$user", public'
     """Its search_path."""
     schema: dict[str, Any] = field(
-        default_factory=lambda: {"relations": [["public", "t", "r 16400", *["0f" * 16] * 6]], "functions": None}
+        default_factory=lambda: {
+            "relations": [["public", "t", "r 16400", *["0f" * 16] * 6]],
+            "functions": None,
+            "operators": None,
+        }
     )
     """What it says of how the relations are defined that a held statement names."""
-    """What client_min_messages is."""
     prepared: dict[bytes, str] = field(default_factory=dict)
     portals: dict[bytes, str] = field(default_factory=dict)
     timers: tuple[str, str, str] = ("0", "0", "0")
@@ -347,6 +353,9 @@ class ScriptedServer:
             self.cancelled = False
             self.interrupted.append(text)
             return self._fail("57014", "canceling statement due to user request")
+        if text in self.slow:
+            self.slow.remove(text)
+            return self._fail("57014", "canceling statement due to statement timeout")
         if text in self.scripted:
             return self._run(text)
         found = b""

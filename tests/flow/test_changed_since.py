@@ -23,6 +23,8 @@ CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD;
 CREATE TABLE watched (id int); INSERT INTO watched SELECT generate_series(1, 10);
 CREATE TRIGGER w BEFORE DELETE ON watched FOR EACH ROW EXECUTE FUNCTION quiet();
 CREATE FUNCTION seven() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN 7; END $$;
+CREATE FUNCTION near(int, int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN $1 = $2; END $$;
+CREATE OPERATOR ### (leftarg = int, rightarg = int, function = near);
 CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
 """
 LOUD = (
@@ -74,6 +76,11 @@ KINDS = {
         "SELECT seven()",
         "CREATE OR REPLACE FUNCTION seven() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN 7; END $$",
         "the function seven",
+    ),
+    "what is behind an operator": (
+        "DELETE FROM t WHERE id ### 3",
+        "CREATE OR REPLACE FUNCTION near(int, int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$",
+        "the operator ###",
     ),
     "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
     "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),
@@ -148,6 +155,39 @@ def test_nothing_runs_and_the_entry_says_what_has_changed(
     assert what in [each["what"] for each in life[-1]["body"]["changed"]]
     assert [each["type"] for each in proxy.life(request)] == ["request", "preview", "decision", "void"]
     assert _state(proxy, made) == before
+
+
+def test_what_execute_runs_is_looked_at_by_what_it_names(proxy: Served, made: str) -> None:
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute("CREATE TRIGGER q BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION quiet()")
+
+    with proxy.connect(made) as her:
+        _, met = _decided(proxy, her, "PREPARE d AS DELETE FROM t WHERE id < 3", lambda: None)
+        assert met is None
+        request, met = _decided(proxy, her, "EXECUTE d", meddle)
+    assert met is not None
+    assert [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]] == ["triggers of public.t"]
+    assert _state(proxy, made) == [(10, 10)]
+
+
+@pytest.mark.parametrize("place", ["__NAMED__", "__CALLED__", "__SPELLED__", "__OPERATORS__", "__ASPECTS__"])
+def test_a_table_that_is_called_like_a_place_in_our_questions_puts_nothing_into_them(
+    proxy: Served, made: str, place: str
+) -> None:
+    inside = 'x"]; COMMIT; BEGIN READ WRITE; DELETE FROM t; COMMIT; --'
+    with proxy.behind(made) as behind:
+        behind.execute(f'CREATE TABLE "{place}" (id int); INSERT INTO "{place}" VALUES (1), (2)'.encode())
+        body = "LANGUAGE sql IMMUTABLE AS 'SELECT 1'"
+        name = inside.replace('"', '""')
+        behind.execute(f'CREATE FUNCTION "{name}"() RETURNS int {body}'.encode())
+    with proxy.connect(made) as her:
+        text = f'DELETE FROM "{place}" WHERE id = "{name}"()'
+        request, met = _decided(proxy, her, text, lambda: None)
+        assert met is None
+    assert proxy.outcome(request)["rows"] == 1
+    assert "failed" not in proxy.life(request)[1]["body"].get("why", "")
+    assert _state(proxy, made) == [(10, 10)]
 
 
 @pytest.mark.parametrize("change", INNOCENT.values(), ids=INNOCENT)

@@ -9,26 +9,34 @@ from tests.session.stories import DELETE, held, in_a_block
 from pgnotary.errors import UpstreamProtocolError
 from pgnotary.session.standing import read_standing
 
-HEAD = "client ERROR 55000 R-1 does not run: what bo signed has changed since"
+HEAD = "client ERROR 55000 R-1 does not run: what was signed has changed since"
 CONTEXT = ("app_rw", "eva", "public", "", "notice", "ISO", "postgres", "UTC", "on", "on", "origin", "off", "content")
 TIMERS = ("0", "0", "0")
 
 
 def _another_table(play: Play) -> None:
-    play.server.schema = {"relations": [["public", "t", "r 16999", *["0f" * 16] * 6]], "functions": None}
+    play.server.schema = {
+        "relations": [["public", "t", "r 16999", *["0f" * 16] * 6]],
+        "functions": None,
+        "operators": None,
+    }
 
 
 def _no_table(play: Play) -> None:
-    play.server.schema = {"relations": None, "functions": None}
+    play.server.schema = {"relations": None, "functions": None, "operators": None}
 
 
 def _another_trigger(play: Play) -> None:
     prints = ["0f" * 16, "0f" * 16, "aa" * 16, "0f" * 16, "0f" * 16, "0f" * 16]
-    play.server.schema = {"relations": [["public", "t", "r 16400", *prints]], "functions": None}
+    play.server.schema = {"relations": [["public", "t", "r 16400", *prints]], "functions": None, "operators": None}
 
 
 def _another_function(play: Play) -> None:
     play.server.schema = {**play.server.schema, "functions": [["wipe", "bb" * 16]]}
+
+
+def _another_operator(play: Play) -> None:
+    play.server.schema = {**play.server.schema, "operators": [["###", "dd" * 16]]}
 
 
 def _another_role(play: Play) -> None:
@@ -44,6 +52,7 @@ CHANGES = {
     "search_path": (_another_path, "search_path", '"$user", public', "prod, public"),
     "relation": (_another_table, "public.t", "r 16400", "r 16999"),
     "triggers": (_another_trigger, "triggers of public.t", "0f" * 16, "aa" * 16),
+    "operator": (_another_operator, "the operator ###", "", "dd" * 16),
     "function": (_another_function, "the function wipe", "", "bb" * 16),
 }
 
@@ -89,7 +98,7 @@ def test_the_request_commits_to_what_is_compared(play: Play) -> None:
 
 def test_at_most_twenty_changes_are_told(play: Play) -> None:
     held(play)
-    play.server.schema = {"relations": None, "functions": [[f"f{n}", "cc" * 16] for n in range(50)]}
+    play.server.schema = {"relations": None, "functions": [[f"f{n}", "cc" * 16] for n in range(50)], "operators": None}
     play >> approve() << until("record void") << until(HEAD) << "client ready I"
     assert len(play.ledger.body("void")["changed"]) == 20
 
@@ -99,11 +108,14 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
     [
         [],
         [(*CONTEXT, *TIMERS)],
-        [CONTEXT, ('{"relations": null, "functions": null}',)],
+        [CONTEXT, ('{"relations": null, "functions": null, "operators": null}',)],
         [(*CONTEXT, *TIMERS), ("{}",)],
         [(*CONTEXT, *TIMERS), (None,)],
-        [(*CONTEXT, *TIMERS), (json.dumps({"relations": [["public", "t", "r 1", "aa"]], "functions": None}),)],
-        [(*CONTEXT, "0", "0", "soon"), ('{"relations": null, "functions": null}',)],
+        [
+            (*CONTEXT, *TIMERS),
+            (json.dumps({"relations": [["public", "t", "r 1", "aa"]], "functions": None, "operators": None}),),
+        ],
+        [(*CONTEXT, "0", "0", "soon"), ('{"relations": null, "functions": null, "operators": null}',)],
     ],
 )
 def test_an_answer_of_another_shape_is_none(rows: list[tuple[str | None, ...]]) -> None:

@@ -204,6 +204,15 @@ def test_a_look_that_cannot_be_closed_ends_the_session_and_the_request(play: Pla
     play << "record session-closed" << "close"
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_look_that_is_too_slow_to_close_is_closed_again(play: Play, inside: bool) -> None:
+    closing = CLOSE_IN_BLOCK if inside else "upstream ROLLBACK"
+    play.server.slow.add(closing.removeprefix("upstream "))
+    (in_a_block(play) if inside else play) >> DELETE << until(closing) << closing << until("announce R-1")
+    play >> approve() << until("client DELETE 5") << until(f"client ready {'T' if inside else 'I'}")
+    assert play.server.slow == set()
+
+
 def test_a_context_that_cannot_be_read_ends_the_session(play: Play) -> None:
     worked_by_hand(play, ledger=False) >> DELETE << LOOK
     play >> answers() << CONTEXT

@@ -588,6 +588,16 @@ def test_an_outcome_that_came_about_in_another_way_is_found(result: str, way: st
         assert sole_fault(ledger) == f"#8 R-1: {result}, and ended by {way}"
 
 
+@pytest.mark.parametrize("way", [7, True, ["commit"], {}])
+def test_a_way_that_is_no_word_is_found(way: Any) -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=5, tags=["DELETE 5"], took_us=1)
+    ledger.step(EntryType.OUTCOME, "R-1", result="committed", ended=way, xid="771", rows=5)
+    assert "committed, and ended by" in sole_fault(ledger)
+
+
 @pytest.mark.parametrize("name", ["user", "person", "database", "client", "upstream_pid", "system_identifier"])
 def test_a_request_by_another_than_opened_its_session_is_found(name: str) -> None:
     ledger = Ledger().start()

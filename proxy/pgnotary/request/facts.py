@@ -15,6 +15,7 @@ from typing import Any
 
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name
+from pgnotary.request.places import filled
 
 __all__ = ["Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_question", "read_facts"]
 
@@ -204,10 +205,7 @@ def facts_question(
         "__OPERATORS__": sorted(set(operators)),
     }
     text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
-    for place, value in values.items():
-        literal = json.dumps(value, ensure_ascii=False).replace("'", "''")
-        text = text.replace(place, f"'{literal}'::pg_catalog.json")
-    return text.encode()
+    return filled(text, values)
 
 
 def _spelled(name: Name) -> str:

@@ -7,8 +7,11 @@ every operator, because the client's search_path is in force.
 
 Of each relation, and of those under a view: which one it is, its columns with their defaults, constraints (its own, and
 those that refer to it), triggers with what they call, rules (the query of a view among them), row security and what it
-is a partition of or has as partitions. Of each function that is called and that is none of PostgreSQL's own: all that
-bear its name. Privileges, statistics and indexes are left out: they change nothing of what it does.
+is a partition of or has as partitions. Of each function that is called and that is none of PostgreSQL's own, and of
+what is behind an operator: all that bear its name. Not followed are functions that functions call, and casts. Left out
+are privileges, statistics and indexes: they change nothing of what it does.
+
+What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
 Source: PostgreSQL 18, "System Catalogs".
 """
@@ -20,6 +23,7 @@ from hashlib import sha256
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Statement
 from pgnotary.ledger.canonical import JSON, encode
+from pgnotary.request.places import filled
 
 __all__ = ["difference", "read_schema_state", "schema_digest", "schema_question"]
 
@@ -89,16 +93,31 @@ SELECT pg_catalog.json_build_object(
 'functions', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.name, __FUNCTIONS__))
   FROM pg_catalog.json_array_elements_text(__CALLED__) AS f (name)
   WHERE EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
-    AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))
+    AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)),
+'operators', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.name, __OPERATORS__))
+  FROM pg_catalog.json_array_elements_text(__SPELLED__) AS f (name)
+  WHERE EXISTS (SELECT FROM pg_catalog.pg_operator AS o WHERE o.oprname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
+    AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))
 """.strip()
+
+
+_OPERATORS = """
+SELECT pg_catalog.json_build_array(pg_catalog.to_jsonb(o),
+  pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_operator AS o LEFT JOIN pg_catalog.pg_proc AS p
+  ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
+WHERE o.oprname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
+AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 
 
 def _fingerprint(lines: str) -> str:
     return _FINGERPRINT.replace("__LINES__", lines)
 
 
-_ASKED = _QUESTION.replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values()))).replace(
-    "__FUNCTIONS__", _fingerprint(_FUNCTIONS)
+_ASKED = (
+    _QUESTION.replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values())))
+    .replace("__FUNCTIONS__", _fingerprint(_FUNCTIONS))
+    .replace("__OPERATORS__", _fingerprint(_OPERATORS))
 )
 
 
@@ -106,17 +125,15 @@ def schema_question(statement: Statement) -> bytes:
     """Return the question about all that a statement names."""
     relations: set[Name] = set()
     called: set[str] = set()
+    operators: set[str] = set()
     for part in statement.parts:
-        relations |= part.names.relations | set(part.targets) | set(part.others)
+        # What EXECUTE runs is known by its whole names alone.
+        relations |= part.names.relations | {*part.targets, *part.others, *part.resolved, *part.resolved_targets}
+        operators |= {name[-1] for name in part.names.operators if name}
         called |= {name[-1] for name in part.names.functions} | part.names.attributes
     named = [{"schema": name[-2] if len(name) > 1 else None, "name": name[-1]} for name in sorted(relations)]
-    text = _ASKED.replace("__NAMED__", _literal(named)).replace("__CALLED__", _literal(sorted(called)))
-    return text.encode()
-
-
-def _literal(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False).replace("'", "''")
-    return f"'{text}'::pg_catalog.json"
+    values = {"__NAMED__": named, "__CALLED__": sorted(called), "__SPELLED__": sorted(operators)}
+    return filled(_ASKED, values)
 
 
 def read_schema_state(answer: str) -> dict[str, str]:
@@ -130,6 +147,7 @@ def read_schema_state(answer: str) -> dict[str, str]:
             aspects = zip(_ASPECTS, prints, strict=True)
             found |= {f"{aspect} of {name}": str(each) for aspect, each in aspects if each != _OF_NOTHING}
         found |= {f"the function {identifier(str(name))}": str(each) for name, each in fields["functions"] or ()}
+        found |= {f"the operator {name}": str(each) for name, each in fields["operators"] or ()}
     except (KeyError, TypeError) as error:
         raise ValueError(f"the schema's state has not the shape that was asked for: {error}") from error
     return found

@@ -32,6 +32,7 @@ EXAMINED = b"pgnotary_examined"
 """The name under which the server is asked to analyse a text."""
 _IN_BLOCK = (b"SAVEPOINT pgnotary_look", b"SET LOCAL transaction_read_only = on")
 _OUT_OF_BLOCK = (b"ROLLBACK TO SAVEPOINT pgnotary_look", b"RELEASE SAVEPOINT pgnotary_look")
+_QUERY_CANCELED = "57014"
 # PostgreSQL still takes the last two, and treats them as ERROR.
 _ABOVE_NOTICE = frozenset({"warning", "error", "fatal", "panic"})
 
@@ -174,5 +175,8 @@ def close(state: SessionState) -> Flow:
     before = IN_BLOCK if state.block is not None else IDLE
     closing = _OUT_OF_BLOCK if state.block is not None else (b"ROLLBACK",)
     closed = yield from put(state, *closing)
+    if closed.error is not None and closed.error.sqlstate == _QUERY_CANCELED:
+        # The look's own limit of time has hit what was to end it; what has failed has no limit any more.
+        closed = yield from put(state, *closing)
     if closed.error is not None or state.status != before:
         raise UpstreamProtocolError(f"the read-only look could not be closed: {closed.error}, status {state.status!r}")

@@ -51,6 +51,9 @@ __all__ = ["execute", "void"]
 _DURABLE_AND_XID = (b"SET LOCAL synchronous_commit = on", XID_AND_TIMELINE)
 
 
+_SINCE = "what was signed has changed since"
+
+
 @dataclass(frozen=True, slots=True)
 class _Transaction:
     """Where the statement runs."""
@@ -165,7 +168,8 @@ def _prepare(
     changed = changed_since(signed, transaction.standing)
     objection = _objection(state, decided) or _moved(decided, changed) or _uncountable(decided, transaction)
     if objection is not None:
-        yield from void(state, decided, objection.detail, changed)
+        why = _SINCE if changed else objection.detail  # `changed` says what.
+        yield from void(state, decided, why, changed)
         yield from undo(state, wrapped=wrapped)
         return (yield from refuse(state, objection, decided.request))
     return transaction
@@ -222,7 +226,7 @@ def _moved(decided: Decided, changed: Sequence[JSON]) -> NotRun | None:
     """Say why it is not what was signed any more, if anything that decides what it does is another now."""
     if not changed:
         return None
-    message = f"{decided.request} does not run: what {decided.approver} signed has changed since"
+    message = f"{decided.request} does not run: {_SINCE}"
     told = "; ".join(_in_words(each) for each in changed if isinstance(each, dict))
     return NotRun(message, detail=told, hint="Run it again to ask again.")
 

@@ -117,7 +117,7 @@ def _of_way(outcome: Entry) -> Iterator[str]:
     """Yield a fault if which way it ended and what became of it are not the same story."""
     # (17) what has ended by a commit is committed, and nothing else is
     way, result = outcome.body.get("ended"), outcome.body.get("result")
-    if way is not None and (way in _COMMITS) is not (result == State.COMMITTED.value):
+    if way is not None and (isinstance(way, str) and way in _COMMITS) is not (result == State.COMMITTED.value):
         yield f"{result!s:.20}, and ended by {way!s:.20}"
 
 
