@@ -192,6 +192,12 @@ class ScriptedServer:
         }
     )
     """What it says of how the relations are defined that a held statement names."""
+    holders: list[list[Any]] = field(default_factory=list)
+    """Who holds what a statement that is held would wait for."""
+    things: dict[str, Any] = field(
+        default_factory=lambda: {"relations": [["public", "t", "r", 1, 8_192, 20, False]], "dependents": None}
+    )
+    """What one would take that is TRUNCATE, DROP or ALTER."""
     prepared: dict[bytes, str] = field(default_factory=dict)
     portals: dict[bytes, str] = field(default_factory=dict)
     timers: tuple[str, str, str] = ("0", "0", "0")
@@ -574,6 +580,10 @@ class ScriptedServer:
             return _COLUMNS + b"".join(row(_name(name), text) for name, text in named.items()) + command("SELECT 1")
         if "WITH RECURSIVE spelled" in text:
             return _COLUMNS + row(json.dumps(self.schema)) + command("SELECT 1")
+        if "WITH RECURSIVE weighed" in text and "pg_lock_status" in text:
+            return _COLUMNS + row(json.dumps(self.holders) if self.holders else None) + command("SELECT 1")
+        if "WITH RECURSIVE weighed" in text:
+            return _COLUMNS + row(json.dumps(self.things)) + command("SELECT 1")
         if "WITH RECURSIVE named" in text:
             return _COLUMNS + row(_FACTS) + command("SELECT 1")
         if "'built_in'" in text:

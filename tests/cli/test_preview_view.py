@@ -62,6 +62,39 @@ def test_each_caveat_is_one_plain_sentence() -> None:
     ]
 
 
+def test_what_it_takes_and_whom_it_waits_for_are_lines() -> None:
+    taken = {"relation": "app.a", "kind": "table", "how": "refers", "bytes": 20_480, "rows": {"estimate": 7}}
+    view = {"relation": "app.v", "kind": "view", "how": "named", "bytes": 0, "rows": {}}
+    holder = {"pid": 4711, "role": "app_rw", "mode": "AccessShareLock", "relation": "app.a", "granted": True}
+    told = _told(
+        takes=[taken, view],
+        takes_more=3,
+        dependents=["view app.w"],
+        lock={"mode": "AccessExclusiveLock", "work": "rewrite"},
+        holders=[holder | {"since_s": 4_100}, holder | {"granted": False}],
+        holders_more=1,
+    )
+    assert told[1:] == [
+        ("takes", "table app.a, it refers to what is emptied: 20 kB, about 7 rows"),
+        ("takes", "view app.v, named: 0 bytes"),
+        ("takes", "AND 3 MORE that are not listed"),
+        ("dependent", "view app.w: goes along under CASCADE, stops it without"),
+        ("lock", "AccessExclusiveLock: NOBODY READS OR WRITES MEANWHILE; writes every row anew, or may"),
+        ("in its way", "pid 4711 (app_rw) holds AccessShareLock on app.a, in a transaction of 4,100 s"),
+        ("in its way", "pid 4711 (app_rw) waits for AccessShareLock on app.a"),
+        ("in its way", "AND 1 MORE that are not listed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 bytes"), (10_239, "10,239 bytes"), (10_240, "10 kB"), (5 * 2**30, "5,120 MB"),
+                        (2**60, "1,048,576 TB")],
+)  # fmt: skip
+def test_a_size_is_written_as_postgresql_writes_it(size: int, words: str) -> None:
+    taken = {"relation": "a", "kind": "view", "how": "named", "bytes": size, "rows": {}}
+    assert _told(takes=[taken])[1] == ("takes", f"view a, named: {words}")
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [

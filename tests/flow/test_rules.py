@@ -115,6 +115,19 @@ def test_and_nothing_that_it_does_not_name(ruled: Served, database: str, stateme
     assert (_count(ruled, database, "items"), _count(ruled, database, "orders")) == (100, 100)
 
 
+def test_a_small_count_lets_nothing_pass_that_no_ceiling_holds_to_it(
+    postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> None:
+    """A TRUNCATE of an empty table, by the time that it runs, may be one of all that there is."""
+    with _served(postgres, tmp_path, RULES.replace('["delete"]', '["delete", "truncate"]')) as served:
+        with served.behind(database) as connection:
+            connection.execute("CREATE TABLE empty (x int)")
+        done = served.run_psql(database, "-c", "TRUNCATE empty")
+        assert "refused by pgnotary: R-1 may change any number of rows" in done.stderr
+        assert "Rule policy/too-many" in done.stderr
+        served.entries()
+
+
 def test_what_a_rule_refuses_by_its_rows_is_not_held_for_anybody(ruled: Served, database: str) -> None:
     done = ruled.run_psql(database, "-c", "DELETE FROM items")
     assert "refused by pgnotary: R-1 may change 100 rows (counted)" in done.stderr

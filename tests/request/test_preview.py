@@ -98,10 +98,10 @@ COUNTED = [
 ]
 UNCOUNTED = [
     ("MERGE INTO t USING s ON s.t_id = t.id WHEN MATCHED THEN DELETE", "the rows of MERGE are estimated only"),
-    ("TRUNCATE t", "TRUNCATE is not previewed"),
+    ("ALTER TABLE t ADD b int", "what ALTER changes is not counted in rows"),
     ("WITH x AS (DELETE FROM s RETURNING 1) SELECT 1", "a change inside a query is not previewed yet"),
     ("EXPLAIN ANALYZE DELETE FROM t", "a change inside EXPLAIN ANALYZE is not previewed yet"),
-    ("nonsense", "UNKNOWN is not previewed"),
+    ("nonsense", "it cannot be read, so nobody knows what to count"),
     ("DELETE FROM t; DELETE FROM s", "2 of its statements change something: a count needs exactly one"),
     (
         "DELETE FROM t WHERE (1::bigint).pg_try_advisory_lock",

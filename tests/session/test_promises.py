@@ -133,7 +133,7 @@ FIGURES = {
     for frame in ("SAVEPOINT pgnotary_figure", "ROLLBACK TO SAVEPOINT pgnotary_figure")
     for jit in ("", "; SET LOCAL jit = off")
 }
-FACTS = "WITH RECURSIVE named (oid, target, children) AS ("
+FACTS = ("WITH RECURSIVE named (oid, target, children) AS (", "WITH RECURSIVE weighed (oid, children) AS (")
 WALL = "SAVEPOINT pgnotary_read; SET LOCAL transaction_read_only = on"
 UNDOING = "ROLLBACK TO SAVEPOINT pgnotary_read; RELEASE SAVEPOINT pgnotary_read"
 RUNS_CODE = re.compile("select|explain|copy")
@@ -338,8 +338,9 @@ class _Oracle:
             assert self.looking, f"{text!r} was asked where it could do something"
             assert explained in self.held or text.startswith("SELECT pg_catalog.count(*) FROM ")
         elif name.startswith(b"pgnotary_"):
-            ours = _without_mark(text) in INJECTED or text.startswith(FACTS) or re.fullmatch(STANDS, text)
-            assert self.looking or not text.startswith(FACTS), "the catalog is asked where that could do something"
+            asks = text.startswith((*FACTS, "SELECT pg_catalog.count(*) FROM ONLY "))
+            ours = _without_mark(text) in INJECTED or asks or re.fullmatch(STANDS, text)
+            assert self.looking or not asks, "the catalog is asked where that could do something"
             assert ours, f"{text!r} is not one of ours"
             self.looking = text in LOOKS_EXTENDED or (self.looking and text not in LOOKS_EXTENDED_END)
         else:

@@ -22,7 +22,19 @@ from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
 from pgnotary.request.signed_context import context_digest, context_document
 
-__all__ = ["Cascade", "Context", "Measured", "Obtained", "Paper", "Piece", "Trigger", "read_paper"]
+__all__ = [
+    "Cascade",
+    "Context",
+    "Holder",
+    "Measured",
+    "Obtained",
+    "Paper",
+    "Piece",
+    "TableLock",
+    "Taken",
+    "Trigger",
+    "read_paper",
+]
 
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -95,7 +107,7 @@ class Obtained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     at: str
     took_us: _Count
     how: str
-    """count, explain, or text: the statement spells its rows out."""
+    """count, explain, statistics, or text: the statement spells its rows out."""
 
     def __post_init__(self) -> None:
         """Refuse what is no time; ValidationError."""
@@ -136,6 +148,38 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     function: str
 
 
+class TableLock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How hard a statement locks what it names."""
+
+    mode: str
+    """As pg_locks spells it."""
+    work: str = ""
+    """What it does with all rows of a table: scan, rewrite, or nothing."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who had, or waited for, a lock that it would have to wait for."""
+
+    pid: int
+    role: str
+    mode: str
+    relation: str
+    granted: bool
+    since_s: int | None = None
+    """How long its transaction had lasted."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A relation that it takes, beside rows that it says it changes."""
+
+    relation: str
+    kind: str
+    how: str
+    """named, child, refers (TRUNCATE CASCADE), or along: it depends on what is dropped."""
+    bytes: _Count
+    rows: Reached
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a `preview` entry; of the numbers of rows, only `exact` is one that others alone can make untrue."""
 
@@ -156,6 +200,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     triggers_more: _Count = 0
     row_security: tuple[str, ...] = ()
     row_security_more: _Count = 0
+    lock: TableLock | None = None
+    holders: tuple[Holder, ...] = ()
+    holders_more: _Count = 0
+    takes: tuple[Taken, ...] = ()
+    takes_more: _Count = 0
+    dependents: tuple[str, ...] = ()
+    """What DROP takes along under CASCADE, and what stops it without."""
+    dependents_more: _Count = 0
     took_us: _Count = 0
 
     def __post_init__(self) -> None:

@@ -6,15 +6,36 @@ database's own; who shows them makes them safe.
 
 from collections.abc import Iterator
 
-from pgnotary.approval.papers import Cascade, Measured, Reached, Trigger
+from pgnotary.approval.papers import Cascade, Holder, Measured, Reached, TableLock, Taken, Trigger
 from pgnotary.audit.words import counted, row_count
 from pgnotary.ledger.canonical import parse_timestamp
 from pgnotary.request.caveats import CAVEATS
 
 __all__ = ["preview_lines", "rows_in_words"]
 
-_HOW = {"count": "counted", "explain": "the planner's estimate", "text": "as the statement spells them out"}
+_HOW = {
+    "count": "counted",
+    "explain": "the planner's estimate",
+    "text": "as the statement spells them out",
+    "statistics": "by the server's statistics",
+}
 _FIGURES = {"exact": "the count", "at_most": "the upper bound", "estimate": "the estimate"}
+_KEEP_ROWS = frozenset({"table", "materialized view", "foreign table"})
+_BECAUSE = {
+    "named": "named",
+    "child": "a child or a partition",
+    "refers": "it refers to what is emptied",
+    "along": "it goes along",
+}
+_WORK = {"scan": "reads every row", "rewrite": "writes every row anew, or may"}
+_STOPS = {
+    "RowExclusiveLock": ": others read and write meanwhile",
+    "ShareUpdateExclusiveLock": ": others read and write meanwhile",
+    "ShareLock": ": others only read meanwhile",
+    "ShareRowExclusiveLock": ": others only read meanwhile",
+    "ExclusiveLock": ": others only read meanwhile",
+    "AccessExclusiveLock": ": NOBODY READS OR WRITES MEANWHILE",
+}
 
 
 def preview_lines(measured: Measured) -> Iterator[tuple[str, str]]:
@@ -35,6 +56,14 @@ def preview_lines(measured: Measured) -> Iterator[tuple[str, str]]:
     if measured.row_security:
         yield "row security", f"in force on {', '.join(measured.row_security)}"
     yield from _more("row security", measured.row_security_more)
+    yield from (("takes", _taken(each)) for each in measured.takes)
+    yield from _more("takes", measured.takes_more)
+    yield from (("dependent", f"{each}: goes along under CASCADE, stops it without") for each in measured.dependents)
+    yield from _more("dependent", measured.dependents_more)
+    if measured.lock is not None:
+        yield "lock", _lock(measured.lock)
+    yield from (("in its way", _holder(each)) for each in measured.holders)
+    yield from _more("in its way", measured.holders_more)
 
 
 def rows_in_words(measured: Measured) -> str:
@@ -76,6 +105,32 @@ def _reached(rows: Reached) -> str:
 def _trigger(each: Trigger) -> str:
     events = " or ".join(each.events).upper()
     return f"{each.name} {each.when.upper()} {events} on {each.relation}, for each {each.each}: calls {each.function}"
+
+
+def _taken(each: Taken) -> str:
+    rows = f", {_reached(each.rows)}" if each.kind in _KEEP_ROWS else ""
+    return f"{each.kind} {each.relation}, {_BECAUSE.get(each.how, each.how)}: {_size(each.bytes)}{rows}"
+
+
+def _size(size: int) -> str:
+    """Return a size as pg_size_pretty() would write it."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 10_240 or unit == "TB":
+            break
+        size = (size + 512) // 1_024
+    return f"{size:,} {unit}"
+
+
+def _lock(lock: TableLock) -> str:
+    stops = _STOPS.get(lock.mode, "")
+    work = f"; {_WORK.get(lock.work, lock.work)}" if lock.work else ""
+    return f"{lock.mode}{stops}{work}"
+
+
+def _holder(each: Holder) -> str:
+    does = "holds" if each.granted else "waits for"
+    since = "" if each.since_s is None else f", in a transaction of {each.since_s:,} s"
+    return f"pid {each.pid} ({each.role}) {does} {each.mode} on {each.relation}{since}"
 
 
 def _more(label: str, more: int) -> Iterator[tuple[str, str]]:

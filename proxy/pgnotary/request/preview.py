@@ -20,6 +20,7 @@ from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
 from pgnotary.request.counting import CHANGING, Source, Uncounted, is_steady_when_repeated, source_of, values_of
 from pgnotary.request.facts import Facts, facts_question
+from pgnotary.request.subject import Subject, subject_of
 
 __all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
 
@@ -42,6 +43,8 @@ class Questions:
     """Why nothing, or nothing exact, can be said."""
     part: Part | None = None
     source: Source | None = None
+    subject: Subject | None = None
+    """What it is about beside rows."""
     catalog: Catalog = field(default=BUILT_IN, repr=False)
     scope: Scope = field(default=UNSCOPED, repr=False)
 
@@ -55,15 +58,17 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
     part = doubtful[0]
-    if part.node not in CHANGING or not part.tree or part.kind not in _EXPLAINED:
-        return Questions(unavailable=_not_previewed(part))
     earlier = statement.parts[: statement.parts.index(part)]
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
-    asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope)
+    text = statement.slice(part)
+    subject = subject_of(text)
+    if part.node not in CHANGING or not part.tree or part.kind not in _EXPLAINED:
+        counts = subject is not None and subject.emptied
+        return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
+    asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
     if part.planning:
         return replace(asked, unavailable=f"planning it could have effects: it {part.planning[0].reason}")
-    text = statement.slice(part)
     asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text, caveats=frozenset(earlier_parts(earlier)))
     try:
         return _counting(asked, text, part)
@@ -201,7 +206,9 @@ def _not_previewed(part: Part) -> str:
     if part.node in ("SelectStmt", "ExplainStmt") and part.kind in _EXPLAINED:
         outer = "a query" if part.node == "SelectStmt" else "EXPLAIN ANALYZE"
         return f"a change inside {outer} is not previewed yet"
-    return f"{part.kind.value.upper()} is not previewed yet"
+    if part.kind is StatementClass.UNKNOWN:
+        return "it cannot be read, so nobody knows what to count"
+    return f"what {part.kind.value.upper()} changes is not counted in rows"
 
 
 def read_estimate(answer: str) -> int | None:

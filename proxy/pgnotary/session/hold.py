@@ -178,10 +178,12 @@ def _ask_for_approval(
     (receipt,) = yield from write(preview)
     previewed = receipt.filed()
     rows = next((preview.body[name] for name in ("exact", "at_most", "estimate") if name in preview.body), None)
-    termed = state.terms(statement, verdict, rows if isinstance(rows, int) else None)
+    # What cannot be held to a number may be more rows by the time that it runs, so here it is as many as there may be.
+    termed = state.terms(statement, verdict, rows if statement.countable and isinstance(rows, int) else None)
     if termed.action is Action.REFUSE:
         yield from _withdraw(state, request, previewed.leaf, Ending.POLICY)
-        message = f"refused by pgnotary: {request} may change {rows_in_words(previewed)}"
+        most = rows_in_words(previewed) if statement.countable else "any number of rows"
+        message = f"refused by pgnotary: {request} may change {most}"
         raise _Refused(message, detail=f"Rule {termed.rule}. Nothing was sent.")
     state.held += 1
     people = state.rules.roster().people
