@@ -241,8 +241,45 @@ CASES = [
         along="public.notes:unknown public.orders:unknown",
     ),
     # MERGE
+    exact(
+        "MERGE INTO items i USING orders o ON o.id = i.order_id AND o.total < 5 WHEN MATCHED THEN UPDATE SET qty = 9",
+    ),
+    exact("MERGE INTO cats USING generate_series(1, 4) g ON cats.x = g WHEN MATCHED AND cats.x > 1 THEN DELETE"),
+    exact(
+        "MERGE INTO noted n USING (VALUES (1), (2), (50), (51), (52)) v (k) ON n.x = v.k "
+        "WHEN MATCHED AND k = 1 THEN DO NOTHING WHEN MATCHED THEN UPDATE SET x = n.x + 100 "
+        "WHEN NOT MATCHED AND (k > 50 AND k < 52) THEN INSERT VALUES (v.k) WHEN NOT MATCHED THEN DO NOTHING"
+    ),
+    exact(
+        "WITH v AS (SELECT generate_series(8, 14) AS k) MERGE INTO public.noted USING v ON noted.x = k "
+        "WHEN NOT MATCHED AND (k = 12 OR k = 13) THEN INSERT VALUES (k) WHEN MATCHED THEN DO NOTHING"
+    ),
+    exact(
+        "MERGE INTO logs l USING lines s ON l.v = s.v AND s.k < 3 WHEN MATCHED AND false THEN DELETE",
+        along="public.lines:unknown",
+    ),
+    exact("MERGE INTO logs USING generate_series(100, 104) g ON v = g WHEN NOT MATCHED THEN INSERT VALUES (g % 3, g)"),
+    exact("MERGE INTO parts USING (SELECT 1 AS k) g ON parts.hub = 3 WHEN MATCHED THEN UPDATE SET k = g.k"),
+    exact("MERGE INTO ONLY animals a USING cats c ON a.x = c.x WHEN MATCHED THEN DELETE"),
+    exact(
+        "MERGE INTO customers c USING notes n ON c.id = n.customer AND n.customer = 21 WHEN MATCHED THEN DELETE",
+        along="public.items:unknown public.notes:unknown public.orders:unknown public.shipments:unknown",
+    ),
     estimate(
-        "MERGE INTO items i USING orders o ON o.id = i.order_id AND o.total < 5 WHEN MATCHED THEN UPDATE SET qty = 9"
+        "MERGE INTO noted n USING generate_series(1, 4) g ON n.x = g WHEN NOT MATCHED BY SOURCE AND n.x > 8 THEN DELETE"
+    ),
+    at_most(
+        "MERGE INTO kept k USING generate_series(1, 4) g ON k.x = g WHEN MATCHED THEN DELETE",
+        "before-trigger",
+    ),
+    estimate(
+        "MERGE INTO cats USING generate_series(1, 4) g ON cats.x = g WHEN MATCHED AND random() < 0.5 THEN DELETE",
+        "volatile",
+    ),
+    estimate(
+        "MERGE INTO secured s USING generate_series(1, 4) g ON s.id = g WHEN MATCHED THEN DELETE",
+        "row-security",
+        role="clerk",
     ),
     # cascades
     exact(

@@ -95,9 +95,44 @@ COUNTED = [
     "UPDATE t SET (a, b) = (SELECT 1, 2) WHERE CASE WHEN a > 5 THEN b > 3 ELSE false END",
     "UPDATE t SET a = DEFAULT WHERE at > '2026-01-03' AND coalesce(a, 0) = greatest(a, 2)",
     "DELETE FROM t WHERE t.* IS NOT NULL AND -a < - -1",
+    # MERGE: the first WHEN that fits says what is done
+    "MERGE INTO t USING generate_series(91, 110) g ON t.id = g WHEN MATCHED THEN DELETE",
+    "MERGE INTO t USING generate_series(91, 110) g ON t.id = g WHEN NOT MATCHED THEN INSERT (id) VALUES (g)",
+    "MERGE INTO t USING generate_series(91, 110) g ON t.id = g WHEN MATCHED THEN DO NOTHING "
+    "WHEN NOT MATCHED THEN INSERT (id) VALUES (g)",
+    "MERGE INTO t AS z USING (SELECT g FROM generate_series(1, 60) g) s (n) ON z.id = s.n "
+    "WHEN MATCHED AND (z.a = 1 OR z.b = 2 AND NOT (z.a = 3 OR z.b = 4)) THEN UPDATE SET a = n "
+    "WHEN MATCHED AND z.a > 8 THEN DO NOTHING WHEN MATCHED AND (z.a > 4 AND z.b > 1) THEN DELETE",
+    "MERGE INTO t USING generate_series(1, 60) g ON t.id = g "
+    "WHEN MATCHED AND NOT (t.a = 1 AND (t.b = 1 OR t.b IS NULL)) IS NOT true THEN DELETE",
+    "MERGE INTO t USING generate_series(1, 60) g ON t.id = g AND (t.a = 1 OR t.b = 1) WHEN MATCHED THEN DELETE",
+    "MERGE INTO t USING generate_series(1, 60) g ON t.id = g WHEN MATCHED AND CASE WHEN g > 5 THEN t.a > 3 END "
+    "THEN UPDATE SET a = 0",
+    "MERGE INTO t USING generate_series(1, 60) g ON t.id = g WHEN MATCHED AND t.doc IS NULL THEN DELETE "
+    "WHEN MATCHED AND EXISTS (SELECT FROM s WHERE s.t_id = g AND s.m > 280) THEN UPDATE SET b = 1",
+    "MERGE INTO public.t USING other.t AS o ON public.t.id = o.id WHEN MATCHED AND o.a < 5 THEN DELETE",
+    "MERGE INTO other.t USING public.t AS u ON t.id = u.id WHEN MATCHED THEN UPDATE SET a = u.b "
+    "WHEN NOT MATCHED AND u.id > 95 THEN INSERT VALUES (u.id, 1)",
+    "WITH w AS (SELECT id FROM t WHERE id < 6) MERGE INTO t USING w ON t.id = w.id WHEN MATCHED THEN DELETE",
+    "MERGE INTO t USING s JOIN other.t o ON o.id = s.t_id AND s.m < 31 ON t.id = s.t_id WHEN MATCHED THEN DELETE",
+    "MERGE INTO parted USING generate_series(1, 9) g ON parted.v = g WHEN MATCHED THEN UPDATE SET k = 1",
+    "MERGE INTO ONLY parent USING generate_series(2, 3) g ON x = g WHEN MATCHED THEN DELETE",
+    "MERGE INTO parent USING generate_series(2, 3) g ON x = g WHEN MATCHED THEN DELETE",
+    "MERGE INTO t USING t AS o ON t.id = o.id AND o.a = 1 WHEN MATCHED AND t.* IS NOT NULL THEN DELETE",
 ]
 UNCOUNTED = [
-    ("MERGE INTO t USING s ON s.t_id = t.id WHEN MATCHED THEN DELETE", "the rows of MERGE are estimated only"),
+    (
+        "MERGE INTO t USING s ON s.t_id = t.id WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        "rows that are NOT MATCHED BY SOURCE are estimated only",
+    ),
+    (
+        "WITH x AS (DELETE FROM s RETURNING 1) MERGE INTO t USING x ON true WHEN MATCHED THEN DELETE",
+        "a WITH clause changes data too: rows are estimated only",
+    ),
+    (
+        "WITH t AS (SELECT 1) MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE",
+        "the WITH query t has the name of its target, which a count would read",
+    ),
     ("ALTER TABLE t ADD b int", "what ALTER changes is not counted in rows"),
     ("WITH x AS (DELETE FROM s RETURNING 1) SELECT 1", "a change inside a query is not previewed yet"),
     ("EXPLAIN ANALYZE DELETE FROM t", "a change inside EXPLAIN ANALYZE is not previewed yet"),

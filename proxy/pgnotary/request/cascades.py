@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pgnotary.judge.naming import identifier
-from pgnotary.request.counting import Source, Uncounted
+from pgnotary.request.counting import Source
 from pgnotary.request.facts import Facts, ForeignKey
+from pgnotary.request.selects import Uncounted
 
 __all__ = ["MAX_DEPTH", "MOST", "Bound", "Cascade", "cascades_of"]
 

@@ -1,20 +1,19 @@
 """The count of a change, in PostgreSQL's own grammar: a statement's text enters, a SELECT over the same rows leaves.
 
 What is counted is a plain read, or it is not counted. The count of an UPDATE or DELETE with further relations counts
-target rows once, as PostgreSQL changes them once, however often the join meets them. The library that writes trees out
-loses brackets now and then, so what it wrote is read again and must be the tree that was meant.
+target rows once, as PostgreSQL changes them once, however often the join meets them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import postgast
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.judge.secrets import discreet
 from pgnotary.judge.statement import Part
+from pgnotary.request.merging import count_of_merge
+from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, queries_in, root_of, written
 
 __all__ = ["CHANGING", "Source", "Uncounted", "is_steady_when_repeated", "source_of", "values_of"]
 
@@ -22,11 +21,6 @@ CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 """The roots in the grammar of what changes rows."""
 
 _CLAUSES = frozenset({"fromClause", "whereClause", "withClause"})
-_PLACES = ("location", "list_start", "list_end")
-
-
-class Uncounted(Exception):
-    """No count can be built; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +37,19 @@ class Source:
         """Return a SELECT of these columns of the target's rows, however often each; raises Uncounted."""
         if self.node == "InsertStmt":
             raise Uncounted("the rows that an INSERT meets are not those that it gives")
-        statement = _root(self.text, self.node)
+        if self.node == "MergeStmt":
+            raise Uncounted("which rows a MERGE does what to is not told")
+        statement = root_of(self.text, self.node)
         rows = _rows(statement, self.node)
         _select(rows, statement.relation, columns)
-        written = _written(rows, self.text)
-        if not _is_about(grammar.parse(written)[0].fields, self.tree):
+        found = written(rows, self.text)
+        if not _is_about(grammar.parse(found)[0].fields, self.tree):
             raise Uncounted("its WHERE cannot be written out again as it is")
-        return written
+        return found
 
 
 def source_of(text: bytes, part: Part) -> Source:
-    """Return the rows that an UPDATE, a DELETE or an INSERT ... SELECT would meet; raises Uncounted."""
+    """Return the rows that an UPDATE, DELETE, MERGE or INSERT ... SELECT would meet; raises Uncounted."""
     try:
         tree = grammar.unpacked(part.tree)
         if sum(message.type in CHANGING for message in grammar.messages(part.node, tree)) > 1:
@@ -64,9 +60,11 @@ def source_of(text: bytes, part: Part) -> Source:
         return Source(_count_of_query(text, tree), text, part.node, tree)
     if "CurrentOfExpr" in tree.get("whereClause", {}):
         raise Uncounted("WHERE CURRENT OF names the row where a cursor stands")
-    if tree["relation"]["relname"] in _queries(tree) and "schemaname" not in tree["relation"]:
+    if tree["relation"]["relname"] in queries_in(tree) and "schemaname" not in tree["relation"]:
         name = tree["relation"]["relname"]
         raise Uncounted(f"the WITH query {name} has the name of its target, which a count would read")
+    if part.node == "MergeStmt":
+        return Source(count_of_merge(text, tree), text, part.node, tree)
     return Source(_count_of_rows(text, part.node, tree), text, part.node, tree)
 
 
@@ -97,21 +95,16 @@ def is_steady_when_repeated(node: str, tree: Mapping[str, Any]) -> bool:
     return read.isdisjoint(changed) and read.isdisjoint(own)
 
 
-def _queries(tree: Mapping[str, Any]) -> set[str]:
-    """Return the names of the WITH queries; a SELECT would find them where UPDATE and DELETE find a table."""
-    return {str(item["CommonTableExpr"]["ctename"]) for item in tree.get("withClause", {}).get("ctes", ())}
-
-
 def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:
-    statement = _root(text, node)
+    statement = root_of(text, node)
     rows = _rows(statement, node)
     further = len(rows.from_clause) > 1
     if further:
         _select(rows, statement.relation, ("tableoid", "ctid"))
         rows.distinct_clause.add()
-        rows = _around(rows)
-    _add_count(rows)
-    count = _written(rows, text)
+        rows = around(rows)
+    add_count(rows)
+    count = written(rows, text)
     found = grammar.parse(count)[0].fields
     if further:
         found = found["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
@@ -122,7 +115,7 @@ def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:
 
 def _count_of_query(text: bytes, tree: Mapping[str, Any]) -> bytes:
     """Return the count of the rows that the query of an INSERT gives."""
-    statement = _root(text, "InsertStmt")
+    statement = root_of(text, "InsertStmt")
     query = pg_query_pb2.SelectStmt()
     query.CopyFrom(statement.select_stmt.select_stmt)
     meant = dict(tree["selectStmt"]["SelectStmt"])
@@ -131,11 +124,11 @@ def _count_of_query(text: bytes, tree: Mapping[str, Any]) -> bytes:
             raise Uncounted("no count could be built: it has two WITH clauses")
         query.with_clause.CopyFrom(statement.with_clause)
         meant["withClause"] = tree["withClause"]
-    rows = _around(query)
-    _add_count(rows)
-    count = _written(rows, text)
+    rows = around(query)
+    add_count(rows)
+    count = written(rows, text)
     found = grammar.parse(count)[0].fields["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
-    if _bare(found) != _bare(meant):
+    if bare(found) != bare(meant):
         raise Uncounted("no count could be built: its query cannot be written out again as it is")
     return count
 
@@ -145,40 +138,7 @@ def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
     further = tree.get("fromClause", tree.get("usingClause", []))
     meant = {"fromClause": [{"RangeVar": tree["relation"]}, *further]}
     meant |= {name: tree[name] for name in ("whereClause", "withClause") if name in tree}
-    return bool(_bare({name: rows[name] for name in rows if name in _CLAUSES}) == _bare(meant))
-
-
-def _bare(tree: Any) -> Any:
-    """Return a tree without its places in the text."""
-    if isinstance(tree, list):
-        return [_bare(item) for item in tree]
-    if isinstance(tree, Mapping):
-        return {name: _bare(item) for name, item in tree.items() if not name.endswith(_PLACES)}
-    return tree
-
-
-def _root(text: bytes, node: str) -> Any:
-    try:
-        statement = postgast.parse(text.decode()).stmts[0].stmt
-    # A foreign library over a tree of any depth: whatever it stumbles over, there is no count.
-    except Exception as error:
-        raise Uncounted(f"no count could be built: {discreet(str(error), text)}") from error
-    return {
-        "UpdateStmt": statement.update_stmt,
-        "DeleteStmt": statement.delete_stmt,
-        "InsertStmt": statement.insert_stmt,
-    }[node]
-
-
-def _written(rows: pg_query_pb2.SelectStmt, text: bytes) -> bytes:
-    tree = pg_query_pb2.ParseResult(version=180004)
-    tree.stmts.add().stmt.select_stmt.CopyFrom(rows)
-    try:
-        written = postgast.deparse(tree).encode()
-        grammar.parse(written)
-    except Exception as error:
-        raise Uncounted(f"no count could be built: {discreet(str(error), text)}") from error
-    return written
+    return bool(bare({name: rows[name] for name in rows if name in _CLAUSES}) == bare(meant))
 
 
 def _rows(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
@@ -195,28 +155,8 @@ def _rows(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
 
 def _select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
     """Have a SELECT give these columns of its target."""
-    names = [target.alias.aliasname] if target.HasField("alias") else _names(target)
+    names = [target.alias.aliasname] if target.HasField("alias") else names_of(target)
     for column in columns:
         reference = rows.target_list.add().res_target.val.column_ref
         for name in (*names, column):
             reference.fields.add().string.sval = name
-
-
-def _names(relation: pg_query_pb2.RangeVar) -> list[str]:
-    return [name for name in (relation.catalogname, relation.schemaname, relation.relname) if name]
-
-
-def _around(rows: pg_query_pb2.SelectStmt) -> pg_query_pb2.SelectStmt:
-    """Return a SELECT without a list from the rows of another."""
-    outer = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
-    subselect = outer.from_clause.add().range_subselect
-    subselect.subquery.select_stmt.CopyFrom(rows)
-    subselect.alias.aliasname = "pgnotary_rows"
-    return outer
-
-
-def _add_count(rows: pg_query_pb2.SelectStmt) -> None:
-    counted = rows.target_list.add().res_target.val.func_call
-    for word in ("pg_catalog", "count"):
-        counted.funcname.add().string.sval = word
-    counted.agg_star = True

@@ -18,12 +18,14 @@ from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
-from pgnotary.request.counting import CHANGING, Source, Uncounted, is_steady_when_repeated, source_of, values_of
+from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_of, values_of
 from pgnotary.request.facts import Facts, facts_question
+from pgnotary.request.selects import Uncounted
 from pgnotary.request.subject import Subject, subject_of
 
 __all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
 
+_NAMES_ONLY = frozenset({"UpdateStmt", "DeleteStmt", "MergeStmt"})
 _EXPLAINED = frozenset({StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
 
 
@@ -80,8 +82,6 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
 
 def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
     """Return the questions with the count among them; raises Uncounted or Unreadable."""
-    if part.node == "MergeStmt":
-        raise Uncounted("the rows of MERGE are estimated only")
     tree = grammar.unpacked(part.tree)
     caveats = set(asked.caveats)
     conflict = tree.get("onConflictClause")
@@ -123,7 +123,7 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     only = False
     if part.tree:
         try:
-            only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in ("UpdateStmt", "DeleteStmt")
+            only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in _NAMES_ONLY
         except (grammar.Unreadable, KeyError):
             only = False
     return facts_question(part.targets, sorted(part.names.relations), called, operators, only=only)

@@ -1,0 +1,89 @@
+"""The count of a MERGE: its text enters, a SELECT leaves that counts the rows for which it does something.
+
+Each row of the source meets the target's rows that match it, or none; of the WHEN clauses that fit, the first whose
+condition holds says what is done. The SELECT joins in the same way and asks the same conditions in the same order. A
+target row that two rows of the source would change is an error of MERGE's own, so none needs to be counted once only.
+
+Source: PostgreSQL 18, "MERGE".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from postgast import pg_query_pb2
+
+from pgnotary.judge import grammar
+from pgnotary.request.selects import Uncounted, add_count, bare, names_of, root_of, written
+
+__all__ = ["count_of_merge"]
+
+_BY_SOURCE = "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
+
+
+def count_of_merge(text: bytes, tree: Mapping[str, Any]) -> bytes:
+    """Return the SELECT; raises Uncounted if none can be built."""
+    clauses = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
+    if any(each["matchKind"] == _BY_SOURCE for each in clauses):
+        raise Uncounted("rows that are NOT MATCHED BY SOURCE are estimated only")
+    statement = root_of(text, "MergeStmt")
+    rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
+    join = rows.from_clause.add().join_expr
+    join.jointype = pg_query_pb2.JOIN_LEFT
+    join.larg.CopyFrom(statement.source_relation)
+    join.rarg.range_var.CopyFrom(statement.relation)
+    join.quals.CopyFrom(statement.join_condition)
+    if statement.HasField("with_clause"):
+        rows.with_clause.CopyFrom(statement.with_clause)
+    case = rows.where_clause.case_expr
+    for clause in statement.merge_when_clauses:
+        _add_when(case, statement.relation, clause.merge_when_clause)
+    case.defresult.a_const.boolval.boolval = False
+    add_count(rows)
+    count = written(rows, text)
+    if not _is_about(grammar.parse(count)[0].fields, tree, clauses):
+        raise Uncounted("no count could be built: its conditions cannot be written out again as they are")
+    return count
+
+
+def _add_when(case: pg_query_pb2.CaseExpr, target: pg_query_pb2.RangeVar, clause: pg_query_pb2.MergeWhenClause) -> None:
+    """Have a CASE say whether a row that is met in one way, under one condition, is changed."""
+    when = case.args.add().case_when
+    both = when.expr.bool_expr
+    both.boolop = pg_query_pb2.AND_EXPR
+    met = both.args.add().null_test
+    # Of a row of a table alone: the source may be anything, so it is asked for on this side.
+    names = [target.alias.aliasname] if target.HasField("alias") else names_of(target)
+    for name in (*names, "tableoid"):
+        met.arg.column_ref.fields.add().string.sval = name
+    matched = clause.match_kind == pg_query_pb2.MERGE_WHEN_MATCHED
+    met.nulltesttype = pg_query_pb2.IS_NOT_NULL if matched else pg_query_pb2.IS_NULL
+    if clause.HasField("condition"):
+        both.args.add().CopyFrom(clause.condition)
+    else:
+        both.args.add().a_const.boolval.boolval = True
+    when.result.a_const.boolval.boolval = clause.command_type != pg_query_pb2.CMD_NOTHING
+
+
+def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any], clauses: list[Mapping[str, Any]]) -> bool:
+    """Say whether a SELECT joins what a MERGE joins, as it does, and asks its conditions."""
+    join = rows["fromClause"][0]["JoinExpr"]
+    found = [join["larg"], join["rarg"], join["quals"], rows.get("withClause")]
+    meant = [tree["sourceRelation"], {"RangeVar": tree["relation"]}, tree["joinCondition"], tree.get("withClause")]
+    asked = [_beside(each["CaseWhen"]["expr"]) for each in rows["whereClause"]["CaseExpr"]["args"]]
+    wanted = [_flat([each.get("condition", _TRUE)]) for each in clauses]
+    return bool(bare(found) == bare(meant) and bare(asked) == bare(wanted))
+
+
+_TRUE = {"A_Const": {"boolval": {"boolval": True}}}
+
+
+def _beside(conjunction: Mapping[str, Any]) -> list[Any]:
+    """Return what stands beside the question how a row is met."""
+    return _flat(conjunction["BoolExpr"]["args"][1:])
+
+
+def _flat(conditions: list[Any]) -> list[Any]:
+    """Return what an AND says that stands alone: written out beside another it may become one with that."""
+    if len(conditions) == 1 and conditions[0].get("BoolExpr", {}).get("boolop") == "AND_EXPR":
+        return list(conditions[0]["BoolExpr"]["args"])
+    return conditions
