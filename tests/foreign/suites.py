@@ -70,6 +70,12 @@ SUITES = {
     for suite in (
         Suite("psycopg", ("tests", "pyproject.toml"), ("psycopg", "psycopg_pool"), ("-m", "not slow"), _psycopg),
         # The one that is ignored reads the driver's own sources.
-        Suite("asyncpg", ("tests", "pyproject.toml"), ("asyncpg",), ("--ignore=tests/test__sourcecode.py",), _asyncpg),
+        Suite(
+            "asyncpg",
+            ("tests", "pyproject.toml"),
+            ("asyncpg", "distro"),
+            ("--ignore=tests/test__sourcecode.py",),
+            _asyncpg,
+        ),
     )
 }
