@@ -25,6 +25,8 @@ CREATE TRIGGER w BEFORE DELETE ON watched FOR EACH ROW EXECUTE FUNCTION quiet();
 CREATE FUNCTION seven() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN RETURN 7; END $$;
 CREATE FUNCTION near(int, int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN $1 = $2; END $$;
 CREATE OPERATOR ### (leftarg = int, rightarg = int, function = near);
+CREATE AGGREGATE pick(int) (sfunc = int4smaller, stype = int);
+CREATE TABLE grandchild () INHERITS (child);
 CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
 """
 LOUD = (
@@ -81,6 +83,26 @@ KINDS = {
         "DELETE FROM t WHERE id ### 3",
         "CREATE OR REPLACE FUNCTION near(int, int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$",
         "the operator ###",
+    ),
+    "a trigger's arguments": (
+        "DELETE FROM watched WHERE id < 3",
+        "CREATE OR REPLACE TRIGGER w BEFORE DELETE ON watched FOR EACH ROW EXECUTE FUNCTION quiet('loud')",
+        "triggers of public.watched",
+    ),
+    "a trigger of a child's child": (
+        "DELETE FROM parent",
+        "CREATE TRIGGER q BEFORE DELETE ON grandchild FOR EACH ROW EXECUTE FUNCTION quiet()",
+        "triggers of public.grandchild",
+    ),
+    "what is attached below": (
+        "TRUNCATE parent",
+        "CREATE TABLE further () INHERITS (grandchild)",
+        "partitions of public.grandchild",
+    ),
+    "an aggregate": (
+        "DELETE FROM t WHERE id = (SELECT pick(id) FROM t)",
+        "CREATE OR REPLACE AGGREGATE pick(int) (sfunc = int4larger, stype = int)",
+        "the function pick",
     ),
     "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
     "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),

@@ -19,6 +19,9 @@ from pgnotary.request.things import Things, read_things, things_question
 SCHEMA = """
 CREATE TABLE t (id int PRIMARY KEY, a int, b text);
 CREATE TABLE child (x int) INHERITS (t);
+CREATE TABLE below (z int) INHERITS (child);
+CREATE TABLE top (id int PRIMARY KEY); CREATE TABLE refer_top (top int REFERENCES top);
+CREATE TABLE of_refer () INHERITS (refer_top); INSERT INTO top VALUES (1); INSERT INTO of_refer VALUES (1);
 CREATE TABLE refers (t int REFERENCES t, n int);
 CREATE TABLE further (id int REFERENCES t ON DELETE CASCADE);
 CREATE TABLE logs (k int, v int) PARTITION BY LIST (k);
@@ -50,6 +53,7 @@ CREATE TABLE hidden (id int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; CREA
 CREATE FUNCTION bad() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN DELETE FROM t; RETURN 1; END $$;
 INSERT INTO t SELECT i, i, 'x' FROM generate_series(1, 10) i;
 INSERT INTO child SELECT i, i, 'x', i FROM generate_series(11, 13) i;
+INSERT INTO below SELECT i, i, 'x', i, i FROM generate_series(14, 15) i;
 INSERT INTO refers SELECT i, i FROM generate_series(1, 4) i;
 INSERT INTO logs SELECT i % 2 + 1, i FROM generate_series(1, 7) i;
 INSERT INTO lone VALUES (3, 1);
@@ -224,26 +228,35 @@ def _things(postgres: EmbeddedPostgres, database: str, sql: str) -> Things:
 
 
 EMPTIED: dict[str, tuple[str, dict[str, tuple[str, int]]]] = {
-    "TRUNCATE with its children": ("TRUNCATE child", {"public.child": ("named", 3)}),
+    "TRUNCATE with its children": (
+        "TRUNCATE child", {"public.child": ("named", 3), "public.below": ("child", 2)},
+    ),
     "TRUNCATE of partitions": (
         "TRUNCATE logs", {"public.logs_1": ("child", 3), "public.logs_2": ("child", 4)},
     ),
     "TRUNCATE CASCADE": (
         "TRUNCATE t CASCADE",
         {
-            "public.t": ("named", 10), "public.child": ("child", 3), "public.refers": ("refers", 4),
+            "public.t": ("named", 10), "public.child": ("child", 3), "public.below": ("child", 2),
+            "public.refers": ("refers", 4),
             "public.further": ("refers", 0),
         },
     ),
     "TRUNCATE ONLY": ("TRUNCATE ONLY t, refers, further", {
         "public.t": ("named", 10), "public.refers": ("named", 4), "public.further": ("named", 0),
     }),
+    "TRUNCATE with ONLY and without": (
+        "TRUNCATE child, ONLY child", {"public.child": ("named", 3), "public.below": ("child", 2)},
+    ),
+    "TRUNCATE CASCADE leaves the children of who refers": (
+        "TRUNCATE top CASCADE", {"public.top": ("named", 1), "public.refer_top": ("refers", 0)},
+    ),
     "DROP TABLE": ("DROP TABLE lone", {"public.lone": ("named", 1)}),
     "DROP of partitions": ("DROP TABLE logs", {"public.logs_1": ("along", 3), "public.logs_2": ("along", 4)}),
     "DROP SCHEMA": (
         "DROP SCHEMA app CASCADE", {"app.one": ("along", 5), 'app."Two ""x"': ("along", 0)},
     ),
-    "DROP MATERIALIZED VIEW": ("DROP MATERIALIZED VIEW m", {"public.m": ("named", 13)}),
+    "DROP MATERIALIZED VIEW": ("DROP MATERIALIZED VIEW m", {"public.m": ("named", 15)}),
 }  # fmt: skip
 
 
@@ -343,7 +356,7 @@ SHOWN = {
     ],
     "DROP TYPE mood": ["column m of table moods: goes along", "function moody(mood): goes along"],
     "ALTER TABLE lone ADD c int": ["table public.lone, named: ", "AccessExclusiveLock: NOBODY READS OR WRITES"],
-    "TRUNCATE t CASCADE": ["table public.refers, it refers to what is emptied: ", "17 rows counted"],
+    "TRUNCATE t CASCADE": ["table public.refers, it refers to what is emptied: ", "19 rows counted"],
 }  # fmt: skip
 
 

@@ -5,11 +5,13 @@ statement is held, and again before it runs, so that nobody signs a DELETE from 
 The question is ours alone: it reads pg_catalog and calls nothing else, needs no right to any relation, and spells out
 every operator, because the client's search_path is in force.
 
-Of each relation, and of those under a view: which one it is, its columns with their defaults, constraints (its own, and
-those that refer to it), triggers with what they call, rules (the query of a view among them), row security and what it
-is a partition of or has as partitions. Of each function that is called and that is none of PostgreSQL's own, and of
-what is behind an operator: all that bear its name. Not followed are functions that functions call, and casts. Left out
-are privileges, statistics and indexes: they change nothing of what it does.
+Of each relation, of those under a view, and of all their children and partitions: which one it is, its columns with
+their defaults, constraints (its own, and those that refer to it), triggers with what they call, rules (the query of a
+view among them), row security and what it is a partition of or has as partitions. Of each function that is called and
+that is none of PostgreSQL's own, and of what is behind an operator: all that bear its name, aggregates with what they
+are made of. Not followed are functions that functions, views or defaults call, casts, what a rule or a cascade reaches,
+and what hangs on something that is dropped. Left out are privileges, statistics and indexes (a unique one decides what
+ON CONFLICT does).
 
 What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
@@ -40,7 +42,8 @@ SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS 
 WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid OR k.confrelid OPERATOR(pg_catalog.=) c.oid""",
     "triggers": """
 SELECT pg_catalog.json_build_array(g.tgname, g.tgtype, g.tgenabled, g.tgattr::pg_catalog.text,
-  g.tgqual::pg_catalog.text, pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
+  g.tgqual::pg_catalog.text, g.tgargs::pg_catalog.text, g.tgdeferrable, g.tginitdeferred,
+  pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
 FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid
 WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT g.tgisinternal""",
     "rules": """
@@ -65,8 +68,11 @@ _FINGERPRINT = """pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog
   SELECT pg_catalog.string_agg(x.t, ',' ORDER BY x.t COLLATE pg_catalog."C") FROM (__LINES__) AS x (t)
 )), pg_catalog.getdatabaseencoding())), 'hex'), 32)"""
 _FUNCTIONS = """
-SELECT (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
-FROM pg_catalog.pg_proc AS p WHERE p.proname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
+SELECT pg_catalog.json_build_array(pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text,
+  pg_catalog.to_jsonb(g))::pg_catalog.text
+FROM pg_catalog.pg_proc AS p LEFT JOIN pg_catalog.pg_aggregate AS g
+  ON g.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.=) p.oid
+WHERE p.proname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
 AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 _QUESTION = """
 WITH RECURSIVE spelled (oid) AS (
@@ -78,11 +84,15 @@ WITH RECURSIVE spelled (oid) AS (
 ), tree (oid) AS (
   SELECT spelled.oid FROM spelled
   UNION
-  SELECT d.refobjid FROM tree JOIN pg_catalog.pg_rewrite AS w
-    ON w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
-  JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid
-    AND d.objid OPERATOR(pg_catalog.=) w.oid
-    AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
+  SELECT next.oid FROM tree CROSS JOIN LATERAL (
+    SELECT d.refobjid FROM pg_catalog.pg_rewrite AS w
+    JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid
+      AND d.objid OPERATOR(pg_catalog.=) w.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
+    WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+    UNION ALL
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) tree.oid
+  ) AS next (oid)
 )
 SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname,

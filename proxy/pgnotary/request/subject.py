@@ -57,7 +57,8 @@ def _subject(raw: RawStatement) -> Subject | None:
             return Subject(
                 locking,
                 tuple(map(relation, named)),
-                alone=frozenset(relation(each) for each in named if "inh" not in each),
+                # Named both ways, its children go.
+                alone=frozenset(map(relation, named)) - {relation(each) for each in named if "inh" in each},
                 referring=fields.get("behavior") == "DROP_CASCADE",
                 emptied=True,
             )

@@ -20,7 +20,7 @@ from pgnotary.request.subject import Subject
 
 __all__ = ["Holder", "Taken", "Things", "holders_question", "read_holders", "read_things", "things_question"]
 
-# A child goes along whatever is said; who refers to it goes along under TRUNCATE CASCADE alone.
+# A child goes along unless ONLY is said; who refers to it goes along under TRUNCATE CASCADE, without its own children.
 _TAKEN = """
 WITH RECURSIVE weighed (oid, children) AS (
   SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid, w.children
@@ -29,13 +29,13 @@ WITH RECURSIVE weighed (oid, children) AS (
 ), taken (oid, how, children) AS (
   SELECT weighed.oid, 1, weighed.children FROM weighed
   UNION
-  SELECT next.oid, next.how, true FROM taken CROSS JOIN LATERAL (
-    SELECT i.inhrelid, 2 FROM pg_catalog.pg_inherits AS i
+  SELECT next.oid, next.how, next.children FROM taken CROSS JOIN LATERAL (
+    SELECT i.inhrelid, 2, true FROM pg_catalog.pg_inherits AS i
     WHERE taken.children AND i.inhparent OPERATOR(pg_catalog.=) taken.oid
     UNION ALL
-    SELECT k.conrelid, 3 FROM pg_catalog.pg_constraint AS k
+    SELECT k.conrelid, 3, false FROM pg_catalog.pg_constraint AS k
     WHERE __REFERRING__ AND k.contype OPERATOR(pg_catalog.=) 'f' AND k.confrelid OPERATOR(pg_catalog.=) taken.oid
-  ) AS next (oid, how)
+  ) AS next (oid, how, children)
 )
 """.strip()
 _THINGS = """
