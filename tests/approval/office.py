@@ -152,7 +152,11 @@ class MemoryLedger:
             sealed["parameters"] = parameters.sealed(bound)
         session = "S-00000001"
         asked = self.put(Draft(EntryType.REQUEST, body | changes, session, name, None, sealed))
-        measured: dict[str, JSON] = {"status": "unavailable", "why": "DROP is not previewed yet", "took_us": 41000}
+        measured: dict[str, JSON] = {
+            "status": "unavailable",
+            "why": "what DROP changes is not counted in rows",
+            "took_us": 41000,
+        }
         if exact is not None:
             measured = {"status": "measured", "estimate": 1190, "exact": exact, "took_us": 41000}
         said = {"error": error.encode()} if error else {}

@@ -51,7 +51,7 @@ def test_an_open_block_is_told() -> None:
 def test_a_preview_without_a_count_says_why_and_never_zero() -> None:
     shown = _shown(exact=None)
     assert "rows unknown" in shown
-    assert "DROP is not previewed yet" in shown
+    assert "what DROP changes is not counted in rows" in shown
     assert "0 rows" not in shown
 
 

@@ -169,7 +169,7 @@ async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_e
         typed = f"pgnotary approve R-1@{digest} -m 'backup b-771' --yes --key {key} --wait 0"
         assert f"no count to go by (rows unknown): say {typed} --max-rows N" in refused.stderr
         assert f"or {typed} --any-rows" in refused.stderr
-        assert "preview why   DROP is not previewed yet" in refused.stderr
+        assert "preview why   what DROP changes is not counted in rows" in refused.stderr
         assert desk.desk.taken == []
         result = await desk.decide("approve", "--any-rows", "--wait", "0")
         assert "\nrows          any number\n" in result.stderr

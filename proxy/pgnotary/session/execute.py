@@ -49,8 +49,6 @@ from pgnotary.session.writing import relay_outside_block
 __all__ = ["execute", "void"]
 
 _DURABLE_AND_XID = (b"SET LOCAL synchronous_commit = on", XID_AND_TIMELINE)
-
-
 _SINCE = "what was signed has changed since"
 
 

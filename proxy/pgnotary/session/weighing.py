@@ -4,8 +4,8 @@ Who holds what it would wait for is asked first: the sizes of what is locked tha
 a table goes, its rows are counted; where they cannot be, the planner's number stands, as an estimate.
 """
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST
@@ -24,6 +24,8 @@ from pgnotary.session.steps import Flow, Step
 
 __all__ = ["weigh"]
 
+_T = TypeVar("_T")
+
 
 def weigh(found: Figures, subject: Subject) -> Flow:
     """Note how it locks, who is in its way, what it takes and how much that is."""
@@ -37,15 +39,23 @@ def weigh(found: Figures, subject: Subject) -> Flow:
 
 def _holders(found: Figures, subject: Subject) -> Flow:
     question = holders_question(subject)
-    answer = (yield from found.ask("the question who holds its locks", question, ours=True)) if question else None
-    if answer is None:
+    if not question:
         return
+    holders = yield from _read(found, "the question who holds its locks", question, read_holders)
+    if holders is not None:
+        found.lists["holders"] = list(map(_holder, holders))
+
+
+def _read(found: Figures, what: str, question: bytes, read: Callable[[str], _T]) -> Generator[Step, Any, _T | None]:
+    """Return what an answer says; None if the question failed or the answer cannot be read, which is then noted."""
+    answer = yield from found.ask(what, question, ours=True)
+    if answer is None:
+        return None
     try:
-        holders = read_holders("".join(answer))
+        return read("".join(answer))
     except ValueError as error:
         found.why.append(str(error))
-        return
-    found.lists["holders"] = list(map(_holder, holders))
+        return None
 
 
 def _holder(each: Holder) -> JSON:
@@ -60,13 +70,8 @@ def _holder(each: Holder) -> JSON:
 
 
 def _things(found: Figures, subject: Subject) -> Flow:
-    answer = yield from found.ask("the question what it takes", things_question(subject), ours=True)
-    if answer is None:
-        return
-    try:
-        things = read_things("".join(answer))
-    except ValueError as error:
-        found.why.append(str(error))
+    things = yield from _read(found, "the question what it takes", things_question(subject), read_things)
+    if things is None:
         return
     rows: list[int | None] = []
     if subject.emptied:
