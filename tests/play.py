@@ -773,6 +773,8 @@ class Play:
             hold_s=hold_s,
             reminder_s=reminder_s,
             preview_timeout_ms=2_000,
+            sample_rows=0,
+            mask=(),
             queue_bytes=queue_bytes,
             roster=lambda: self.roster,
         )

@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from pgnotary.errors import BadCheckpoint, BadRoster, ConfigError
 from pgnotary.judge import rules
-from pgnotary.judge.rule_table import RuleTable, rules_of
+from pgnotary.judge.rule_table import MOST_SAMPLED, RuleTable, masks_of, rules_of
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
 from pgnotary.request.roster import Roster, parse_roster
@@ -136,6 +136,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] = 900.0
     reminder_s: Annotated[float, Meta(ge=1)] = 30.0
     preview_timeout_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000
+    sample_rows: Annotated[int, Meta(ge=0, le=MOST_SAMPLED)] = 5
+    """How many of the rows that a statement would meet approvers are shown."""
+    mask: str | tuple[str, ...] = ()
+    """Columns whose values they are not shown."""
     queue_bytes: Annotated[int, Meta(ge=1_024, le=1 << 28)] = 1 << 20
     max_held_per_person: Annotated[int, Meta(ge=1, le=1_000)] = 5
     max_held: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
@@ -172,6 +176,14 @@ class Config(msgspec.Struct, frozen=True):
     """SHA-256 of the file's bytes, in hex."""
     own_rules: tuple[rules.Rule, ...] = ()
     """One's own rules of policy, as they were when the file was read."""
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The columns that no approver is shown, as patterns; raises ConfigError."""
+        try:
+            return masks_of("mask", self.file.policy.mask)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: policy.{error}") from error
 
     @property
     def listen(self) -> Address:
@@ -345,6 +357,7 @@ def _check(config: Config) -> None:
     if config.profile not in rules.PROFILES:
         known = ", ".join(rules.PROFILES)
         raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
+    _ = config.masks
     _check_tls(config)
     for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
         if doubled := sorted({name for name in names if names.count(name) > 1}):

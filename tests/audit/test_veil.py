@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.audit.running import run
 from tests.verify.builder import VKEY, Ledger
@@ -15,8 +16,9 @@ from pgnotary.audit.folder import OPENED
 from pgnotary.audit.story import stories
 from pgnotary.audit.veil import NOTE, Veil
 from pgnotary.cli.auditor import print_story
-from pgnotary.ledger.canonical import decode, unb64
+from pgnotary.ledger.canonical import JSON, decode, unb64
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.sample import Sample, SampleColumn, Value, sealed_rows
 
 SECRET = "hunter2-of-eva"
 
@@ -39,9 +41,10 @@ def secretive() -> Ledger:
     )
     step = ledger.last["R-1"]
     failed = f"ERROR 42601: syntax error at or near {SECRET}".encode()
-    preview = Draft(
-        EntryType.PREVIEW, {"status": "unavailable", "took_us": 5}, step.session, "R-1", step.leaf, {"error": failed}
-    )
+    sample = Sample(relation="public.links", columns=(SampleColumn(name="url"), SampleColumn(name="note")), rows=1)
+    body: dict[str, JSON] = {"status": "partly", "took_us": 5, "sample": msgspec.to_builtins(sample)}
+    rows = sealed_rows([(Value(f"postgres://eva:{SECRET}@db"), Value("plain"))])
+    preview = Draft(EntryType.PREVIEW, body, step.session, "R-1", step.leaf, {"error": failed, "sample": rows})
     ledger.last["R-1"] = ledger.previews["R-1"] = ledger.append(preview)
     ledger.wait(30).decide("R-1")
     ledger.run("R-1")
@@ -135,7 +138,7 @@ def test_an_export_withholds_values_that_hold_secrets_and_verifies(
 ) -> None:
     done = run("export", tmp_path / "some", "--ledger", folder, "--key", VKEY)
     assert done.exit_code == 0
-    assert "4 of the values withheld, because they hold secrets: --secrets writes them too" in done.stderr
+    assert "5 of the values withheld, because they hold secrets: --secrets writes them too" in done.stderr
     assert all(SECRET.encode() not in value for _, value in _values(tmp_path / "some"))
     assert sorted(name for name, _ in _values(tmp_path / "some")) == ["statement", "t1"]
     assert run("verify", tmp_path / "some", "--key", VKEY).exit_code == 0
@@ -165,3 +168,14 @@ def test_json_has_the_same_names_with_and_without(folder: Path) -> None:
     assert [json.loads(line).keys() for line in veiled.splitlines()] == [
         json.loads(line).keys() for line in bare.splitlines()
     ]
+
+
+def test_the_rows_of_a_sample_are_told_without_the_secrets_in_them(folder: Path) -> None:
+    told = run("replay", "R-1", "--ledger", folder).stdout
+    assert "row 1: url 'postgres://eva:***@db', note 'plain'" in told
+    assert f"row 1: url 'postgres://eva:{SECRET}@db'" in run("replay", "R-1", "--secrets", "--ledger", folder).stdout
+
+
+def test_rows_that_are_withheld_are_said_to_be(secretive: Ledger, tmp_path: Path) -> None:
+    export_folder(secretive, tmp_path / "some", VKEY, withhold=("sample",), secrets=True)
+    assert "sample: 1 row of public.links, (withheld)" in run("replay", "R-1", "--ledger", tmp_path / "some").stdout

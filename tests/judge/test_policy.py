@@ -460,8 +460,9 @@ def test_the_digest_changes_with_every_field_of_a_rule() -> None:
     assert list(OTHER) == [field.name for field in fields(Rule)]
     rule = _rule(Action.HOLD)
     others = [replace(rule, **{name: value}) for name, value in OTHER.items()]
-    others.append(replace(rule, terms=Terms(hold_s=60.0)))
-    assert {field.name for field in fields(Terms)} == {"hold_s", "preview"}
+    terms = [Terms(hold_s=60.0), Terms(sample_rows=0), Terms(sample_rows=3), Terms(mask=("pay",))]
+    others += [replace(rule, terms=each) for each in terms]
+    assert {field.name for field in fields(Terms)} == {"hold_s", "preview", "sample_rows", "mask"}
     digests = {policy_of(PROFILES["default"], (each,)).digest for each in (rule, *others)}
     assert len(digests) == len(others) + 1
 

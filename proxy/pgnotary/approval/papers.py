@@ -20,6 +20,7 @@ from pgnotary.ledger.canonical import JSON, decode, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
+from pgnotary.request.sample import Row, Sample, opened_rows
 from pgnotary.request.signed_context import context_digest, context_document
 
 __all__ = [
@@ -208,6 +209,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     dependents: tuple[str, ...] = ()
     """What DROP takes along under CASCADE, and what stops it without."""
     dependents_more: _Count = 0
+    sample: Sample | None = None
+    """A few of the rows that it would meet, without their values, or why there are none."""
     took_us: _Count = 0
 
     def __post_init__(self) -> None:
@@ -258,6 +261,8 @@ class Paper:
     """What was bound to it, for each execution; None of a simple query."""
     prepared: str | None
     """What the prepared statement or cursor says that it runs; None if nobody knows."""
+    rows: tuple[Row, ...]
+    """The rows of the preview's sample."""
     error: str
     """What PostgreSQL said when it was asked for the preview, or empty."""
     expires_at: datetime
@@ -323,6 +328,7 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         reason=told.pop("reason", ""),
         parameters=_parameters(asked, told.pop("parameters", None)),
         prepared=told.pop("prepared", None),
+        rows=_rows(asked, measured.sample, said.pop("sample", None)),
         error=said.pop("error", ""),
         expires_at=expires_at,
         unread=(
@@ -336,6 +342,15 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
 def _parameters(asked: str, sealed: str | None) -> Parameters | None:
     try:
         return None if sealed is None else opened(sealed.encode())
+    except NotCanonical as error:
+        raise _unfit(f"{asked}: {error}") from error
+
+
+def _rows(asked: str, sample: Sample | None, sealed: str | None) -> tuple[Row, ...]:
+    if (sample is None or not sample.rows) != (sealed is None):
+        raise _unfit(f"{asked}: a sample without its rows, or rows without their sample")
+    try:
+        return () if sample is None or sealed is None else opened_rows(sample, sealed.encode())
     except NotCanonical as error:
         raise _unfit(f"{asked}: {error}") from error
 

@@ -4,14 +4,19 @@ An entry and what is disclosed of its values enter, `Told` leaves. Executions ar
 them up, because they happened one by one before it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+
+import msgspec
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import copied_in
 from pgnotary.audit.effect import effect_in
 from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.rosters import signers_of
+from pgnotary.audit.sample_words import sample_lines
 from pgnotary.audit.story import begin, changed_meanwhile, claimed_approver, disclosed, preview_of
 from pgnotary.audit.words import (
     behind_name,
@@ -27,8 +32,9 @@ from pgnotary.audit.words import (
     verdict_words,
     who,
 )
-from pgnotary.errors import DecisionRefused
+from pgnotary.errors import DecisionRefused, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.request.sample import Sample, opened_rows
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.sessions import verdicts
 from pgnotary.verify.signed import signed
@@ -157,7 +163,23 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
 def _previewed(entry: Entry, opened: Opened) -> list[str]:
     preview = preview_of(entry, opened)
     lines = [f"{entry.request} preview {preview_words(preview)}"]
+    lines += chain.from_iterable(quoted(f"{label}: {words}") for label, words in _sampled(entry, opened))
     return [*lines, *quoted(preview.error)] if "error" in entry.seals else lines
+
+
+def _sampled(entry: Entry, opened: Opened) -> Iterator[tuple[str, str]]:
+    """Yield what the approver was shown of the rows; a sample that cannot be read is said to be one."""
+    if "sample" not in entry.body:
+        return
+    raw = disclosed(opened, "sample")
+    try:
+        sample = msgspec.convert(entry.body["sample"], Sample)
+        if raw is None and sample.rows:
+            yield "sample", f"{counted(sample.rows, 'row')} of {sample.relation}, (withheld)"
+        else:
+            yield from sample_lines(sample, () if raw is None else opened_rows(sample, raw.encode()))
+    except (msgspec.ValidationError, NotCanonical) as error:
+        yield "sample", f"cannot be read: {error}"
 
 
 def _decided(entry: Entry) -> list[str]:

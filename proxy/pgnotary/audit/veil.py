@@ -7,9 +7,11 @@ veiled: who exports a ledger withholds a value or gives it whole.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from pgnotary.errors import NotCanonical
 from pgnotary.judge.secrets import HIDDEN, masked, told
-from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.canonical import JSON, decode, encode
 from pgnotary.ledger.entries import Entry
 from pgnotary.verify.decisions import Opened
 
@@ -54,7 +56,11 @@ class Veil:
         if secret and request is not None:
             self._texts[request] = (*self._texts.get(request, ()), *secret)
         of_request = self._texts.get(request, ()) if request is not None else secret
-        words = {name: _words(value, of_request) for name, value in known.items() if name not in texts}
+        words = {
+            name: _rows(value, of_request) if name == "sample" else _words(value, of_request)
+            for name, value in known.items()
+            if name not in texts
+        }
         return self._veiled(opened, {**texts, **words})
 
     def _veiled(self, opened: Opened, veiled: Mapping[str, bytes]) -> Opened:
@@ -64,6 +70,25 @@ class Veil:
 
 def _is_sql(name: str) -> bool:
     return name in ("statement", "prepared") or (name[:1] == "t" and name[1:].isdigit())
+
+
+def _rows(value: bytes, texts: tuple[bytes, ...]) -> bytes:
+    """Return the rows of a sample with each value veiled by itself, so that they can be read as rows again."""
+    try:
+        return encode(_each(decode(value), texts))
+    except NotCanonical:
+        return _words(value, texts)
+
+
+def _each(value: Any, texts: tuple[bytes, ...]) -> Any:
+    match value:
+        case str():
+            return told(value, *texts)
+        case list():
+            return [_each(item, texts) for item in value]
+        case dict():
+            return {name: _each(item, texts) for name, item in value.items()}
+    return value
 
 
 def _words(value: bytes, texts: tuple[bytes, ...]) -> bytes:

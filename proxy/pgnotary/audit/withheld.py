@@ -10,7 +10,7 @@ from pgnotary.errors import ConfigError
 
 __all__ = ["SEALED", "check_patterns", "is_withheld"]
 
-SEALED = ("statement", "parameters", "prepared", "reason", "error", "document", "signature")
+SEALED = ("statement", "parameters", "prepared", "reason", "sample", "error", "document", "signature")
 """The names of sealed values; the texts of forwarded statements are t1, t2 and so on."""
 
 

@@ -6,12 +6,14 @@ know to be hidden.
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import click
 import msgspec
 
 from pgnotary.approval.papers import Paper
 from pgnotary.judge.secrets import masked, secret_spans, told
+from pgnotary.request.sample import Value
 
 __all__ = ["Shown", "secrets_option", "without_secrets"]
 
@@ -33,6 +35,7 @@ def without_secrets(paper: Paper) -> Shown:
     """Return a paper in which each secret of its texts is replaced by a marker."""
     statement, prepared = paper.statement.encode(), (paper.prepared or "").encode()
     texts = (statement, prepared)
+    rows = tuple(tuple(_told(value, texts) for value in row) for row in paper.rows)
     context = msgspec.structs.replace(
         paper.context,
         why=told(paper.context.why, *texts),
@@ -46,8 +49,15 @@ def without_secrets(paper: Paper) -> Shown:
         statement=masked(statement, prepared).decode(),
         prepared=None if paper.prepared is None else masked(prepared).decode(),
         reason=told(paper.reason, *texts),
+        rows=rows,
         error=told(paper.error, *texts),
         unread=tuple((name, told(value, *texts) if isinstance(value, str) else value) for name, value in paper.unread),
     )
     spans = (*secret_spans(statement, prepared), *secret_spans(prepared))
-    return Shown(shown, len(spans), any(span.hides_code for span in spans))
+    values = sum(new != old for new, old in zip(chain(*rows), chain(*paper.rows), strict=True))
+    return Shown(shown, len(spans) + values, any(span.hides_code for span in spans))
+
+
+def _told(value: Value, texts: tuple[bytes, ...]) -> Value:
+    """Return a sampled value without what has the shape of a secret, or is one of the texts', whatever its column."""
+    return value if value.text is None else Value(told(value.text, *texts), value.is_cut)

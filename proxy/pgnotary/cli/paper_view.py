@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from pgnotary.approval.papers import Context, Paper
+from pgnotary.audit.sample_words import sample_lines
 from pgnotary.audit.words import counted
 from pgnotary.cli.hidden import Shown, without_secrets
 from pgnotary.cli.preview_view import preview_lines
@@ -20,6 +21,7 @@ from pgnotary.cli.safe_text import one_line, pieces, visible
 from pgnotary.judge.secrets import HIDDEN
 from pgnotary.judge.statement import StatementClass
 from pgnotary.ledger.canonical import JSON, timestamp
+from pgnotary.request.sample import in_json
 
 __all__ = ["MARGIN", "describe", "facts", "field", "span", "statement_lines", "time_left"]
 
@@ -170,6 +172,7 @@ def _drawn(character: str) -> str:
 def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what the preview saw."""
     yield from preview_lines(paper.measured)
+    yield from sample_lines(paper.measured.sample, paper.rows)
     if paper.error:
         yield "server said", one_line(paper.error)
 
@@ -245,6 +248,8 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
         sealed["parameters"] = [{"name": name, "value": value} for name, value in paper.bound]
     if paper.error:
         sealed["preview_error"] = paper.error
+    if paper.rows:
+        sealed["sample"] = [[in_json(value) for value in row] for row in paper.rows]
     return (
         body
         | {name: value for name, value in (words | dict(paper.unread)).items() if name in body}

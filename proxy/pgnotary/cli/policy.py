@@ -76,6 +76,10 @@ def _about(rule: Rule) -> str:
         said.append(f"record {rule.record}")
     if not rule.terms.preview:
         said.append("preview false")
+    if rule.terms.sample_rows is not None:
+        said.append(f"sample_rows {rule.terms.sample_rows}")
+    if rule.terms.mask:
+        said.append(f"mask {', '.join(rule.terms.mask)}")
     return "; ".join(said) or "anything"
 
 
@@ -92,6 +96,8 @@ def _fields(rule: Rule) -> dict[str, object]:
         "record": rule.record,
         "hold_s": rule.terms.hold_s,
         "preview": rule.terms.preview,
+        "sample_rows": rule.terms.sample_rows,
+        "mask": rule.terms.mask,
     }
 
 

@@ -16,10 +16,11 @@ __all__ = ["preview_lines", "rows_in_words"]
 _HOW = {
     "count": "counted",
     "explain": "the planner's estimate",
+    "select": "read",
     "text": "as the statement spells them out",
     "statistics": "by the server's statistics",
 }
-_FIGURES = {"exact": "the count", "at_most": "the upper bound", "estimate": "the estimate"}
+_FIGURES = {"exact": "the count", "at_most": "the upper bound", "estimate": "the estimate", "sample": "the sample"}
 _KEEP_ROWS = frozenset({"table", "materialized view", "foreign table"})
 _BECAUSE = {
     "named": "named",

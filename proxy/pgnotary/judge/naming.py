@@ -20,6 +20,7 @@ __all__ = [
     "function_name",
     "identifier",
     "names_of",
+    "quoted",
     "relation",
     "relation_name",
     "strings",
@@ -166,7 +167,12 @@ def function_name(fields: Mapping[str, Any]) -> str:
 
 def identifier(name: str) -> str:
     """Return a name in quotes unless it is plain: it must not pass for several names, or for words of ours."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    return name if _PLAIN.fullmatch(name) else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotes, as SQL reads it in any place, whatever word it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def attributes(message: Message) -> Iterator[str]:

@@ -15,10 +15,10 @@ from msgspec import Meta
 
 from pgnotary.errors import ConfigError
 from pgnotary.judge.naming import identifier
-from pgnotary.judge.rules import USUAL, Action, Record, Rule, Terms
+from pgnotary.judge.rules import Action, Record, Rule, Terms
 from pgnotary.judge.statement import Qualifier, StatementClass
 
-__all__ = ["RuleTable", "one_of", "rules_of"]
+__all__ = ["MOST_SAMPLED", "RuleTable", "masks_of", "one_of", "rules_of"]
 
 _Words = str | tuple[str, ...]
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -29,7 +29,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 # ? are not for sure meant as anything but themselves.
 _PART = re.compile(r'[a-z_*?][a-z0-9_$*?]*|"(?:[^"*?\[\]]|"")+"')
 _WHOLE = re.compile(rf"({_PART.pattern})\.({_PART.pattern})")
+_COLUMN = re.compile(rf"(?:({_PART.pattern})\.({_PART.pattern})\.)?({_PART.pattern})")
 _RELATION = 'expected schema.name in PostgreSQL\'s spelling (* and ? may stand for others; "Quoted" if not lower case)'
+
+_COLUMN_WANTED = (
+    'expected column, or schema.relation.column, in PostgreSQL\'s spelling (* and ? may stand for others; "Quoted" if '
+    "not lower case)"
+)
+MOST_SAMPLED = 50
 
 
 class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +52,8 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     min_rows: Annotated[int, Meta(ge=0)] = 0
     hold_s: Annotated[float, Meta(ge=1, le=86_400)] | None = None
     preview: bool | None = None
+    sample_rows: Annotated[int, Meta(ge=0, le=MOST_SAMPLED)] | None = None
+    mask: _Words = ()
     record: str | None = None
 
 
@@ -81,7 +90,7 @@ def _rule(key: str, table: RuleTable) -> Rule:
         databases=tuple(_whole_names(f"{key}.database", table.database)),
         users=tuple(_whole_names(f"{key}.user", table.user)),
         min_rows=table.min_rows,
-        terms=_terms(table),
+        terms=_terms(key, table),
         record=one_of(Record, f"{key}.record", Record.EACH if table.record is None else table.record),
     )
 
@@ -99,15 +108,36 @@ def _require_sense(key: str, table: RuleTable, result: Action) -> None:
             "what is held or refused is always listed"
         )
     if result is not Action.HOLD:
-        for name, value in (("hold_s", table.hold_s), ("preview", table.preview)):
+        said = {"hold_s": table.hold_s, "preview": table.preview, "sample_rows": table.sample_rows}
+        for name, value in (said | {"mask": table.mask or None}).items():
             if value is not None:
                 raise ConfigError(f"{key}.{name} is {value!r}: expected only in a rule that holds")
 
 
-def _terms(table: RuleTable) -> Terms:
-    if table.hold_s is None and table.preview in (None, True):
-        return USUAL
-    return Terms(hold_s=table.hold_s, preview=table.preview is not False)
+def _terms(key: str, table: RuleTable) -> Terms:
+    return Terms(
+        hold_s=table.hold_s,
+        preview=table.preview is not False,
+        sample_rows=table.sample_rows,
+        mask=masks_of(f"{key}.mask", table.mask),
+    )
+
+
+def masks_of(key: str, words: _Words) -> tuple[str, ...]:
+    """Return patterns of columns as names are compared with them; raises ConfigError."""
+    return tuple(_column(key, word) for word in _each(words))
+
+
+def _column(key: str, pattern: str) -> str:
+    parts = _COLUMN.fullmatch(pattern)
+    if parts is None:
+        raise ConfigError(f"{key} is {pattern!r}: {_COLUMN_WANTED}")
+    return ".".join(_spelled(part) for part in parts.groups() if part is not None)
+
+
+def _spelled(part: str) -> str:
+    """Return a part of a name as `identifier` spells it, whose quotes may be more than are needed."""
+    return identifier(part[1:-1].replace('""', '"')) if part[0] == '"' else part
 
 
 def _each(words: _Words) -> Iterable[str]:
@@ -126,4 +156,4 @@ def _relation(key: str, pattern: str) -> str:
     parts = _WHOLE.fullmatch(pattern)
     if parts is None:
         raise ConfigError(f"{key} is {pattern!r}: {_RELATION}")
-    return ".".join(identifier(part[1:-1].replace('""', '"')) if part[0] == '"' else part for part in parts.groups())
+    return ".".join(map(_spelled, parts.groups()))

@@ -50,6 +50,10 @@ class Terms:
     hold_s: float | None = None
     """None: as long as `policy.hold_s` says."""
     preview: bool = True
+    sample_rows: int | None = None
+    """How many rows approvers are shown; None: as many as `policy.sample_rows` says."""
+    mask: tuple[str, ...] = ()
+    """Columns that they are not shown, beside those of `policy.mask`."""
 
 
 USUAL = Terms()
@@ -178,8 +182,11 @@ def policy_of(profile: Profile, own: Sequence[Rule] = ()) -> Policy:
 
 
 def _written(rule: Rule) -> dict[str, Any]:
-    """Return what the digest is over; a rule that lists each execution is written as when there was nothing else."""
+    """Return what the digest is over; a rule that says nothing of what came later is written as it was before."""
     fields = asdict(rule)
     if rule.record is Record.EACH:
         del fields["record"]
+    for name in ("sample_rows", "mask"):
+        if not fields["terms"][name] and fields["terms"][name] != 0:
+            del fields["terms"][name]
     return fields

@@ -15,7 +15,19 @@ from pgnotary.judge.statement import Part
 from pgnotary.request.merging import count_of_merge
 from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, queries_in, root_of, written
 
-__all__ = ["CHANGING", "Source", "Uncounted", "is_steady_when_repeated", "source_of", "values_of"]
+__all__ = [
+    "CHANGING",
+    "Source",
+    "Uncounted",
+    "is_about",
+    "is_about_query",
+    "is_steady_when_repeated",
+    "query_of",
+    "rows_of",
+    "select",
+    "source_of",
+    "values_of",
+]
 
 CHANGING = frozenset({"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
 """The roots in the grammar of what changes rows."""
@@ -40,10 +52,10 @@ class Source:
         if self.node == "MergeStmt":
             raise Uncounted("which rows a MERGE does what to is not told")
         statement = root_of(self.text, self.node)
-        rows = _rows(statement, self.node)
-        _select(rows, statement.relation, columns)
+        rows = rows_of(statement, self.node)
+        select(rows, statement.relation, columns)
         found = written(rows, self.text)
-        if not _is_about(grammar.parse(found)[0].fields, self.tree):
+        if not is_about(grammar.parse(found)[0].fields, self.tree):
             raise Uncounted("its WHERE cannot be written out again as it is")
         return found
 
@@ -97,10 +109,10 @@ def is_steady_when_repeated(node: str, tree: Mapping[str, Any]) -> bool:
 
 def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:
     statement = root_of(text, node)
-    rows = _rows(statement, node)
+    rows = rows_of(statement, node)
     further = len(rows.from_clause) > 1
     if further:
-        _select(rows, statement.relation, ("tableoid", "ctid"))
+        select(rows, statement.relation, ("tableoid", "ctid"))
         rows.distinct_clause.add()
         rows = around(rows)
     add_count(rows)
@@ -108,32 +120,43 @@ def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:
     found = grammar.parse(count)[0].fields
     if further:
         found = found["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
-    if not _is_about(found, tree):
+    if not is_about(found, tree):
         raise Uncounted("no count could be built: its WHERE cannot be written out again as it is")
     return count
 
 
 def _count_of_query(text: bytes, tree: Mapping[str, Any]) -> bytes:
     """Return the count of the rows that the query of an INSERT gives."""
-    statement = root_of(text, "InsertStmt")
-    query = pg_query_pb2.SelectStmt()
-    query.CopyFrom(statement.select_stmt.select_stmt)
-    meant = dict(tree["selectStmt"]["SelectStmt"])
-    if statement.HasField("with_clause"):
-        if query.HasField("with_clause"):
-            raise Uncounted("no count could be built: it has two WITH clauses")
-        query.with_clause.CopyFrom(statement.with_clause)
-        meant["withClause"] = tree["withClause"]
-    rows = around(query)
+    rows = query_of(text, tree)
     add_count(rows)
     count = written(rows, text)
-    found = grammar.parse(count)[0].fields["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
-    if bare(found) != bare(meant):
+    if not is_about_query(grammar.parse(count)[0].fields, tree):
         raise Uncounted("no count could be built: its query cannot be written out again as it is")
     return count
 
 
-def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+def query_of(text: bytes, tree: Mapping[str, Any]) -> pg_query_pb2.SelectStmt:
+    """Return a SELECT without a list from the query of an INSERT; raises Uncounted."""
+    statement = root_of(text, "InsertStmt")
+    query = pg_query_pb2.SelectStmt()
+    query.CopyFrom(statement.select_stmt.select_stmt)
+    if "withClause" in tree:
+        if query.HasField("with_clause"):
+            raise Uncounted("no count could be built: it has two WITH clauses")
+        query.with_clause.CopyFrom(statement.with_clause)
+    return around(query)
+
+
+def is_about_query(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+    """Say whether a SELECT reads from the query of an INSERT, under its WITH."""
+    found = rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    meant = dict(tree["selectStmt"]["SelectStmt"])
+    if "withClause" in tree:
+        meant["withClause"] = tree["withClause"]
+    return bool(bare(found) == bare(meant))
+
+
+def is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
     """Say whether a SELECT reads the relations of an UPDATE or DELETE, under its WHERE and its WITH."""
     further = tree.get("fromClause", tree.get("usingClause", []))
     meant = {"fromClause": [{"RangeVar": tree["relation"]}, *further]}
@@ -141,7 +164,7 @@ def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
     return bool(bare({name: rows[name] for name in rows if name in _CLAUSES}) == bare(meant))
 
 
-def _rows(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
+def rows_of(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
     """Return `SELECT` without a list over the rows that an UPDATE or DELETE names."""
     rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
     rows.from_clause.add().range_var.CopyFrom(statement.relation)
@@ -153,7 +176,7 @@ def _rows(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
     return rows
 
 
-def _select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
+def select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
     """Have a SELECT give these columns of its target."""
     names = [target.alias.aliasname] if target.HasField("alias") else names_of(target)
     for column in columns:

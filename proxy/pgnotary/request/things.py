@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.naming import identifier, quoted
 from pgnotary.judge.statement import Name
 from pgnotary.request.locking import LockMode
 from pgnotary.request.places import filled
@@ -196,8 +196,7 @@ class Taken:
     @property
     def count(self) -> bytes:
         """The question that counts its rows."""
-        schema, name = (each.replace('"', '""') for each in self.name)
-        return f'SELECT pg_catalog.count(*) FROM ONLY "{schema}"."{name}"'.encode()  # noqa: S608  # as identifiers
+        return f"SELECT pg_catalog.count(*) FROM ONLY {'.'.join(map(quoted, self.name))}".encode()  # noqa: S608  # as identifiers
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ of time of its own, so that one that fails leaves the next ones asked, and is no
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
@@ -41,6 +41,7 @@ class Figures:
     """By name; each is cut to what fits when all are there."""
     why: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    sealed: dict[str, bytes] = field(default_factory=dict)
     asked: int = 0
     took_us: int = 0
     """What the last question took."""
@@ -48,28 +49,42 @@ class Figures:
     def set(self, figure: str, rows: int, how: str) -> None:
         """Keep a number of rows; there may be more than a ledger's numbers can say."""
         self.body[figure] = min(rows, MAX_INT)
+        self.note_time(figure, how)
+
+    def note_time(self, figure: str, how: str) -> None:
+        """Keep when the last question was answered, which told a figure."""
         self.obtained[figure] = {"at": timestamp(self.state.now.wall), "took_us": self.took_us, "how": how}
 
     def ask(self, what: str, text: bytes, *, ours: bool = False) -> Generator[Step, Any, list[str] | None]:
         """Return the only column of an answer, row by row; None if the question failed, which is then noted."""
+        rows = yield from self.rows(what, text, ours=ours)
+        return None if rows is None else [row[0] or "" for row in rows if row]
+
+    def rows(
+        self, what: str, text: bytes, *, ours: bool = False, executions: int | None = None
+    ) -> Generator[Step, Any, Sequence[Sequence[str | None]] | None]:
+        """Return the rows of an answer; None if the question failed, which is then noted.
+
+        One that is made of the client's text is put once for each time that it is bound, or for the first `executions`.
+        """
         limit = b"SET LOCAL statement_timeout = %d" % self.state.rules.preview_timeout_ms
         frame = (_NEXT if self.asked else _FIRST, limit, *((_NO_JIT,) if ours else ()))
         self.asked += 1
         started = self.state.now.monotonic
         answer = yield from put(self.state, *frame)
         if answer.error is None:
-            answer = yield from self._put(text, ours=ours)
+            answer = yield from self._put(text, ours=ours, executions=executions)
         self.took_us = int((self.state.now.monotonic - started) * 1_000_000)
         if answer.error is not None:
             self.why.append(f"{what} failed with SQLSTATE {answer.error.sqlstate}")
             self.errors.append(str(answer.error))
             return None
-        return [row[0] or "" for row in answer.rows if row]
+        return answer.rows
 
-    def _put(self, text: bytes, *, ours: bool) -> Generator[Step, Any, Answer]:
-        """Put a question; of one that is made of the client's text, once for each time that it is bound."""
+    def _put(self, text: bytes, *, ours: bool, executions: int | None) -> Generator[Step, Any, Answer]:
         if self.sent.extended and not ours:
-            return (yield from ask(bound_to(text, self.types, self.sent)))
+            sent = self.sent if executions is None else replace(self.sent, bounds=self.sent.bounds[:executions])
+            return (yield from ask(bound_to(text, self.types, sent)))
         return (yield from put(self.state, text))
 
     @property

@@ -170,7 +170,7 @@ def _ask_for_approval(
     bound = examination.parameters
     try:
         types = [oid for oid, _ in bound.types] if bound else []
-        preview = yield from measure(state, request, asked.leaf, asking, types, sent)
+        preview = yield from measure(state, request, asked.leaf, asking, types, sent, verdict.terms)
         yield from close(state)
     except (UpstreamLost, UpstreamProtocolError):
         yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)

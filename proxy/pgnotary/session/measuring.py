@@ -7,6 +7,7 @@ could make the change another one; `obtained` says when and how each was had.
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from pgnotary.judge.rules import Terms
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.cascades import MOST, Bound, Cascade
@@ -14,6 +15,7 @@ from pgnotary.request.caveats import events_of
 from pgnotary.request.facts import Facts, Trigger, read_facts
 from pgnotary.request.preview import Questions, cascades, is_askable, read_estimate, worth
 from pgnotary.session.figures import Figures, total
+from pgnotary.session.sampling import sample, sample_emptied
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Flow, Step
@@ -25,11 +27,11 @@ _MAX_WHY = 2_000
 
 
 def measure(
-    state: SessionState, request: str, after: bytes, asked: Questions, types: Sequence[int], sent: Sent
+    state: SessionState, request: str, after: bytes, asked: Questions, types: Sequence[int], sent: Sent, terms: Terms
 ) -> Generator[Step, Any, Draft]:
     """Ask what may be asked and return the `preview` entry.
 
-    What is bound several times is measured once for each, and summed up.
+    What is bound several times is measured once for each, and summed up. `terms` say what may be shown of the rows.
     """
     found = Figures(state, types, sent, state.now.monotonic)
     if asked.unavailable:
@@ -44,12 +46,15 @@ def measure(
         found.set(bound.value, asked.spelled * sent.executions, "text")
     elif is_askable(asked, caveats):
         yield from _count(found, asked, bound)
+        yield from sample(found, asked, facts, terms)
     if caveats and asked.facts:
         found.body["caveats"] = sorted(caveats)
     if facts is not None:
         yield from _surroundings(found, asked, facts, bound, caveats)
     if asked.subject is not None:
-        yield from weigh(found, asked.subject)
+        emptied = yield from weigh(found, asked.subject)
+        if emptied is not None:
+            yield from sample_emptied(found, emptied, terms)
     return _draft(found, request, after)
 
 
@@ -64,8 +69,10 @@ def _draft(found: Figures, request: str, after: bytes) -> Draft:
         body["obtained"] = found.obtained
     body["took_us"] = int((state.now.monotonic - found.started) * 1_000_000)
     # The server's words may quote data.
-    sealed = {"error": "\n".join(found.errors).encode()} if found.errors else {}
-    return Draft(EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=sealed)
+    errors = {"error": "\n".join(found.errors).encode()} if found.errors else {}
+    return Draft(
+        EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=found.sealed | errors
+    )
 
 
 def _facts(found: Figures, asked: Questions) -> Generator[Step, Any, Facts | None]:

@@ -84,6 +84,10 @@ class Rules:
     hold_s: float
     reminder_s: float
     preview_timeout_ms: int
+    sample_rows: int
+    """How many of the rows that a statement would meet approvers are shown, unless its rule says otherwise."""
+    mask: tuple[str, ...]
+    """Columns that they are not shown."""
     queue_bytes: int
     """How much of the client's later messages may wait behind a hold."""
     roster: Callable[[], Roster]

@@ -7,6 +7,7 @@ a table goes, its rows are counted; where they cannot be, the planner's number s
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
+from pgnotary.judge.statement import Name
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST
 from pgnotary.request.subject import Subject
@@ -27,14 +28,16 @@ __all__ = ["weigh"]
 _T = TypeVar("_T")
 
 
-def weigh(found: Figures, subject: Subject) -> Flow:
-    """Note how it locks, who is in its way, what it takes and how much that is."""
+def weigh(found: Figures, subject: Subject) -> Generator[Step, Any, Name | None]:
+    """Note how it locks, who is in its way, what it takes and how much that is.
+
+    Return the first table, by its whole name, that is known to lose rows.
+    """
     if subject.locking is not None:
         lock: dict[str, JSON] = {"mode": subject.locking.mode.name}
         found.body["lock"] = lock | ({"work": subject.locking.work.value} if subject.locking.work else {})
         yield from _holders(found, subject)
-    if not subject.changes_rows:
-        yield from _things(found, subject)
+    return None if subject.changes_rows else (yield from _things(found, subject))
 
 
 def _holders(found: Figures, subject: Subject) -> Flow:
@@ -69,10 +72,10 @@ def _holder(each: Holder) -> JSON:
     return told if each.since_s is None else told | {"since_s": min(each.since_s, MAX_INT)}
 
 
-def _things(found: Figures, subject: Subject) -> Flow:
+def _things(found: Figures, subject: Subject) -> Generator[Step, Any, Name | None]:
     things = yield from _read(found, "the question what it takes", things_question(subject), read_things)
     if things is None:
-        return
+        return None
     rows: list[int | None] = []
     if subject.emptied:
         rows = yield from _rows(found, things)
@@ -80,6 +83,7 @@ def _things(found: Figures, subject: Subject) -> Flow:
         _taken(each, rows[place] if place < len(rows) else None) for place, each in enumerate(things.relations)
     ]
     found.lists["dependents"] = list(things.dependents)
+    return next((each.name for each, number in zip(things.relations, rows, strict=False) if number), None)
 
 
 def _rows(found: Figures, things: Things) -> Generator[Step, Any, list[int | None]]:

@@ -1,0 +1,144 @@
+"""The columns of relations, asked of the catalog: names enter, `Columns` leave, those of the primary key first.
+
+Of what else the same values stand in, names are told as well: tables that a table inherits from or that inherit from
+it, partitions among them, and all columns that a view reads, through other views too.
+
+The question is ours alone: it reads pg_catalog and calls nothing else, and every operator in it is spelled out, because
+the client's search_path is in force. Which columns the role may read is the server's word.
+
+Source: PostgreSQL 18, "pg_attribute"; format_type.c for what a type is called without its length.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pgnotary.judge.naming import identifier
+from pgnotary.judge.statement import Name
+from pgnotary.request.places import filled
+
+__all__ = ["Column", "Columns", "columns_question", "read_columns"]
+
+# An assignment of what is too long for varchar, bpchar, bit or varbit is an error, a cast cuts it: these have no length
+# here, so that nothing is cut that would not be stored.
+#
+# A view is recorded as depending on each column that it names. Whole rows in it are not: its tree tells them.
+_QUESTION = """
+SELECT pg_catalog.json_agg(pg_catalog.json_build_object('place', w.place, 'schema', n.nspname, 'name', c.relname,
+  'kin', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(kn.nspname, k.relname)) FROM (
+      (WITH RECURSIVE above (oid) AS (SELECT c.oid UNION SELECT i.inhparent FROM above
+        JOIN pg_catalog.pg_inherits AS i ON i.inhrelid OPERATOR(pg_catalog.=) above.oid) TABLE above)
+      UNION
+      (WITH RECURSIVE below (oid) AS (SELECT c.oid UNION SELECT i.inhrelid FROM below
+        JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) below.oid) TABLE below)) AS s
+    JOIN pg_catalog.pg_class AS k ON k.oid OPERATOR(pg_catalog.=) s.oid AND k.oid OPERATOR(pg_catalog.<>) c.oid
+    JOIN pg_catalog.pg_namespace AS kn ON kn.oid OPERATOR(pg_catalog.=) k.relnamespace),
+  'behind', (WITH RECURSIVE read (view, oid, number) AS (
+      SELECT NULL::pg_catalog.oid, c.oid, NULL::pg_catalog.int4
+      UNION SELECT r.ev_class, d.refobjid, CASE WHEN d.refobjsubid OPERATOR(pg_catalog.>) 0
+        AND pg_catalog.strpos(r.ev_action::pg_catalog.text, ':varattno 0 ') OPERATOR(pg_catalog.=) 0
+        THEN d.refobjsubid END
+      FROM read
+      JOIN pg_catalog.pg_rewrite AS r ON r.ev_class OPERATOR(pg_catalog.=) read.oid
+        AND r.ev_type OPERATOR(pg_catalog.=) '1'
+      JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.objid OPERATOR(pg_catalog.=) r.oid
+        AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class)
+    SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(bn.nspname, b.relname, a.attname)) FROM read
+    JOIN pg_catalog.pg_class AS b ON b.oid OPERATOR(pg_catalog.=) read.oid AND b.oid OPERATOR(pg_catalog.<>) c.oid
+    JOIN pg_catalog.pg_namespace AS bn ON bn.oid OPERATOR(pg_catalog.=) b.relnamespace
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) b.oid
+      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+      AND (read.number IS NULL OR a.attnum OPERATOR(pg_catalog.=) read.number)),
+  'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+      'name', a.attname, 'number', a.attnum, 'key', k.place, 'generated', a.attgenerated OPERATOR(pg_catalog.<>) '',
+      'readable', pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
+      'type', pg_catalog.format_type(a.atttypid, CASE
+        WHEN a.atttypid OPERATOR(pg_catalog.=) ANY ('{1042,1043,1560,1562,1014,1015,1561,1563}'::pg_catalog.oid[])
+        THEN -1 ELSE a.atttypmod END))
+      ORDER BY k.place, a.attnum)
+    FROM pg_catalog.pg_attribute AS a
+    LEFT JOIN (SELECT i.place, i.number FROM pg_catalog.pg_index AS x
+      CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY AS i (number, place)
+      WHERE x.indrelid OPERATOR(pg_catalog.=) c.oid AND x.indisprimary
+      AND i.place OPERATOR(pg_catalog.<=) x.indnkeyatts) AS k
+      ON k.number OPERATOR(pg_catalog.=) a.attnum
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped))
+  ORDER BY w.place)
+FROM (SELECT pg_catalog.row_number() OVER () AS place, e.name
+  FROM pg_catalog.json_array_elements_text(__NAMES__) AS e (name)) AS w
+JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(w.name)::pg_catalog.oid
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+""".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column."""
+
+    name: str
+    type: str
+    """As the server spells it, without a length that a cast would cut to."""
+    number: int = 0
+    """Its place in the table; numbers of dropped columns are left out."""
+    key: bool = False
+    """It is part of the primary key."""
+    readable: bool = True
+    """The role may read it."""
+    generated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a relation, those of its primary key first."""
+
+    relation: Name
+    """Its whole name."""
+    columns: tuple[Column, ...]
+    kin: tuple[Name, ...] = ()
+    """Relations that the same rows may stand in, under the same names of columns."""
+    behind: tuple[tuple[Name, str], ...] = ()
+    """Columns of other relations that a view reads."""
+
+    @property
+    def as_declared(self) -> tuple[Column, ...]:
+        """The columns in the order of `SELECT *`."""
+        return tuple(sorted(self.columns, key=lambda column: column.number))
+
+
+def columns_question(names: Iterable[Name]) -> bytes:
+    """Return the question about relations, by names as they are spelled."""
+    return filled(_QUESTION, {"__NAMES__": [".".join(map(identifier, name)) for name in names]})
+
+
+def read_columns(answer: str, names: Iterable[Name]) -> dict[Name, Columns]:
+    """Return the columns by the names that were asked for, without those that nothing has.
+
+    Raises ValueError if the answer has not the shape that was asked for.
+    """
+    asked = list(names)
+    try:
+        return {
+            asked[int(each["place"]) - 1]: Columns(
+                (str(each["schema"]), str(each["name"])),
+                tuple(map(_column, each["columns"] or ())),
+                tuple((str(schema), str(name)) for schema, name in each["kin"] or ()),
+                tuple(((str(schema), str(name)), str(column)) for schema, name, column in each["behind"] or ()),
+            )
+            for each in json.loads(answer or "null") or ()
+        }
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"the columns have not the shape that was asked for: {error}") from error
+
+
+def _column(fields: Any) -> Column:
+    return Column(
+        name=str(fields["name"]),
+        type=str(fields["type"]),
+        number=int(fields["number"]),
+        key=fields["key"] is not None,
+        readable=bool(fields["readable"]),
+        generated=bool(fields["generated"]),
+    )

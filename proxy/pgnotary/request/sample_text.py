@@ -1,0 +1,55 @@
+"""The text of a sample: values of an inner SELECT enter, one around it leaves that spells them as text, cut to size.
+
+Only casts of ours and a limit to the length of each value stand around what is the client's own grammar.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from postgast import pg_query_pb2
+
+from pgnotary.judge.naming import identifier
+from pgnotary.request.columns import Columns
+from pgnotary.request.sample import MAX_CHARACTERS, Sample
+
+__all__ = ["Sampling", "around_sample", "limit", "spelled", "whole_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a sample is had."""
+
+    question: bytes
+    sample: Sample
+    """All of it but its rows."""
+    rows: int
+    """How many are shown at the most."""
+    is_identified: bool = False
+    """The first two values of each row say which row of the target it is."""
+
+
+def whole_name(columns: Columns) -> str:
+    """Return a relation's whole name as PostgreSQL spells it."""
+    return ".".join(map(identifier, columns.relation))
+
+
+def limit(rows: pg_query_pb2.SelectStmt, most: int) -> None:
+    """Have a SELECT give so many rows at the most."""
+    rows.limit_count.a_const.ival.ival = most
+    rows.limit_option = pg_query_pb2.LIMIT_OPTION_COUNT
+
+
+def spelled(place: int, type_: str = "") -> str:
+    """Return a value of an inner SELECT as text, cut to one character more than is shown; first made to `type_`."""
+    value = f"pgnotary_sample.c{place}"
+    made = f"CAST({value} AS {type_})" if type_ else value
+    most = MAX_CHARACTERS + 1
+    # Not IS NULL, which is true of a composite whose fields are all NULL.
+    return f"CASE WHEN {value} IS DISTINCT FROM NULL THEN pg_catalog.left(pg_catalog.format('%s', {made}), {most}) END"
+
+
+def around_sample(text: bytes, values: Collection[str], columns: int | None = None) -> bytes:
+    """Return a SELECT of values over the columns c0, c1, ... of an inner one, as many as it is said to have."""
+    names = ", ".join(f"c{place}" for place in range(len(values) if columns is None else columns))
+    opening = f"SELECT {', '.join(values)} FROM ("  # noqa: S608  # of texts of ours
+    return opening.encode() + text + f") AS pgnotary_sample ({names})".encode()

@@ -1,0 +1,131 @@
+"""The sample of an UPDATE or DELETE: rows as they stand, and beside a column that is set what it would become.
+
+The statement, the columns of its target and masks enter; a `Sampling` leaves. So do those of a table that is emptied.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pgnotary.judge import grammar
+from pgnotary.judge.naming import quoted
+from pgnotary.request.columns import Column, Columns
+from pgnotary.request.counting import Source, is_about, rows_of, select
+from pgnotary.request.masks import Masks, row_names
+from pgnotary.request.sample import MAX_COLUMNS, Becomes, Sample, SampleColumn
+from pgnotary.request.sample_text import Sampling, around_sample, limit, spelled, whole_name
+from pgnotary.request.selects import Uncounted, bare, cast_to, root_of, written
+
+__all__ = ["IDENTITY", "emptied", "standing"]
+
+IDENTITY = ("tableoid", "ctid")
+"""Which row of the target it is."""
+_MOST_MET = 50
+"""Of a join: a target row may be met several times, and is shown once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A column that is shown."""
+
+    column: Column
+    becomes: Becomes | None = None
+    setting: Any = None
+    """The expression that SET gives it, as the library has it, and as a tree."""
+    tree: Mapping[str, Any] | None = None
+
+    @property
+    def shown(self) -> SampleColumn:
+        return SampleColumn(name=self.column.name, key=self.column.key, becomes=self.becomes)
+
+
+def standing(
+    source: Source, target: Columns, masks: Masks, rows: int, *, joined: bool, new: bool, doubt: bool
+) -> Sampling:
+    """Return the sample of rows that an UPDATE or DELETE would meet; raises Uncounted or Unreadable.
+
+    `joined`: a row may be met several times, and can be told from others. `new`: what columns become is asked, too.
+    `doubt`: something that it names gives masked values under names of its own.
+    """
+    statement = root_of(source.text, source.node)
+    settings = _settings(source, statement, masks, doubt=doubt) if source.node == "UpdateStmt" else {}
+    asked, sample = _chosen(target, masks, settings, new=new)
+    inner = rows_of(statement, source.node)
+    select(inner, statement.relation, (*(IDENTITY if joined else ()), *(each.column.name for each in asked)))
+    stand = len(inner.target_list)
+    computed = [each for each in asked if each.becomes is Becomes.SHOWN]
+    for each in computed:
+        # Inside, so that a literal, a parameter or a ROW is read as being of that type, as SET reads it.
+        inner.target_list.add().res_target.val.CopyFrom(cast_to(each.setting, each.column.type))
+    limit(inner, _MOST_MET if joined else rows)
+    text = written(inner, source.text)
+    tree = grammar.parse(text)[0].fields
+    settings_again = [item["ResTarget"]["val"].get("TypeCast", {}).get("arg") for item in tree["targetList"][stand:]]
+    if not is_about(tree, source.tree) or bare(settings_again) != bare([each.tree for each in computed]):
+        raise Uncounted("the sample cannot be written out as the statement is")
+    values = list(map(spelled, range(stand + len(computed))))
+    return Sampling(around_sample(text, values), sample, rows, joined)
+
+
+def emptied(target: Columns, masks: Masks, rows: int) -> Sampling:
+    """Return the sample of a table that loses all its rows; raises Uncounted."""
+    asked, sample = _chosen(target, masks, {}, new=False)
+    names = ", ".join(quoted(each.column.name) for each in asked)
+    table = ".".join(map(quoted, target.relation))
+    text = f"SELECT {names} FROM ONLY {table} LIMIT {rows}"  # noqa: S608  # of identifiers
+    return Sampling(around_sample(text.encode(), list(map(spelled, range(len(asked))))), sample, rows)
+
+
+def _settings(source: Source, statement: Any, masks: Masks, *, doubt: bool) -> dict[str, tuple[Becomes, Any, Any]]:
+    """Return by column what SET makes of it: what is known, and its expression in both forms."""
+    rows = row_names(source.node, source.tree)
+    # Through what it joins, a masked column may stand under any name.
+    beside = {name: source.tree[name] for name in ("fromClause", "withClause") if name in source.tree}
+    doubt = doubt or (bool(beside) and masks.hides_computed("UpdateStmt", beside, rows))
+    found: dict[str, tuple[Becomes, Any, Any]] = {}
+    for item, each in zip(source.tree["targetList"], statement.target_list, strict=True):
+        fields = item["ResTarget"]
+        name, value, tree = str(fields["name"]), each.res_target.val, fields["val"]
+        if "MultiAssignRef" in tree:
+            several = tree["MultiAssignRef"]
+            row, place = several["source"].get("RowExpr"), several["colno"] - 1
+            if row is None:
+                found[name] = (Becomes.UNTOLD, None, None)
+                continue
+            tree, value = row["args"][place], value.multi_assign_ref.source.row_expr.args[place]
+        if "SetToDefault" in tree:
+            found[name] = (Becomes.DEFAULT, None, None)
+        elif "indirection" in fields:
+            found[name] = (Becomes.UNTOLD, None, None)
+        elif masks.hides_computed("Node", tree, rows) or (doubt and not tree.keys() <= {"A_Const", "ParamRef"}):
+            found[name] = (Becomes.MASKED, None, None)
+        else:
+            found[name] = (Becomes.SHOWN, value, tree)
+    return found
+
+
+def _chosen(
+    target: Columns, masks: Masks, settings: Mapping[str, tuple[Becomes, Any, Any]], *, new: bool
+) -> tuple[list[_Asked], Sample]:
+    """Return the columns that are shown: the primary key, what is set, the others; and the sample without its rows."""
+    masked = [column.name for column in target.as_declared if masks.hides(target, column.name)]
+    unreadable = [column.name for column in target.as_declared if not column.readable and column.name not in masked]
+    open_ = [column for column in target.columns if column.name not in {*masked, *unreadable}]
+    if not open_:
+        raise Uncounted("there is no column that may be shown")
+    ordered = sorted(open_, key=lambda column: (not column.key, not column.key and column.name not in settings))
+    shown = []
+    for column in ordered[:MAX_COLUMNS]:
+        becomes, value, tree = settings.get(column.name, (None, None, None))
+        if becomes is Becomes.SHOWN and not new:
+            becomes = Becomes.UNTOLD
+        if column.generated and settings and becomes is None:
+            becomes = Becomes.UNTOLD
+        shown.append(_Asked(column, becomes, value, tree))
+    return shown, Sample(
+        relation=whole_name(target),
+        columns=tuple(each.shown for each in shown),
+        masked=tuple(masked),
+        unreadable=tuple(unreadable),
+        more=len(open_) - len(shown),
+    )

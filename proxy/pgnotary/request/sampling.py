@@ -1,0 +1,80 @@
+"""A few of the rows that a change would meet: its rows, columns and masks enter, one SELECT leaves, and its reading.
+
+Of UPDATE and DELETE these are rows as they stand; beside a column that UPDATE sets stands what it would become. Of
+INSERT they are what its query gives. The inner SELECT is the client's own grammar, and is read again as every count is.
+What is masked, or what the role may not read, is never among what is asked for. The text must be judged a plain read,
+as a count must.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pgnotary.judge import grammar
+from pgnotary.judge.naming import relation
+from pgnotary.judge.statement import Name
+from pgnotary.request.columns import Columns
+from pgnotary.request.counting import Source
+from pgnotary.request.masks import Masks
+from pgnotary.request.sample import MAX_CHARACTERS, Row, Value
+from pgnotary.request.sample_text import Sampling
+from pgnotary.request.sampled_query import given, starred_in
+from pgnotary.request.sampled_rows import IDENTITY, standing
+from pgnotary.request.selects import Uncounted, queries_in
+
+__all__ = ["Sampling", "named_in", "read_rows", "sampling_of"]
+
+
+def named_in(source: Source) -> list[Name]:
+    """Return the relations that it names, whose columns must be known; raises Uncounted."""
+    queries = queries_in(source.tree)
+    try:
+        found = {
+            relation(message.fields): None
+            for message in grammar.messages(source.node, source.tree)
+            if message.type == "RangeVar"
+        }
+    except grammar.Unreadable as doubt:
+        raise Uncounted(f"the text {doubt}") from doubt
+    target = relation(source.tree["relation"])
+    return [name for name in found if name == target or len(name) > 1 or name[0] not in queries]
+
+
+def sampling_of(
+    source: Source, columns: Mapping[Name, Columns], masks: Masks, rows: int, *, joined: bool, new: bool = True
+) -> Sampling:
+    """Return how the sample is had; raises Uncounted with the reason if it cannot be.
+
+    `joined`: a row of the target may be met several times, and can be told from others. `new`: what columns become is
+    asked for as well.
+    """
+    target = columns.get(relation(source.tree["relation"]))
+    if target is None:
+        raise Uncounted("the columns of its target are not known")
+    if masks.hides_behind(target):
+        raise Uncounted("its target is a view that reads masked columns")
+    doubt = any(map(masks.hides_behind, columns.values()))
+    try:
+        if source.node == "InsertStmt":
+            starred = starred_in(source)
+            return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=doubt)
+        if source.node != "MergeStmt":
+            return standing(source, target, masks, rows, joined=joined, new=new, doubt=doubt)
+    except grammar.Unreadable as doubt:
+        raise Uncounted(f"the text {doubt}") from doubt
+    raise Uncounted("rows of a MERGE are not sampled")
+
+
+def read_rows(sampling: Sampling, rows: Iterable[Sequence[str | None]]) -> tuple[Row, ...]:
+    """Return the rows of an answer, each row of the target once; raises ValueError if they have not its shape."""
+    found: dict[object, Row] = {}
+    lead = len(IDENTITY) if sampling.is_identified else 0
+    for place, row in enumerate(rows):
+        if len(row) != lead + sampling.sample.width:
+            raise ValueError(f"a row of the sample has {len(row)} values, not {lead + sampling.sample.width}")
+        found.setdefault(tuple(row[:lead]) if lead else place, tuple(map(_value, row[lead:])))
+    return tuple(found.values())[: sampling.rows]
+
+
+def _value(text: str | None) -> Value:
+    if text is None or len(text) <= MAX_CHARACTERS:
+        return Value(text)
+    return Value(text[:MAX_CHARACTERS], is_cut=True)

@@ -1,0 +1,171 @@
+"""Samples without a server: what is sealed and opened, what masks hide, and what words say of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pgnotary.audit.sample_words import sample_lines
+from pgnotary.errors import NotCanonical
+from pgnotary.judge import grammar
+from pgnotary.request.columns import Column, Columns, columns_question, read_columns
+from pgnotary.request.masks import Masks, row_names
+from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows
+from pgnotary.request.sample_text import Sampling
+from pgnotary.request.sampling import read_rows
+from pgnotary.request.selects import Uncounted, cast_to, root_of
+
+ROWS = (
+    (Value("1"), Value(None), Value("it's")),
+    (Value("2"), Value("x" * 200, is_cut=True), Value("")),
+)
+SAMPLE = Sample(
+    relation="app.t",
+    columns=(SampleColumn(name="id", key=True), SampleColumn(name="A b", becomes=Becomes.SHOWN)),
+    rows=2,
+)
+
+
+def test_what_is_sealed_is_what_is_opened() -> None:
+    assert opened_rows(SAMPLE, sealed_rows(ROWS)) == ROWS
+
+
+OTHERS: dict[str, Any] = {
+    "no rows": {},
+    "rows that are no list": {"rows": {}},
+    "a row that is no list": {"rows": ["abc", "def"]},
+    "a value too many": {"rows": [["1", "2", "3", "4"], ["1", "2", "3"]]},
+    "a row too few": {"rows": [["1", "2", "3"]]},
+    "a number": {"rows": [["1", 2, "3"], ["1", "2", "3"]]},
+    "half a NULL": {"rows": [["1", {"null": False}, "3"], ["1", "2", "3"]]},
+    "a NULL with a text": {"rows": [["1", {"null": True, "begins": "x"}, "3"], ["1", "2", "3"]]},
+    "a beginning with more": {"rows": [["1", {"begins": "x", "ends": "y"}, "3"], ["1", "2", "3"]]},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_sample_of_that_shape_is_refused(name: str) -> None:
+    raw = json.dumps(OTHERS[name], separators=(",", ":"), sort_keys=True).encode()
+    with pytest.raises(NotCanonical, match="a sample"):
+        opened_rows(SAMPLE, raw)
+
+
+def _columns(*names: str, kin: tuple[tuple[str, str], ...] = (), **more: Any) -> Columns:
+    return Columns(("app", "people"), tuple(Column(name, "text") for name in names), kin, **more)
+
+
+HIDES = [
+    ((), "password", True),
+    ((), "api_token", True),
+    ((), "pay", False),
+    (("pay",), "pay", True),
+    (("pay",), "payer", False),
+    (("pay*",), "payer", True),
+    (("p?y",), "pay", True),
+    (("app.people.pay",), "pay", True),
+    (("app.people.*",), "pay", True),
+    (("app.*.pay",), "pay", True),
+    (("*.people.pay",), "pay", True),
+    (("app.others.pay",), "pay", False),
+    (('"Pay"',), "Pay", True),
+    (('"Pay"',), "pay", False),
+    (("pay",), "Pay", False),
+]
+
+
+@pytest.mark.parametrize(("patterns", "column", "hides"), HIDES)
+def test_a_pattern_hides_a_column(patterns: tuple[str, ...], column: str, hides: bool) -> None:
+    assert Masks(patterns).hides(_columns(column), column) is hides
+
+
+def test_a_mask_of_a_table_holds_for_those_its_rows_stand_in() -> None:
+    masks = Masks(("app.parent.pay",))
+    assert not masks.hides(_columns("pay"), "pay")
+    assert masks.hides(_columns("pay", kin=(("app", "parent"),)), "pay")
+
+
+def test_a_view_hides_what_it_reads() -> None:
+    view = _columns("x", behind=((("app", "salaries"), "pay"),))
+    assert Masks(("app.salaries.pay",)).hides_behind(view)
+    assert Masks(("pay",)).hides_behind(view)
+    assert not Masks(("app.salaries.id",)).hides_behind(view)
+    assert Masks().hides_behind(_columns("x", behind=((("app", "users"), "password"),)))
+
+
+COMPUTED = [
+    ("SELECT pay + 1 FROM t", True),
+    ("SELECT t.pay FROM t", True),
+    ("SELECT (SELECT max(pay) FROM u)", True),
+    ("SELECT id FROM t", False),
+    ("SELECT t FROM t", True),
+    ("SELECT f(t) FROM t", True),
+    ("SELECT a FROM t AS a", True),
+    ("SELECT a.t FROM s AS a", False),
+    ("SELECT * FROM t", True),
+    ("SELECT count(*) FROM t", False),
+    ("SELECT x FROM t AS a (x)", True),
+    ("SELECT 'pay' FROM t", True),
+    ("SELECT g FROM generate_series(1, 3) g", False),
+    ("SELECT g FROM generate_series(1, 3) AS g (g)", False),
+    ("SELECT g FROM g, generate_series(1, 3) g", True),
+    ("SELECT g FROM others(1, 3) g", True),
+    ("SELECT g FROM generate_series(1, (SELECT pay FROM t)) g", True),
+    ("SELECT x->>'pay' FROM t", True),
+    ("WITH w AS (SELECT 1 AS id) SELECT w FROM w", True),
+]
+
+
+@pytest.mark.parametrize(("sql", "hides"), COMPUTED)
+def test_what_is_computed_is_hidden_if_it_may_be_made_of_what_is_masked(sql: str, hides: bool) -> None:
+    statement = grammar.parse(sql.encode())[0]
+    rows = row_names(statement.node, statement.fields)
+    assert Masks(("pay",)).hides_computed(statement.node, statement.fields, rows) is hides
+
+
+def test_names_of_columns_cannot_leave_their_quotes() -> None:
+    question = columns_question([('a"b', "c'd"), ("__NAMES__",)])
+    assert len(grammar.parse(question)) == 1
+    assert b"__NAMES__" in question
+
+
+@pytest.mark.parametrize("answer", ["[]", "", "null"])
+def test_a_relation_that_is_not_there_has_no_columns(answer: str) -> None:
+    assert read_columns(answer, [("t",)]) == {}
+
+
+@pytest.mark.parametrize("answer", ["{", "[1]", "[{}]", '[{"place": 2}]', '[{"place": 1, "schema": "s", "name": "n"}]'])
+def test_an_answer_of_another_shape_is_an_error(answer: str) -> None:
+    with pytest.raises(ValueError, match="the columns have not the shape"):
+        read_columns(answer, [("t",)])
+
+
+def test_rows_of_another_shape_are_an_error() -> None:
+    with pytest.raises(ValueError, match="has 2 values, not 3"):
+        read_rows(Sampling(b"", SAMPLE, 5), [("1", "2")])
+
+
+def test_a_type_that_is_none_cannot_be_cast_to() -> None:
+    value = root_of(b"UPDATE t SET a = 1", "UpdateStmt").target_list[0].res_target.val
+    with pytest.raises(Uncounted, match="its type cannot be written out"):
+        cast_to(value, "int); DROP TABLE t; --")
+
+
+def test_words_say_what_is_shown_and_what_is_not() -> None:
+    sample = Sample(
+        relation="app.t",
+        columns=SAMPLE.columns,
+        masked=("Pass word",),
+        unreadable=("b",),
+        more=3,
+        rows=2,
+    )
+    assert list(sample_lines(sample, ROWS)) == [
+        ("sample", "2 rows as they stand now, of app.t -> as they would become"),
+        ("row 1", "id 1, \"A b\" NULL -> 'it''s'"),
+        ("row 2", f"id 2, \"A b\" '{'x' * 200}' (its first 200 characters) -> ''"),
+        ("masked", '"Pass word": no approver is shown their values'),
+        ("unreadable", "b: the role may not read them"),
+        ("sample", "AND 3 MORE COLUMNS"),
+    ]
+    assert list(sample_lines(Sample(why="because"), ())) == [("sample", "none: because")]
+    assert list(sample_lines(None, ())) == []
