@@ -89,6 +89,8 @@ ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
 CREATE POLICY none ON hidden USING (n < 0);
 CREATE TABLE unread (owner int REFERENCES owners ON DELETE CASCADE, n int);
 CREATE FUNCTION coin() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.random() < 0.5';
+CREATE FUNCTION unknown(int) RETURNS int LANGUAGE plpgsql VOLATILE AS
+  $$ BEGIN INSERT INTO audit VALUES ('x'); RETURN $1; END $$;
 CREATE VIEW coins AS SELECT random() < 0.5 AS heads;
 CREATE FUNCTION tossed() RETURNS boolean LANGUAGE sql STABLE AS 'SELECT heads FROM public.coins';
 CREATE TABLE masters (id int PRIMARY KEY);
@@ -318,8 +320,8 @@ CASES = [
     exact("UPDATE noted SET x = x + 100"),
     estimate("DELETE FROM facade WHERE x = 1", "instead-trigger"),
     # rules
-    estimate("DELETE FROM ruled", "rule"),
-    estimate("UPDATE swapped SET x = 1", "rule"),
+    estimate("DELETE FROM ruled", "calls rule"),
+    estimate("UPDATE swapped SET x = 1", "calls rule"),
     # row security
     estimate("DELETE FROM secured", "row-security", role="clerk"),
     estimate("UPDATE secured SET owner = 'x'", "row-security", role="clerk"),
@@ -346,6 +348,12 @@ CASES = [
         "DELETE FROM cats USING (SELECT x, row_number() OVER () AS n FROM cats) w WHERE w.x = cats.x AND n > 2", "order"
     ),
     exact("UPDATE cats SET tail = (random() * 10)::int"),
+    exact("UPDATE cats SET tail = nextval('orders_id_seq') WHERE x > 3"),
+    exact("INSERT INTO cats VALUES (nextval('orders_id_seq'), 1), (2, 2)"),
+    estimate("INSERT INTO cats SELECT nextval('orders_id_seq'), x FROM cats", "volatile"),
+    estimate("UPDATE cats SET tail = unknown(x) WHERE x > 3", "calls"),
+    estimate("DELETE FROM cats WHERE unknown(x) > 3", "volatile"),
+    estimate("DELETE FROM cats WHERE x < nextval('orders_id_seq')", "volatile"),
     # changes inside WITH
     estimate("WITH gone AS (DELETE FROM cats RETURNING x) INSERT INTO animals SELECT x FROM gone"),
     estimate("WITH gone AS (DELETE FROM cats RETURNING x) SELECT count(*) FROM gone"),

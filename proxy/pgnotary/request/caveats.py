@@ -26,6 +26,7 @@ CAVEATS = {
     "foreign": "rows are on another server, which was not asked",
     "conflict": "ON CONFLICT may leave rows as they are",
     "volatile": "what it asks (the clock, the session, chance) may be answered otherwise when it runs",
+    "calls": "it calls what may change the rows that it meets",
     "set": "a function in its VALUES may give any number of rows",
     "order": "it takes rows by their place in an order, so which ones is settled only when it runs",
     "earlier-parts": "what stands before it in the same text runs first, and may change what it meets",

@@ -26,6 +26,8 @@ from pgnotary.request.subject import Subject, subject_of
 __all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
 
 _NAMES_ONLY = frozenset({"UpdateStmt", "DeleteStmt", "MergeStmt"})
+_STEADY = frozenset({Qualifier.SEQUENCE, Qualifier.ADVISORY_LOCK, Qualifier.NOTIFY})
+"""What a call may do without changing which rows a statement meets."""
 _EXPLAINED = frozenset({StatementClass.INSERT, StatementClass.UPDATE, StatementClass.DELETE, StatementClass.MERGE})
 
 
@@ -69,15 +71,24 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
         counts = subject is not None and subject.emptied
         return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
     asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
+    calls = frozenset[str]()
     if part.planning:
-        return replace(asked, unavailable=f"planning it could have effects: it {part.planning[0].reason}")
-    asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text, caveats=frozenset(earlier_parts(earlier)))
+        # What it sets may be computed by what no question may call; the rows that it meets can be counted all the same.
+        doubts = {each.qualifier for each in part.planning}
+        asked = replace(asked, unavailable=f"planning it could have effects: it {part.planning[0].reason}")
+        if not doubts <= {*_STEADY, Qualifier.FUNCTION}:
+            return asked
+        calls = frozenset() if doubts <= _STEADY else frozenset({"calls"})
+    else:
+        asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text)
+    asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
     try:
-        return _counting(asked, text, part)
+        counting = _counting(asked, text, part)
+        return replace(counting, caveats=counting.caveats | calls)
     except Uncounted as why:
-        return replace(asked, unavailable=str(why))
+        return replace(asked, unavailable=asked.unavailable or str(why))
     except grammar.Unreadable as doubt:
-        return replace(asked, unavailable=f"no count could be built: the text {doubt}")
+        return replace(asked, unavailable=asked.unavailable or f"no count could be built: the text {doubt}")
 
 
 def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
