@@ -267,8 +267,13 @@ CASES = [
         "MERGE INTO customers c USING notes n ON c.id = n.customer AND n.customer = 21 WHEN MATCHED THEN DELETE",
         along="public.items:unknown public.notes:unknown public.orders:unknown public.shipments:unknown",
     ),
-    estimate(
+    exact(
         "MERGE INTO noted n USING generate_series(1, 4) g ON n.x = g WHEN NOT MATCHED BY SOURCE AND n.x > 8 THEN DELETE"
+    ),
+    exact(
+        "MERGE INTO masters m USING generate_series(3, 5) g ON m.id = g WHEN NOT MATCHED THEN INSERT VALUES (g) "
+        "WHEN NOT MATCHED BY SOURCE AND id = 1 THEN DELETE WHEN MATCHED THEN DO NOTHING",
+        along="public.apprentices:unknown",
     ),
     at_most(
         "MERGE INTO kept k USING generate_series(1, 4) g ON k.x = g WHEN MATCHED THEN DELETE",

@@ -1,8 +1,9 @@
 """The count of a MERGE: its text enters, a SELECT leaves that counts the rows for which it does something.
 
 Each row of the source meets the target's rows that match it, or none; of the WHEN clauses that fit, the first whose
-condition holds says what is done. The SELECT joins in the same way and asks the same conditions in the same order. A
-target row that two rows of the source would change is an error of MERGE's own, so none needs to be counted once only.
+condition holds says what is done. The SELECT joins in the same way and asks the same conditions in the same order; rows
+of the target that no row of the source matches are counted beside that. A target row that two rows of the source would
+change is an error of MERGE's own, so none needs to be counted once only.
 
 Source: PostgreSQL 18, "MERGE".
 """
@@ -13,7 +14,7 @@ from typing import Any
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.request.selects import Uncounted, add_count, bare, names_of, root_of, written
+from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, root_of, written
 
 __all__ = ["count_of_merge"]
 
@@ -22,27 +23,67 @@ _BY_SOURCE = "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
 
 def count_of_merge(text: bytes, tree: Mapping[str, Any]) -> bytes:
     """Return the SELECT; raises Uncounted if none can be built."""
-    clauses = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
-    if any(each["matchKind"] == _BY_SOURCE for each in clauses):
-        raise Uncounted("rows that are NOT MATCHED BY SOURCE are estimated only")
     statement = root_of(text, "MergeStmt")
+    clauses = [each.merge_when_clause for each in statement.merge_when_clauses]
+    alone = [each for each in clauses if each.match_kind == pg_query_pb2.MERGE_WHEN_NOT_MATCHED_BY_SOURCE]
+    met = [each for each in clauses if each.match_kind != pg_query_pb2.MERGE_WHEN_NOT_MATCHED_BY_SOURCE]
+    halves = [*([_joined(statement, met)] if met else ()), *([_unmatched(statement, alone)] if alone else ())]
+    if len(halves) == 1:
+        (rows,) = halves
+    else:
+        both = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_UNION)
+        both.all = True
+        both.larg.CopyFrom(halves[0])
+        both.rarg.CopyFrom(halves[1])
+        rows = around(both)
+    if statement.HasField("with_clause"):
+        rows.with_clause.CopyFrom(statement.with_clause)
+    add_count(rows)
+    count = written(rows, text)
+    if not _is_about(grammar.parse(count)[0].fields, tree):
+        raise Uncounted("no count could be built: its conditions cannot be written out again as they are")
+    return count
+
+
+def _joined(statement: Any, clauses: list[pg_query_pb2.MergeWhenClause]) -> pg_query_pb2.SelectStmt:
+    """Return a SELECT without a list of the rows of the source for which something is done."""
     rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
     join = rows.from_clause.add().join_expr
     join.jointype = pg_query_pb2.JOIN_LEFT
     join.larg.CopyFrom(statement.source_relation)
     join.rarg.range_var.CopyFrom(statement.relation)
     join.quals.CopyFrom(statement.join_condition)
-    if statement.HasField("with_clause"):
-        rows.with_clause.CopyFrom(statement.with_clause)
     case = rows.where_clause.case_expr
-    for clause in statement.merge_when_clauses:
-        _add_when(case, statement.relation, clause.merge_when_clause)
+    for clause in clauses:
+        _add_when(case, statement.relation, clause)
     case.defresult.a_const.boolval.boolval = False
-    add_count(rows)
-    count = written(rows, text)
-    if not _is_about(grammar.parse(count)[0].fields, tree, clauses):
-        raise Uncounted("no count could be built: its conditions cannot be written out again as they are")
-    return count
+    return rows
+
+
+def _unmatched(statement: Any, clauses: list[pg_query_pb2.MergeWhenClause]) -> pg_query_pb2.SelectStmt:
+    """Return a SELECT without a list of the rows of the target that no row of the source matches."""
+    rows = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_NONE)
+    rows.from_clause.add().range_var.CopyFrom(statement.relation)
+    both = rows.where_clause.bool_expr
+    both.boolop = pg_query_pb2.AND_EXPR
+    negated = both.args.add().bool_expr
+    negated.boolop = pg_query_pb2.NOT_EXPR
+    link = negated.args.add().sub_link
+    link.sub_link_type = pg_query_pb2.EXISTS_SUBLINK
+    source = link.subselect.select_stmt
+    source.limit_option, source.op = pg_query_pb2.LIMIT_OPTION_DEFAULT, pg_query_pb2.SETOP_NONE
+    source.from_clause.add().CopyFrom(statement.source_relation)
+    source.where_clause.CopyFrom(statement.join_condition)
+    case = both.args.add().case_expr
+    for clause in clauses:
+        when = case.args.add().case_when
+        if clause.HasField("condition"):
+            when.expr.CopyFrom(clause.condition)
+        else:
+            when.expr.a_const.boolval.boolval = True
+        when.result.a_const.boolval.boolval = clause.command_type != pg_query_pb2.CMD_NOTHING
+    case.defresult.a_const.boolval.boolval = False
+    return rows
 
 
 def _add_when(case: pg_query_pb2.CaseExpr, target: pg_query_pb2.RangeVar, clause: pg_query_pb2.MergeWhenClause) -> None:
@@ -64,13 +105,37 @@ def _add_when(case: pg_query_pb2.CaseExpr, target: pg_query_pb2.RangeVar, clause
     when.result.a_const.boolval.boolval = clause.command_type != pg_query_pb2.CMD_NOTHING
 
 
-def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any], clauses: list[Mapping[str, Any]]) -> bool:
-    """Say whether a SELECT joins what a MERGE joins, as it does, and asks its conditions."""
+def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
+    """Say whether a SELECT reads what a MERGE reads, as it does, and asks its conditions."""
+    clauses = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
+    alone = [each for each in clauses if each["matchKind"] == _BY_SOURCE]
+    met = [each for each in clauses if each["matchKind"] != _BY_SOURCE]
+    if bare(rows.get("withClause")) != bare(tree.get("withClause")):
+        return False
+    if not alone:
+        return _is_joined(rows, tree, met)
+    if not met:
+        return _is_unmatched(rows, tree, alone)
+    both = rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    return _is_joined(both["larg"], tree, met) and _is_unmatched(both["rarg"], tree, alone)
+
+
+def _is_joined(rows: Mapping[str, Any], tree: Mapping[str, Any], clauses: list[Mapping[str, Any]]) -> bool:
     join = rows["fromClause"][0]["JoinExpr"]
-    found = [join["larg"], join["rarg"], join["quals"], rows.get("withClause")]
-    meant = [tree["sourceRelation"], {"RangeVar": tree["relation"]}, tree["joinCondition"], tree.get("withClause")]
+    found = [join["larg"], join["rarg"], join["quals"]]
+    meant = [tree["sourceRelation"], {"RangeVar": tree["relation"]}, tree["joinCondition"]]
     asked = [_beside(each["CaseWhen"]["expr"]) for each in rows["whereClause"]["CaseExpr"]["args"]]
     wanted = [_flat([each.get("condition", _TRUE)]) for each in clauses]
+    return bool(bare(found) == bare(meant) and bare(asked) == bare(wanted))
+
+
+def _is_unmatched(rows: Mapping[str, Any], tree: Mapping[str, Any], clauses: list[Mapping[str, Any]]) -> bool:
+    negated, case = rows["whereClause"]["BoolExpr"]["args"]
+    source = negated["BoolExpr"]["args"][0]["SubLink"]["subselect"]["SelectStmt"]
+    found = [rows["fromClause"], source["fromClause"], source["whereClause"]]
+    meant = [[{"RangeVar": tree["relation"]}], [tree["sourceRelation"]], tree["joinCondition"]]
+    asked = [each["CaseWhen"]["expr"] for each in case["CaseExpr"]["args"]]
+    wanted = [each.get("condition", _TRUE) for each in clauses]
     return bool(bare(found) == bare(meant) and bare(asked) == bare(wanted))
 
 
