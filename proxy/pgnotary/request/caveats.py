@@ -30,6 +30,7 @@ CAVEATS = {
     "set": "a function in its VALUES may give any number of rows",
     "order": "it takes rows by their place in an order, so which ones is settled only when it runs",
     "earlier-parts": "what stands before it in the same text runs first, and may change what it meets",
+    "several": "several parts of it may change the same rows, and each row is changed once",
     "executions": "it runs several times, and each run may change what the next one meets",
     "unseen": "the server did not say what else stands between the statement and its rows",
 }
@@ -115,10 +116,26 @@ def events_of(part: Part) -> frozenset[str]:
     return frozenset(found | {"insert"} if part.node == "InsertStmt" else found)
 
 
-def of_facts(facts: Facts, part: Part) -> list[str]:
-    """Return what the catalog says about a change."""
-    found = set[str]()
-    inserts = part.node == "InsertStmt"
+def _meet(facts: Facts, changes: int) -> bool:
+    """Say whether one change may reach the rows of another: in a common table, by a trigger, or over a foreign key."""
+    targets = [each.oid for each in facts.targets]
+    named = sum(each.how == "named" for each in facts.targets)
+    if named < changes or len(set(targets)) < len(targets) or any(each.triggers for each in facts.targets):
+        return True
+    family = {*targets, *facts.ancestors}
+    reached, keys = set(family), [each for each in facts.keys if each.on_delete in "cnd" or each.on_update in "cnd"]
+    while further := [each for each in keys if each.source in reached]:
+        keys = [each for each in keys if each.source not in reached]
+        if any(not family.isdisjoint(each.family) for each in further):
+            return True
+        reached.update(*(each.family for each in further))
+    return False
+
+
+def of_facts(facts: Facts, part: Part, changes: int = 1) -> list[str]:
+    """Return what the catalog says about a statement that makes so many changes."""
+    found = {"several"} if changes > 1 and _meet(facts, changes) else set[str]()
+    inserts = part.node == "InsertStmt" and changes == 1
     met = set(events_of(part))
     # A row that an UPDATE moves to another partition is deleted here and inserted there.
     met |= {"insert", "delete"} if "update" in met else set()

@@ -11,7 +11,6 @@ from typing import Any
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.judge.statement import Part
 from pgnotary.request.merging import count_of_merge
 from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, queries_in, root_of, written
 
@@ -25,7 +24,7 @@ __all__ = [
     "query_of",
     "rows_of",
     "select",
-    "source_of",
+    "source_in",
     "values_of",
 ]
 
@@ -60,24 +59,21 @@ class Source:
         return found
 
 
-def source_of(text: bytes, part: Part) -> Source:
-    """Return the rows that an UPDATE, DELETE, MERGE or INSERT ... SELECT would meet; raises Uncounted."""
-    try:
-        tree = grammar.unpacked(part.tree)
-        if sum(message.type in CHANGING for message in grammar.messages(part.node, tree)) > 1:
-            raise Uncounted("a WITH clause changes data too: rows are estimated only")
-    except grammar.Unreadable as doubt:
-        raise Uncounted(f"no count could be built: the text {doubt}") from doubt
-    if part.node == "InsertStmt":
-        return Source(_count_of_query(text, tree), text, part.node, tree)
+def source_in(text: bytes, node: str, tree: Mapping[str, Any]) -> Source:
+    """Return the rows that an UPDATE, DELETE, MERGE or INSERT ... SELECT would meet, by its tree; raises Uncounted.
+
+    Nothing in its WITH may change rows.
+    """
+    if node == "InsertStmt":
+        return Source(_count_of_query(text, tree), text, node, tree)
     if "CurrentOfExpr" in tree.get("whereClause", {}):
         raise Uncounted("WHERE CURRENT OF names the row where a cursor stands")
     if tree["relation"]["relname"] in queries_in(tree) and "schemaname" not in tree["relation"]:
         name = tree["relation"]["relname"]
         raise Uncounted(f"the WITH query {name} has the name of its target, which a count would read")
-    if part.node == "MergeStmt":
-        return Source(count_of_merge(text, tree), text, part.node, tree)
-    return Source(_count_of_rows(text, part.node, tree), text, part.node, tree)
+    if node == "MergeStmt":
+        return Source(count_of_merge(text, tree), text, node, tree)
+    return Source(_count_of_rows(text, node, tree), text, node, tree)
 
 
 def values_of(tree: Mapping[str, Any]) -> int | None:

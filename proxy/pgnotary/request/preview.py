@@ -18,9 +18,10 @@ from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
-from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_of, values_of
+from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_in, values_of
 from pgnotary.request.facts import Facts, facts_question
-from pgnotary.request.selects import Uncounted
+from pgnotary.request.selects import Uncounted, explained_in
+from pgnotary.request.several import is_several, several_of
 from pgnotary.request.subject import Subject, subject_of
 
 __all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
@@ -47,6 +48,11 @@ class Questions:
     """Why nothing, or nothing exact, can be said."""
     part: Part | None = None
     source: Source | None = None
+    """What it changes, if that is one change; cascades lead from there."""
+    sampled: Source | None = None
+    """What rows can be shown of."""
+    changes: int = 1
+    """How many changes it makes, in its WITH too."""
     subject: Subject | None = None
     """What it is about beside rows."""
     catalog: Catalog = field(default=BUILT_IN, repr=False)
@@ -66,8 +72,14 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
     text = statement.slice(part)
+    explains = part.node == "ExplainStmt" and part.kind in _EXPLAINED
+    if explains:
+        try:
+            part, text = _explained(part, text)
+        except Uncounted as why:
+            return Questions(unavailable=str(why))
     subject = subject_of(text)
-    if part.node not in CHANGING or not part.tree or part.kind not in _EXPLAINED:
+    if part.node not in (*CHANGING, "SelectStmt") or part.kind not in _EXPLAINED:
         counts = subject is not None and subject.emptied
         return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
     asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
@@ -79,8 +91,11 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
         if not doubts <= {*_STEADY, Qualifier.FUNCTION}:
             return asked
         calls = frozenset() if doubts <= _STEADY else frozenset({"calls"})
-    else:
+    elif part.node in CHANGING and len(part.targets) == 1 and not explains:
+        # The planner's number is that of the outermost change alone.
         asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text)
+    elif Qualifier.FUNCTION in part.qualifiers:
+        calls = frozenset({"calls"})
     asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
     try:
         counting = _counting(asked, text, part)
@@ -91,32 +106,42 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
         return replace(asked, unavailable=asked.unavailable or f"no count could be built: the text {doubt}")
 
 
+def _explained(part: Part, text: bytes) -> tuple[Part, bytes]:
+    """Return what EXPLAIN ANALYZE runs as a part and a text of its own; raises Uncounted."""
+    inner, root, tree = explained_in(text)
+    return replace(part, node=root, tree=grammar.packed(tree) if root in CHANGING else b""), inner
+
+
 def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
     """Return the questions with the count among them; raises Uncounted or Unreadable."""
-    tree = grammar.unpacked(part.tree)
+    tree = grammar.unpacked(part.tree) if part.tree else grammar.parse(text)[0].fields
+    if is_several(part.node, tree):
+        several = several_of(text, part.node, tree)
+        conflicts = frozenset({"conflict"} if several.conflicts else ())
+        sampled = next(iter(several.sources), None)
+        asked = replace(asked, sampled=sampled, changes=several.parts, caveats=asked.caveats | conflicts)
+        return _with_count(asked, several.count, part)
     caveats = set(asked.caveats)
     conflict = tree.get("onConflictClause")
     if conflict is not None and (conflict["action"] == "ONCONFLICT_NOTHING" or "whereClause" in conflict):
         caveats.add("conflict")
     if part.node == "InsertStmt" and (spelled := values_of(tree)) is not None:
-        if sum(message.type in CHANGING for message in grammar.messages(part.node, tree)) > 1:
-            raise Uncounted("a WITH clause changes data too: rows are estimated only")
         return replace(asked, spelled=spelled, caveats=frozenset(caveats))
-    source = source_of(text, part)
-    if not is_plain_read(source.count, asked.catalog, asked.scope):
+    source = source_in(text, part.node, tree)
+    asked = replace(asked, source=source, sampled=source, caveats=frozenset(caveats))
+    return _with_count(asked, source.count, part)
+
+
+def _with_count(asked: Questions, count: bytes, part: Part) -> Questions:
+    """Return the questions with a count, and all that its text says about it; raises Uncounted or Unreadable."""
+    if not is_plain_read(count, asked.catalog, asked.scope):
         raise Uncounted("the count built from it is not a plain read")
-    counted = read(source.count)
-    for each in grammar.parse(source.count):
+    counted, caveats = read(count), set(asked.caveats)
+    for each in grammar.parse(count):
         caveats |= of_text(each.node, each.fields)
     functions = {name[-1] for each in counted.parts for name in each.names.functions}
     caveats |= called_by(functions, asked.catalog)[1]
-    return replace(
-        asked,
-        facts=_facts(part, source.count, asked.catalog),
-        count=source.count,
-        caveats=frozenset(caveats),
-        source=source,
-    )
+    return replace(asked, facts=_facts(part, count, asked.catalog), count=count, caveats=frozenset(caveats))
 
 
 def is_plain_read(text: bytes, catalog: Catalog, scope: Scope) -> bool:
@@ -132,7 +157,7 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     called, _ = called_by(functions | (attributes & set(catalog.proven)), catalog)
     operators = {name[-1] for each in names for name in each.operators if name}
     only = False
-    if part.tree:
+    if part.tree and len(part.targets) == 1:
         try:
             only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in _NAMES_ONLY
         except (grammar.Unreadable, KeyError):
@@ -148,7 +173,7 @@ def worth(
     if facts is None:
         return Bound.UNKNOWN, frozenset(caveats | {"unseen"})
     if asked.part is not None:
-        caveats |= set(of_facts(facts, asked.part))
+        caveats |= set(of_facts(facts, asked.part, asked.changes))
         # Whatever it is that it changes, it was not looked at.
         caveats |= set() if facts.targets else {"unseen"}
     if asked.spelled is not None:
@@ -214,9 +239,6 @@ def _set_columns(part: Part) -> frozenset[str] | None:
 def _not_previewed(part: Part) -> str:
     if part.wants_copy_data:
         return "its rows come from the client once it is approved: not countable before it runs"
-    if part.node in ("SelectStmt", "ExplainStmt") and part.kind in _EXPLAINED:
-        outer = "a query" if part.node == "SelectStmt" else "EXPLAIN ANALYZE"
-        return f"a change inside {outer} is not previewed yet"
     if part.kind is StatementClass.UNKNOWN:
         return "it cannot be read, so nobody knows what to count"
     return f"what {part.kind.value.upper()} changes is not counted in rows"

@@ -13,7 +13,19 @@ from postgast import pg_query_pb2
 from pgnotary.judge import grammar
 from pgnotary.judge.secrets import discreet
 
-__all__ = ["Uncounted", "add_count", "around", "bare", "cast_to", "names_of", "queries_in", "root_of", "written"]
+__all__ = [
+    "Uncounted",
+    "add_count",
+    "around",
+    "bare",
+    "cast_to",
+    "explained_in",
+    "names_of",
+    "queries_in",
+    "root_of",
+    "written",
+    "written_as",
+]
 
 _PLACES = ("location", "list_start", "list_end")
 
@@ -34,13 +46,31 @@ def root_of(text: bytes, node: str) -> Any:
         "DeleteStmt": statement.delete_stmt,
         "InsertStmt": statement.insert_stmt,
         "MergeStmt": statement.merge_stmt,
+        "SelectStmt": statement.select_stmt,
+        "ExplainStmt": statement.explain_stmt,
     }[node]
+
+
+def explained_in(text: bytes) -> tuple[bytes, str, Mapping[str, Any]]:
+    """Return the statement in an EXPLAIN: its text, its root in the grammar, its tree; raises Uncounted."""
+    found = written_as(root_of(text, "ExplainStmt").query, text)
+    (outer,), (inner,) = grammar.parse(text), grammar.parse(found)
+    if bare(outer.fields["query"]) != bare({inner.node: inner.fields}):
+        raise Uncounted("no count could be built: what it explains cannot be written out again as it is")
+    return found, inner.node, inner.fields
 
 
 def written(rows: pg_query_pb2.SelectStmt, text: bytes) -> bytes:
     """Return a SELECT of ours as text; `text` is what it was made of. Raises Uncounted."""
+    node = pg_query_pb2.Node()
+    node.select_stmt.CopyFrom(rows)
+    return written_as(node, text)
+
+
+def written_as(statement: pg_query_pb2.Node, text: bytes) -> bytes:
+    """Return a statement of any kind as text; `text` is what it was made of. Raises Uncounted."""
     tree = pg_query_pb2.ParseResult(version=180004)
-    tree.stmts.add().stmt.select_stmt.CopyFrom(rows)
+    tree.stmts.add().stmt.CopyFrom(statement)
     try:
         found = postgast.deparse(tree).encode()
         grammar.parse(found)

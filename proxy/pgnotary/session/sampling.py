@@ -28,9 +28,9 @@ __all__ = ["sample", "sample_emptied"]
 
 def sample(found: Figures, asked: Questions, facts: Facts | None, terms: Terms) -> Flow:
     """Ask for a few of the rows that a change would meet, and note them or why there are none."""
-    if asked.source is None or facts is None or 0 in (found.body.get("exact"), found.body.get("at_most")):
+    if asked.sampled is None or facts is None or 0 in (found.body.get("exact"), found.body.get("at_most")):
         return
-    yield from _noted(found, terms, _of_change(found, asked, asked.source, facts, terms))
+    yield from _noted(found, terms, _of_change(found, asked, asked.sampled, facts, terms))
 
 
 def sample_emptied(found: Figures, table: Name, terms: Terms) -> Flow:
