@@ -4,8 +4,9 @@
 
 Run it from the root of the repository, on an idle machine. A real `pgnotary serve` holds each statement under the
 profile `strict`, and it is denied: with the usual limit of time of a question, and with one that lets all counts end.
-The times of `count`, of the rows themselves, and of `explain` are those in the ledger's `preview` entry; `rest` is the
-question about the catalog, the counts of what foreign keys take along, and what was stopped at the limit. `held` is
+The times of `count`, of the rows themselves, of `explain` and of the rows that are shown (`sample`, with the question
+about their columns left to the rest) are those in the ledger's `preview` entry; `rest` is the questions about the
+catalog, the counts of what foreign keys take along, and what was stopped at the limit. `held` is
 what the client waits from sending the statement to the NOTICE. Beside them stands what the same counts take when
 PostgreSQL is asked by hand, and how many times that the preview takes. All of them are medians.
 
@@ -50,7 +51,7 @@ CREATE TABLE archive (LIKE orders);
 _INDEXED = "CREATE INDEX IF NOT EXISTS items_by_order ON items (order_id)"
 _UNINDEXED = "DROP INDEX IF EXISTS items_by_order"
 _JOINED = "customers c WHERE c.id = orders.customer AND c.region = 3"
-_HEADS = ("count", "explain", "rest", "preview", "held", "by hand")
+_HEADS = ("count", "explain", "sample", "rest", "preview", "held", "by hand")
 _USUAL_LIMIT_MS = 1_000
 _LONG_LIMIT_MS = 20_000
 # As many as one person may have held, each with a session of its own.
@@ -79,14 +80,15 @@ class Parts:
     """How many of its questions met the limit of time."""
     count: float | None
     explain: float | None
+    sample: float | None
     whole: float
     held: float
     """From sending the statement to the NOTICE."""
 
     @property
     def rest(self) -> float:
-        """What neither the count of its rows nor EXPLAIN took."""
-        return self.whole - (self.count or 0) - (self.explain or 0)
+        """What neither the count of its rows, nor EXPLAIN, nor the sample took."""
+        return self.whole - (self.count or 0) - (self.explain or 0) - (self.sample or 0)
 
 
 _UPDATE = "UPDATE orders SET status = 'closed'"
@@ -94,7 +96,7 @@ _COUNT = "SELECT count(*) FROM orders"
 _REFERRING = "SELECT count(*) FROM items"
 _BY_KEY = Statement("one row, by the primary key", f"{_UPDATE} WHERE id = 7", (f"{_COUNT} WHERE id = 7",))
 _WHOLE = Statement("the whole table", _UPDATE, (_COUNT,))
-_UNPREVIEWED = "TRUNCATE archive"
+_UNPREVIEWED = "REVOKE INSERT ON archive FROM PUBLIC"
 _STATEMENTS = (
     _BY_KEY,
     Statement("by a column without index", f"{_UPDATE} WHERE customer = 7", (f"{_COUNT} WHERE customer = 7",)),
@@ -165,6 +167,7 @@ def _parts(measured: Measured, held: float) -> Parts:
         stopped=measured.why.count(errors.QueryCanceled.sqlstate or ""),
         count=times.get("count"),
         explain=times.get("explain"),
+        sample=times.get("select"),
         whole=measured.took_us / 1e3,
         held=held,
     )
@@ -199,6 +202,7 @@ def _row(name: str, found: Sequence[Parts], by_hand: float) -> None:
     parts: tuple[Callable[[Parts], float | None], ...] = (
         lambda each: each.count,
         lambda each: each.explain,
+        lambda each: each.sample,
         lambda each: each.rest,
         lambda each: each.whole,
         lambda each: each.held,
