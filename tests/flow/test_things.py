@@ -285,6 +285,23 @@ def _approved(proxy: Served, database: str, sql: str) -> dict[str, Any]:
     return dict(paper.preview.body)
 
 
+def test_the_triggers_that_a_truncate_fires_are_named(proxy: Served, made: str) -> None:
+    with proxy.behind(made) as behind:
+        behind.execute(
+            "CREATE TABLE fired (name text); CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN INSERT INTO fired VALUES (TG_NAME); RETURN NULL; END $$; "
+            "CREATE TRIGGER on_t BEFORE TRUNCATE ON t FOR EACH STATEMENT EXECUTE FUNCTION noted(); "
+            "CREATE TRIGGER on_below AFTER TRUNCATE ON below FOR EACH STATEMENT EXECUTE FUNCTION noted(); "
+            "CREATE TRIGGER on_refers AFTER TRUNCATE ON refers FOR EACH STATEMENT EXECUTE FUNCTION noted(); "
+            "CREATE TRIGGER not_then AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION noted(); "
+            "CREATE TRIGGER disabled AFTER TRUNCATE ON child FOR EACH STATEMENT EXECUTE FUNCTION noted(); "
+            "ALTER TABLE child DISABLE TRIGGER disabled"
+        )
+        body = _approved(proxy, made, "TRUNCATE t CASCADE")
+        fired = {name for (name,) in behind.execute("SELECT name FROM fired").fetchall()}
+    assert {each["name"] for each in body["triggers"]} == fired == {"on_t", "on_below", "on_refers"}
+
+
 def test_who_holds_a_conflicting_lock_and_who_waits_for_one_is_told(proxy: Served, made: str) -> None:
     with proxy.behind(made) as reader, proxy.behind(made) as writer, proxy.behind(made) as elsewhere:
         texts = {reader: "SELECT * FROM t", writer: "UPDATE t SET a = a", elsewhere: "SELECT * FROM lone"}

@@ -15,6 +15,7 @@ from typing import Any
 
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name
+from pgnotary.ledger.canonical import JSON
 from pgnotary.request.places import filled
 
 __all__ = ["Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_question", "read_facts"]
@@ -224,6 +225,18 @@ class Trigger:
     """row or statement."""
     events: tuple[str, ...]
     function: str
+
+    @property
+    def fields(self) -> dict[str, JSON]:
+        """What a preview says of it."""
+        return {
+            "relation": self.relation,
+            "name": self.name,
+            "when": self.when,
+            "each": self.each,
+            "events": list(self.events),
+            "function": self.function,
+        }
 
 
 @dataclass(frozen=True, slots=True)

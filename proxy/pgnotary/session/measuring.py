@@ -118,17 +118,7 @@ def _surroundings(found: Figures, asked: Questions, facts: Facts, bound: Bound, 
         fired += [trigger for trigger in each.key.triggers if event in trigger.events]
     events = events_of(asked.part) if asked.part is not None else frozenset()
     triggers = [each for relation in facts.targets for each in relation.triggers if events & set(each.events)]
-    lists["triggers"] = [
-        {
-            "relation": each.relation,
-            "name": each.name,
-            "when": each.when,
-            "each": each.each,
-            "events": list(each.events),
-            "function": each.function,
-        }
-        for each in dict.fromkeys([*triggers, *fired])
-    ]
+    lists["triggers"] = [each.fields for each in dict.fromkeys([*triggers, *fired])]
     secured = [each.spelled for each in facts.relations if each.secured and each.how != "child"]
     lists["row_security"] = list(dict.fromkeys(secured))
     found.lists |= lists

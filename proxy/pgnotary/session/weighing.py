@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pgnotary.judge.statement import Name
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST
+from pgnotary.request.facts import facts_question, read_facts
 from pgnotary.request.subject import Subject
 from pgnotary.request.things import (
     Holder,
@@ -83,7 +84,18 @@ def _things(found: Figures, subject: Subject) -> Generator[Step, Any, Name | Non
         _taken(each, rows[place] if place < len(rows) else None) for place, each in enumerate(things.relations)
     ]
     found.lists["dependents"] = list(things.dependents)
+    if subject.emptied and not subject.dropped:
+        yield from _triggers(found, things)
     return next((each.name for each, number in zip(things.relations, rows, strict=False) if number), None)
+
+
+def _triggers(found: Figures, things: Things) -> Flow:
+    """Note the triggers that fire when these are emptied; DROP fires none."""
+    question = facts_question([each.name for each in things.relations], (), (), (), only=True)
+    facts = yield from _read(found, "the question about its triggers", question, read_facts)
+    if facts is not None:
+        triggers = [trigger for relation in facts.targets for trigger in relation.triggers]
+        found.lists["triggers"] = [each.fields for each in triggers if "truncate" in each.events]
 
 
 def _rows(found: Figures, things: Things) -> Generator[Step, Any, list[int | None]]:
