@@ -142,7 +142,7 @@ def test_an_export_withholds_values_that_hold_secrets_and_verifies(
     assert all(SECRET.encode() not in value for _, value in _values(tmp_path / "some"))
     assert sorted(name for name, _ in _values(tmp_path / "some")) == ["statement", "t1"]
     assert run("verify", tmp_path / "some", "--key", VKEY).exit_code == 0
-    assert export_folder(secretive, tmp_path / "again", VKEY).secret == 4
+    assert export_folder(secretive, tmp_path / "again", VKEY).secret == 5
 
 
 def test_an_export_gives_them_whole_to_who_asks(folder: Path, tmp_path: Path) -> None:
