@@ -240,6 +240,13 @@ DELETES = [
     "DELETE FROM parts_2",
     "DELETE FROM wealthy WHERE id = 15",
     "DELETE FROM visits WHERE n < 3",
+    "MERGE INTO people USING visits ON id = person AND n < 5 WHEN MATCHED THEN DELETE",
+    "MERGE INTO people p USING (SELECT 1 AS one) s ON p.id > 17 WHEN MATCHED AND p.id = 18 THEN DO NOTHING "
+    "WHEN MATCHED THEN DELETE",
+    "MERGE INTO people USING visits ON id = person WHEN NOT MATCHED THEN INSERT (id) VALUES (person + 100) "
+    "WHEN NOT MATCHED BY SOURCE AND id > 18 THEN DELETE",
+    "WITH w AS (SELECT 3 AS n) MERGE INTO people USING w ON id = n WHEN MATCHED THEN DELETE "
+    "WHEN NOT MATCHED BY SOURCE AND id = (SELECT n + 1 FROM w) THEN DELETE",
     'DELETE FROM "Odd ""name"',
     "DELETE FROM texts WHERE t IS NULL OR t = ''",
 ]
@@ -370,6 +377,11 @@ UNKNOWN = {
     "what a subquery gives to several": ("UPDATE people SET (name, bonus) = (SELECT 'y', 3)", {"name", "bonus"}),
     "an element of an array": ("UPDATE people SET tags[2] = 'x'", {"tags"}),
     "a field": ("UPDATE people SET duo.a = 4", {"duo"}),
+    "what MERGE sets": (
+        "MERGE INTO people USING (SELECT 3 AS i) s ON id = i WHEN MATCHED AND pay > 1000 THEN DELETE "
+        "WHEN MATCHED THEN UPDATE SET bonus = 4",
+        {"bonus"},
+    ),
     "what is generated": ("UPDATE people SET pay = 3", {"twice"}),
     "a sequence": ("UPDATE people SET bonus = nextval('numbers')", {"bonus"}),
     "what writes": ("UPDATE people SET bonus = writes(id)", {"bonus"}),
@@ -379,7 +391,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_cannot_be_worked_out_without_a_change_is_said_so(proxy: Served, people: str, name: str) -> None:
     sql, unknown = UNKNOWN[name]
-    run = Run(proxy, people, f"{sql} WHERE id = 3")
+    run = Run(proxy, people, sql if sql.startswith("MERGE") else f"{sql} WHERE id = 3")
     told = {column.name: column.becomes for column in run.sample.columns}
     assert {column for column, becomes in told.items() if becomes is Becomes.UNTOLD} >= unknown
     assert len(run.rows) == 1
@@ -457,8 +469,9 @@ def test_where_there_is_nothing_to_show_nothing_is_said(proxy: Served, people: s
 
 
 WHY = {
-    "a MERGE": (
-        "MERGE INTO visits USING people ON id = person WHEN MATCHED THEN DELETE", "rows of a MERGE are not sampled",
+    "a MERGE that only inserts": (
+        "MERGE INTO visits USING people ON id = person WHEN NOT MATCHED THEN INSERT VALUES (id, 1)",
+        "it only inserts: no row that stands is met",
     ),
     "nothing may be shown": ("DELETE FROM filed", ""),
     "a view over what is masked": ("DELETE FROM renamed", "its target is a view that reads masked columns"),

@@ -4,7 +4,7 @@ What is counted is a plain read, or it is not counted. The count of an UPDATE or
 target rows once, as PostgreSQL changes them once, however often the join meets them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
 from pgnotary.request.merging import count_of_merge
-from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, queries_in, root_of, written
+from pgnotary.request.selects import Uncounted, add_count, around, bare, queries_in, root_of, select, written
 
 __all__ = [
     "CHANGING",
@@ -23,7 +23,6 @@ __all__ = [
     "is_steady_when_repeated",
     "query_of",
     "rows_of",
-    "select",
     "source_in",
     "values_of",
 ]
@@ -170,12 +169,3 @@ def rows_of(statement: Any, node: str) -> pg_query_pb2.SelectStmt:
     if statement.HasField("with_clause"):
         rows.with_clause.CopyFrom(statement.with_clause)
     return rows
-
-
-def select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
-    """Have a SELECT give these columns of its target."""
-    names = [target.alias.aliasname] if target.HasField("alias") else names_of(target)
-    for column in columns:
-        reference = rows.target_list.add().res_target.val.column_ref
-        for name in (*names, column):
-            reference.fields.add().string.sval = name

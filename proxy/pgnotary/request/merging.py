@@ -5,20 +5,33 @@ condition holds says what is done. The SELECT joins in the same way and asks the
 of the target that no row of the source matches are counted beside that. A target row that two rows of the source would
 change is an error of MERGE's own, so none needs to be counted once only.
 
+The same SELECTs, with columns of the target, give the rows that stand and would be changed.
+
 Source: PostgreSQL 18, "MERGE".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from postgast import pg_query_pb2
 
 from pgnotary.judge import grammar
-from pgnotary.request.selects import Uncounted, add_count, around, bare, names_of, root_of, written
+from pgnotary.request.selects import (
+    Uncounted,
+    add_count,
+    around,
+    bare,
+    limit,
+    names_of,
+    root_of,
+    select,
+    written,
+)
 
-__all__ = ["count_of_merge"]
+__all__ = ["count_of_merge", "standing_in_merge"]
 
 _BY_SOURCE = "MERGE_WHEN_NOT_MATCHED_BY_SOURCE"
+_MATCHED = "MERGE_WHEN_MATCHED"
 
 
 def count_of_merge(text: bytes, tree: Mapping[str, Any]) -> bytes:
@@ -28,21 +41,53 @@ def count_of_merge(text: bytes, tree: Mapping[str, Any]) -> bytes:
     alone = [each for each in clauses if each.match_kind == pg_query_pb2.MERGE_WHEN_NOT_MATCHED_BY_SOURCE]
     met = [each for each in clauses if each.match_kind != pg_query_pb2.MERGE_WHEN_NOT_MATCHED_BY_SOURCE]
     halves = [*([_joined(statement, met)] if met else ()), *([_unmatched(statement, alone)] if alone else ())]
-    if len(halves) == 1:
-        (rows,) = halves
-    else:
-        both = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_UNION)
-        both.all = True
-        both.larg.CopyFrom(halves[0])
-        both.rarg.CopyFrom(halves[1])
-        rows = around(both)
+    rows = halves[0] if len(halves) == 1 else around(_united(*halves))
     if statement.HasField("with_clause"):
         rows.with_clause.CopyFrom(statement.with_clause)
     add_count(rows)
     count = written(rows, text)
-    if not _is_about(grammar.parse(count)[0].fields, tree):
+    clauses_of = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
+    if not _is_about(grammar.parse(count)[0].fields, tree, clauses_of):
         raise Uncounted("no count could be built: its conditions cannot be written out again as they are")
     return count
+
+
+def standing_in_merge(text: bytes, tree: Mapping[str, Any], columns: Iterable[str], most: int) -> bytes:
+    """Return a SELECT of columns of the target's rows that stand and would be changed; raises Uncounted."""
+    statement = root_of(text, "MergeStmt")
+    clauses = [each.merge_when_clause for each in statement.merge_when_clauses]
+    alone = [each for each in clauses if each.match_kind == pg_query_pb2.MERGE_WHEN_NOT_MATCHED_BY_SOURCE]
+    matched = [each for each in clauses if each.match_kind == pg_query_pb2.MERGE_WHEN_MATCHED]
+    if not alone and not matched:
+        raise Uncounted("it only inserts: no row that stands is met")
+    halves = []
+    if matched:
+        halves.append(_joined(statement, matched))
+        halves[0].from_clause[0].join_expr.jointype = pg_query_pb2.JOIN_INNER
+    if alone:
+        halves.append(_unmatched(statement, alone))
+    named = list(columns)
+    for half in halves:
+        select(half, statement.relation, named)
+    rows = halves[0] if len(halves) == 1 else _united(*halves)
+    if statement.HasField("with_clause"):
+        rows.with_clause.CopyFrom(statement.with_clause)
+    limit(rows, most)
+    found = written(rows, text)
+    again = grammar.parse(found)[0].fields
+    met = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
+    kept = [each for each in met if each["matchKind"] in (_BY_SOURCE, _MATCHED)]
+    if not _is_about(again, tree, kept):
+        raise Uncounted("the sample cannot be written out as the statement is")
+    return found
+
+
+def _united(first: pg_query_pb2.SelectStmt, second: pg_query_pb2.SelectStmt) -> pg_query_pb2.SelectStmt:
+    both = pg_query_pb2.SelectStmt(limit_option=pg_query_pb2.LIMIT_OPTION_DEFAULT, op=pg_query_pb2.SETOP_UNION)
+    both.all = True
+    both.larg.CopyFrom(first)
+    both.rarg.CopyFrom(second)
+    return both
 
 
 def _joined(statement: Any, clauses: list[pg_query_pb2.MergeWhenClause]) -> pg_query_pb2.SelectStmt:
@@ -105,9 +150,8 @@ def _add_when(case: pg_query_pb2.CaseExpr, target: pg_query_pb2.RangeVar, clause
     when.result.a_const.boolval.boolval = clause.command_type != pg_query_pb2.CMD_NOTHING
 
 
-def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
-    """Say whether a SELECT reads what a MERGE reads, as it does, and asks its conditions."""
-    clauses = [each["MergeWhenClause"] for each in tree["mergeWhenClauses"]]
+def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any], clauses: list[Mapping[str, Any]]) -> bool:
+    """Say whether a SELECT reads what a MERGE reads, as it does, and asks the conditions of these clauses."""
     alone = [each for each in clauses if each["matchKind"] == _BY_SOURCE]
     met = [each for each in clauses if each["matchKind"] != _BY_SOURCE]
     if bare(rows.get("withClause")) != bare(tree.get("withClause")):
@@ -116,7 +160,7 @@ def _is_about(rows: Mapping[str, Any], tree: Mapping[str, Any]) -> bool:
         return _is_joined(rows, tree, met)
     if not met:
         return _is_unmatched(rows, tree, alone)
-    both = rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
+    both = rows if "larg" in rows else rows["fromClause"][0]["RangeSubselect"]["subquery"]["SelectStmt"]
     return _is_joined(both["larg"], tree, met) and _is_unmatched(both["rarg"], tree, alone)
 
 

@@ -6,13 +6,11 @@ Only casts of ours and a limit to the length of each value stand around what is 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from postgast import pg_query_pb2
-
 from pgnotary.judge.naming import identifier
 from pgnotary.request.columns import Columns
 from pgnotary.request.sample import MAX_CHARACTERS, Sample
 
-__all__ = ["Sampling", "around_sample", "limit", "spelled", "whole_name"]
+__all__ = ["Sampling", "around_sample", "spelled", "whole_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +29,6 @@ class Sampling:
 def whole_name(columns: Columns) -> str:
     """Return a relation's whole name as PostgreSQL spells it."""
     return ".".join(map(identifier, columns.relation))
-
-
-def limit(rows: pg_query_pb2.SelectStmt, most: int) -> None:
-    """Have a SELECT give so many rows at the most."""
-    rows.limit_count.a_const.ival.ival = most
-    rows.limit_option = pg_query_pb2.LIMIT_OPTION_COUNT
 
 
 def spelled(place: int, type_: str = "") -> str:

@@ -14,8 +14,8 @@ from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
 from pgnotary.request.sample import MAX_COLUMNS, Sample, SampleColumn
-from pgnotary.request.sample_text import Sampling, around_sample, limit, spelled, whole_name
-from pgnotary.request.selects import Uncounted, written
+from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
+from pgnotary.request.selects import Uncounted, limit, written
 
 __all__ = ["given", "starred_in"]
 

@@ -1,4 +1,4 @@
-"""The sample of an UPDATE or DELETE: rows as they stand, and beside a column that is set what it would become.
+"""The sample of an UPDATE, DELETE or MERGE: rows as they stand, and beside a column that is set what it would become.
 
 The statement, the columns of its target and masks enter; a `Sampling` leaves. So do those of a table that is emptied.
 """
@@ -10,13 +10,14 @@ from typing import Any
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import quoted
 from pgnotary.request.columns import Column, Columns
-from pgnotary.request.counting import Source, is_about, rows_of, select
+from pgnotary.request.counting import Source, is_about, rows_of
 from pgnotary.request.masks import Masks, row_names
+from pgnotary.request.merging import standing_in_merge
 from pgnotary.request.sample import MAX_COLUMNS, Becomes, Sample, SampleColumn
-from pgnotary.request.sample_text import Sampling, around_sample, limit, spelled, whole_name
-from pgnotary.request.selects import Uncounted, bare, cast_to, root_of, written
+from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
+from pgnotary.request.selects import Uncounted, bare, cast_to, limit, root_of, select, written
 
-__all__ = ["IDENTITY", "emptied", "standing"]
+__all__ = ["IDENTITY", "emptied", "merged", "standing"]
 
 IDENTITY = ("tableoid", "ctid")
 """Which row of the target it is."""
@@ -65,6 +66,22 @@ def standing(
         raise Uncounted("the sample cannot be written out as the statement is")
     values = list(map(spelled, range(stand + len(computed))))
     return Sampling(around_sample(text, values), sample, rows, joined)
+
+
+def merged(source: Source, target: Columns, masks: Masks, rows: int, *, joined: bool) -> Sampling:
+    """Return the sample of rows that stand and that a MERGE would change; raises Uncounted or Unreadable.
+
+    What becomes of each is for its first WHEN clause that fits to say, so no new value is told.
+    """
+    settings: dict[str, tuple[Becomes, Any, Any]] = {}
+    for item in source.tree["mergeWhenClauses"]:
+        clause = item["MergeWhenClause"]
+        if clause["commandType"] == "CMD_UPDATE":
+            settings |= {str(each["ResTarget"]["name"]): (Becomes.UNTOLD, None, None) for each in clause["targetList"]}
+    asked, sample = _chosen(target, masks, settings, new=False)
+    names = [*(IDENTITY if joined else ()), *(each.column.name for each in asked)]
+    text = standing_in_merge(source.text, source.tree, names, _MOST_MET if joined else rows)
+    return Sampling(around_sample(text, list(map(spelled, range(len(names))))), sample, rows, joined)
 
 
 def emptied(target: Columns, masks: Masks, rows: int) -> Sampling:

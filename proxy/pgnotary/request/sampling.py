@@ -1,7 +1,7 @@
 """A few of the rows that a change would meet: its rows, columns and masks enter, one SELECT leaves, and its reading.
 
-Of UPDATE and DELETE these are rows as they stand; beside a column that UPDATE sets stands what it would become. Of
-INSERT they are what its query gives. The inner SELECT is the client's own grammar, and is read again as every count is.
+Of UPDATE, DELETE and MERGE these are rows as they stand; beside a column that UPDATE sets stands what it would become.
+Of INSERT they are what its query gives. The inner SELECT is the client's own grammar, read again as every count is.
 What is masked, or what the role may not read, is never among what is asked for. The text must be judged a plain read,
 as a count must.
 """
@@ -17,7 +17,7 @@ from pgnotary.request.masks import Masks
 from pgnotary.request.sample import MAX_CHARACTERS, Row, Value
 from pgnotary.request.sample_text import Sampling
 from pgnotary.request.sampled_query import given, starred_in
-from pgnotary.request.sampled_rows import IDENTITY, standing
+from pgnotary.request.sampled_rows import IDENTITY, merged, standing
 from pgnotary.request.selects import Uncounted, queries_in
 
 __all__ = ["Sampling", "named_in", "read_rows", "sampling_of"]
@@ -56,11 +56,11 @@ def sampling_of(
         if source.node == "InsertStmt":
             starred = starred_in(source)
             return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=doubt)
-        if source.node != "MergeStmt":
-            return standing(source, target, masks, rows, joined=joined, new=new, doubt=doubt)
+        if source.node == "MergeStmt":
+            return merged(source, target, masks, rows, joined=joined)
+        return standing(source, target, masks, rows, joined=joined, new=new, doubt=doubt)
     except grammar.Unreadable as doubt:
         raise Uncounted(f"the text {doubt}") from doubt
-    raise Uncounted("rows of a MERGE are not sampled")
 
 
 def read_rows(sampling: Sampling, rows: Iterable[Sequence[str | None]]) -> tuple[Row, ...]:

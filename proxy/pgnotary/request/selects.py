@@ -4,7 +4,7 @@ The library that writes trees out loses brackets now and then. Who makes a SELEC
 read again with what was meant: `bare` takes away what may differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import postgast
@@ -20,9 +20,11 @@ __all__ = [
     "bare",
     "cast_to",
     "explained_in",
+    "limit",
     "names_of",
     "queries_in",
     "root_of",
+    "select",
     "written",
     "written_as",
 ]
@@ -126,3 +128,18 @@ def add_count(rows: pg_query_pb2.SelectStmt) -> None:
     for word in ("pg_catalog", "count"):
         counted.funcname.add().string.sval = word
     counted.agg_star = True
+
+
+def select(rows: pg_query_pb2.SelectStmt, target: Any, columns: Iterable[str]) -> None:
+    """Have a SELECT give these columns of its target."""
+    names = [target.alias.aliasname] if target.HasField("alias") else names_of(target)
+    for column in columns:
+        reference = rows.target_list.add().res_target.val.column_ref
+        for name in (*names, column):
+            reference.fields.add().string.sval = name
+
+
+def limit(rows: pg_query_pb2.SelectStmt, most: int) -> None:
+    """Have a SELECT give so many rows at the most."""
+    rows.limit_count.a_const.ival.ival = most
+    rows.limit_option = pg_query_pb2.LIMIT_OPTION_COUNT

@@ -110,5 +110,5 @@ def _sampling(
 
 def _is_joined(source: Source, facts: Facts) -> bool:
     """Say whether a row of the target may be met several times, and has an address by which to tell it."""
-    further = source.tree.get("fromClause") or source.tree.get("usingClause")
+    further = source.node == "MergeStmt" or source.tree.get("fromClause") or source.tree.get("usingClause")
     return bool(further) and all(each.kind in ("r", "p") for each in facts.targets)
