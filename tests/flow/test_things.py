@@ -285,6 +285,21 @@ def _approved(proxy: Served, database: str, sql: str) -> dict[str, Any]:
     return dict(paper.preview.body)
 
 
+def test_who_reads_what_a_dropped_schema_holds_is_told(postgres: EmbeddedPostgres, proxy: Served, made: str) -> None:
+    with proxy.behind(made) as reader:
+        reader.execute("BEGIN; SELECT * FROM app.one")
+        body = _asked(proxy, made, "DROP SCHEMA app CASCADE")
+        reader.execute("ROLLBACK")
+    with _undone(postgres, made) as connection:
+        connection.execute("SET search_path = app")
+        oid, _ = _file(connection, "one")
+        connection.execute("DROP SCHEMA app CASCADE")
+        question = "SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = %s"
+        assert connection.execute(question, [oid]).fetchall() == [("AccessExclusiveLock",)]
+    assert body["lock"] == {"mode": "AccessExclusiveLock"}
+    assert {(each["relation"], each["mode"]) for each in body["holders"]} >= {("app.one", "AccessShareLock")}
+
+
 def test_the_triggers_that_a_truncate_fires_are_named(proxy: Served, made: str) -> None:
     with proxy.behind(made) as behind:
         behind.execute(

@@ -11,7 +11,7 @@ from pgnotary.judge.grammar import RawStatement
 from pgnotary.judge.naming import relation, strings
 from pgnotary.judge.statement import Name
 from pgnotary.request.counting import CHANGING
-from pgnotary.request.locking import Locking, locking_of
+from pgnotary.request.locking import Locking, LockMode, locking_of
 
 __all__ = ["Subject", "subject_of"]
 
@@ -88,7 +88,9 @@ def _dropping(raw: RawStatement, locking: Locking | None) -> Subject | None:
         names = tuple(tuple(strings(item["List"]["items"]))[:-1] for item in objects)
         return Subject(locking, names, frozenset(names))
     if kind == "OBJECT_SCHEMA":
-        return Subject(None, schemas=tuple(strings(objects)), dropped=True, emptied=True)
+        # Of all that is in it.
+        locking = Locking(LockMode.AccessExclusiveLock)
+        return Subject(locking, schemas=tuple(strings(objects)), dropped=True, emptied=True)
     if kind in ("OBJECT_TYPE", "OBJECT_DOMAIN"):
         types = tuple(tuple(strings(item["TypeName"]["names"])) for item in objects)
         return Subject(None, types=types, dropped=True)

@@ -100,7 +100,8 @@ LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) AS a ON a.pid OPERATOR(pg_catalo
 WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' AND l.database OPERATOR(pg_catalog.=) (
   SELECT b.oid FROM pg_catalog.pg_database AS b WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
-AND l.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT taken.oid FROM taken))
+AND (l.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT taken.oid FROM taken))
+  OR n.nspname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__SCHEMAS__))))
 AND EXISTS (SELECT FROM pg_catalog.json_array_elements_text(__MODES__) AS m (mode)
   WHERE m.mode OPERATOR(pg_catalog.=) l.mode)
 """.strip()
@@ -132,10 +133,11 @@ def things_question(subject: Subject) -> bytes:
 
 def holders_question(subject: Subject) -> bytes:
     """Return the question about whose locks it would wait for; empty if it locks nothing that it names."""
-    if subject.locking is None or not subject.relations:
+    if subject.locking is None or not (subject.relations or subject.schemas):
         return b""
     modes = [mode.name for mode in subject.locking.mode.conflicts]
-    return filled(_with_switches(_HOLDERS, subject), {"__RELATIONS__": _relations(subject), "__MODES__": modes})
+    values = {"__RELATIONS__": _relations(subject), "__SCHEMAS__": list(subject.schemas), "__MODES__": modes}
+    return filled(_with_switches(_HOLDERS, subject), values)
 
 
 def _with_switches(question: str, subject: Subject) -> str:
