@@ -15,7 +15,7 @@ def test_each_part_of_a_preview_has_a_time_and_others_are_asked(capsys: pytest.C
     for limit in (1, 20):
         assert f"1,000 rows, a limit of {limit} s:\n" in said
     # Nothing met a limit: all counts are there.
-    counted = r"^  [^\d].* exact [\d,]+(?: \+ [\d,]+)?(?: +[\d.,]+){6} +[\d.,]+ +-$"
+    counted = r"^  [^\d].* exact [\d,]+(?: \+ [\d,]+)?(?: +[\d.,]+){7} +[\d.,]+ +-$"
     assert len(re.findall(counted, said, re.MULTILINE)) == 2 * _STATEMENTS, said
     assert said.count("the whole table, cascading                exact 1,000 + 1,000") == 2, said
     noticed = r"^  .*[a-z] +(?:[\d.]+ +){5}[\d,]+ +(?:-|[\d,]+)$"

@@ -384,6 +384,14 @@ CASES = [
         "logs cats",
         along="public.lines:unknown",
     ),
+    several(
+        "WITH a AS (UPDATE customers SET region = 0 WHERE id > 15 RETURNING id) SELECT count(*) FROM a", "customers"
+    ),
+    several(
+        "WITH a AS (UPDATE customers SET id = id + 100 WHERE id > 15 RETURNING id) SELECT count(*) FROM a",
+        "customers",
+        along="public.notes:unknown public.orders:unknown",
+    ),
     several("EXPLAIN ANALYZE DELETE FROM cats WHERE x < 4", "cats"),
     several("EXPLAIN (ANALYZE, COSTS off) WITH a AS (DELETE FROM cats WHERE x < 4) UPDATE idle SET x = 1", "cats idle"),
     several("EXPLAIN ANALYZE INSERT INTO cats VALUES (1, 1), (2, 2)", "cats"),

@@ -71,50 +71,54 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     earlier = statement.parts[: statement.parts.index(part)]
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
-    text = statement.slice(part)
-    explains = part.node == "ExplainStmt" and part.kind in _EXPLAINED
-    if explains:
-        try:
-            part, text = _explained(part, text)
-        except Uncounted as why:
-            return Questions(unavailable=str(why))
+    explained = part.node == "ExplainStmt"
+    try:
+        part, text = _taken_out(part, statement.slice(part))
+    except Uncounted as why:
+        return Questions(unavailable=str(why))
     subject = subject_of(text)
-    if part.node not in (*CHANGING, "SelectStmt") or part.kind not in _EXPLAINED:
+    if not part.tree:
         counts = subject is not None and subject.emptied
         return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
     asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
-    calls = frozenset[str]()
-    if part.planning:
+    asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
+    doubts = {each.qualifier for each in part.planning}
+    if doubts:
         # What it sets may be computed by what no question may call; the rows that it meets can be counted all the same.
-        doubts = {each.qualifier for each in part.planning}
         asked = replace(asked, unavailable=f"planning it could have effects: it {part.planning[0].reason}")
         if not doubts <= {*_STEADY, Qualifier.FUNCTION}:
             return asked
-        calls = frozenset() if doubts <= _STEADY else frozenset({"calls"})
-    elif part.node in CHANGING and len(part.targets) == 1 and not explains:
+    elif part.node in CHANGING and len(part.targets) == 1 and not explained:
         # The planner's number is that of the outermost change alone.
         asked = replace(asked, explain=b"EXPLAIN (FORMAT JSON) " + text)
-    elif Qualifier.FUNCTION in part.qualifiers:
-        calls = frozenset({"calls"})
-    asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
     try:
         counting = _counting(asked, text, part)
-        return replace(counting, caveats=counting.caveats | calls)
     except Uncounted as why:
         return replace(asked, unavailable=asked.unavailable or str(why))
     except grammar.Unreadable as doubt:
         return replace(asked, unavailable=asked.unavailable or f"no count could be built: the text {doubt}")
+    calls = Qualifier.FUNCTION in doubts | part.qualifiers
+    return replace(counting, caveats=counting.caveats | {"calls"}) if calls else counting
 
 
-def _explained(part: Part, text: bytes) -> tuple[Part, bytes]:
-    """Return what EXPLAIN ANALYZE runs as a part and a text of its own; raises Uncounted."""
-    inner, root, tree = explained_in(text)
-    return replace(part, node=root, tree=grammar.packed(tree) if root in CHANGING else b""), inner
+def _taken_out(part: Part, text: bytes) -> tuple[Part, bytes]:
+    """Return a change of rows with its tree, out of what EXPLAIN ANALYZE runs or of a query; raises Uncounted.
+
+    Of anything else the part has no tree.
+    """
+    if part.kind not in _EXPLAINED or part.node not in (*CHANGING, "SelectStmt", "ExplainStmt"):
+        return replace(part, tree=b""), text
+    if part.node == "ExplainStmt":
+        text, root, tree = explained_in(text)
+        return replace(part, node=root, tree=grammar.packed(tree)), text
+    if part.node == "SelectStmt":
+        return replace(part, tree=grammar.packed(grammar.parse(text)[0].fields)), text
+    return part, text
 
 
 def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
     """Return the questions with the count among them; raises Uncounted or Unreadable."""
-    tree = grammar.unpacked(part.tree) if part.tree else grammar.parse(text)[0].fields
+    tree = grammar.unpacked(part.tree)
     if is_several(part.node, tree):
         several = several_of(text, part.node, tree)
         conflicts = frozenset({"conflict"} if several.conflicts else ())
