@@ -345,6 +345,21 @@ CASES = [
     estimate("DELETE FROM orders WHERE at <= now()", "volatile", along="public.items:unknown public.shipments:unknown"),
     estimate("DELETE FROM cats WHERE CURRENT_TIMESTAMP > '2026-01-01'", "volatile"),
     estimate("DELETE FROM cats WHERE 'now'::timestamptz > '2026-01-01'", "volatile"),
+    estimate(
+        "DELETE FROM orders WHERE at > ('{yesterday,2020-01-01}'::timestamptz[])[1]",
+        "volatile",
+        along="public.items:unknown public.shipments:unknown",
+    ),
+    estimate(
+        "DELETE FROM orders WHERE at <@ '[yesterday,tomorrow)'::tstzrange",
+        "volatile",
+        along="public.items:unknown public.shipments:unknown",
+    ),
+    estimate(
+        "DELETE FROM orders WHERE at > 'yesterday 10:00 UTC'",
+        "volatile",
+        along="public.items:unknown public.shipments:unknown",
+    ),
     estimate("DELETE FROM cats WHERE random() < 0.5", "volatile"),
     estimate("DELETE FROM cats WHERE coin()", "volatile"),
     estimate("DELETE FROM cats WHERE current_setting('transaction_read_only') = 'off'", "volatile"),
@@ -569,6 +584,9 @@ BOUND: dict[str, tuple[str, list[tuple[Any, ...]], str, str]] = {
     "all meet the same row": ("DELETE FROM cats WHERE x >= %s", [(3,), (3,)], "estimate", "executions"),
     "rows are spelled out": ("INSERT INTO cats VALUES (%s, %s)", [(1, 2), (3, 4)], "exact", ""),
     "a word that is a time": ("DELETE FROM orders WHERE at <= %s", [("now",)], "estimate", "volatile"),
+    "several words that are times": (
+        "DELETE FROM orders WHERE at <= ANY (%s::timestamptz[])", [(["yesterday", "now"],)], "estimate", "volatile",
+    ),
     "what goes along": ("DELETE FROM orders WHERE total < %s", [(5,)], "exact", ""),
 }  # fmt: skip
 

@@ -354,3 +354,30 @@ def test_the_shapes_of_older_servers_are_read(plans: list[dict[str, object]], es
 )
 def test_an_estimate_of_unknown_shape_is_none_and_never_zero(answer: str) -> None:
     assert read_estimate(answer) is None
+
+
+CLOCK = [
+    "'now'", "' Now '", "'today'", "'now '::text", "U&'n\\006fw'", "'today 10:00'", "'tomorrow allballs'",
+    "'today 5:00 CET'", "'{now,today}'", "'{2020-01-01,NOW}'", "'[now,tomorrow)'", "'(,yesterday]'", "'[\"now\"]'",
+    "'{\"a\": \"today 10:00\"}'",
+]  # fmt: skip
+NO_CLOCK = [
+    "'now or never'",
+    "'available now'",
+    "'nowhere'",
+    "'todays'",
+    "'2020-01-01 10:00'",
+    "''",
+    "'snow'",
+    "'know'",
+]
+
+
+@pytest.mark.parametrize(("constants", "volatile"), [(CLOCK, True), (NO_CLOCK, False)])
+def test_a_constant_that_may_be_a_time_by_the_clock_is_not_counted_as_exact(
+    constants: list[str], volatile: bool
+) -> None:
+    """All are spelled as PostgreSQL would read them in a time, in an array or range of times, or in JSON."""
+    for constant in constants:
+        asked = questions(weigh(read(f'DELETE FROM t WHERE "Odd Name" = {constant}'.encode())))
+        assert ("volatile" in asked.caveats) is volatile, constant

@@ -8,6 +8,7 @@ Source: PostgreSQL 18, "Function Volatility Categories", "Overview of Trigger Be
 (`get_row_security_policies`: other relations than the target are read under their SELECT policies by every command).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,7 +43,12 @@ AT_MOST = frozenset({"before-trigger", "conflict"})
 """With one of these, and no other, a count is an upper bound."""
 
 _CLOCK_WORDS = frozenset({"now", "today", "tomorrow", "yesterday"})
-_CLOCK_VALUES = frozenset(word.encode() for word in _CLOCK_WORDS)
+# What may stand beside one of them in a time, an array or a range of times; or it is a JSON document's.
+_BESIDE_CLOCK_WORDS = frozenset({"allballs", "am", "pm", "z", "zulu", "utc", "gmt", "ad", "epoch", "infinity"})
+_LETTERS = re.compile(r"[a-z]+")
+_TIME_OF_DAY = re.compile(r"[0-9]:[0-9]")
+_IN_QUOTES = re.compile(rf'"\s*(?:{"|".join(sorted(_CLOCK_WORDS))})\b')
+_MAX_TIMES = 10_000
 _TIMES = frozenset({"date", "time", "timestamp", "timestamptz", "timetz"})
 _CLOCK_NAMES = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
@@ -57,7 +63,7 @@ def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
         match message.type:
             case "SQLValueFunction" if "TIME" in fields.get("op", "") or "DATE" in fields.get("op", ""):
                 found.add("volatile")
-            case "A_Const" if fields.get("sval", {}).get("sval", "").strip().lower() in _CLOCK_WORDS:
+            case "A_Const" if _may_ask_clock(fields.get("sval", {}).get("sval", "")):
                 found.add("volatile")
             case "SelectStmt" if {"limitCount", "limitOffset"} & fields.keys() or any(fields.get("distinctClause", ())):
                 found.add("order")
@@ -78,7 +84,18 @@ def _is_made_into_time(cast: Mapping[str, Any]) -> bool:
 
 def of_values(values: Iterable[bytes | None]) -> set[str]:
     """Return what bound values say: one that is the word `now` is another time at each Bind."""
-    return {"volatile"} if any(value and value.strip().lower() in _CLOCK_VALUES for value in values) else set()
+    # As long as a text may be a time or a few of them: others are data.
+    short = (value for value in values if value and len(value) <= _MAX_TIMES)
+    return {"volatile"} if any(_may_ask_clock(value.decode(errors="replace")) for value in short) else set()
+
+
+def _may_ask_clock(text: str) -> bool:
+    """Say whether a text may be read as a time that is told by the clock: `now`, `today 10:00`, `{now,tomorrow}`."""
+    lower = text.lower()
+    words = set(_LETTERS.findall(lower))
+    if not words & _CLOCK_WORDS:
+        return False
+    return bool(words <= _CLOCK_WORDS | _BESIDE_CLOCK_WORDS or _TIME_OF_DAY.search(lower) or _IN_QUOTES.search(lower))
 
 
 def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set[str]]:
