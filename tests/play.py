@@ -579,7 +579,7 @@ class ScriptedServer:
             named = {name: text for name, text in self.prepared.items() if name and not name.startswith(b"pgnotary_")}
             return _COLUMNS + b"".join(row(_name(name), text) for name, text in named.items()) + command("SELECT 1")
         if "WITH RECURSIVE spelled" in text:
-            return _COLUMNS + row(json.dumps(self.schema)) + command("SELECT 1")
+            return _COLUMNS + row(json.dumps([self.schema])) + command("SELECT 1")
         if "WITH RECURSIVE weighed" in text and "pg_lock_status" in text:
             return _COLUMNS + row(json.dumps(self.holders) if self.holders else None) + command("SELECT 1")
         if "WITH RECURSIVE weighed" in text:

@@ -27,6 +27,8 @@ CREATE FUNCTION near(int, int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN RETURN 
 CREATE OPERATOR ### (leftarg = int, rightarg = int, function = near);
 CREATE AGGREGATE pick(int) (sfunc = int4smaller, stype = int);
 CREATE TABLE grandchild () INHERITS (child);
+CREATE TABLE refers (a int UNIQUE, t int REFERENCES t);
+CREATE TYPE mood AS ENUM ('fine');
 CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
 """
 LOUD = (
@@ -104,8 +106,49 @@ KINDS = {
         "CREATE OR REPLACE AGGREGATE pick(int) (sfunc = int4larger, stype = int)",
         "the function pick",
     ),
+    "a table that is moved into a schema": (
+        "DROP SCHEMA prod CASCADE",
+        "ALTER TABLE parent SET SCHEMA prod",
+        "table prod.parent, which goes along",
+    ),
+    "a table that is made in a schema": (
+        "DROP SCHEMA prod CASCADE",
+        "CREATE TABLE prod.new (id int)",
+        "table prod.new, which goes along",
+    ),
+    "another table of the name in a schema": (
+        "DROP SCHEMA prod CASCADE",
+        "ALTER TABLE prod.t RENAME TO old; CREATE TABLE prod.t (id int)",
+        "table prod.t, which goes along",
+    ),
+    "a view over a view": (
+        "DROP VIEW v CASCADE",
+        "CREATE VIEW over AS SELECT * FROM v",
+        "view public.over, which goes along",
+    ),
+    "a column of a dropped type": (
+        "DROP TYPE mood CASCADE",
+        "ALTER TABLE grandchild ADD m mood",
+        "table column public.grandchild.m, which goes along",
+    ),
+    "a table that refers to one that refers": (
+        "TRUNCATE t CASCADE",
+        "CREATE TABLE further (a int REFERENCES refers (a))",
+        "table public.further, which goes along",
+    ),
+    "a function of a dropped schema": (
+        "DROP SCHEMA prod CASCADE",
+        "CREATE FUNCTION prod.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "function prod.f(), which goes along",
+    ),
     "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
     "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),
+}
+UNMOVED = {
+    "an index on what goes along": ("DROP SCHEMA prod CASCADE", "CREATE INDEX ON prod.t (id)"),
+    "rows of what goes along": ("DROP SCHEMA prod CASCADE", "INSERT INTO prod.t VALUES (11)"),
+    "another schema": ("DROP SCHEMA prod CASCADE", "CREATE SCHEMA other; CREATE TABLE other.t (id int)"),
+    "what refers without CASCADE": ("TRUNCATE refers", "CREATE TABLE further (id int)"),
 }
 INNOCENT = {
     "rows": "INSERT INTO t SELECT generate_series(100, 200)",
@@ -193,7 +236,10 @@ def test_what_execute_runs_is_looked_at_by_what_it_names(proxy: Served, made: st
     assert _state(proxy, made) == [(10, 10)]
 
 
-@pytest.mark.parametrize("place", ["__NAMED__", "__CALLED__", "__SPELLED__", "__OPERATORS__", "__ASPECTS__"])
+@pytest.mark.parametrize(
+    "place",
+    ["__NAMED__", "__CALLED__", "__SPELLED__", "__OPERATORS__", "__ASPECTS__", "__GONE__", "__TAKEN__", "__TYPES__"],
+)
 def test_a_table_that_is_called_like_a_place_in_our_questions_puts_nothing_into_them(
     proxy: Served, made: str, place: str
 ) -> None:
@@ -220,6 +266,18 @@ def test_what_changes_nothing_of_it_is_no_reason(proxy: Served, made: str, chang
 
     with proxy.connect(made) as her:
         request, met = _decided(proxy, her, "DELETE FROM t WHERE id < 3", meddle)
+    assert met is None
+    assert proxy.outcome(request)["result"] == "committed"
+
+
+@pytest.mark.parametrize(("text", "change"), UNMOVED.values(), ids=UNMOVED)
+def test_what_takes_nothing_else_along_is_no_reason(proxy: Served, made: str, text: str, change: str) -> None:
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute(change.encode())
+
+    with proxy.connect(made) as her:
+        request, met = _decided(proxy, her, text, meddle)
     assert met is None
     assert proxy.outcome(request)["result"] == "committed"
 

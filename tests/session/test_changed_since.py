@@ -108,14 +108,16 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
     [
         [],
         [(*CONTEXT, *TIMERS)],
-        [CONTEXT, ('{"relations": null, "functions": null, "operators": null}',)],
+        [CONTEXT, ('[{"relations": null, "functions": null, "operators": null}]',)],
         [(*CONTEXT, *TIMERS), ("{}",)],
+        [(*CONTEXT, *TIMERS), ("[]",)],
+        [(*CONTEXT, *TIMERS), ('[{"relations": null, "functions": null, "operators": null}, [["view", "v"]]]',)],
         [(*CONTEXT, *TIMERS), (None,)],
         [
             (*CONTEXT, *TIMERS),
-            (json.dumps({"relations": [["public", "t", "r 1", "aa"]], "functions": None, "operators": None}),),
+            (json.dumps([{"relations": [["public", "t", "r 1", "aa"]], "functions": None, "operators": None}]),),
         ],
-        [(*CONTEXT, "0", "0", "soon"), ('{"relations": null, "functions": null, "operators": null}',)],
+        [(*CONTEXT, "0", "0", "soon"), ('[{"relations": null, "functions": null, "operators": null}]',)],
     ],
 )
 def test_an_answer_of_another_shape_is_none(rows: list[tuple[str | None, ...]]) -> None:

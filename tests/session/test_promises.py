@@ -23,8 +23,10 @@ from pgnotary.judge.rules import Action
 from pgnotary.judge.scoped import SCOPE_QUESTIONS
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Entry
+from pgnotary.request.along import along_question
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, State
+from pgnotary.request.subject import Subject
 from pgnotary.session import actions
 from pgnotary.session.changes import BEFORE, BEHIND
 from pgnotary.session.deferred import FIRE
@@ -121,8 +123,18 @@ CHANCE = st.integers(0, 2**32).map(Random)
 LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
 CONTEXT, SCHEMA = (each.decode() for each in standing_texts(Statement(b"", ())))
+
+
 # Whatever it names.
-STANDS = re.escape(SCHEMA).replace(re.escape("'[]'::pg_catalog.json"), r"'(?:[^']|'')*'::pg_catalog\.json")
+def _with_places(question: str) -> str:
+    """Return a pattern of a question of ours, whatever stands in its literals and switches."""
+    pattern = re.escape(question).replace(re.escape("'[]'::pg_catalog.json"), r"'(?:[^']|'')*'::pg_catalog\.json")
+    return pattern.replace("WHERE\\ false", "WHERE\\ (?:true|false)")
+
+
+# What goes along with what is dropped or emptied is asked beside it, once for each part.
+ALONG = rf"(?:,\ \({_with_places(along_question(Subject(None)).decode())}\))*"
+STANDS = _with_places(SCHEMA.removesuffix(")")) + ALONG + r"\)"
 STANDING = re.compile(f"{re.escape(CONTEXT)}; {STANDS}")
 BEHIND_IT = re.compile(f"; {STANDING.pattern}\\Z")
 LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}

@@ -9,9 +9,9 @@ Of each relation, of those under a view, and of all their children and partition
 their defaults, constraints (its own, and those that refer to it), triggers with what they call, rules (the query of a
 view among them), row security and what it is a partition of or has as partitions. Of each function that is called and
 that is none of PostgreSQL's own, and of what is behind an operator: all that bear its name, aggregates with what they
-are made of. Not followed are functions that functions, views or defaults call, casts, what a rule or a cascade reaches,
-and what hangs on something that is dropped. Left out are privileges, statistics and indexes (a unique one decides what
-ON CONFLICT does).
+are made of. Of DROP and of TRUNCATE all that goes along. Not followed are functions that functions, views or defaults
+call, casts, and what a rule or a cascade reaches. Left out are privileges, statistics and indexes (a unique one decides
+what ON CONFLICT does).
 
 What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
@@ -25,7 +25,9 @@ from hashlib import sha256
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Statement
 from pgnotary.ledger.canonical import JSON, encode
+from pgnotary.request.along import along_question, takes_along
 from pgnotary.request.places import filled
+from pgnotary.request.subject import Subject, subject_of
 
 __all__ = ["difference", "read_schema_state", "schema_digest", "schema_question"]
 
@@ -60,6 +62,8 @@ WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid OR i.inhrelid OPERATOR(pg_catalog
 }
 
 
+# Of more the rest has one fingerprint.
+_MOST_ALONG = 1_000
 _OF_NOTHING = sha256().hexdigest()[:32]
 
 # 32 hexadecimal digits of SHA-256 over lines of text, whatever their order. In the database's own encoding nothing is
@@ -143,14 +147,24 @@ def schema_question(statement: Statement) -> bytes:
         called |= {name[-1] for name in part.names.functions} | part.names.attributes
     named = [{"schema": name[-2] if len(name) > 1 else None, "name": name[-1]} for name in sorted(relations)]
     values = {"__NAMED__": named, "__CALLED__": sorted(called), "__SPELLED__": sorted(operators)}
-    return filled(_ASKED, values)
+    questions = [filled(_ASKED, values), *map(along_question, _taking_along(statement))]
+    # Names of theirs stand in each already: nothing is put into a text that is filled.
+    return b"SELECT pg_catalog.json_build_array(" + b", ".join(b"(" + each + b")" for each in questions) + b")"
+
+
+def _taking_along(statement: Statement) -> Iterable[Subject]:
+    for part in statement.parts:
+        if part.node in ("DropStmt", "TruncateStmt"):
+            subject = subject_of(statement.slice(part))
+            if subject is not None and takes_along(subject):
+                yield subject
 
 
 def read_schema_state(answer: str) -> dict[str, str]:
     """Return what it is -> its fingerprint; raises ValueError if the answer has not the shape that was asked for."""
     found: dict[str, str] = {}
     try:
-        fields = json.loads(answer)
+        fields, *along = json.loads(answer)
         for schema, relation, which, *prints in fields["relations"] or ():
             name = f"{identifier(str(schema))}.{identifier(str(relation))}"
             found[name] = str(which)
@@ -158,7 +172,11 @@ def read_schema_state(answer: str) -> dict[str, str]:
             found |= {f"{aspect} of {name}": str(each) for aspect, each in aspects if each != _OF_NOTHING}
         found |= {f"the function {identifier(str(name))}": str(each) for name, each in fields["functions"] or ()}
         found |= {f"the operator {name}": str(each) for name, each in fields["operators"] or ()}
-    except (KeyError, TypeError) as error:
+        gone = sorted({(f"{kind} {identity}", str(which)) for each in along for kind, identity, which in each or ()})
+        found |= {f"{name}, which goes along": which for name, which in gone[:_MOST_ALONG]}
+        if rest := gone[_MOST_ALONG:]:
+            found["all else that goes along"] = sha256(repr(rest).encode()).hexdigest()[:32]
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the schema's state has not the shape that was asked for: {error}") from error
     return found
 
