@@ -186,9 +186,11 @@ class ScriptedServer:
     """Its search_path."""
     schema: dict[str, Any] = field(
         default_factory=lambda: {
-            "relations": [["public", "t", "r 16400", *["0f" * 16] * 6]],
+            "relations": [["public", "t", "r 16400", *["0f" * 16] * 8]],
             "functions": None,
             "operators": None,
+            "event triggers": "0f" * 16,
+            "casts": "0f" * 16,
         }
     )
     """What it says of how the relations are defined that a held statement names."""

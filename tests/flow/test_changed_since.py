@@ -28,9 +28,27 @@ CREATE OPERATOR ### (leftarg = int, rightarg = int, function = near);
 CREATE AGGREGATE pick(int) (sfunc = int4smaller, stype = int);
 CREATE TABLE grandchild () INHERITS (child);
 CREATE TABLE refers (a int UNIQUE, t int REFERENCES t);
+CREATE FUNCTION plain() RETURNS text LANGUAGE sql AS 'SELECT ''x''::text';
+CREATE FUNCTION good(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 > 0';
+CREATE FUNCTION made(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE DOMAIN positive AS int CHECK (good(VALUE));
+CREATE TABLE coded (id int CHECK (good(id)), a text DEFAULT plain(), p positive,
+  g int GENERATED ALWAYS AS (made(id)) STORED);
+CREATE INDEX ON coded (made(id)); INSERT INTO coded (id) VALUES (1), (2);
+CREATE VIEW seen AS SELECT id, a FROM coded WHERE good(id);
+CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON guarded USING (good(id));
+INSERT INTO guarded VALUES (1);
+CREATE TABLE ruled (id int); CREATE TABLE of_rule (id int); INSERT INTO ruled VALUES (1);
+CREATE RULE r AS ON DELETE TO ruled DO ALSO DELETE FROM of_rule WHERE id = old.id;
+CREATE TABLE top (id int PRIMARY KEY); CREATE TABLE below (id int REFERENCES top ON DELETE CASCADE);
+CREATE TABLE lower (id int); INSERT INTO top VALUES (1); INSERT INTO below VALUES (1);
+CREATE TABLE upserted (id int PRIMARY KEY, b int); INSERT INTO upserted VALUES (1, 1);
+CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;
 CREATE TYPE mood AS ENUM ('fine');
 CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
 """
+BETTER = "CREATE OR REPLACE FUNCTION good(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 > -1'"
 LOUD = (
     "CREATE OR REPLACE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN OLD; END $$"
 )
@@ -141,10 +159,57 @@ KINDS = {
         "CREATE FUNCTION prod.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "function prod.f(), which goes along",
     ),
+    "what a default calls": (
+        "UPDATE coded SET a = DEFAULT WHERE id = 1",
+        "CREATE OR REPLACE FUNCTION plain() RETURNS text LANGUAGE sql AS 'SELECT ''y''::text'",
+        "functions of public.coded",
+    ),
+    "what a check calls": ("UPDATE coded SET id = 3 WHERE id = 1", BETTER, "functions of public.coded"),
+    "what a generated column or an index calls": (
+        "UPDATE coded SET id = 3 WHERE id = 1",
+        "CREATE OR REPLACE FUNCTION made(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'",
+        "functions of public.coded",
+    ),
+    "a check of a domain": (
+        "UPDATE coded SET p = 3 WHERE id = 1",
+        "ALTER DOMAIN positive ADD CHECK (VALUE < 10)",
+        "functions of public.coded",
+    ),
+    "what a view calls": ("DELETE FROM seen WHERE id = 1", BETTER, "functions of public.seen"),
+    "what a policy calls": ("DELETE FROM guarded WHERE id = 1", BETTER, "functions of public.guarded"),
+    "a trigger where a rule leads": (
+        "DELETE FROM ruled",
+        "CREATE TRIGGER q BEFORE DELETE ON of_rule FOR EACH ROW EXECUTE FUNCTION quiet()",
+        "triggers of public.of_rule",
+    ),
+    "a trigger where a cascade leads": (
+        "DELETE FROM top WHERE id = 1",
+        "CREATE TRIGGER q BEFORE DELETE ON below FOR EACH ROW EXECUTE FUNCTION quiet()",
+        "triggers of public.below",
+    ),
+    "a unique index under ON CONFLICT": (
+        "INSERT INTO upserted VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET b = 3",
+        "CREATE UNIQUE INDEX ON upserted (b)",
+        "unique indexes of public.upserted",
+    ),
+    "an event trigger": (
+        "ALTER TABLE t DROP a",
+        "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION on_ddl()",
+        "event triggers",
+    ),
     "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
     "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),
 }
 UNMOVED = {
+    "a unique index without ON CONFLICT": ("DELETE FROM upserted", "CREATE UNIQUE INDEX ON upserted (b)"),
+    "an event trigger where none fires": (
+        "DELETE FROM t WHERE id < 3",
+        "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION on_ddl()",
+    ),
+    "a table that refers without an action": (
+        "DELETE FROM top WHERE id = 2",
+        "CREATE TRIGGER q BEFORE DELETE ON lower FOR EACH ROW EXECUTE FUNCTION quiet()",
+    ),
     "an index on what goes along": ("DROP SCHEMA prod CASCADE", "CREATE INDEX ON prod.t (id)"),
     "rows of what goes along": ("DROP SCHEMA prod CASCADE", "INSERT INTO prod.t VALUES (11)"),
     "another schema": ("DROP SCHEMA prod CASCADE", "CREATE SCHEMA other; CREATE TABLE other.t (id int)"),
@@ -232,7 +297,24 @@ def test_what_execute_runs_is_looked_at_by_what_it_names(proxy: Served, made: st
         assert met is None
         request, met = _decided(proxy, her, "EXECUTE d", meddle)
     assert met is not None
-    assert [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]] == ["triggers of public.t"]
+    assert "triggers of public.t" in [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]]
+    assert _state(proxy, made) == [(10, 10)]
+
+
+def test_what_a_cast_runs_is_looked_at(proxy: Served, made: str) -> None:
+    """With a cast of one's own in the database, whatever may call it is held."""
+    function = "CREATE OR REPLACE FUNCTION cast_it(text) RETURNS pg_lsn LANGUAGE sql AS 'SELECT ''0/{}''::pg_lsn'"
+    with proxy.behind(made) as behind:
+        behind.execute(function.format(1).encode())
+        behind.execute("CREATE CAST (text AS pg_lsn) WITH FUNCTION cast_it(text)")
+
+        def meddle() -> None:
+            behind.execute(function.format(2).encode())
+
+        with proxy.connect(made) as her:
+            request, met = _decided(proxy, her, "DELETE FROM t WHERE a::pg_lsn > '0/0'", meddle)
+    assert met is not None
+    assert [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]] == ["casts"]
     assert _state(proxy, made) == [(10, 10)]
 
 

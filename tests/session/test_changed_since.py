@@ -12,23 +12,20 @@ from pgnotary.session.standing import read_standing
 HEAD = "client ERROR 55000 R-1 does not run: what was signed has changed since"
 CONTEXT = ("app_rw", "eva", "public", "", "notice", "ISO", "postgres", "UTC", "on", "on", "origin", "off", "content")
 TIMERS = ("0", "0", "0")
+NOTHING = {"relations": None, "functions": None, "operators": None, "event triggers": "", "casts": ""}
 
 
 def _another_table(play: Play) -> None:
-    play.server.schema = {
-        "relations": [["public", "t", "r 16999", *["0f" * 16] * 6]],
-        "functions": None,
-        "operators": None,
-    }
+    play.server.schema |= {"relations": [["public", "t", "r 16999", *["0f" * 16] * 8]]}
 
 
 def _no_table(play: Play) -> None:
-    play.server.schema = {"relations": None, "functions": None, "operators": None}
+    play.server.schema |= {"relations": None}
 
 
 def _another_trigger(play: Play) -> None:
-    prints = ["0f" * 16, "0f" * 16, "aa" * 16, "0f" * 16, "0f" * 16, "0f" * 16]
-    play.server.schema = {"relations": [["public", "t", "r 16400", *prints]], "functions": None, "operators": None}
+    prints = ["aa" * 16 if place == 2 else "0f" * 16 for place in range(8)]
+    play.server.schema |= {"relations": [["public", "t", "r 16400", *prints]]}
 
 
 def _another_function(play: Play) -> None:
@@ -75,7 +72,7 @@ def test_what_is_gone_is_told_with_all_that_was_its_own(play: Play) -> None:
     _no_table(play)
     play >> approve() << until("record void") << until(HEAD) << "client ready I"
     changed = play.ledger.body("void")["changed"]
-    assert len(changed) == 7
+    assert len(changed) == 9
     assert {"what": "public.t", "signed": "r 16400", "found": ""} in changed
 
 
@@ -98,7 +95,7 @@ def test_the_request_commits_to_what_is_compared(play: Play) -> None:
 
 def test_at_most_twenty_changes_are_told(play: Play) -> None:
     held(play)
-    play.server.schema = {"relations": None, "functions": [[f"f{n}", "cc" * 16] for n in range(50)], "operators": None}
+    play.server.schema |= {"relations": None, "functions": [[f"f{n}", "cc" * 16] for n in range(50)]}
     play >> approve() << until("record void") << until(HEAD) << "client ready I"
     assert len(play.ledger.body("void")["changed"]) == 20
 
@@ -108,16 +105,16 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
     [
         [],
         [(*CONTEXT, *TIMERS)],
-        [CONTEXT, ('[{"relations": null, "functions": null, "operators": null}]',)],
+        [CONTEXT, (json.dumps([NOTHING]),)],
         [(*CONTEXT, *TIMERS), ("{}",)],
         [(*CONTEXT, *TIMERS), ("[]",)],
-        [(*CONTEXT, *TIMERS), ('[{"relations": null, "functions": null, "operators": null}, [["view", "v"]]]',)],
+        [(*CONTEXT, *TIMERS), (json.dumps([NOTHING, [["view", "v"]]]),)],
         [(*CONTEXT, *TIMERS), (None,)],
         [
             (*CONTEXT, *TIMERS),
-            (json.dumps([{"relations": [["public", "t", "r 1", "aa"]], "functions": None, "operators": None}]),),
+            (json.dumps([NOTHING | {"relations": [["public", "t", "r 1", "aa"]]}]),),
         ],
-        [(*CONTEXT, "0", "0", "soon"), ('[{"relations": null, "functions": null, "operators": null}]',)],
+        [(*CONTEXT, "0", "0", "soon"), (json.dumps([NOTHING]),)],
     ],
 )
 def test_an_answer_of_another_shape_is_none(rows: list[tuple[str | None, ...]]) -> None:

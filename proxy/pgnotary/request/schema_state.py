@@ -5,13 +5,14 @@ statement is held, and again before it runs, so that nobody signs a DELETE from 
 The question is ours alone: it reads pg_catalog and calls nothing else, needs no right to any relation, and spells out
 every operator, because the client's search_path is in force.
 
-Of each relation, of those under a view, and of all their children and partitions: which one it is, its columns with
-their defaults, constraints (its own, and those that refer to it), triggers with what they call, rules (the query of a
-view among them), row security and what it is a partition of or has as partitions. Of each function that is called and
-that is none of PostgreSQL's own, and of what is behind an operator: all that bear its name, aggregates with what they
-are made of. Of DROP and of TRUNCATE all that goes along. Not followed are functions that functions, views or defaults
-call, casts, and what a rule or a cascade reaches. Left out are privileges, statistics and indexes (a unique one decides
-what ON CONFLICT does).
+Of each relation, of those under a view, of those that its rules name or that its foreign keys change, and of all their
+children and partitions: which one it is, its columns with their defaults, constraints (its own, those that refer to it,
+those of domains), triggers with what they call, rules (the query of a view among them), row security, the functions
+behind all of these and behind its indexes, what it is a partition of or has as partitions, and, under ON CONFLICT, its
+unique indexes. Of each function that is called and that is none of PostgreSQL's own, and of what is behind an operator
+or a cast: all that bear its name, aggregates with what they are made of. Of DROP and TRUNCATE all that goes along; of
+DDL the event triggers. Not followed is what the text of a function calls. Left out are privileges, statistics and other
+indexes.
 
 What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from pgnotary.judge.naming import identifier
-from pgnotary.judge.statement import Name, Statement
+from pgnotary.judge.statement import Name, Statement, StatementClass
 from pgnotary.ledger.canonical import JSON, encode
 from pgnotary.request.along import along_question, takes_along
 from pgnotary.request.places import filled
@@ -55,6 +56,39 @@ WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid""",
 SELECT pg_catalog.to_jsonb(y)::pg_catalog.text FROM pg_catalog.pg_policy AS y
 WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
 UNION ALL SELECT pg_catalog.json_build_array(c.relrowsecurity, c.relforcerowsecurity)::pg_catalog.text""",
+    "functions": """
+SELECT (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+  SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) 1255::pg_catalog.oid THEN d.refobjid
+    ELSE (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
+      WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END
+  FROM pg_catalog.pg_depend AS d JOIN (
+    SELECT 2618::pg_catalog.oid, w.oid FROM pg_catalog.pg_rewrite AS w
+    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 2604::pg_catalog.oid, f.oid FROM pg_catalog.pg_attrdef AS f
+    WHERE f.adrelid OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 3256::pg_catalog.oid, y.oid FROM pg_catalog.pg_policy AS y
+    WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 2620::pg_catalog.oid, g.oid FROM pg_catalog.pg_trigger AS g
+    WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT g.tgisinternal
+    UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_constraint AS k
+    WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+  ) AS own (classid, objid) ON d.classid OPERATOR(pg_catalog.=) own.classid
+    AND d.objid OPERATOR(pg_catalog.=) own.objid
+  WHERE d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])))
+UNION ALL
+SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
+WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid""",
+    "unique indexes": """
+SELECT pg_catalog.to_jsonb(i)::pg_catalog.text FROM pg_catalog.pg_index AS i
+WHERE __ON_CONFLICT__ AND i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique""",
     "partitions": """
 SELECT pg_catalog.json_build_array(i.inhrelid::pg_catalog.int8, i.inhparent::pg_catalog.int8)::pg_catalog.text
 FROM pg_catalog.pg_inherits AS i
@@ -62,6 +96,19 @@ WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid OR i.inhrelid OPERATOR(pg_catalog
 }
 
 
+_FIRES_EVENTS = frozenset(
+    {
+        StatementClass.CREATE,
+        StatementClass.ALTER,
+        StatementClass.DROP,
+        StatementClass.GRANT,
+        StatementClass.MAINTENANCE,
+        StatementClass.CALL,
+        StatementClass.DO,
+        StatementClass.UNKNOWN,
+    }
+)
+"""What may fire event triggers."""
 # Of more the rest has one fingerprint.
 _MOST_ALONG = 1_000
 _OF_NOTHING = sha256().hexdigest()[:32]
@@ -93,7 +140,12 @@ WITH RECURSIVE spelled (oid) AS (
     JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid
       AND d.objid OPERATOR(pg_catalog.=) w.oid
       AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
-    WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+    WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid
+    UNION ALL
+    SELECT k.conrelid FROM pg_catalog.pg_constraint AS k
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.confrelid OPERATOR(pg_catalog.=) tree.oid
+    AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
+      OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
     UNION ALL
     SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) tree.oid
   ) AS next (oid)
@@ -111,7 +163,8 @@ SELECT pg_catalog.json_build_object(
 'operators', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.name, __OPERATORS__))
   FROM pg_catalog.json_array_elements_text(__SPELLED__) AS f (name)
   WHERE EXISTS (SELECT FROM pg_catalog.pg_operator AS o WHERE o.oprname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
-    AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))
+    AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)),
+'event triggers', __EVENT_TRIGGERS__, 'casts', __CASTS__)
 """.strip()
 
 
@@ -122,6 +175,16 @@ FROM pg_catalog.pg_operator AS o LEFT JOIN pg_catalog.pg_proc AS p
   ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
 WHERE o.oprname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
 AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
+_EVENT_TRIGGERS = """
+SELECT pg_catalog.json_build_array(pg_catalog.to_jsonb(e),
+  pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_event_trigger AS e JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) e.evtfoid
+WHERE __DDL__"""
+_CASTS = """
+SELECT pg_catalog.json_build_array(pg_catalog.to_jsonb(k),
+  pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_cast AS k JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) k.castfunc
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 
 
 def _fingerprint(lines: str) -> str:
@@ -132,6 +195,8 @@ _ASKED = (
     _QUESTION.replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values())))
     .replace("__FUNCTIONS__", _fingerprint(_FUNCTIONS))
     .replace("__OPERATORS__", _fingerprint(_OPERATORS))
+    .replace("__EVENT_TRIGGERS__", _fingerprint(_EVENT_TRIGGERS))
+    .replace("__CASTS__", _fingerprint(_CASTS))
 )
 
 
@@ -147,7 +212,14 @@ def schema_question(statement: Statement) -> bytes:
         called |= {name[-1] for name in part.names.functions} | part.names.attributes
     named = [{"schema": name[-2] if len(name) > 1 else None, "name": name[-1]} for name in sorted(relations)]
     values = {"__NAMED__": named, "__CALLED__": sorted(called), "__SPELLED__": sorted(operators)}
-    questions = [filled(_ASKED, values), *map(along_question, _taking_along(statement))]
+    switches = {
+        "__ON_CONFLICT__": any(part.on_conflict for part in statement.parts),
+        "__DDL__": any(part.kind in _FIRES_EVENTS for part in statement.parts),
+    }
+    asked = _ASKED
+    for place, on in switches.items():
+        asked = asked.replace(place, "true" if on else "false")
+    questions = [filled(asked, values), *map(along_question, _taking_along(statement))]
     # Names of theirs stand in each already: nothing is put into a text that is filled.
     return b"SELECT pg_catalog.json_build_array(" + b", ".join(b"(" + each + b")" for each in questions) + b")"
 
@@ -172,6 +244,9 @@ def read_schema_state(answer: str) -> dict[str, str]:
             found |= {f"{aspect} of {name}": str(each) for aspect, each in aspects if each != _OF_NOTHING}
         found |= {f"the function {identifier(str(name))}": str(each) for name, each in fields["functions"] or ()}
         found |= {f"the operator {name}": str(each) for name, each in fields["operators"] or ()}
+        for what in ("event triggers", "casts"):
+            if fields[what] != _OF_NOTHING:
+                found[what] = str(fields[what])
         gone = sorted({(f"{kind} {identity}", str(which)) for each in along for kind, identity, which in each or ()})
         found |= {f"{name}, which goes along": which for name, which in gone[:_MOST_ALONG]}
         if rest := gone[_MOST_ALONG:]:
