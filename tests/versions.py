@@ -26,7 +26,7 @@ _SINCE = {
 @cache
 def major() -> int:
     """Return the major version of the server under test."""
-    command = [find_bin_dir() / "postgres", "--version"]
+    command = [str(find_bin_dir() / "postgres"), "--version"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"\(PostgreSQL\) (\d+)", said)
     assert found is not None, said
