@@ -6,6 +6,8 @@ it reads pg_catalog, calls nothing else, and every operator in it is spelled out
 in force. It needs no right to any relation.
 
 Source: PostgreSQL 18, "System Catalogs"; trigger.h for the bits of tgtype; rowsecurity.c.
+Before PostgreSQL 15 a partition's copy of a trigger is called internal, like those of a foreign key or a deferred key;
+what these run are functions 1644 to 1655 and 1250.
 """
 
 import json
@@ -73,7 +75,10 @@ WITH RECURSIVE named (oid, target, children) AS (
   WHERE x.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tree.oid FROM tree))
 ), fires (relation, oid) AS (
   SELECT g.tgrelid, g.oid FROM pg_catalog.pg_trigger AS g
-  WHERE NOT g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
+  WHERE (NOT g.tgisinternal
+    OR g.tgparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND g.tgfoid OPERATOR(pg_catalog.<>) ALL (
+      '{1250,1644,1645,1646,1647,1648,1649,1650,1651,1652,1653,1654,1655}'::pg_catalog.oid[]))
+  AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
     CASE WHEN pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
       THEN '{R,A}'::pg_catalog."char"[] ELSE '{O,A}'::pg_catalog."char"[] END)
 )

@@ -45,7 +45,10 @@ SELECT pg_catalog.json_build_array(g.tgname, g.tgtype, g.tgenabled, g.tgattr::pg
   g.tgqual::pg_catalog.text, g.tgargs::pg_catalog.text, g.tgdeferrable, g.tginitdeferred,
   pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
 FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid
-WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT g.tgisinternal""",
+WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
+  AND (NOT g.tgisinternal
+    OR g.tgparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND g.tgfoid OPERATOR(pg_catalog.<>) ALL (
+      '{1250,1644,1645,1646,1647,1648,1649,1650,1651,1652,1653,1654,1655}'::pg_catalog.oid[]))""",
     "rules": """
 SELECT pg_catalog.to_jsonb(w)::pg_catalog.text FROM pg_catalog.pg_rewrite AS w
 WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid""",
