@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
-from tests.versions import have
+from tests.versions import have, lacking
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
@@ -435,7 +435,7 @@ def test_what_a_preview_says_is_what_then_happens(proxy: Served, table: str, cas
 
 def test_nothing_changes_that_the_preview_does_not_name(proxy: Served, table: str) -> None:
     for case in CASES:
-        if case.figure == "exact" and not case.along:
+        if case.figure == "exact" and not case.along and lacking(case.sql) is None:
             body, tag, changed = _ran(proxy, table, case)
             if "triggers" not in body:
                 moved = changed.total() - tag
