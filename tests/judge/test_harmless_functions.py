@@ -56,7 +56,8 @@ def test_no_volatile_function_is_listed_but_those_that_were_read(volatilities: d
     volatile = {name for name in HARMLESS & volatilities.keys() if "v" in volatilities[name]}
     # Until PostgreSQL 14 timezone(text, timetz) was called volatile: it reads the clock, and changes nothing.
     assert volatile <= HARMLESS_THOUGH_VOLATILE | {"timezone"}
-    assert len(HARMLESS & volatilities.keys()) > 2_000
+    # 1,990 on PostgreSQL 14, more on later ones.
+    assert len(HARMLESS & volatilities.keys()) > 1_900
 
 
 def test_no_listed_name_can_be_a_trigger_or_a_validator(postgres: EmbeddedPostgres) -> None:
