@@ -21,7 +21,7 @@ from tests.check import check_ledger
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.demo.postgres import EmbeddedPostgres, find_psql
 from pgnotary.errors import ApiError
 from pgnotary.ledger.checkpoint import verify as read_checkpoint
 from pgnotary.request import sshsig
@@ -161,11 +161,12 @@ class Served:
     # --- the engineer -----------------------------------------------------------------------------------------------
 
     def psql(self, database: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        """Return command and environment of eva's psql, the one that belongs to the server."""
+        """Return command and environment of eva's psql: the server's, or the system's if it comes without one."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"PGPASSWORD": PASSWORD, "PGCLIENTENCODING": "UTF8", "TERM": "dumb", "PAGER": "cat"}
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "eva", "-d", database]
-        return [str(self.postgres.bin_dir / "psql"), "-X", *where, *arguments], environment
+        own = self.postgres.bin_dir / "psql"
+        return [str(own if own.exists() else find_psql()), "-X", *where, *arguments], environment
 
     def run_psql(self, database: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run eva's psql to its end."""

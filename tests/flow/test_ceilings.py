@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from tests.flow.beside import deciding
 from tests.flow.served import Served
+from tests.versions import need
 
 SCHEMA = """
 CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL); INSERT INTO t SELECT i, 0 FROM generate_series(1, 10) AS i;
@@ -119,6 +120,7 @@ def held_to(database: str, served: Served) -> str:
 @pytest.mark.parametrize("name", FORMS)
 def test_ten_rows_that_were_signed_stay(served: Served, held_to: str, name: str) -> None:
     form = FORMS[name]
+    need(form.text)
     with served.connect(held_to) as connection, deciding(lambda: served.approve(*form.signed)) as papers:
         form.run(connection, form.text)
     outcome = served.outcome(papers[0].id)
@@ -128,6 +130,7 @@ def test_ten_rows_that_were_signed_stay(served: Served, held_to: str, name: str)
 @pytest.mark.parametrize("name", FORMS)
 def test_of_eleven_rows_none_stays_and_both_numbers_are_told(served: Served, held_to: str, name: str) -> None:
     form = FORMS[name]
+    need(form.text)
     with served.behind(held_to) as behind:
         behind.execute(form.one_more.encode())
         before = behind.execute(ALL.encode()).fetchone()

@@ -6,6 +6,7 @@ import threading
 import psycopg
 import pytest
 from tests.flow.served import Served, make_unseen, until
+from tests.versions import need
 
 from pgnotary.request.decision import Answer
 
@@ -60,6 +61,7 @@ def test_a_write_leaves_everything_untouched_until_it_is_denied(served: Served, 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_happens_once_it_is_approved(served: Served, database: str, name: str) -> None:
     before = _snapshot(served, database)
+    need(WRITES[name])
     with served.open_psql(database, "-c", WRITES[name]) as psql:
         paper = served.approve()
         printed, _ = psql.communicate(timeout=30)

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
+from tests.versions import need
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -135,6 +136,7 @@ def clerk(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.mark.parametrize("place", PLACES)
 def test_no_preview_changes_anything(served: Served, database: str, clerk: str, place: str, label: str) -> None:
     made, statement = PLACES[place]
+    need(made, statement)
     with served.behind(database) as behind:
         behind.execute(LIAR.replace("{label}", label).encode())
         try:

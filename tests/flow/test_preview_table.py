@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
+from tests.versions import have, lacking
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
@@ -154,6 +155,8 @@ INSERT INTO apprentices SELECT i % 3 + 1, 1 FROM generate_series(1, 9) i;
 INSERT INTO loose SELECT i % 3 + 1 FROM generate_series(1, 9) i;
 ANALYZE;
 """
+NOT_ENFORCED = " REFERENCES masters ON DELETE CASCADE NOT ENFORCED"
+
 HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
 
 
@@ -464,11 +467,13 @@ def table(postgres: EmbeddedPostgres) -> Iterator[str]:
         server.execute("CREATE DATABASE preview_table TEMPLATE template0 ENCODING 'UTF8'")
         try:
             with psycopg.connect(postgres.dsn("preview_table"), autocommit=True) as connection:
-                connection.execute(SCHEMA.encode())
+                # What is not enforced takes no rows along, like a table without the key.
+                schema = SCHEMA if have("NOT ENFORCED") else SCHEMA.replace(NOT_ENFORCED, "")
+                connection.execute(schema.encode())
             yield "preview_table"
         finally:
             server.execute("DROP DATABASE preview_table WITH (FORCE)")
-            server.execute("DROP ROLE clerk")
+            server.execute("DROP ROLE IF EXISTS clerk")
 
 
 @pytest.fixture(scope="module")
@@ -541,7 +546,7 @@ def test_what_a_preview_says_is_what_then_happens(proxy: Served, table: str, cas
 
 def test_nothing_changes_that_the_preview_does_not_name(proxy: Served, table: str) -> None:
     for case in CASES:
-        if case.figure == "exact" and not case.along:
+        if case.figure == "exact" and not case.along and lacking(case.sql) is None:
             body, tag, changed = _ran(proxy, table, case)
             tag = _own(case, tag, changed)
             if "triggers" not in body:

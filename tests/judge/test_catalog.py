@@ -444,6 +444,24 @@ CASES = [
         ("INSERT INTO fine VALUES (1)", "SELECT * FROM stored, fine"),
     ),
     Case(
+        "a generated column that an operator makes, and one of a partition",
+        "CREATE TABLE stored (a int, b int GENERATED ALWAYS AS (-(a + lying(a))) STORED);"
+        "CREATE TABLE parent (a int, b int GENERATED ALWAYS AS (lying(a)) STORED) PARTITION BY LIST (a);"
+        "CREATE TABLE part PARTITION OF parent DEFAULT;"
+        "CREATE FUNCTION lies(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT lying($1)';"
+        "CREATE OPERATOR @+@ (LEFTARG = int, RIGHTARG = int, FUNCTION = lies);"
+        "CREATE TABLE by_operator (a int, b int GENERATED ALWAYS AS (a @+@ a) STORED);"
+        "CREATE TABLE fine (a int, b int GENERATED ALWAYS AS (twice(a)) STORED) PARTITION BY LIST (a);"
+        "CREATE TABLE fine_part PARTITION OF fine DEFAULT;",
+        (
+            "INSERT INTO stored VALUES (1)",
+            "INSERT INTO parent VALUES (1)",
+            "INSERT INTO part VALUES (1)",
+            "INSERT INTO by_operator VALUES (1)",
+        ),
+        ("INSERT INTO fine VALUES (1)", "SELECT * FROM stored, fine, parent"),
+    ),
+    Case(
         "an index expression",
         "CREATE TABLE indexed (a int); CREATE INDEX ON indexed (lying(a)); INSERT INTO indexed VALUES (1);"
         "CREATE TABLE partly (a int); CREATE INDEX ON partly (a) WHERE lying(a) = 1;"
@@ -746,7 +764,8 @@ AND proargtypes[0] <> 'internal'::regtype
 def test_without_a_database_every_built_in_function_is_known(postgres: EmbeddedPostgres) -> None:
     with psycopg.connect(postgres.dsn("postgres")) as connection:
         names = {name for (name,) in connection.execute(CALLABLE).fetchall()} - HARMLESS
-    assert len(names) > 70
+    # PostgreSQL 14 has 68, later ones have more.
+    assert len(names) > 60
     assert [name for name in sorted(names) if not BUILT_IN.may_call(name)] == []
 
 

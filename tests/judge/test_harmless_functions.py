@@ -54,8 +54,10 @@ def volatilities(postgres: EmbeddedPostgres) -> dict[str, set[str]]:
 
 def test_no_volatile_function_is_listed_but_those_that_were_read(volatilities: dict[str, set[str]]) -> None:
     volatile = {name for name in HARMLESS & volatilities.keys() if "v" in volatilities[name]}
-    assert volatile <= HARMLESS_THOUGH_VOLATILE
-    assert len(HARMLESS & volatilities.keys()) > 2_000
+    # Until PostgreSQL 14 timezone(text, timetz) was called volatile: it reads the clock, and changes nothing.
+    assert volatile <= HARMLESS_THOUGH_VOLATILE | {"timezone"}
+    # 1,990 on PostgreSQL 14, more on later ones.
+    assert len(HARMLESS & volatilities.keys()) > 1_900
 
 
 def test_no_listed_name_can_be_a_trigger_or_a_validator(postgres: EmbeddedPostgres) -> None:

@@ -409,10 +409,31 @@ async def test_a_server_without_a_cancel_key_is_refused() -> None:
     assert "no key" in refused.message
 
 
-async def test_a_server_older_than_14_is_refused() -> None:
-    refused = await refusal(Poser(authentication(0) + KEY + READY))
+@pytest.mark.parametrize("reported", ["13.23", "13.23 (Debian 13.23-1)", "9.6.24"])
+async def test_a_server_older_than_14_is_refused(reported: str) -> None:
+    encoding = parameter_status("server_encoding", "UTF8")
+    login = authentication(0) + encoding + parameter_status("server_version", reported) + KEY + READY
+    refused = await refusal(Poser(login))
     assert isinstance(refused, UpstreamRefused)
-    assert "PostgreSQL 14 or later" in refused.message
+    assert f"is PostgreSQL {reported}: PostgreSQL 14 or later is needed" in refused.message
+    assert "Upgrade" in refused.hint
+    assert "pooler" not in refused.hint
+
+
+async def test_a_server_that_only_counts_as_older_than_14_is_refused() -> None:
+    refused = await refusal(Poser().answering(VERSION, result("130023")))
+    assert isinstance(refused, UpstreamRefused)
+    assert "is PostgreSQL 13.23: PostgreSQL 14 or later is needed" in refused.message
+    assert "Upgrade" in refused.hint
+
+
+@pytest.mark.parametrize("reported", ["14.23", "18devel", "", "x"])
+async def test_who_hides_the_read_only_setting_is_a_pooler_unless_it_is_old(reported: str) -> None:
+    login = authentication(0) + parameter_status("server_version", reported) + KEY + READY
+    refused = await refusal(Poser(login))
+    assert isinstance(refused, UpstreamRefused)
+    assert "does not report default_transaction_read_only" in refused.message
+    assert "pooler" in refused.hint
 
 
 @pytest.mark.parametrize(

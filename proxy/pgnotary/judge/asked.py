@@ -196,6 +196,7 @@ RETURNING_OWN_TYPE = r"JSONRETURNING :format ([{][^}]*[}]|<>) :typid [0-9]{5}"
 # 2602 pg_amop, 2603 pg_amproc, 2604 pg_attrdef, 2605 pg_cast, 2606 pg_constraint, 2617 pg_operator, 2618 pg_rewrite,
 # 3256 pg_policy, 3381 pg_statistic_ext. Three are ours: 1 is to write to a relation, 2 a type with which code runs that
 # no text need show (by a cast, an order, a literal of an array of a domain), 0 is any expression.
+# Before PostgreSQL 15 what a generated column calls hangs on the column itself, not on its row in pg_attrdef.
 _REACH = """
 WITH RECURSIVE seed (class, object) AS (
   SELECT 1255, f.oid FROM pg_catalog.unnest('{unproven}'::pg_catalog.oid[]) AS f (oid)
@@ -274,6 +275,11 @@ reach (class, object) AS (
     FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
     WHERE r.class IN (2, 1247, 1255, 2617) AND d.classid = 1259::pg_catalog.oid AND d.objsubid = 0
     AND d.refclassid = (CASE r.class WHEN 2 THEN 1247 ELSE r.class END)::pg_catalog.oid AND d.refobjid = r.object
+    UNION ALL
+    SELECT 1, d.objid
+    FROM pg_catalog.pg_depend d
+    WHERE r.class IN (1255, 2617) AND d.classid = 1259::pg_catalog.oid AND d.objsubid > 0
+    AND d.refclassid = r.class::pg_catalog.oid AND d.refobjid = r.object
     UNION ALL
     SELECT 1, tree.relid
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'p'

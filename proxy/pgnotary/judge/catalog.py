@@ -16,13 +16,13 @@ __all__ = ["BUILT_IN", "Catalog", "Relation"]
 
 _SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
-# Of PostgreSQL 15 and 18, and by their prefixes those of all versions: what one argument is enough for.
+# Of PostgreSQL 14 to 18, and by their prefixes those of all versions: what one argument is enough for.
 _PREFIXES = ("pg_", "lo_", "binary_upgrade_", "dblink")
 _UNREAD = frozenset(
     """
     amvalidate brin_summarize_new_values fdw_handler_in fmgr_c_validator fmgr_internal_validator fmgr_sql_validator
-    gin_clean_pending_list index_am_handler_in interval_avg language_handler_in nextval plpgsql_validator setseed
-    table_am_handler_in ts_stat tsm_handler_in
+    gin_clean_pending_list index_am_handler_in interval_avg language_handler_in nextval path_center plpgsql_validator
+    setseed table_am_handler_in ts_stat tsm_handler_in
     """.split()
 )
 

@@ -6,6 +6,7 @@ it reads pg_catalog, calls nothing else, and every operator in it is spelled out
 in force. It needs no right to any relation.
 
 Source: PostgreSQL 18, "System Catalogs"; trigger.h for the bits of tgtype; rowsecurity.c.
+Before PostgreSQL 15 a partition's copy of a trigger is called internal, like those of a foreign key or a deferred key.
 """
 
 import json
@@ -18,7 +19,7 @@ from pgnotary.judge.statement import Name
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.places import filled
 
-__all__ = ["Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_question", "read_facts"]
+__all__ = ["OF_KEYS", "Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_question", "read_facts"]
 
 # STABLE, and they depend on nothing but their arguments, the data and settings that cannot change while it is held.
 _STEADY = """
@@ -33,6 +34,8 @@ quote_nullable row_to_json string_to_array text time timestamp timestamptz timet
 to_jsonb to_number to_timestamp to_tsquery to_tsvector ts_headline websearch_to_tsquery
 """.split()
 
+OF_KEYS = "'{1250,1644,1645,1646,1647,1648,1649,1650,1651,1652,1653,1654,1655}'::pg_catalog.oid[]"
+"""What triggers of foreign keys and deferred keys run: PostgreSQL's own functions."""
 _QUESTION = """
 WITH RECURSIVE named (oid, target, children) AS (
   SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid, w.target, w.children
@@ -74,7 +77,9 @@ WITH RECURSIVE named (oid, target, children) AS (
   WHERE x.relation OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tree.oid FROM tree))
 ), fires (relation, oid) AS (
   SELECT g.tgrelid, g.oid FROM pg_catalog.pg_trigger AS g
-  WHERE NOT g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
+  WHERE (NOT g.tgisinternal
+    OR g.tgparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND g.tgfoid OPERATOR(pg_catalog.<>) ALL (__OF_KEYS__))
+  AND g.tgenabled OPERATOR(pg_catalog.=) ANY (
     CASE WHEN pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica'
       THEN '{R,A}'::pg_catalog."char"[] ELSE '{O,A}'::pg_catalog."char"[] END)
 )
@@ -206,6 +211,7 @@ def facts_question(
         "__OPERATORS__": sorted(set(operators)),
     }
     text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
+    text = text.replace("__OF_KEYS__", OF_KEYS)
     return filled(text, values)
 
 

@@ -27,6 +27,7 @@ from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Statement, StatementClass
 from pgnotary.ledger.canonical import JSON, encode
 from pgnotary.request.along import along_question, takes_along
+from pgnotary.request.facts import OF_KEYS
 from pgnotary.request.places import filled
 from pgnotary.request.subject import Subject, subject_of
 
@@ -48,7 +49,10 @@ SELECT pg_catalog.json_build_array(g.tgname, g.tgtype, g.tgenabled, g.tgattr::pg
   g.tgqual::pg_catalog.text, g.tgargs::pg_catalog.text, g.tgdeferrable, g.tginitdeferred,
   pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
 FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid
-WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT g.tgisinternal""",
+WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
+  AND (NOT g.tgisinternal
+    OR g.tgparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+    AND g.tgfoid OPERATOR(pg_catalog.<>) ALL (__OF_KEYS__))""",
     "rules": """
 SELECT pg_catalog.to_jsonb(w)::pg_catalog.text FROM pg_catalog.pg_rewrite AS w
 WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid""",
@@ -70,6 +74,7 @@ AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
     WHERE f.adrelid OPERATOR(pg_catalog.=) c.oid
     UNION ALL SELECT 3256::pg_catalog.oid, y.oid FROM pg_catalog.pg_policy AS y
     WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
+    UNION ALL SELECT 1259::pg_catalog.oid, c.oid
     UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid FROM pg_catalog.pg_index AS i
     WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
     UNION ALL SELECT 2620::pg_catalog.oid, g.oid FROM pg_catalog.pg_trigger AS g
@@ -197,6 +202,7 @@ _ASKED = (
     .replace("__OPERATORS__", _fingerprint(_OPERATORS))
     .replace("__EVENT_TRIGGERS__", _fingerprint(_EVENT_TRIGGERS))
     .replace("__CASTS__", _fingerprint(_CASTS))
+    .replace("__OF_KEYS__", OF_KEYS)
 )
 
 

@@ -54,6 +54,8 @@ _METHODS = {2: "Kerberos", _CLEARTEXT: "a clear-text password", _MD5: "an MD5 pa
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 _READ_ONLY = "default_transaction_read_only"
+# The first that reports its read-only setting, without which nobody would know that a session has left it.
+_OLDEST_MAJOR = 14
 _SYSTEM_IDENTIFIER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
 # SSLRequest
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
@@ -221,8 +223,14 @@ class _Login:
         await self._authenticate(password)
         pid, secret = await self._until_ready()
         if _READ_ONLY not in self._status:
+            # Older servers do not report it either, but poolers that hide it say the version of a newer one.
+            reported = self._status.get("server_version", "")
+            number = reported.partition(".")[0]
+            if _is_number(number) and int(number) < _OLDEST_MAJOR:
+                raise self._too_old(reported)
             raise UpstreamRefused(
-                f"the server at {self._address} does not report {_READ_ONLY}: PostgreSQL 14 or later is needed",
+                f"the server at {self._address} does not report {_READ_ONLY}: "
+                f"PostgreSQL {_OLDEST_MAJOR} or later is needed",
                 hint=_POOLER,
             )
         if (encoding := self._status.get("server_encoding")) != "UTF8":
@@ -334,7 +342,16 @@ class _Login:
             )
         if not _is_number(version):
             raise UpstreamProtocolError(f"server_version_num is {_clean(version)!r}")
+        if int(version) < _OLDEST_MAJOR * 10_000:
+            raise self._too_old(f"{int(version) // 10_000}.{int(version) % 10_000}")
         return int(version)
+
+    def _too_old(self, found: str) -> UpstreamRefused:
+        return UpstreamRefused(
+            f"the server at {self._address} is PostgreSQL {_clean(found)}: "
+            f"PostgreSQL {_OLDEST_MAJOR} or later is needed",
+            hint=f"Upgrade this server to PostgreSQL {_OLDEST_MAJOR} or later, or connect pgnotary to one that is.",
+        )
 
     async def _system_identifier(self) -> str:
         values = await self._ask(_SYSTEM_IDENTIFIER, or_denied=True)
