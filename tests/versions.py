@@ -19,6 +19,7 @@ _SINCE = {
     "MERGE": (15, re.compile(r"\bMERGE\s+INTO\b", re.IGNORECASE)),
     "IS JSON": (16, re.compile(r"\bIS\s+JSON\b", re.IGNORECASE)),
     "NOT MATCHED BY SOURCE": (17, re.compile(r"\bNOT\s+MATCHED\s+BY\s+SOURCE\b", re.IGNORECASE)),
+    "MERGE in WITH": (17, re.compile(r"\(\s*MERGE\s+INTO\b", re.IGNORECASE)),
     "NOT ENFORCED": (18, re.compile(r"\bNOT\s+ENFORCED\b", re.IGNORECASE)),
 }
 

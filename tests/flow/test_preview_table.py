@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
+from tests.flow.untouched import untouched
 from tests.versions import have, lacking
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -462,18 +463,10 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def table(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database that every statement leaves as it was: each runs in a block that is rolled back."""
-    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as server:
-        server.execute("CREATE DATABASE preview_table TEMPLATE template0 ENCODING 'UTF8'")
-        try:
-            with psycopg.connect(postgres.dsn("preview_table"), autocommit=True) as connection:
-                # What is not enforced takes no rows along, like a table without the key.
-                schema = SCHEMA if have("NOT ENFORCED") else SCHEMA.replace(NOT_ENFORCED, "")
-                connection.execute(schema.encode())
-            yield "preview_table"
-        finally:
-            server.execute("DROP DATABASE preview_table WITH (FORCE)")
-            server.execute("DROP ROLE IF EXISTS clerk")
+    # What is not enforced takes no rows along, like a table without the key.
+    schema = SCHEMA if have("NOT ENFORCED") else SCHEMA.replace(NOT_ENFORCED, "")
+    with untouched(postgres, "preview_table", schema, "clerk") as name:
+        yield name
 
 
 @pytest.fixture(scope="module")

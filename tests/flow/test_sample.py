@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
+from tests.flow.untouched import untouched
+from tests.versions import need
 
 from pgnotary.approval.papers import Paper
 from pgnotary.cli.paper_view import MARGIN, describe
@@ -96,16 +98,8 @@ mask = ["note"]
 
 @pytest.fixture(scope="module")
 def people(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database that every statement leaves as it was: each runs in a block that is rolled back."""
-    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as server:
-        server.execute("CREATE DATABASE sample_table TEMPLATE template0 ENCODING 'UTF8'")
-        try:
-            with psycopg.connect(postgres.dsn("sample_table"), autocommit=True) as connection:
-                connection.execute(SCHEMA.encode())
-            yield "sample_table"
-        finally:
-            server.execute("DROP DATABASE sample_table WITH (FORCE)")
-            server.execute("DROP ROLE IF EXISTS clerk_of_samples")
+    with untouched(postgres, "sample_table", SCHEMA, "clerk_of_samples") as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +121,7 @@ class Run:
     def __init__(
         self, proxy: Served, database: str, sql: str, parameters: tuple[Any, ...] | None = None, role: str = ""
     ) -> None:
+        need(sql)
         with proxy.connect(database, autocommit=False) as connection:
             if role:
                 connection.execute(f"SET ROLE {role}".encode())
@@ -310,6 +305,15 @@ def test_what_an_approver_sees(proxy: Served, people: str) -> None:
     assert lines["masked"] == "password, home: no approver is shown their values"
 
 
+def _denied(proxy: Served, database: str, sql: str) -> Paper:
+    """Have a statement held and denied, and return what its approver saw."""
+    need(sql)
+    with proxy.open_psql(database, "-c", sql) as psql:
+        paper = proxy.deny()
+        psql.wait(30)
+    return paper
+
+
 def _shown(run: Run) -> str:
     return "\n".join(describe(run.paper, 2_000))
 
@@ -482,10 +486,7 @@ WHY = {
 @pytest.mark.parametrize("name", WHY)
 def test_where_there_is_no_sample_the_preview_says_why(proxy: Served, people: str, name: str) -> None:
     sql, why = WHY[name]
-    with proxy.open_psql(people, "-c", sql) as psql:
-        paper = proxy.held()
-        proxy.decide(paper, Answer.DENY)
-        psql.wait(30)
+    paper = _denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert sample.why == why
@@ -550,10 +551,7 @@ EMPTIED = {
 @pytest.mark.parametrize("name", EMPTIED)
 def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str, name: str) -> None:
     sql, relation, rows = EMPTIED[name]
-    with proxy.open_psql(people, "-c", sql) as psql:
-        paper = proxy.held()
-        proxy.decide(paper, Answer.DENY)
-        psql.wait(30)
+    paper = _denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert (sample.relation, len(paper.rows)) == (relation, rows), sample
@@ -564,10 +562,7 @@ def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str
 
 
 def test_a_masked_column_of_what_is_emptied_is_masked(proxy: Served, people: str) -> None:
-    with proxy.open_psql(people, "-c", "TRUNCATE people") as psql:
-        paper = proxy.held()
-        proxy.decide(paper, Answer.DENY)
-        psql.wait(30)
+    paper = _denied(proxy, people, "TRUNCATE people")
     assert paper.measured.sample is not None
     assert paper.measured.sample.masked == ("password", "home")
     assert HOME not in "\n".join(describe(paper, 2_000))
