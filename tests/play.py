@@ -571,7 +571,7 @@ class ScriptedServer:
         if "current_user, session_user" in text:
             context = (self.acts_as, "app_rw", self.searched, self.reason, self.level, "ISO, MDY", "postgres", "UTC")
             usual = ("on", "on", "origin", "off", "content")
-            return _COLUMNS + row(*context, *usual, *self.timers) + command("SELECT 1")
+            return _COLUMNS + row(*context, *usual, *self.timers, "off") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
             behind = {_name(name): said for name, said in self.prepared.items()} | self.cursors
             asked = text.split("'")[1]

@@ -287,6 +287,18 @@ def test_nothing_runs_and_the_entry_says_what_has_changed(
     assert _state(proxy, made) == before
 
 
+@pytest.mark.parametrize("jit", ["on", "off"])
+def test_what_compiles_queries_is_as_the_client_left_it(proxy: Served, made: str, jit: str) -> None:
+    """A question of ours is not compiled, which takes longer than its limit of time; the client's statement may be."""
+    with proxy.connect(made, autocommit=False) as her:
+        her.execute(f"SET jit = {jit}".encode())
+        _, met = _decided(proxy, her, "DELETE FROM t WHERE id < 3", lambda: None)
+        assert met is None
+        assert her.execute("SHOW jit").fetchone() == (jit,)
+        her.commit()
+        assert her.execute("SHOW jit").fetchone() == (jit,)
+
+
 def test_what_execute_runs_is_looked_at_by_what_it_names(proxy: Served, made: str) -> None:
     def meddle() -> None:
         with proxy.behind(made) as behind:

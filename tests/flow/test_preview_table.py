@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from tests.flow.served import Served
 from tests.flow.untouched import untouched
-from tests.versions import have, lacking
+from tests.versions import have
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
@@ -535,16 +535,9 @@ def test_what_a_preview_says_is_what_then_happens(proxy: Served, table: str, cas
         assert each["rows"].get("exact", rows) == rows, (each, changed)
         if "at_most" in each["rows"] and len([other for other in cascades if other["to"] == each["to"]]) == 1:
             assert each["rows"]["at_most"] >= rows - (tag if each["to"] == each["from"] else 0), (each, changed)
-
-
-def test_nothing_changes_that_the_preview_does_not_name(proxy: Served, table: str) -> None:
-    for case in CASES:
-        if case.figure == "exact" and not case.along and lacking(case.sql) is None:
-            body, tag, changed = _ran(proxy, table, case)
-            tag = _own(case, tag, changed)
-            if "triggers" not in body:
-                moved = changed.total() - tag
-                assert moved in (0, tag), (case, changed)
+    if case.figure == "exact" and not cascades and "triggers" not in body:
+        # Nothing else has changed; a row that moves between partitions is counted twice.
+        assert changed.total() - tag in (0, tag), changed
 
 
 def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, table: str) -> None:

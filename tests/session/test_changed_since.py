@@ -11,7 +11,7 @@ from pgnotary.session.standing import read_standing
 
 HEAD = "client ERROR 55000 R-1 does not run: what was signed has changed since"
 CONTEXT = ("app_rw", "eva", "public", "", "notice", "ISO", "postgres", "UTC", "on", "on", "origin", "off", "content")
-TIMERS = ("0", "0", "0")
+TIMERS = ("0", "0", "0", "off")
 NOTHING = {"relations": None, "functions": None, "operators": None, "event triggers": "", "casts": ""}
 
 
@@ -114,7 +114,7 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
             (*CONTEXT, *TIMERS),
             (json.dumps([NOTHING | {"relations": [["public", "t", "r 1", "aa"]]}]),),
         ],
-        [(*CONTEXT, "0", "0", "soon"), (json.dumps([NOTHING]),)],
+        [(*CONTEXT, "0", "0", "soon", "off"), (json.dumps([NOTHING]),)],
     ],
 )
 def test_an_answer_of_another_shape_is_none(rows: list[tuple[str | None, ...]]) -> None:

@@ -134,7 +134,8 @@ def _with_places(question: str) -> str:
 
 # What goes along with what is dropped or emptied is asked beside it, once for each part.
 ALONG = rf"(?:,\ \({_with_places(along_question(Subject(None)).decode())}\))*"
-STANDS = _with_places(SCHEMA.removesuffix(")")) + ALONG + r"\)"
+NAMED, CLOSED, JIT = SCHEMA.partition("), pg_catalog.set_config('jit'")
+STANDS = _with_places(NAMED) + ALONG + re.escape(CLOSED + JIT)
 STANDING = re.compile(f"{re.escape(CONTEXT)}; {STANDS}")
 BEHIND_IT = re.compile(f"; {STANDING.pattern}\\Z")
 LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}

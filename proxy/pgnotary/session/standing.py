@@ -36,8 +36,12 @@ _CONTEXT = (
     + b", ".join(b"pg_catalog.current_setting('%b')" % name.encode() for name in (*_SETTINGS, *_USUAL))
     + b", "
     + b", ".join(b"pg_catalog.date_part('epoch', %b::pg_catalog.interval)" % timer for timer in _IDLE_TIMERS)
+    # To compile the question about the schema would take a hundred times as long as to answer it.
+    + b", CASE WHEN pg_catalog.set_config('pgnotary.jit', pg_catalog.current_setting('jit'), true) IS NOT NULL "
+    b"THEN pg_catalog.set_config('jit', 'off', true) END"
 )
-_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_USUAL) + len(_IDLE_TIMERS)
+_JIT_AS_BEFORE = b", pg_catalog.set_config('jit', pg_catalog.current_setting('pgnotary.jit'), true)"
+_CONTEXT_VALUES = 5 + len(_SETTINGS) + len(_USUAL) + len(_IDLE_TIMERS) + 1
 # More would be no help to anybody.
 _MOST_TOLD = 20
 _MAX_VALUE = 200
@@ -63,14 +67,14 @@ class Standing:
 
 
 def standing_texts(statement: Statement) -> tuple[bytes, bytes]:
-    """Return the questions; each has one row for an answer."""
-    return _CONTEXT, schema_question(statement)
+    """Return the questions; each has one row for an answer, and they must be put together, in one transaction."""
+    return _CONTEXT, schema_question(statement) + _JIT_AS_BEFORE
 
 
 def read_standing(rows: Sequence[Sequence[str | None]]) -> Standing:
     """Return what the two rows say; raises UpstreamProtocolError if they have not the shape that was asked for."""
     try:
-        context, (schema,) = rows
+        context, (schema, *_) = rows
         role, session_user, search_path, reason, level, *rest = (value or "" for value in context)
         if len(context) != _CONTEXT_VALUES:
             raise ValueError(f"{len(context)} values instead of {_CONTEXT_VALUES}")
@@ -84,7 +88,7 @@ def read_standing(rows: Sequence[Sequence[str | None]]) -> Standing:
             schema=read_schema_state(schema or ""),
             reason=reason,
             level=level,
-            idle=tuple(float(value or 0) for value in rest[len(names) :]),
+            idle=tuple(float(value or 0) for value in rest[len(names) : len(names) + len(_IDLE_TIMERS)]),
         )
     except ValueError as error:
         raise UpstreamProtocolError(f"the session's context cannot be read: {error}") from error
