@@ -82,8 +82,11 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     stat = Path(f"/proc/{pid}/stat")
-    # Whoever adopts an orphan may let it lie.
-    return not stat.exists() or stat.read_text().rpartition(") ")[2][0] not in "ZX"
+    try:
+        # Whoever adopts an orphan may let it lie.
+        return not stat.exists() or stat.read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # It went while we looked.
 
 
 def _lines(path: Path) -> list[int]:
