@@ -2,10 +2,11 @@
 
 A column is masked if a pattern says so, or if its name is one that secrets have (`password`, `api_token`). What is
 masked is not asked of the database, so it is nowhere: not in the ledger, not on a screen. A value that is computed is
-masked, too, if what it is computed of names a masked column, or takes whole rows that may hold one.
+masked, too, if what it is computed of names a masked column, takes whole rows that may hold one, or calls a function
+that reads tables.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -24,6 +25,8 @@ class Masks:
     """Patterns: `column` of any relation, or `schema.relation.column`; * and ? stand for others, as in a shell."""
 
     patterns: tuple[str, ...] = ()
+    reads: Callable[[str], bool] = lambda _: False
+    """Whether a function of that name may read tables of its own accord."""
 
     def hides(self, relation: Columns, column: str) -> bool:
         """Say whether the values of a column of that relation are shown to nobody."""
@@ -41,7 +44,7 @@ class Masks:
         """
         for message in grammar.messages(node, _without_series(tree)):
             match message.type, message.fields:
-                case "String", {"sval": str(name)} if self._may_name(name):
+                case "String", {"sval": str(name)} if self._may_name(name) or self.reads(name):
                     return True
                 # All columns, or columns under other names.
                 case ("A_Star", _) | ("Alias", {"colnames": _}):

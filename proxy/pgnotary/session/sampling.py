@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.rules import Terms
 from pgnotary.judge.statement import Name
 from pgnotary.request.columns import Columns, columns_question, read_columns
@@ -24,6 +25,9 @@ from pgnotary.session.figures import Figures
 from pgnotary.session.steps import Flow, Step
 
 __all__ = ["sample", "sample_emptied"]
+
+# No function reads a table without one of these words.
+_READING = frozenset({"from", "table"})
 
 
 def sample(found: Figures, asked: Questions, facts: Facts | None, terms: Terms) -> Flow:
@@ -52,13 +56,14 @@ def _most(found: Figures, terms: Terms) -> int:
     return found.state.rules.sample_rows if terms.sample_rows is None else terms.sample_rows
 
 
-def _masks(found: Figures, terms: Terms) -> Masks:
-    return Masks((*found.state.rules.mask, *terms.mask))
+def _masks(found: Figures, terms: Terms, catalog: Catalog = BUILT_IN) -> Masks:
+    return Masks((*found.state.rules.mask, *terms.mask), lambda name: catalog.mentions(name, _READING))
 
 
 def _of_change(found: Figures, asked: Questions, source: Source, facts: Facts, terms: Terms) -> Flow:
     columns, most = (yield from _columns(found, named_in(source))), _most(found, terms)
-    sampling = _sampling(asked, source, columns, _masks(found, terms), most, joined=_is_joined(source, facts))
+    masks = _masks(found, terms, asked.catalog)
+    sampling = _sampling(asked, source, columns, masks, most, joined=_is_joined(source, facts))
     yield from _take(found, sampling, ours=False)
 
 
