@@ -118,11 +118,17 @@ def test_a_key_without_an_index_is_told_in_capitals() -> None:
 
 def test_triggers_row_security_and_what_is_left_out_are_told() -> None:
     assert _told(
-        triggers=[TRIGGER], triggers_more=2, cascades_more=1, row_security=["app.a", "app.b"], row_security_more=4
+        triggers=[TRIGGER],
+        triggers_more=2,
+        cascades_more=1,
+        row_security=["app.a", "app.b"],
+        row_security_more=4,
+        rules=["CREATE RULE r AS ON DELETE TO app.a DO INSTEAD NOTHING;"],
     )[1:] == [
         ("cascade", "AND 1 MORE that are not listed"),
         ("trigger", "keep BEFORE DELETE OR UPDATE on app.a, for each row: calls app.f"),
         ("trigger", "AND 2 MORE that are not listed"),
+        ("rule", "CREATE RULE r AS ON DELETE TO app.a DO INSTEAD NOTHING;"),
         ("row security", "in force on app.a, app.b"),
         ("row security", "AND 4 MORE that are not listed"),
     ]

@@ -337,6 +337,8 @@ CASES = [
     # rules
     estimate("DELETE FROM ruled", "calls rule"),
     estimate("UPDATE swapped SET x = 1", "calls rule"),
+    estimate("UPDATE ruled SET x = 9", "calls"),
+    estimate("DELETE FROM swapped", "calls"),
     # row security
     estimate("DELETE FROM secured", "row-security", role="clerk"),
     estimate("UPDATE secured SET owner = 'x'", "row-security", role="clerk"),
@@ -552,6 +554,15 @@ def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, table: str) -
             "function": "public.keep",
         }
     ]
+
+
+def test_the_rules_that_act_are_told_word_for_word(proxy: Served, table: str) -> None:
+    body, _, _ = _ran(proxy, table, estimate("DELETE FROM ruled"))
+    assert body["rules"] == ["CREATE RULE also AS ON DELETE TO public.ruled DO DELETE FROM noted;"]
+    body, _, _ = _ran(proxy, table, estimate("UPDATE swapped SET x = 1"))
+    assert body["rules"] == ["CREATE RULE instead AS ON UPDATE TO public.swapped DO INSTEAD DELETE FROM noted;"]
+    body, _, _ = _ran(proxy, table, estimate("UPDATE ruled SET x = 9"))
+    assert "rules" not in body
 
 
 def test_a_key_without_an_index_is_told(proxy: Served, table: str) -> None:

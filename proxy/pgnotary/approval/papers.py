@@ -199,6 +199,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     cascades_more: _Count = 0
     triggers: tuple[Trigger, ...] = ()
     triggers_more: _Count = 0
+    rules: tuple[str, ...] = ()
+    """Those that add to the statement or take its place."""
+    rules_more: _Count = 0
     row_security: tuple[str, ...] = ()
     row_security_more: _Count = 0
     lock: TableLock | None = None

@@ -54,6 +54,8 @@ def preview_lines(measured: Measured) -> Iterator[tuple[str, str]]:
     yield from _more("cascade", measured.cascades_more)
     yield from (("trigger", _trigger(each)) for each in measured.triggers)
     yield from _more("trigger", measured.triggers_more)
+    yield from (("rule", each) for each in measured.rules)
+    yield from _more("rule", measured.rules_more)
     if measured.row_security:
         yield "row security", f"in force on {', '.join(measured.row_security)}"
     yield from _more("row security", measured.row_security_more)

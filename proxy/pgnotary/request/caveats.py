@@ -153,11 +153,12 @@ def of_facts(facts: Facts, part: Part, changes: int = 1) -> list[str]:
     """Return what the catalog says about a statement that makes so many changes."""
     found = {"several"} if changes > 1 and _meet(facts, changes) else set[str]()
     inserts = part.node == "InsertStmt" and changes == 1
-    met = set(events_of(part))
+    events = events_of(part)
+    met = set(events)
     # A row that an UPDATE moves to another partition is deleted here and inserted there.
     met |= {"insert", "delete"} if "update" in met else set()
     for each in facts.targets:
-        if each.rules:
+        if any(rule.event in events for rule in each.rules):
             found.add("rule")
         if each.kind == "f":
             found.add("foreign")

@@ -93,7 +93,8 @@ SELECT pg_catalog.json_build_object(
     FROM pg_catalog.pg_policy AS y WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid),
   'generated', EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
-  'rules', (SELECT pg_catalog.json_agg(w.rulename ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
+  'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.ev_type, pg_catalog.pg_get_ruledef(w.oid))
+      ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
     WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.rulename OPERATOR(pg_catalog.<>) '_RETURN'),
   'triggers', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
       g.tgname, g.tgtype, pg_catalog.format('%I.%I', fn.nspname, p.proname)) ORDER BY g.tgname)
@@ -246,6 +247,15 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that adds to a statement or takes its place."""
+
+    event: str
+    text: str
+    """As the server spells it, on one line."""
+
+
+@dataclass(frozen=True, slots=True)
 class RelationFacts:
     """A relation that is named, or a partition, a child or, under a view, a base of one."""
 
@@ -263,7 +273,7 @@ class RelationFacts:
     one_sight: bool
     """All its policies are for all commands: what can be seen is what can be changed."""
     generated: bool
-    rules: tuple[str, ...]
+    rules: tuple[Rule, ...]
     triggers: tuple[Trigger, ...]
     unsteady: bool
     """What it shows may be other rows at another time."""
@@ -330,6 +340,7 @@ class Facts:
         return sum(known) if known and len(known) == len(found) else None
 
 
+_RULE_EVENTS = {"1": "select", "2": "update", "3": "insert", "4": "delete"}
 _EVENTS = ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate"))
 
 
@@ -365,7 +376,7 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         secured=bool(fields["secured"]),
         one_sight=all(command == "*" for command in fields["policies"] or ()),
         generated=bool(fields["generated"]),
-        rules=tuple(map(str, fields["rules"] or ())),
+        rules=tuple(Rule(_RULE_EVENTS[each[0]], " ".join(str(each[1]).split())) for each in fields["rules"] or ()),
         triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
         # What PostgreSQL tells of itself is another thing at each time.
         unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),

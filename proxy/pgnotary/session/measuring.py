@@ -24,6 +24,8 @@ from pgnotary.session.weighing import weigh
 __all__ = ["measure"]
 
 _MAX_WHY = 2_000
+_MAX_RULE = 1_000
+"""Characters of a rule's text."""
 
 
 def measure(
@@ -103,7 +105,7 @@ def _count(found: Figures, asked: Questions, bound: Bound) -> Flow:
 
 def _surroundings(found: Figures, asked: Questions, facts: Facts, bound: Bound, caveats: frozenset[str]) -> Flow:
     """Note what stands around the change: its cascades, triggers and row security."""
-    lists: dict[str, list[JSON]] = {"cascades": [], "triggers": [], "row_security": []}
+    lists: dict[str, list[JSON]] = {"cascades": [], "triggers": [], "rules": [], "row_security": []}
     if facts.target_rows is not None:
         found.body["relation_rows"] = min(facts.target_rows, MAX_INT)
     if found.sent.executions > 1 and bound is Bound.EXACT:
@@ -118,6 +120,9 @@ def _surroundings(found: Figures, asked: Questions, facts: Facts, bound: Bound, 
         fired += [trigger for trigger in each.key.triggers if event in trigger.events]
     events = events_of(asked.part) if asked.part is not None else frozenset()
     triggers = [each for relation in facts.targets for each in relation.triggers if events & set(each.events)]
+    lists["rules"] = [
+        rule.text[:_MAX_RULE] for relation in facts.targets for rule in relation.rules if rule.event in events
+    ]
     lists["triggers"] = [each.fields for each in dict.fromkeys([*triggers, *fired])]
     secured = [each.spelled for each in facts.relations if each.secured and each.how != "child"]
     lists["row_security"] = list(dict.fromkeys(secured))
