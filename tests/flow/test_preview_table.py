@@ -493,22 +493,28 @@ def _changed(connection: psycopg.Connection[Any]) -> Counter[str]:
     return found
 
 
-def _ran(proxy: Served, table: str, case: Case) -> tuple[dict[str, Any], int, Counter[str]]:
+@pytest.fixture(scope="module")
+def her(proxy: Served, table: str) -> Iterator[psycopg.Connection[Any]]:
+    """One session for all: it finds out only once what the database is like."""
+    with proxy.connect(table, autocommit=False) as connection:
+        yield connection
+
+
+def _ran(proxy: Served, connection: psycopg.Connection[Any], case: Case) -> tuple[dict[str, Any], int, Counter[str]]:
     """Have a case approved and run; return its preview's body, the rows of its tag, and the change of each relation."""
     tags: list[int] = []
-    with proxy.connect(table, autocommit=False) as connection:
-        if case.role:
-            connection.execute(f"SET ROLE {case.role}".encode())
-        before = _changed(connection)
-        worker = threading.Thread(
-            target=lambda: tags.append(connection.execute(case.sql.encode(), case.parameters).rowcount)
-        )
-        worker.start()
-        paper = proxy.held()
-        proxy.decide(paper, Answer.APPROVE)
-        worker.join(60)
-        after = _changed(connection)
-        connection.rollback()
+    if case.role:
+        connection.execute(f"SET ROLE {case.role}".encode())
+    before = _changed(connection)
+    worker = threading.Thread(
+        target=lambda: tags.append(connection.execute(case.sql.encode(), case.parameters).rowcount)
+    )
+    worker.start()
+    paper = proxy.held()
+    proxy.decide(paper, Answer.APPROVE)
+    worker.join(60)
+    after = _changed(connection)
+    connection.rollback()
     (tag,) = tags
     return dict(paper.preview.body), tag, after - before
 
@@ -521,8 +527,8 @@ def _own(case: Case, tag: int, changed: Counter[str]) -> int:
 @pytest.mark.parametrize(
     "case", CASES, ids=[case.sql[:60] + (f" as {case.role}" if case.role else "") for case in CASES]
 )
-def test_what_a_preview_says_is_what_then_happens(proxy: Served, table: str, case: Case) -> None:
-    body, tag, changed = _ran(proxy, table, case)
+def test_what_a_preview_says_is_what_then_happens(proxy: Served, her: psycopg.Connection[Any], case: Case) -> None:
+    body, tag, changed = _ran(proxy, her, case)
     tag = _own(case, tag, changed)
     figures = body.keys() & {"exact", "at_most"}
     assert figures == ({case.figure} - {"estimate"}), body
@@ -542,8 +548,8 @@ def test_what_a_preview_says_is_what_then_happens(proxy: Served, table: str, cas
         assert changed.total() - tag in (0, tag), changed
 
 
-def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, table: str) -> None:
-    body, _, _ = _ran(proxy, table, exact("DELETE FROM masters WHERE id = 1"))
+def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    body, _, _ = _ran(proxy, her, exact("DELETE FROM masters WHERE id = 1"))
     assert body["triggers"] == [
         {
             "relation": "public.apprentices",
@@ -556,17 +562,17 @@ def test_the_triggers_of_what_goes_along_are_listed(proxy: Served, table: str) -
     ]
 
 
-def test_the_rules_that_act_are_told_word_for_word(proxy: Served, table: str) -> None:
-    body, _, _ = _ran(proxy, table, estimate("DELETE FROM ruled"))
+def test_the_rules_that_act_are_told_word_for_word(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    body, _, _ = _ran(proxy, her, estimate("DELETE FROM ruled"))
     assert body["rules"] == ["CREATE RULE also AS ON DELETE TO public.ruled DO DELETE FROM noted;"]
-    body, _, _ = _ran(proxy, table, estimate("UPDATE swapped SET x = 1"))
+    body, _, _ = _ran(proxy, her, estimate("UPDATE swapped SET x = 1"))
     assert body["rules"] == ["CREATE RULE instead AS ON UPDATE TO public.swapped DO INSTEAD DELETE FROM noted;"]
-    body, _, _ = _ran(proxy, table, estimate("UPDATE ruled SET x = 9"))
+    body, _, _ = _ran(proxy, her, estimate("UPDATE ruled SET x = 9"))
     assert "rules" not in body
 
 
-def test_a_key_without_an_index_is_told(proxy: Served, table: str) -> None:
-    body, _, _ = _ran(proxy, table, exact("DELETE FROM customers WHERE id = 1"))
+def test_a_key_without_an_index_is_told(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    body, _, _ = _ran(proxy, her, exact("DELETE FROM customers WHERE id = 1"))
     indexed = {each["to"]: each["indexed"] for each in body["cascades"]}
     assert indexed == {
         "public.orders": False,

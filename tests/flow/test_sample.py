@@ -118,25 +118,29 @@ def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
         served.entries()
 
 
+@pytest.fixture(scope="module")
+def her(proxy: Served, people: str) -> Iterator[psycopg.Connection[Any]]:
+    """One session for all: it finds out only once what the database is like."""
+    with proxy.connect(people, autocommit=False) as connection:
+        yield connection
+
+
 class Run:
     """A statement that is held, approved, run in a block, looked at from inside of it, and rolled back."""
 
-    def __init__(
-        self, proxy: Served, database: str, sql: str, parameters: tuple[Any, ...] | None = None, role: str = ""
-    ) -> None:
+    def __init__(self, proxy: Served, her: psycopg.Connection[Any], sql: str, role: str = "") -> None:
         need(sql)
-        with proxy.connect(database, autocommit=False) as connection:
-            if role:
-                connection.execute(f"SET ROLE {role}".encode())
-            worker = threading.Thread(target=lambda: connection.execute(sql.encode(), parameters))
-            worker.start()
-            self.paper: Paper = proxy.held()
-            proxy.decide(self.paper, Answer.APPROVE)
-            worker.join(60)
-            self.after = self._stands(connection)
-            connection.rollback()
-            self.before = self._stands(connection)
-            connection.rollback()
+        if role:
+            her.execute(f"SET ROLE {role}".encode())
+        worker = threading.Thread(target=lambda: her.execute(sql.encode()))
+        worker.start()
+        self.paper: Paper = proxy.held()
+        proxy.decide(self.paper, Answer.APPROVE)
+        worker.join(60)
+        self.after = self._stands(her)
+        her.rollback()
+        self.before = self._stands(her)
+        her.rollback()
 
     @property
     def sample(self) -> Sample:
@@ -210,8 +214,10 @@ UPDATES = [
 
 
 @pytest.mark.parametrize("sql", UPDATES)
-def test_what_an_update_is_said_to_make_of_rows_is_what_then_stands(proxy: Served, people: str, sql: str) -> None:
-    run = Run(proxy, people, sql)
+def test_what_an_update_is_said_to_make_of_rows_is_what_then_stands(
+    proxy: Served, her: psycopg.Connection[Any], sql: str
+) -> None:
+    run = Run(proxy, her, sql)
     assert run.rows, run.sample
     shorn = [place for place, column in enumerate(run.sample.columns) if column.becomes not in (None, Becomes.SHOWN)]
     cut = any(value.is_cut for row in run.paper.rows for value in row)
@@ -251,8 +257,8 @@ DELETES = [
 
 
 @pytest.mark.parametrize("sql", DELETES)
-def test_the_rows_that_a_delete_shows_are_gone_then(proxy: Served, people: str, sql: str) -> None:
-    run = Run(proxy, people, sql)
+def test_the_rows_that_a_delete_shows_are_gone_then(proxy: Served, her: psycopg.Connection[Any], sql: str) -> None:
+    run = Run(proxy, her, sql)
     assert run.rows, run.sample
     shown = Counter(tuple(row) for row in run.rows)
     assert all(number <= run.before[row] - run.after[row] for row, number in shown.items()), (shown, run.before)
@@ -273,8 +279,8 @@ INSERTS = [
 
 
 @pytest.mark.parametrize("sql", INSERTS)
-def test_the_rows_that_a_query_gives_stand_then(proxy: Served, people: str, sql: str) -> None:
-    run = Run(proxy, people, sql)
+def test_the_rows_that_a_query_gives_stand_then(proxy: Served, her: psycopg.Connection[Any], sql: str) -> None:
+    run = Run(proxy, her, sql)
     assert run.rows, run.sample
     assert run.sample.given
     shown = Counter(tuple(row) for row in run.rows)
@@ -285,19 +291,19 @@ def _update(names: str, where: str = "id = 3") -> str:
     return f"UPDATE people SET {names} WHERE {where}"
 
 
-def test_the_primary_key_stands_first_then_what_is_set(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, _update("bonus = 3, name = 'x'"))
+def test_the_primary_key_stands_first_then_what_is_set(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, _update("bonus = 3, name = 'x'"))
     assert run.names[:3] == ["id", "name", "bonus"]
     assert [column.key for column in run.sample.columns[:2]] == [True, False]
     assert [run.rows[0][place] for place in (0, 1, 2)] == ["3", "n3", "7"]
     assert run.rows[0][-2:] == ["x", "3"]
-    twice = Run(proxy, people, "DELETE FROM twice_keyed WHERE b = 5")
+    twice = Run(proxy, her, "DELETE FROM twice_keyed WHERE b = 5")
     assert twice.names == ["a", "b"]
     assert twice.rows == [["2", "5"]]
 
 
-def test_what_an_approver_sees(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, _update("bonus = DEFAULT, name = NULL, pay = pay + 1, tags[1] = 'a', password = 'new'"))
+def test_what_an_approver_sees(proxy: Served, people: str, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, _update("bonus = DEFAULT, name = NULL, pay = pay + 1, tags[1] = 'a', password = 'new'"))
     lines = dict(_fields(_shown(run)))
     assert lines["sample"] == "1 row as they stand now, of public.people -> as they would become"
     assert lines["row 1"] == (
@@ -379,9 +385,9 @@ MASKED = {
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_a_masked_value_is_nowhere(proxy: Served, people: str, name: str) -> None:
+def test_a_masked_value_is_nowhere(proxy: Served, her: psycopg.Connection[Any], name: str) -> None:
     """Neither in the ledger, whose seals are open to who holds the file, nor on the screen."""
-    run = Run(proxy, people, MASKED[name])
+    run = Run(proxy, her, MASKED[name])
     told = json.dumps([run.rows, run.sample.why]) + _shown(run)
     files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
     for secret in (SECRET, HOME, HOME[:7], SECRET[:3] + '"', "n3zz"):
@@ -406,9 +412,11 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_cannot_be_worked_out_without_a_change_is_said_so(proxy: Served, people: str, name: str) -> None:
+def test_what_cannot_be_worked_out_without_a_change_is_said_so(
+    proxy: Served, her: psycopg.Connection[Any], name: str
+) -> None:
     sql, unknown = UNKNOWN[name]
-    run = Run(proxy, people, sql if sql.startswith("MERGE") else f"{sql} WHERE id = 3")
+    run = Run(proxy, her, sql if sql.startswith("MERGE") else f"{sql} WHERE id = 3")
     told = {column.name: column.becomes for column in run.sample.columns}
     assert {column for column, becomes in told.items() if becomes is Becomes.UNTOLD} >= unknown
     assert len(run.rows) == 1
@@ -426,49 +434,49 @@ def test_a_sequence_is_where_it_was(proxy: Served, people: str) -> None:
                 psql.wait(30)
 
 
-def test_a_rule_says_how_many_rows_and_which_columns(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "DELETE FROM twice_keyed")
+def test_a_rule_says_how_many_rows_and_which_columns(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "DELETE FROM twice_keyed")
     assert len(run.rows) == 2
     assert run.sample.masked == ("note",)
     assert run.paper.measured.obtained["sample"].how == "select"
 
 
-def test_what_a_role_may_not_read_is_not_asked_for(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "DELETE FROM guarded", role="clerk_of_samples")
+def test_what_a_role_may_not_read_is_not_asked_for(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "DELETE FROM guarded", role="clerk_of_samples")
     assert run.rows == [["1", "seen"]]
     assert run.sample.unreadable == ("hidden",)
     assert "unreadable    hidden: the role may not read them" in _shown(run)
 
 
-def test_rows_are_those_that_a_policy_lets_the_role_see(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "DELETE FROM secured", role="clerk_of_samples")
+def test_rows_are_those_that_a_policy_lets_the_role_see(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "DELETE FROM secured", role="clerk_of_samples")
     assert sorted(row[0] or "" for row in run.rows) == ["2", "4", "6"]
 
 
-def test_what_is_long_is_cut_and_said_to_be(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "DELETE FROM texts WHERE id < 3")
+def test_what_is_long_is_cut_and_said_to_be(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "DELETE FROM texts WHERE id < 3")
     (_, full), (_, cut) = sorted(run.paper.rows, key=lambda row: row[0].text or "")
     assert (full.text, full.is_cut) == ("é" * 200, False)
     assert (cut.text, cut.is_cut) == ("y" * 200, True)
     assert "(its first 200 characters)" in _shown(run)
 
 
-def test_a_value_cannot_speak_for_us(proxy: Served, people: str) -> None:
-    shown = _shown(Run(proxy, people, "DELETE FROM texts WHERE id = 3"))
+def test_a_value_cannot_speak_for_us(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    shown = _shown(Run(proxy, her, "DELETE FROM texts WHERE id = 3"))
     assert "\x1b" not in shown
     assert "red" in shown
     assert "'';" in shown
 
 
-def test_of_many_columns_the_rest_is_counted(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "UPDATE wide SET c23 = 4")
+def test_of_many_columns_the_rest_is_counted(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "UPDATE wide SET c23 = 4")
     assert run.names[:2] == ["c24", "c23"]
     assert (len(run.names), run.sample.more) == (20, 5)
     assert "AND 5 MORE COLUMNS" in _shown(run)
 
 
-def test_a_row_that_is_met_several_times_is_shown_once(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "UPDATE people SET bonus = 1 FROM visits WHERE person = id AND id < 3")
+def test_a_row_that_is_met_several_times_is_shown_once(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "UPDATE people SET bonus = 1 FROM visits WHERE person = id AND id < 3")
     assert sorted(row[0] or "" for row in run.rows) == ["1", "2"]
 
 
@@ -479,8 +487,8 @@ NONE = {
 
 
 @pytest.mark.parametrize("name", NONE)
-def test_where_there_is_nothing_to_show_nothing_is_said(proxy: Served, people: str, name: str) -> None:
-    run = Run(proxy, people, NONE[name])
+def test_where_there_is_nothing_to_show_nothing_is_said(proxy: Served, her: psycopg.Connection[Any], name: str) -> None:
+    run = Run(proxy, her, NONE[name])
     assert run.paper.measured.sample is None
     assert "sample" not in dict(_fields(_shown(run)))
 
@@ -542,8 +550,8 @@ def test_parameters_of_any_type_become_what_then_stands(proxy: Served, people: s
     assert (new["pay"], new["doc"], new["tags"], new["born"]) == row
 
 
-def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served, people: str) -> None:
-    run = Run(proxy, people, "UPDATE people SET name = 'x' WHERE id = 3")
+def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "UPDATE people SET name = 'x' WHERE id = 3")
     printed = proxy.pgnotary("show", run.paper.id, "--page")
     assert "row 1         id 3, name 'n3' -> 'x'" in printed
     assert "row 1: id 3, name 'n3' -> 'x'" in proxy.pgnotary("replay", run.paper.id)
