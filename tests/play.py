@@ -190,6 +190,8 @@ class ScriptedServer:
             "functions": None,
             "operators": None,
             "event triggers": "0f" * 16,
+            "behind": None,
+            "domains": None,
             "casts": "0f" * 16,
         }
     )

@@ -46,9 +46,30 @@ CREATE TABLE lower (id int); INSERT INTO top VALUES (1); INSERT INTO below VALUE
 CREATE TABLE upserted (id int PRIMARY KEY, b int); INSERT INTO upserted VALUES (1, 1);
 CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;
 CREATE TYPE mood AS ENUM ('fine');
+CREATE FUNCTION deepest(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$;
+CREATE FUNCTION deep(int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT deepest($1); END;
+CREATE FUNCTION round_trip(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN $1; END $$;
+CREATE FUNCTION there(int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT round_trip($1); END;
+CREATE OR REPLACE FUNCTION round_trip(int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT there($1 - 1) WHERE $1 > 0; END;
+CREATE FUNCTION by_default(int DEFAULT deepest(1)) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE TABLE deeply (id int, a int DEFAULT deep(1)); INSERT INTO deeply VALUES (1), (2);
+CREATE VIEW deep_view AS SELECT id FROM deeply WHERE deep(id) > 0;
+CREATE FUNCTION fills() RETURNS int LANGUAGE sql BEGIN ATOMIC INSERT INTO of_rule VALUES (1) RETURNING id; END;
+CREATE DOMAIN outer_domain AS positive;
+CREATE TABLE of_domains (id int, p outer_domain); INSERT INTO of_domains VALUES (1);
+CREATE DOMAIN inside AS int CHECK (deepest(VALUE) > 0);
+CREATE TYPE pair AS (a inside, b int);
+CREATE TABLE of_pairs (id int, p pair); INSERT INTO of_pairs VALUES (1);
+CREATE TABLE allowed (id int); CREATE TABLE asks (id int); ALTER TABLE asks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON asks USING (id IN (SELECT id FROM allowed)); INSERT INTO asks VALUES (1);
+CREATE FUNCTION used(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE TABLE split (id int, k int); INSERT INTO split VALUES (1, 1);
 CREATE SCHEMA prod; CREATE TABLE prod.t (id int); INSERT INTO prod.t SELECT generate_series(1, 10);
 """
 BETTER = "CREATE OR REPLACE FUNCTION good(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 > -1'"
+DEEPER = """
+CREATE OR REPLACE FUNCTION deepest(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN $1; END $$
+"""
 LOUD = (
     "CREATE OR REPLACE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t; RETURN OLD; END $$"
 )
@@ -197,6 +218,77 @@ KINDS = {
         "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION on_ddl()",
         "event triggers",
     ),
+    "what a function calls behind a default": (
+        "UPDATE deeply SET a = DEFAULT WHERE id = 1",
+        DEEPER,
+        "the function public.deepest(integer), called by others",
+    ),
+    "what a function calls behind a view": (
+        "DELETE FROM deep_view WHERE id = 1",
+        DEEPER,
+        "the function public.deepest(integer), called by others",
+    ),
+    "what a function calls that is called by name": (
+        "DELETE FROM t WHERE id < deep(3)",
+        DEEPER,
+        "the function public.deepest(integer), called by others",
+    ),
+    "what the default of an argument calls": (
+        "DELETE FROM t WHERE id < by_default()",
+        DEEPER,
+        "the function public.deepest(integer), called by others",
+    ),
+    "functions that call each other": (
+        "DELETE FROM t WHERE id < there(3)",
+        "CREATE OR REPLACE FUNCTION round_trip(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
+        "the function public.round_trip(integer), called by others",
+    ),
+    "a trigger where a function leads": (
+        "SELECT fills()",
+        "CREATE TRIGGER q BEFORE INSERT ON of_rule FOR EACH ROW EXECUTE FUNCTION quiet()",
+        "triggers of public.of_rule",
+    ),
+    "a check of a domain under a domain": (
+        "UPDATE of_domains SET p = 3 WHERE id = 1",
+        "ALTER DOMAIN positive ADD CHECK (VALUE < 10)",
+        "the domain public.positive",
+    ),
+    "what a domain calls that is named": ("DELETE FROM t WHERE id < 3::positive", BETTER, "public.good(integer)"),
+    "a check of a domain that is named": (
+        "DELETE FROM t WHERE id < 3::positive",
+        "ALTER DOMAIN positive ADD CHECK (VALUE < 10)",
+        "the domain public.positive",
+    ),
+    "a domain in a composite type": (
+        "UPDATE of_pairs SET p = '(3,4)' WHERE id = 1",
+        DEEPER,
+        "the function public.deepest(integer), called by others",
+    ),
+    "what a policy reads": (
+        "DELETE FROM asks",
+        "ALTER TABLE allowed RENAME TO old; ALTER TABLE old ENABLE ROW LEVEL SECURITY",
+        "row security of public.old",
+    ),
+    "a trigger where TRUNCATE leads": (
+        "TRUNCATE t CASCADE",
+        "CREATE TRIGGER q BEFORE TRUNCATE ON refers EXECUTE FUNCTION quiet()",
+        "triggers of public.refers",
+    ),
+    "a view over what a function is dropped from": (
+        "DROP FUNCTION used(int) CASCADE",
+        "CREATE VIEW of_used AS SELECT used(1)",
+        "view public.of_used, which goes along",
+    ),
+    "what refers to a dropped constraint": (
+        "ALTER TABLE refers DROP CONSTRAINT refers_a_key CASCADE",
+        "CREATE TABLE further (a int REFERENCES refers (a))",
+        "table constraint further_a_fkey on public.further, which goes along",
+    ),
+    "a view over a dropped column": (
+        "ALTER TABLE split DROP k CASCADE",
+        "CREATE VIEW of_split AS SELECT k FROM split",
+        "view public.of_split, which goes along",
+    ),
     "DDL": ("ALTER TABLE t DROP a", "ALTER TABLE t ADD b int", "columns of public.t"),
     "outside a transaction": ("VACUUM FULL t", "ALTER TABLE t ADD b int", "columns of public.t"),
 }
@@ -212,6 +304,15 @@ UNMOVED = {
     ),
     "an index on what goes along": ("DROP SCHEMA prod CASCADE", "CREATE INDEX ON prod.t (id)"),
     "rows of what goes along": ("DROP SCHEMA prod CASCADE", "INSERT INTO prod.t VALUES (11)"),
+    "a view of another column": (
+        "ALTER TABLE split DROP k CASCADE",
+        "CREATE VIEW of_split AS SELECT id FROM split",
+    ),
+    "a view over another function": ("DROP FUNCTION used(int) CASCADE", "CREATE VIEW of_deep AS SELECT deep(1)"),
+    "a trigger that TRUNCATE without CASCADE does not reach": (
+        "TRUNCATE refers",
+        "CREATE TRIGGER q BEFORE TRUNCATE ON top EXECUTE FUNCTION quiet()",
+    ),
     "another schema": ("DROP SCHEMA prod CASCADE", "CREATE SCHEMA other; CREATE TABLE other.t (id int)"),
     "what refers without CASCADE": ("TRUNCATE refers", "CREATE TABLE further (id int)"),
 }
@@ -280,9 +381,9 @@ def test_nothing_runs_and_the_entry_says_what_has_changed(
         request, met = _decided(proxy, her, text, meddle)
         assert her.execute("SELECT 1").fetchone() == (1,)
     assert met is not None
-    assert (met.sqlstate, what in (met.diag.message_detail or "")) == ("55000", True)
+    assert (met.sqlstate, what in (met.diag.message_detail or "")) == ("55000", True), met
     life = until(lambda: [each for each in proxy.life(request) if each["type"] == "void"], "the entry")
-    assert what in [each["what"] for each in life[-1]["body"]["changed"]]
+    assert any(what in each["what"] for each in life[-1]["body"]["changed"])
     assert [each["type"] for each in proxy.life(request)] == ["request", "preview", "decision", "void"]
     assert _state(proxy, made) == before
 
@@ -310,6 +411,31 @@ def test_what_execute_runs_is_looked_at_by_what_it_names(proxy: Served, made: st
         request, met = _decided(proxy, her, "EXECUTE d", meddle)
     assert met is not None
     assert "triggers of public.t" in [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]]
+    assert _state(proxy, made) == [(10, 10)]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (BETTER, "the function good"),
+        ("CREATE OR REPLACE VIEW v AS SELECT id, a FROM t WHERE id > 1", "rules of public.v"),
+    ],
+    ids=["a function", "a view"],
+)
+def test_what_execute_runs_is_looked_at_by_what_it_calls_and_reads(
+    proxy: Served, made: str, change: str, what: str
+) -> None:
+    def meddle() -> None:
+        with proxy.behind(made) as behind:
+            behind.execute(change.encode())
+
+    with proxy.connect(made) as her:
+        text = "PREPARE d AS DELETE FROM watched WHERE good(id) AND id IN (SELECT id FROM v)"
+        _, met = _decided(proxy, her, text, lambda: None)
+        assert met is None
+        request, met = _decided(proxy, her, "EXECUTE d", meddle)
+    assert met is not None
+    assert what in [each["what"] for each in proxy.life(request)[-1]["body"]["changed"]]
     assert _state(proxy, made) == [(10, 10)]
 
 

@@ -12,7 +12,15 @@ from pgnotary.session.standing import read_standing
 HEAD = "client ERROR 55000 R-1 does not run: what was signed has changed since"
 CONTEXT = ("app_rw", "eva", "public", "", "notice", "ISO", "postgres", "UTC", "on", "on", "origin", "off", "content")
 TIMERS = ("0", "0", "0", "off")
-NOTHING = {"relations": None, "functions": None, "operators": None, "event triggers": "", "casts": ""}
+NOTHING = {
+    "relations": None,
+    "functions": None,
+    "operators": None,
+    "behind": None,
+    "domains": None,
+    "event triggers": "",
+    "casts": "",
+}
 
 
 def _another_table(play: Play) -> None:

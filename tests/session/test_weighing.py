@@ -114,4 +114,9 @@ def test_a_question_that_fails_holds_the_statement_all_the_same(play: Play, ques
 @pytest.mark.parametrize("text", ["vacuum", "grant select on t to bo", "drop function f(int)", "create table x ()"])
 def test_what_is_about_nothing_that_is_there_asks_nothing(play: Play, text: str) -> None:
     held(play, text)
-    assert not [each for each in play.server.heard if "WITH RECURSIVE weighed" in each]
+    assert not [each for each in play.server.heard if each.startswith("WITH RECURSIVE weighed")]
+
+
+def test_what_is_about_a_table_asks(play: Play) -> None:
+    held(play, "truncate t")
+    assert len([each for each in play.server.heard if each.startswith("WITH RECURSIVE weighed")]) == 2

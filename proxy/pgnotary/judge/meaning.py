@@ -118,6 +118,7 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
     """
     found = [each for each in part.findings if each != ONLY_A_NAME]
     runs, changes, targets, on_conflict = None, part.changes, dict.fromkeys(part.resolved_targets), part.on_conflict
+    run: list[Names] = []
     for key in part.prepared:
         statement = texts.get(key)
         inner = _named(statement, key[0]) if statement is not None else None
@@ -129,6 +130,7 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
         changes |= inner.changes
         targets |= dict.fromkeys(inner.resolved_targets)
         on_conflict |= inner.on_conflict
+        run += [inner.names, *inner.run]
         found += [Finding(each.qualifier, f"runs {identifier(key[0])}, which {each.reason}") for each in inner.findings]
     return replace(
         part,
@@ -137,6 +139,7 @@ def weigh_run(part: Part, texts: Mapping[tuple[str, bool], Statement]) -> Part:
         changes=changes,
         resolved_targets=tuple(targets),
         on_conflict=on_conflict,
+        run=tuple(run),
     )
 
 

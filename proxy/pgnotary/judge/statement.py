@@ -223,6 +223,8 @@ class Part:
     """The name of what EXECUTE or FETCH runs, if that is no query: transaction control, a setting, DDL."""
     runs: StatementClass | None = None
     """The class of what PREPARE, EXECUTE, DECLARE or FETCH is about."""
+    run: tuple[Names, ...] = ()
+    """What that names which EXECUTE or FETCH runs."""
     rescopes: bool = False
     """Names may stand for something else behind it."""
     gid: str = ""

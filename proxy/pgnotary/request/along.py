@@ -1,6 +1,8 @@
 """What goes along with what is dropped or emptied: a `Subject` enters, pieces of catalog questions leave.
 
-TRUNCATE takes children and, under CASCADE, the tables that refer to it; DROP takes what is recorded as depending on it.
+TRUNCATE takes children and, under CASCADE, the tables that refer to it; DROP takes what is recorded as depending on it,
+and so does ALTER TABLE under CASCADE on a column or a constraint. Not looked for is what goes along with an operator, a
+cast, a collation, or all that a role owns (DROP OWNED).
 Nothing here asks for a size or reads a row, so nothing waits for a lock.
 
 Operators are spelled out, because the client's search_path is in force. Source: PostgreSQL 18, "pg_depend";
@@ -12,9 +14,9 @@ from collections.abc import Iterable
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name
 from pgnotary.request.places import filled
-from pgnotary.request.subject import Subject
+from pgnotary.request.subject import Subject, dropped_in, subject_of
 
-__all__ = ["about", "along_question", "takes_along"]
+__all__ = ["about", "along_question", "subject_along"]
 
 # A child goes along unless ONLY is said; who refers to it goes along under TRUNCATE CASCADE, without its own children.
 _TAKEN = """
@@ -35,18 +37,38 @@ WITH RECURSIVE weighed (oid, children) AS (
 )
 """.strip()
 _GONE = """
-__TAKEN__, start (classid, objid) AS (
-  SELECT 1259::pg_catalog.oid, weighed.oid FROM weighed WHERE __DROPPED__
+__TAKEN__, start (classid, objid, objsubid) AS (
+  SELECT 1259::pg_catalog.oid, weighed.oid, 0 FROM weighed WHERE __DROPPED__
   UNION
-  SELECT 2615::pg_catalog.oid, pg_catalog.to_regnamespace(w.name)::pg_catalog.oid
+  SELECT 2615::pg_catalog.oid, pg_catalog.to_regnamespace(w.name)::pg_catalog.oid, 0
   FROM pg_catalog.json_array_elements_text(__SCHEMAS__) AS w (name)
   WHERE pg_catalog.to_regnamespace(w.name) IS NOT NULL
   UNION
-  SELECT 1247::pg_catalog.oid, pg_catalog.to_regtype(w.name)::pg_catalog.oid
+  SELECT 1247::pg_catalog.oid, pg_catalog.to_regtype(w.name)::pg_catalog.oid, 0
   FROM pg_catalog.json_array_elements_text(__TYPES__) AS w (name)
   WHERE pg_catalog.to_regtype(w.name) IS NOT NULL
+  UNION
+  SELECT 1255::pg_catalog.oid, p.oid, 0 FROM pg_catalog.pg_proc AS p
+  WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(
+    SELECT w.name::pg_catalog.name FROM pg_catalog.json_array_elements_text(__ROUTINES__) AS w (name)))
+  UNION
+  SELECT 3079::pg_catalog.oid, e.oid, 0 FROM pg_catalog.json_array_elements_text(__EXTENSIONS__) AS w (name)
+  JOIN pg_catalog.pg_extension AS e ON e.extname OPERATOR(pg_catalog.=) w.name::pg_catalog.name
+  UNION
+  SELECT 1417::pg_catalog.oid, f.oid, 0 FROM pg_catalog.json_array_elements_text(__SERVERS__) AS w (name)
+  JOIN pg_catalog.pg_foreign_server AS f ON f.srvname OPERATOR(pg_catalog.=) w.name::pg_catalog.name
+  UNION
+  SELECT 1259::pg_catalog.oid, a.attrelid, a.attnum::pg_catalog.int4
+  FROM pg_catalog.json_array_elements_text(__COLUMNS__) AS w (name) CROSS JOIN taken
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) taken.oid
+    AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0
+  UNION
+  SELECT 2606::pg_catalog.oid, k.oid, 0
+  FROM pg_catalog.json_array_elements_text(__CONSTRAINTS__) AS w (name) CROSS JOIN taken
+  JOIN pg_catalog.pg_constraint AS k ON k.conrelid OPERATOR(pg_catalog.=) taken.oid
+    AND k.conname OPERATOR(pg_catalog.=) w.name::pg_catalog.name
 ), gone (classid, objid, objsubid, how) AS (
-  SELECT start.classid, start.objid, 0, 's' FROM start
+  SELECT start.classid, start.objid, start.objsubid, 's' FROM start
   UNION
   SELECT next.classid, next.objid, next.objsubid, next.how FROM gone CROSS JOIN LATERAL (
     SELECT d.classid, d.objid, d.objsubid, CASE WHEN d.deptype OPERATOR(pg_catalog.=) 'n' THEN 'n' ELSE 'a' END
@@ -89,9 +111,15 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.type, x.identity, x.whi
 """.strip()
 
 
-def takes_along(subject: Subject) -> bool:
-    """Say whether what hangs on it may go with it."""
-    return subject.dropped or subject.emptied or subject.referring
+def subject_along(node: str, text: bytes) -> Subject | None:
+    """Return what one statement with this root is about, if what hangs on that may go with it."""
+    if node not in ("DropStmt", "TruncateStmt", "AlterTableStmt"):
+        return None
+    subject = subject_of(text) or dropped_in(text)
+    if subject is None:
+        return None
+    of_a_relation = subject.columns or subject.constraints
+    return subject if subject.dropped or subject.emptied or subject.referring or of_a_relation else None
 
 
 def along_question(subject: Subject) -> bytes:
@@ -111,6 +139,11 @@ def about(subject: Subject, question: str, **others: object) -> bytes:
         "__RELATIONS__": _relations(subject),
         "__SCHEMAS__": _spelled((name,) for name in subject.schemas),
         "__TYPES__": _spelled(subject.types),
+        "__ROUTINES__": subject.routines,
+        "__EXTENSIONS__": subject.extensions,
+        "__SERVERS__": subject.servers,
+        "__COLUMNS__": subject.columns,
+        "__CONSTRAINTS__": subject.constraints,
     }
     values |= {f"__{name.upper()}__": value for name, value in others.items()}
     return filled(question, {place: value for place, value in values.items() if place in question})

@@ -5,14 +5,15 @@ statement is held, and again before it runs, so that nobody signs a DELETE from 
 The question is ours alone: it reads pg_catalog and calls nothing else, needs no right to any relation, and spells out
 every operator, because the client's search_path is in force.
 
-Of each relation, of those under a view, of those that its rules name or that its foreign keys change, and of all their
-children and partitions: which one it is, its columns with their defaults, constraints (its own, those that refer to it,
-those of domains), triggers with what they call, rules (the query of a view among them), row security, the functions
-behind all of these and behind its indexes, what it is a partition of or has as partitions, and, under ON CONFLICT, its
-unique indexes. Of each function that is called and that is none of PostgreSQL's own, and of what is behind an operator
-or a cast: all that bear its name, aggregates with what they are made of. Of DROP and TRUNCATE all that goes along; of
-DDL the event triggers. Not followed is what the text of a function calls. Left out are privileges, statistics and other
-indexes.
+Of each relation, of those under a view, of those that its rules and policies name, or that its foreign keys change or
+empty, and of all their children and partitions: which one it is, its columns with their defaults, constraints (its own,
+those that refer to it, those of domains), triggers with what they call, rules (the query of a view among them), row
+security, the functions behind all of these and behind its indexes, what it is a partition of or has as partitions, and,
+under ON CONFLICT, its unique indexes. Of each function that is called and that is none of PostgreSQL's own, and of what
+is behind an operator or a cast: all that bear its name, aggregates with what they are made of. Of all these what else
+the catalog knows to be behind them, as `reached` says. Of DROP, TRUNCATE and ALTER TABLE under CASCADE all that goes
+along; of DDL the event triggers. Not followed is what the text of a function calls. Left out are privileges, statistics
+and other indexes.
 
 What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
@@ -26,13 +27,14 @@ from hashlib import sha256
 from pgnotary.judge.naming import identifier
 from pgnotary.judge.statement import Name, Statement, StatementClass
 from pgnotary.ledger.canonical import JSON, encode
-from pgnotary.request.along import along_question, takes_along
+from pgnotary.request.along import along_question, subject_along
 from pgnotary.request.facts import OF_KEYS
 from pgnotary.request.places import filled
-from pgnotary.request.subject import Subject, subject_of
+from pgnotary.request.reached import REACHED, parts_of
 
 __all__ = ["difference", "read_schema_state", "schema_digest", "schema_question"]
 
+# No index leads from a table to the foreign keys that refer to it, but pg_depend has one.
 _ASPECTS = {
     "columns": """
 SELECT pg_catalog.json_build_array(a.attnum, a.attname, a.atttypid::pg_catalog.int8, a.atttypmod, a.attnotnull,
@@ -43,7 +45,12 @@ LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attre
 WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped""",
     "constraints": """
 SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
-WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid OR k.confrelid OPERATOR(pg_catalog.=) c.oid""",
+WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
+UNION ALL SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
+WHERE k.confrelid OPERATOR(pg_catalog.=) c.oid AND k.conrelid OPERATOR(pg_catalog.<>) c.oid
+AND k.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend AS d
+  WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.=) c.oid
+  AND d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid))""",
     "triggers": """
 SELECT pg_catalog.json_build_array(g.tgname, g.tgtype, g.tgenabled, g.tgattr::pg_catalog.text,
   g.tgqual::pg_catalog.text, g.tgargs::pg_catalog.text, g.tgdeferrable, g.tginitdeferred,
@@ -68,19 +75,7 @@ AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
     ELSE (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
       WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END
   FROM pg_catalog.pg_depend AS d JOIN (
-    SELECT 2618::pg_catalog.oid, w.oid FROM pg_catalog.pg_rewrite AS w
-    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid
-    UNION ALL SELECT 2604::pg_catalog.oid, f.oid FROM pg_catalog.pg_attrdef AS f
-    WHERE f.adrelid OPERATOR(pg_catalog.=) c.oid
-    UNION ALL SELECT 3256::pg_catalog.oid, y.oid FROM pg_catalog.pg_policy AS y
-    WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
-    UNION ALL SELECT 1259::pg_catalog.oid, c.oid
-    UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid FROM pg_catalog.pg_index AS i
-    WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
-    UNION ALL SELECT 2620::pg_catalog.oid, g.oid FROM pg_catalog.pg_trigger AS g
-    WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid AND NOT g.tgisinternal
-    UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_constraint AS k
-    WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
+    __PARTS__
     UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_attribute AS a
     JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
     WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
@@ -131,30 +126,7 @@ FROM pg_catalog.pg_proc AS p LEFT JOIN pg_catalog.pg_aggregate AS g
 WHERE p.proname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
 AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 _QUESTION = """
-WITH RECURSIVE spelled (oid) AS (
-  SELECT c.oid FROM pg_catalog.json_to_recordset(__NAMED__) AS w (schema pg_catalog.text, name pg_catalog.text)
-  JOIN pg_catalog.pg_class AS c ON c.relname OPERATOR(pg_catalog.=) w.name::pg_catalog.name
-  JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-  WHERE CASE WHEN w.schema IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
-    ELSE n.nspname OPERATOR(pg_catalog.=) w.schema::pg_catalog.name END
-), tree (oid) AS (
-  SELECT spelled.oid FROM spelled
-  UNION
-  SELECT next.oid FROM tree CROSS JOIN LATERAL (
-    SELECT d.refobjid FROM pg_catalog.pg_rewrite AS w
-    JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid
-      AND d.objid OPERATOR(pg_catalog.=) w.oid
-      AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
-    WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid
-    UNION ALL
-    SELECT k.conrelid FROM pg_catalog.pg_constraint AS k
-    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.confrelid OPERATOR(pg_catalog.=) tree.oid
-    AND (k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
-      OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
-    UNION ALL
-    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent OPERATOR(pg_catalog.=) tree.oid
-  ) AS next (oid)
-)
+WITH RECURSIVE __REACHED__
 SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname,
     pg_catalog.format('%s %s', c.relkind, c.oid), __ASPECTS__))
@@ -169,6 +141,13 @@ SELECT pg_catalog.json_build_object(
   FROM pg_catalog.json_array_elements_text(__SPELLED__) AS f (name)
   WHERE EXISTS (SELECT FROM pg_catalog.pg_operator AS o WHERE o.oprname OPERATOR(pg_catalog.=) f.name::pg_catalog.name
     AND o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)),
+'behind', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, p.proname,
+    pg_catalog.oidvectortypes(p.proargtypes), __BEHIND__))
+  FROM behind JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) behind.oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace),
+'domains', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, y.typname, __DOMAINS__))
+  FROM domains JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) domains.oid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) y.typnamespace),
 'event triggers', __EVENT_TRIGGERS__, 'casts', __CASTS__)
 """.strip()
 
@@ -192,17 +171,29 @@ FROM pg_catalog.pg_cast AS k JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_c
 WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
 
 
+_BEHIND = """
+SELECT (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text"""
+_DOMAINS = """
+SELECT (pg_catalog.to_jsonb(y) OPERATOR(pg_catalog.-) 'typacl'::pg_catalog.text)::pg_catalog.text
+UNION ALL SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
+WHERE k.contypid OPERATOR(pg_catalog.=) y.oid"""
+
+
 def _fingerprint(lines: str) -> str:
     return _FINGERPRINT.replace("__LINES__", lines)
 
 
 _ASKED = (
-    _QUESTION.replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values())))
+    _QUESTION.replace("__REACHED__", REACHED)
+    .replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values())))
+    .replace("__BEHIND__", _fingerprint(_BEHIND))
+    .replace("__DOMAINS__", _fingerprint(_DOMAINS))
     .replace("__FUNCTIONS__", _fingerprint(_FUNCTIONS))
     .replace("__OPERATORS__", _fingerprint(_OPERATORS))
     .replace("__EVENT_TRIGGERS__", _fingerprint(_EVENT_TRIGGERS))
     .replace("__CASTS__", _fingerprint(_CASTS))
     .replace("__OF_KEYS__", OF_KEYS)
+    .replace("__PARTS__", parts_of("c.oid"))
 )
 
 
@@ -211,31 +202,33 @@ def schema_question(statement: Statement) -> bytes:
     relations: set[Name] = set()
     called: set[str] = set()
     operators: set[str] = set()
+    types: set[str] = set()
     for part in statement.parts:
-        # What EXECUTE runs is known by its whole names alone.
-        relations |= part.names.relations | {*part.targets, *part.others, *part.resolved, *part.resolved_targets}
-        operators |= {name[-1] for name in part.names.operators if name}
-        called |= {name[-1] for name in part.names.functions} | part.names.attributes
+        relations |= {*part.targets, *part.others, *part.resolved, *part.resolved_targets}
+        for names in (part.names, *part.run):
+            relations |= names.relations
+            operators |= {name[-1] for name in names.operators if name}
+            called |= {name[-1] for name in names.functions} | names.attributes
+            types |= {name[-1] for name in names.types if name}
     named = [{"schema": name[-2] if len(name) > 1 else None, "name": name[-1]} for name in sorted(relations)]
-    values = {"__NAMED__": named, "__CALLED__": sorted(called), "__SPELLED__": sorted(operators)}
+    values = {
+        "__NAMED__": named,
+        "__CALLED__": sorted(called),
+        "__SPELLED__": sorted(operators),
+        "__TYPED__": sorted(types),
+    }
+    along = [subject for part in statement.parts if (subject := subject_along(part.node, statement.slice(part)))]
     switches = {
+        "__REFERRING__": any(subject.referring for subject in along),
         "__ON_CONFLICT__": any(part.on_conflict for part in statement.parts),
         "__DDL__": any(part.kind in _FIRES_EVENTS for part in statement.parts),
     }
     asked = _ASKED
     for place, on in switches.items():
         asked = asked.replace(place, "true" if on else "false")
-    questions = [filled(asked, values), *map(along_question, _taking_along(statement))]
+    questions = [filled(asked, values), *map(along_question, along)]
     # Names of theirs stand in each already: nothing is put into a text that is filled.
     return b"SELECT pg_catalog.json_build_array(" + b", ".join(b"(" + each + b")" for each in questions) + b")"
-
-
-def _taking_along(statement: Statement) -> Iterable[Subject]:
-    for part in statement.parts:
-        if part.node in ("DropStmt", "TruncateStmt"):
-            subject = subject_of(statement.slice(part))
-            if subject is not None and takes_along(subject):
-                yield subject
 
 
 def read_schema_state(answer: str) -> dict[str, str]:
@@ -244,12 +237,15 @@ def read_schema_state(answer: str) -> dict[str, str]:
     try:
         fields, *along = json.loads(answer)
         for schema, relation, which, *prints in fields["relations"] or ():
-            name = f"{identifier(str(schema))}.{identifier(str(relation))}"
+            name = _spelled(schema, relation)
             found[name] = str(which)
             aspects = zip(_ASPECTS, prints, strict=True)
             found |= {f"{aspect} of {name}": str(each) for aspect, each in aspects if each != _OF_NOTHING}
         found |= {f"the function {identifier(str(name))}": str(each) for name, each in fields["functions"] or ()}
         found |= {f"the operator {name}": str(each) for name, each in fields["operators"] or ()}
+        for schema, function, taken, each in fields["behind"] or ():
+            found[f"the function {_spelled(schema, function)}({taken}), called by others"] = str(each)
+        found |= {f"the domain {_spelled(schema, name)}": str(each) for schema, name, each in fields["domains"] or ()}
         for what in ("event triggers", "casts"):
             if fields[what] != _OF_NOTHING:
                 found[what] = str(fields[what])
@@ -260,6 +256,10 @@ def read_schema_state(answer: str) -> dict[str, str]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the schema's state has not the shape that was asked for: {error}") from error
     return found
+
+
+def _spelled(schema: object, name: object) -> str:
+    return f"{identifier(str(schema))}.{identifier(str(name))}"
 
 
 def schema_digest(state: Mapping[str, str]) -> str:

@@ -4,7 +4,9 @@ The text of one statement enters; a `Subject` leaves, or None if it names none o
 names stand as they are spelled.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.grammar import RawStatement
@@ -13,9 +15,10 @@ from pgnotary.judge.statement import Name
 from pgnotary.request.counting import CHANGING
 from pgnotary.request.locking import Locking, LockMode, locking_of
 
-__all__ = ["Subject", "subject_of"]
+__all__ = ["Subject", "dropped_in", "subject_of"]
 
 _RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TABLE", "VIEW", "MATVIEW", "INDEX", "SEQUENCE", "FOREIGN_TABLE"))
+_ROUTINES = frozenset(f"OBJECT_{kind}" for kind in ("FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE"))
 _ON_A_RELATION = frozenset({"OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"})
 
 
@@ -29,6 +32,14 @@ class Subject:
     """Those of its relations whose children are left out: ONLY."""
     schemas: tuple[str, ...] = ()
     types: tuple[Name, ...] = ()
+    routines: tuple[str, ...] = ()
+    """Functions, procedures and aggregates that it drops, by their last names: all that are called so."""
+    extensions: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Of its relation, those that it drops under CASCADE."""
+    constraints: tuple[str, ...] = ()
+    """Likewise."""
     referring: bool = False
     """So do the tables that refer to them: TRUNCATE CASCADE."""
     dropped: bool = False
@@ -44,6 +55,23 @@ def subject_of(text: bytes) -> Subject | None:
         (raw,) = grammar.parse(text)
         return _subject(raw)
     except (grammar.Unreadable, ValueError, KeyError):
+        return None
+
+
+def dropped_in(text: bytes) -> Subject | None:
+    """Return the routines, extensions or servers that one statement drops; None if it drops none, or cannot be read."""
+    try:
+        (raw,) = grammar.parse(text)
+        if raw.node != "DropStmt":
+            return None
+        kind, objects = str(raw.fields["removeType"]), raw.fields["objects"]
+        if kind in _ROUTINES:
+            names = tuple(strings(item["ObjectWithArgs"]["objname"])[-1] for item in objects)
+            return Subject(None, routines=names, dropped=True)
+        if kind == "OBJECT_EXTENSION":
+            return Subject(None, extensions=tuple(strings(objects)), dropped=True)
+        return Subject(None, servers=tuple(strings(objects)), dropped=True) if kind == "OBJECT_FOREIGN_SERVER" else None
+    except (grammar.Unreadable, ValueError, LookupError):
         return None
 
 
@@ -73,7 +101,25 @@ def _subject(raw: RawStatement) -> Subject | None:
         return None
     named = fields["relation"]
     alone = frozenset() if "inh" in named else frozenset({relation(named)})
-    return Subject(locking, (relation(named),), alone=alone, changes_rows=raw.node in CHANGING)
+    columns, constraints = (_under_cascade(fields, subtype) for subtype in ("AT_DropColumn", "AT_DropConstraint"))
+    return Subject(
+        locking,
+        (relation(named),),
+        alone=alone,
+        columns=columns,
+        constraints=constraints,
+        changes_rows=raw.node in CHANGING,
+    )
+
+
+def _under_cascade(fields: Mapping[str, Any], subtype: str) -> tuple[str, ...]:
+    """Return the names of what ALTER TABLE drops in commands of that type, with all that depends on it."""
+    commands = (command.get("AlterTableCmd", {}) for command in fields.get("cmds", ()))
+    return tuple(
+        str(command["name"])
+        for command in commands
+        if command.get("subtype") == subtype and command.get("behavior") == "DROP_CASCADE"
+    )
 
 
 def _dropping(raw: RawStatement, locking: Locking | None) -> Subject | None:
