@@ -45,13 +45,12 @@ def changes_encoding(statement: Statement) -> bool:
 
 def change_encoding(state: SessionState, change: SettingChange, sent: Sent) -> Generator[Step, Any, Told]:
     """Answer a change of it; whatever is wrong with it fails the transaction, as it would on the server."""
-    if change.local and not change.column and state.status == IDLE:
-        yield from _have_warned(sent)
-    if sent.extended and sent.followed and state.status == IDLE:
-        yield from open_own_block(state)  # What fails behind it in the batch takes it back.
+    warns = change.local and not change.column and state.status == IDLE
     try:
         if sent.extended:
-            return (yield from _in_batch(state, change, sent))
+            return (yield from _in_batch(state, change, sent, warns=warns))
+        if warns:
+            yield from relay(query_of(_LOCAL_OF_OURS), keep=Keep.FOREVER)
         if change.column:
             state.tell(messages.one_text_described(change.column, 0))  # Also before an error.
         state.tell(b"".join(_ran(state, change, None, 0)))
@@ -60,16 +59,11 @@ def change_encoding(state: SessionState, change: SettingChange, sent: Sent) -> G
     return Told.RESULT
 
 
-def _have_warned(sent: Sent) -> Generator[Step, Any, None]:
-    """Have the server say, if the client wants to hear it, that SET LOCAL does nothing here."""
-    if sent.extended:
-        yield Relay(inject(_LOCAL_OF_OURS), Keep.FOREVER)
-    else:
-        yield from relay(query_of(_LOCAL_OF_OURS), keep=Keep.FOREVER)
+def _in_batch(state: SessionState, change: SettingChange, sent: Sent, *, warns: bool) -> Generator[Step, Any, Told]:
+    """Have prepared what the client prepares, and answer the other messages as if they had run.
 
-
-def _in_batch(state: SessionState, change: SettingChange, sent: Sent) -> Generator[Step, Any, Told]:
-    """Have prepared what the client prepares, and answer the other messages as if they had run."""
+    `warns`: the server says of SET LOCAL that it is in no block, if the client wants to hear such things.
+    """
     prepares = sum(frame.type == b"P" for frame in sent.frames)
     if prepares:
         prepared = yield from relay_batch(sent.frames[:prepares], answered=min(sent.answered, prepares))
@@ -85,6 +79,11 @@ def _in_batch(state: SessionState, change: SettingChange, sent: Sent) -> Generat
             case b"D" if change.column:
                 answer = [messages.one_text_described(change.column, _format(bound))]
             case b"E":
+                if warns:
+                    yield Relay(inject(_LOCAL_OF_OURS), Keep.FOREVER)
+                    warns = False
+                if sent.followed and state.status == IDLE:
+                    yield from open_own_block(state)  # What fails behind it in the batch takes it back.
                 if change.column and messages.execute_limit(frame.body):
                     raise NotSupported(f"the rows of a change of {CLIENT_ENCODING} cannot be asked for one by one")
                 value_type = sent.types[change.parameter - 1] if 0 < change.parameter <= len(sent.types) else 0
