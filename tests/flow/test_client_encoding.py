@@ -94,8 +94,8 @@ CONVERSATIONS = {
         "BEGIN", ASCII, "SAVEPOINT a", UNICODE, "SELECT 1/0", "ROLLBACK TO a", SHOW, UTF8, "RELEASE a", SHOW, "COMMIT"
     ),
     "savepoints of one name": q(
-        "BEGIN", "SAVEPOINT a", ASCII, "SAVEPOINT a", UNICODE, "ROLLBACK TO a", SHOW, "RELEASE a", "ROLLBACK TO a", SHOW,
-        "COMMIT", SHOW,
+        "BEGIN", "SAVEPOINT a", ASCII, "SAVEPOINT a", UNICODE, "ROLLBACK TO a", SHOW, "RELEASE a", "ROLLBACK TO a",
+        SHOW, "COMMIT", SHOW,
     ),
     "local in a savepoint": q("BEGIN", "SAVEPOINT a", f"{LOCAL} = sql_ascii", "RELEASE a", SHOW, "COMMIT", SHOW),
     "chained": q("BEGIN", ASCII, "COMMIT AND CHAIN", UNICODE, "ROLLBACK AND CHAIN", SHOW, "COMMIT", SHOW),
