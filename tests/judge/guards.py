@@ -139,8 +139,8 @@ def _kinds(patch: pytest.MonkeyPatch, nodes: frozenset[str]) -> None:
     """Find nothing in what statements of these kinds are; what is found in their pieces stays."""
     honest = reading._part
 
-    def part(text: bytes, raw: RawStatement, *rest: Any) -> Part:
-        read = honest(text, raw, *rest)
+    def part(text: bytes, raw: RawStatement, *rest: Any, alone: bool) -> Part:
+        read = honest(text, raw, *rest, alone=alone)
         if raw.node not in nodes:
             return read
         kept = (

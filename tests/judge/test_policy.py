@@ -61,7 +61,7 @@ from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, Statem
             "it ends a prepared transaction, and what is in it is not known here",
         ),
         ("ROLLBACK PREPARED 'x'", "two-phase", "default/hold-two-phase", "it ends a prepared transaction"),
-        ("SET NAMES 'SJIS'", "session", "refuse/pinned-setting", "client_encoding decides what a signature means"),
+        ("SET NAMES 'SJIS'", "session", "refuse/encoding", "client_encoding SJIS cannot be converted exactly here"),
         (
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE",
             "session",

@@ -4,6 +4,7 @@ import pytest
 from tests.judge.texts import action, judged
 
 from pgnotary.judge.grammar import parse
+from pgnotary.judge.meaning import weigh_run
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
 from pgnotary.judge.settings import (
@@ -18,6 +19,7 @@ from pgnotary.judge.settings import (
 
 FREE, HOLD, REFUSE, VIRTUAL = Ruling.FREE, Ruling.HOLD, Ruling.REFUSE, Ruling.VIRTUAL
 READ_ONLY = "default_transaction_read_only"
+ENCODING = "client_encoding"
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,16 @@ READ_ONLY = "default_transaction_read_only"
         ("SET transaction_isolation = 'serializable'", SettingChange("transaction_isolation", ("serializable",)), FREE),
         ("SET session_replication_role = replica", SettingChange("session_replication_role", ("replica",)), HOLD),
         ("SET enable_x.y = on", SettingChange("enable_x.y", ("on",)), HOLD),
-        ("SET NAMES 'UTF-8'", SettingChange("client_encoding", ("UTF-8",)), FREE),
-        ("SET NAMES", SettingChange("client_encoding", None), FREE),
-        ("SET client_encoding = Unicode", SettingChange("client_encoding", ("unicode",)), FREE),
-        ("SET client_encoding = latin1", SettingChange("client_encoding", ("latin1",)), REFUSE),
-        ("SET client_encoding = ''", SettingChange("client_encoding", ("",)), REFUSE),
+        ("SET NAMES 'UTF-8'", SettingChange("client_encoding", ("UTF-8",)), VIRTUAL),
+        ("SET NAMES", SettingChange("client_encoding", None), VIRTUAL),
+        (
+            "SET LOCAL client_encoding = sql_ascii",
+            SettingChange(ENCODING, ("sql_ascii",), local=True),
+            VIRTUAL,
+        ),
+        ("SET client_encoding = sjis", SettingChange("client_encoding", ("sjis",)), REFUSE),
+        ("SET client_encoding = wat", SettingChange("client_encoding", ("wat",)), VIRTUAL),
+        ("SET client_encoding = ''", SettingChange("client_encoding", ("",)), VIRTUAL),
         ("SET standard_conforming_strings = 1", SettingChange("standard_conforming_strings", ("1",)), FREE),
         ("SET standard_conforming_strings = off", SettingChange("standard_conforming_strings", ("off",)), REFUSE),
         ("SET backslash_quote = 'safe_encoding'", SettingChange("backslash_quote", ("safe_encoding",)), FREE),
@@ -97,7 +104,7 @@ def test_what_is_no_plain_set_or_reset_is_refused(sql: str) -> None:
 
 def test_every_pinned_setting_may_be_set_to_nothing_but_what_it_is() -> None:
     for name, value in PINNED.items():
-        if name == READ_ONLY:
+        if name in (READ_ONLY, "client_encoding"):
             continue
         assert ruling(SettingChange(name, ("something else",))) is REFUSE
         assert ruling(SettingChange(name, (value, "something else"))) is REFUSE
@@ -114,6 +121,75 @@ def test_session_characteristics_without_read_only_are_free() -> None:
     (statement,) = parse(sql.encode())
     assert read_change(statement.fields) == SettingChange("default_transaction_isolation", ())
     assert action(sql) is Action.FORWARD
+
+
+@pytest.mark.parametrize("profile", ["default", "strict", "forward-all"])
+@pytest.mark.parametrize(
+    ("sql", "change"),
+    [
+        (
+            "SELECT set_config('client_encoding', 'x', false)",
+            SettingChange(ENCODING, ("x",), False, b"set_config"),
+        ),
+        (
+            "select pg_catalog.SET_CONFIG('Client_Encoding', $2, true) AS e",
+            SettingChange("client_encoding", None, True, b"e", 2),
+        ),
+        ("SELECT set_config('client_encoding', NULL, 't')", None),
+        (
+            "SELECT set_config('client_encoding', NULL, false)",
+            SettingChange(ENCODING, None, False, b"set_config"),
+        ),
+    ],
+)
+def test_a_call_that_only_sets_client_encoding_is_read_as_a_change_of_it(
+    sql: str, change: SettingChange | None, profile: str
+) -> None:
+    part = read(sql.encode()).parts[0]
+    assert part.setting == change
+    if change is not None:
+        assert action(sql, profile) is Action.FORWARD
+
+
+@pytest.mark.parametrize("profile", ["default", "strict"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT set_config('client_encoding', $1, false) FROM t",
+        "SELECT set_config('client_encoding', $1, false) WHERE true",
+        "SELECT set_config('client_encoding', $1, false), 1",
+        "SELECT set_config('client_encoding', $1, false)::name",
+        "SELECT 1; SELECT set_config('client_encoding', 'sql_ascii', false)",
+        "SELECT set_config('client_encoding', 'sql_' || 'ascii', false)",
+        "SELECT set_config('client_encoding', 'sql_ascii', $1)",
+        "SELECT set_config('client_encoding', 'sql_ascii', false) LIMIT 1",
+        "WITH a AS (SELECT 1) SELECT set_config('client_encoding', 'sql_ascii', false)",
+        "SELECT set_config('client_encoding', 'sql_ascii', false) UNION SELECT 'a'",
+        "SELECT DISTINCT set_config('client_encoding', 'sql_ascii', false)",
+        "SELECT set_config('client_encoding', 'sql_ascii', false) OVER ()",
+        "EXPLAIN ANALYZE SELECT set_config('client_encoding', 'sql_ascii', false)",
+        "DECLARE c CURSOR FOR SELECT set_config('client_encoding', 'sql_ascii', false)",
+        "PREPARE p AS SELECT set_config('client_encoding', 'sql_ascii', false)",
+    ],
+)
+def test_any_other_call_that_sets_it_reaches_no_server(sql: str, profile: str) -> None:
+    assert all(part.setting is None for part in read(sql.encode()).parts)
+    assert action(sql, profile) is Action.REFUSE
+
+
+@pytest.mark.parametrize("value", ["latin-1", "utf8"])
+def test_no_name_runs_what_sets_it(value: str) -> None:
+    behind = read(f"SELECT set_config('client_encoding', '{value}', false)".encode())
+    part = weigh_run(read(b"EXECUTE s").parts[0], {("s", False): behind})
+    assert part.runs_no_query == "s"
+
+
+@pytest.mark.parametrize("other", ["SELECT 1", "DELETE FROM t", "SET work_mem = '8MB'"])
+def test_another_encoding_is_set_in_a_message_of_its_own(other: str) -> None:
+    for sql in (f"SET client_encoding = sql_ascii; {other}", f"{other}; SET client_encoding = 'UNICODE'"):
+        found = judged(sql, "forward-all")
+        assert (found.action, found.rule) == (Action.REFUSE, "refuse/setting-mix")
+    assert judged(f"SET client_encoding = 'utf-8'; {other}", "forward-all").action is Action.FORWARD
 
 
 @pytest.mark.parametrize("other", ["SELECT 1", "DELETE FROM t", "SET work_mem = '8MB'"])
@@ -142,7 +218,6 @@ def test_the_virtual_setting_is_changed_in_a_message_of_its_own(other: str) -> N
         ("transaction_read_only", None, REFUSE),
         ("client_encoding", "UTF8", FREE),
         ("client_encoding", "SJIS", REFUSE),
-        ("client_encoding", None, REFUSE),
         ("standard_conforming_strings", "off", REFUSE),
         ("pgnotary.reason", "because", FREE),
         ("pgnotary.default_transaction_read_only", "off", REFUSE),

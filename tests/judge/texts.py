@@ -35,7 +35,7 @@ REFUSED = [
     "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE, ISOLATION LEVEL SERIALIZABLE", "SET NAMES 'SJIS'",
     "SET pgnotary.default_transaction_read_only = on", "SELECT set_config('transaction_read_only', 'off', false)",
     "SELECT set_config('default_transaction_read_only', 'off', false)",
-    "SELECT set_config('client_encoding', $1, false)",
+    "SELECT set_config('client_encoding', $1, false), 1",
     "SET client_encoding TO gbk", "SET standard_conforming_strings TO off", "SET backslash_quote = on",
     "SET TRANSACTION SNAPSHOT '1'", "SELECT 1; PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'; SELECT 1",
     "COMMIT PREPARED 'x'; ROLLBACK PREPARED 'y'",

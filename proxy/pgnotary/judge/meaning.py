@@ -147,7 +147,7 @@ def _is_query(part: Part, name: str, is_cursor: bool) -> bool:  # noqa: FBT001  
     """Say whether PREPARE or DECLARE could have made what stands behind a name; a Parse makes it of any text."""
     if part.node == ("DeclareCursorStmt" if is_cursor else "PrepareStmt"):
         return part.defines == name
-    return part.node in _QUERIES or part.kind is StatementClass.EMPTY
+    return (part.node in _QUERIES and part.setting is None) or part.kind is StatementClass.EMPTY
 
 
 def _named(statement: Statement, name: str) -> Part | None:

@@ -27,7 +27,7 @@ from pgnotary.judge.kinds import (
 from pgnotary.judge.naming import attributes, function_name, identifier, names_of, relation, relation_name, strings
 from pgnotary.judge.second import objection
 from pgnotary.judge.secrets import discreet
-from pgnotary.judge.settings import RESCOPING, Ruling, read_change, ruling
+from pgnotary.judge.settings import RESCOPING, Ruling, read_change, read_set_config, ruling, tells_encoding
 from pgnotary.judge.statement import (
     ONLY_A_NAME,
     Control,
@@ -73,7 +73,7 @@ def read(text: bytes) -> Statement:
     try:
         tokens = gate.tokens_of(text)
         statements = grammar.parse(text)
-        parts = tuple(_part(text, raw, _tokens_within(tokens, raw)) for raw in statements)
+        parts = tuple(_part(text, raw, _tokens_within(tokens, raw), alone=len(statements) == 1) for raw in statements)
     except Unreadable as doubt:
         unread = Finding(Qualifier.UNREAD, f"the text {discreet(str(doubt), text)}", "gate")
         return Statement(text, (Part(StatementClass.UNKNOWN, "", 0, len(text), (unread,)),))
@@ -86,7 +86,7 @@ def _tokens_within(tokens: Sequence[Token], raw: RawStatement) -> list[Token]:
     return [token for token in tokens[first:behind] if token.name not in _COMMENTS]
 
 
-def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
+def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token], *, alone: bool) -> Part:
     tree = list(grammar.messages(raw.node, raw.fields))
     names = _names(tree)
     plain = Part(
@@ -127,8 +127,10 @@ def _part(text: bytes, raw: RawStatement, tokens: Sequence[Token]) -> Part:
             return _found(plain, Qualifier.ACCESS_SHARE, "takes ACCESS SHARE locks")
         case "ExecuteStmt" | "FetchStmt":
             return _run_by_name(plain, tree)
+        case "SelectStmt" if alone and (change := read_set_config(raw.fields)) is not None:
+            return replace(plain, kind=StatementClass.SESSION, setting=change)
         case "SelectStmt":
-            return _query(plain, text, tokens, tree)
+            return replace(_query(plain, text, tokens, tree), tells_encoding=tells_encoding(raw.fields))
         case "ExplainStmt":
             return _explain(plain, text, tokens, raw.fields)
         case "CopyStmt":

@@ -6,8 +6,9 @@ A `Statement` enters; the first objection leaves, with the name of its rule, or 
 from dataclasses import dataclass
 
 from pgnotary.judge.gate import UNSEEN, first_word
-from pgnotary.judge.settings import Ruling, ruling
+from pgnotary.judge.settings import Ruling, keeps_utf8, ruling
 from pgnotary.judge.statement import Control, Finding, Part, Qualifier, Statement, StatementClass
+from pgnotary.wire.encodings import CLIENT_ENCODING
 
 __all__ = ["MAX_GID_BYTES", "Refusal", "moves_savepoints", "prepare_behind", "refusal", "sentence", "setting_beside"]
 
@@ -60,13 +61,17 @@ def refusal(statement: Statement) -> Refusal | None:
         if part.savepoint.startswith(_OURS):
             reason = f"savepoints whose names begin with pgnotary_ are pgnotary's own: {part.savepoint}"
             return _refuse(part, "savepoint-name", reason)
+        if part.setting and part.setting.name == CLIENT_ENCODING and ruling(part.setting) is Ruling.REFUSE:
+            reason = f"client_encoding {' '.join(part.setting.values or ())} cannot be converted exactly here"
+            return _refuse(part, "encoding", reason)
         if part.setting and ruling(part.setting) is Ruling.REFUSE:
             return _refuse(
                 part,
                 "pinned-setting",
                 f"{part.setting.name} decides what a signature means; pgnotary keeps it as it is",
             )
-        if len(statement.parts) > 1 and part.setting and ruling(part.setting) is Ruling.VIRTUAL:
+        virtual = part.setting and ruling(part.setting) is Ruling.VIRTUAL and not keeps_utf8(part.setting)
+        if len(statement.parts) > 1 and part.setting and virtual:
             return _refuse(part, "setting-mix", f"{part.setting.name} is changed in a message of its own")
         if part.node == "VariableSetStmt" and part.kind is StatementClass.SESSION and part.setting is None:
             return _refuse(part, "session-characteristics", sentence(statement, part, part.findings[0]))

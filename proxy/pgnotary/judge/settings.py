@@ -6,9 +6,11 @@ packet, where RESET ALL cannot take them down, and never change afterwards.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from pgnotary.wire.encodings import CLIENT_ENCODING, is_carried
 
 __all__ = [
     "PINNED",
@@ -17,10 +19,13 @@ __all__ = [
     "RESCOPING",
     "Ruling",
     "SettingChange",
+    "keeps_utf8",
     "parse_boolean",
     "read_change",
+    "read_set_config",
     "ruling",
     "ruling_by_function",
+    "tells_encoding",
 ]
 
 REASON = "pgnotary.reason"
@@ -29,15 +34,19 @@ REASON = "pgnotary.reason"
 READ_ONLY_BY_DEFAULT = "default_transaction_read_only"
 
 PINNED: Mapping[str, str] = {
-    "client_encoding": "UTF8",
+    CLIENT_ENCODING: "UTF8",
     "standard_conforming_strings": "on",
     "backslash_quote": "safe_encoding",
     READ_ONLY_BY_DEFAULT: "on",
 }
 """What every upstream session is opened with and must keep."""
 
+_UTF8 = frozenset({"utf8", "utf-8", "unicode"})
+_AS_WRITTEN = "UNICODE"
+_OF_PLAIN_SELECT = frozenset({"targetList", "limitOption", "op"})
+_OF_PLAIN_CALL = frozenset({"funcname", "args", "funcformat", "location"})
+
 _SPELLINGS: Mapping[str, frozenset[str]] = {
-    "client_encoding": frozenset({"utf8", "utf-8", "unicode"}),
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
     "backslash_quote": frozenset({"safe_encoding"}),
 }
@@ -89,6 +98,12 @@ class SettingChange:
     """None for RESET and DEFAULT."""
     local: bool = False
     """SET LOCAL: until the end of the transaction."""
+    column: bytes = b""
+    """Of SELECT set_config(...): the name of its one column."""
+    parameter: int = 0
+    """Of SELECT set_config(...): the $n that its value is; then `values` is None."""
+    tag: str = field(default="SET", compare=False)
+    """What its CommandComplete says."""
 
 
 def read_change(fields: Mapping[str, Any]) -> SettingChange | None:
@@ -101,7 +116,8 @@ def read_change(fields: Mapping[str, Any]) -> SettingChange | None:
     if kind == "VAR_RESET_ALL":
         return SettingChange("", None)
     if kind in ("VAR_SET_DEFAULT", "VAR_RESET"):
-        return SettingChange(name, None)
+        is_reset = kind == "VAR_RESET"
+        return SettingChange(name, None, bool(fields.get("is_local")), tag="RESET" if is_reset else "SET")
     if kind == "VAR_SET_MULTI" and name == "session characteristics":
         return _of_characteristics([item["DefElem"] for item in fields.get("args", ())])
     if kind != "VAR_SET_VALUE":
@@ -109,6 +125,56 @@ def read_change(fields: Mapping[str, Any]) -> SettingChange | None:
     values = tuple(_constant(argument) for argument in fields.get("args", ()))
     local = bool(fields.get("is_local"))
     return SettingChange(name, values, local) if None not in values else None  # type: ignore[arg-type]  # just checked
+
+
+def read_set_config(fields: Mapping[str, Any]) -> SettingChange | None:
+    """Return the change that a SELECT is which does nothing but set client_encoding, by a constant or a parameter."""
+    match _only_call(fields), fields.get("targetList"):
+        case {"args": [{"A_Const": {"sval": {"sval": str(name)}}}, value, local], **call}, [{"ResTarget": target}]:
+            is_local = _constant(local)
+            if name.lower() != CLIENT_ENCODING or _called(call) != "set_config" or is_local not in ("on", "off"):
+                return None
+            column = str(target.get("name", "set_config")).encode()
+            match value:
+                case {"ParamRef": {"number": int(number)}}:
+                    return SettingChange(CLIENT_ENCODING, None, is_local == "on", column, number)
+                case {"A_Const": {"isnull": True}}:
+                    return SettingChange(CLIENT_ENCODING, None, is_local == "on", column)
+                case {"A_Const": {"sval": {**constant}}}:
+                    value = str(constant.get("sval", ""))
+                    return SettingChange(CLIENT_ENCODING, (value,), is_local == "on", column)
+    return None
+
+
+def tells_encoding(fields: Mapping[str, Any]) -> bool:
+    """Say whether all that a SELECT asks for is client_encoding, in so many words."""
+    match _only_call(fields):
+        case {"args": [{"A_Const": {"sval": {"sval": str(name)}}}, *missing_ok], **call} if len(missing_ok) < 2:
+            constant = all(_constant(argument) in ("on", "off") for argument in missing_ok)
+            return name.lower() == CLIENT_ENCODING and _called(call) == "current_setting" and constant
+        case {"args": _}:
+            return False
+        case {**call}:
+            return _called(call) == "pg_client_encoding"
+    return False
+
+
+def _only_call(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the call that is all of a SELECT, without anything but its arguments."""
+    if set(fields) - _OF_PLAIN_SELECT:
+        return None
+    match fields.get("targetList"):
+        case [{"ResTarget": {"val": {"FuncCall": {**found}}}}]:
+            call: Mapping[str, Any] = found  # type: ignore[assignment]  # its keys are words
+            return call if not set(call) - _OF_PLAIN_CALL else None
+    return None
+
+
+def _called(call: Mapping[Any, Any]) -> str:
+    match call.get("funcname"):
+        case [{"String": {"sval": str(name)}}] | [{"String": {"sval": "pg_catalog"}}, {"String": {"sval": str(name)}}]:
+            return name
+    return ""
 
 
 def _of_characteristics(modes: Sequence[Mapping[str, Any]]) -> SettingChange | None:
@@ -141,6 +207,8 @@ def ruling(change: SettingChange) -> Ruling:
     """Say whether a change may pass, waits for a signature, or would break a promise."""
     if change.name in _NEVER or _is_kept(change.name):
         return Ruling.REFUSE
+    if change.name == CLIENT_ENCODING:
+        return Ruling.VIRTUAL if all(map(is_carried, change.values or ())) else Ruling.REFUSE
     if change.name == READ_ONLY_BY_DEFAULT:
         return Ruling.VIRTUAL
     if change.name in _SPELLINGS:
@@ -164,8 +232,19 @@ def ruling_by_function(change: SettingChange) -> Ruling:
     if change.name == "search_path":
         (listed,) = change.values
         change = SettingChange(change.name, tuple(name.strip(' \t\n\r\f\v"').lower() for name in listed.split(",")))
+    if change.name == CLIENT_ENCODING and keeps_utf8(change):
+        return Ruling.FREE
     found = ruling(change)
     return Ruling.REFUSE if found is Ruling.VIRTUAL else found
+
+
+def keeps_utf8(change: SettingChange) -> bool:
+    """Say whether a change leaves client_encoding at UTF8 where it is that, and by default.
+
+    PostgreSQL tells 'UNICODE' back as it was written.
+    """
+    values = change.values or ()
+    return change.name == CLIENT_ENCODING and all(value.lower() in _UTF8 and value != _AS_WRITTEN for value in values)
 
 
 def _is_kept(name: str) -> bool:

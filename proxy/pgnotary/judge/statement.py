@@ -236,6 +236,8 @@ class Part:
     chained: bool = False
     """COMMIT or ROLLBACK AND CHAIN: another block follows at once."""
     setting: SettingChange | None = None
+    tells_encoding: bool = False
+    """Its one value is client_encoding."""
     shows: str = ""
     """The setting that SHOW names; "all" for all."""
     outside_block_only: bool = False

@@ -24,6 +24,7 @@ from pgnotary.serve.listener import encrypt
 from pgnotary.serve.scram import NONCE_BYTES, ScramServer, mock_verifier
 from pgnotary.serve.tls import ServerTls, certificate_names
 from pgnotary.verifier import parse_verifier
+from pgnotary.wire.encodings import CLIENT_ENCODING, UTF8, Encoding, encoding_of
 from pgnotary.wire.frames import FrameCutter, frontend_frames
 from pgnotary.wire.messages import Diagnostic, authentication, error_response
 from pgnotary.wire.startup import (
@@ -72,8 +73,6 @@ _PASSED_ON = frozenset(
     }
 )
 _FALSE = frozenset({"off", "false", "no", "0"})
-# SQL_ASCII is what psql asks for on a terminal without a locale, "" what asks for nothing: both can read UTF-8.
-_UTF8 = frozenset({"utf8", "unicode", "sqlascii", ""})
 
 _READ_ONLY = "default_transaction_read_only"
 # As much of a foreign text as an error repeats; names of PostgreSQL are no longer.
@@ -83,7 +82,6 @@ _SHOWN = 63
 _SPACE = " \t\n\v\f\r"
 _ARGUMENT = re.compile(rf"(?:[^\\{_SPACE}]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
-_PUNCTUATION = re.compile(r"[^a-z0-9]")
 # What SplitIdentifierString() in src/backend/utils/adt/varlena.c accepts, and of that what can be read in one way only.
 _SCHEMA = rf'[{_SPACE}]*(?:"(?:[^"]|"")+"|[^",{_SPACE}]+)[{_SPACE}]*'
 _SEARCH_PATH = re.compile(rf"(?:{_SCHEMA}(?:,{_SCHEMA})*)?")
@@ -103,6 +101,8 @@ class Greeting:
     """The version word of the protocol that is spoken with them: PROTOCOL_3_0 or PROTOCOL_3_2."""
     read_only: bool
     """The client set default_transaction_read_only, which is ours upstream and virtual for the client."""
+    encoding: Encoding = UTF8
+    """The client's own client_encoding; upstream it is always UTF8."""
     certificate_names: frozenset[str] = frozenset()
     """What the verified certificate of the client says who it is; what that is worth, the caller decides."""
 
@@ -207,8 +207,9 @@ def _read(startup: StartupMessage, protocol: int) -> Greeting:
         )
     options = _read_options(_split_options(given.pop("options", "")))
     # As in process_startup_options(): what has a key of its own is set later than what is in `options`, and wins.
-    parameters, read_only = _read_settings([*options, *given.items()])
-    return Greeting(user, database, parameters, protocol, read_only)
+    parameters, own = _read_settings([*options, *given.items()])
+    encoding = encoding_of(own[CLIENT_ENCODING]) if CLIENT_ENCODING in own else UTF8
+    return Greeting(user, database, parameters, protocol, parse_boolean(own.get(_READ_ONLY, "")) is True, encoding)
 
 
 def _split_options(text: str) -> Iterator[str]:
@@ -237,10 +238,10 @@ def _read_options(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name.replace("-", "_"), value
 
 
-def _read_settings(given: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bool]:
-    """Return what is passed on, and whether the client wants to be read only; NotSupported for what cannot pass."""
+def _read_settings(given: Iterable[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is passed on, and what the client has of its own; raises StatementError for what cannot be set."""
     passed_on: dict[str, str] = {}
-    read_only = False
+    own: dict[str, str] = {}
     for spelled, value in given:
         name = spelled.lower() if spelled.isascii() else spelled
         if name not in _PASSED_ON and name not in PINNED:
@@ -253,17 +254,16 @@ def _read_settings(given: Iterable[tuple[str, str]]) -> tuple[dict[str, str], bo
             raise NotSupported(f'start-up parameter "{name}" cannot be "{value[:_SHOWN]}"', hint=hint)
         if name in _PASSED_ON:
             passed_on[name] = value
-        if name == _READ_ONLY:
-            read_only = parse_boolean(value) is True
-    return passed_on, read_only
+        else:
+            own[name] = value
+    return passed_on, own
 
 
 def _objection(name: str, value: str) -> str:
     """Return what to do instead, or "" if the setting may have this value."""
-    if name == "client_encoding":
-        # clean_encoding_name() in src/common/encnames.c; asyncpg sends 'utf-8' with the quotes.
-        good = value.isascii() and _PUNCTUATION.sub("", value.lower()) in _UTF8
-        return "" if good else "Use client_encoding=UTF8: what is written in another encoding cannot be judged."
+    if name == CLIENT_ENCODING:
+        encoding_of(value)
+        return ""
     if name == "search_path":
         schemas = tuple(_schema(match[0]) for match in _ONE_SCHEMA.finditer(value))
         good = _SEARCH_PATH.fullmatch(value) is not None and _is_free(name, schemas)

@@ -54,6 +54,7 @@ from pgnotary.session.state import Identity, Rules, SessionState, SharedCatalog
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.wire import messages
+from pgnotary.wire.encodings import CLIENT_ENCODING
 from pgnotary.wire.startup import PROTOCOL_3_0, PROTOCOL_3_2, CancelRequest
 
 __all__ = ["Proxy"]
@@ -310,6 +311,7 @@ class Proxy:
             system_identifier=upstream.system_identifier,
             standby=upstream.parameter_status.get("in_hot_standby") == "on",
             read_only_by_default=greeting.read_only,
+            encoding=greeting.encoding,
         )
         await self._appender.append(Append(_opened(who, user, upstream)))
         log = ForwardLog(who.session)
@@ -390,7 +392,11 @@ def _welcome(greeting: Greeting, upstream: Upstream, secret: bytes) -> bytes:
 
     Of what is another one upstream the client is told its own: libpq's target_session_attrs and pools ask for it.
     """
-    own = {READ_ONLY_BY_DEFAULT: "on" if greeting.read_only else "off", "application_name": greeting.application_name}
+    own = {
+        READ_ONLY_BY_DEFAULT: "on" if greeting.read_only else "off",
+        CLIENT_ENCODING: greeting.encoding.shown,
+        "application_name": greeting.application_name,
+    }
     told = {**upstream.parameter_status, **own}
     statuses = (messages.parameter_status(name, value) for name, value in told.items())
     return b"".join(

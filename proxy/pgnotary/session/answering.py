@@ -26,6 +26,7 @@ from pgnotary.session.told import Told
 from pgnotary.session.two_phase import CannotEnd, forward_end, look_behind, prepare
 from pgnotary.session.unreadable import rejected
 from pgnotary.session.virtual import change_default
+from pgnotary.session.virtual_encoding import change_encoding, changes_encoding, misses_encoding
 
 __all__ = ["answer", "may_run_in_failed_block", "run"]
 
@@ -106,8 +107,10 @@ def _objection(
         return by_policy(verdict)
     if several and first.control and state.status != IDLE and not moves_savepoints(statement):
         return NotSupported("BEGIN; ...; COMMIT in one message is carried only outside a transaction block")
-    if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
+    if not several and first.setting and ruling(first.setting) is Ruling.VIRTUAL:
         return None
+    if (untrue := misses_encoding(state, statement)) is not None:
+        return untrue
     if statement.runs_outside_blocks and state.status != IDLE:
         return _InsideBlock(f"{first.command} cannot run inside a transaction block")
     if verdict.action is Action.HOLD and state.is_read_only and (doomed := _doomed(statement)):
@@ -121,7 +124,9 @@ def run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent)
     first = statement.parts[0]
     if several and moves_savepoints(statement):
         return (yield from control_all(state, statement))
-    if first.setting and ruling(first.setting) is Ruling.VIRTUAL:
+    if first.setting and changes_encoding(statement):
+        return (yield from change_encoding(state, first.setting, sent))
+    if not several and first.setting and ruling(first.setting) is Ruling.VIRTUAL:
         return (yield from change_default(state, first.setting, sent))
     if verdict.action is Action.HOLD:
         return (yield from hold(state, statement, verdict, sent))

@@ -96,9 +96,11 @@ def run_control(state: SessionState, part: Part, sent: Sent) -> Generator[Step, 
     if state.block and answer.error is None:
         if part.control is Control.SAVEPOINT:
             state.block.savepoint(part.savepoint)
+            state.encoding.savepoint(part.savepoint)
         elif part.control is Control.RELEASE:
             _require_known(state.block, part)
             state.block.release(part.savepoint)
+            state.encoding.release(part.savepoint)
         elif part.control is Control.SET and part.read_only is not None:
             state.block.read_only = part.read_only
     return answer
@@ -113,6 +115,7 @@ def _begin(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, 
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     if state.status == IN_BLOCK:
         state.block = Block(read_only=read_only)
+        state.encoding.begin()
     state.tell(answer.kept)
     return answer
 
@@ -195,6 +198,7 @@ def _end(
     fate = _FATES[ending] if answer.error is None and answer.tags == [_TAGS[ending]] else State.ROLLED_BACK
     _note_ran(state, fate, answer)
     _forget(state)
+    state.encoding.end(committed=fate is not State.ROLLED_BACK)
     yield from _begin_chained(state)
     state.names.end_transaction()
     if stopped is not None:
@@ -246,6 +250,8 @@ def _begin_chained(state: SessionState) -> Flow:
         if made.error is not None:
             raise UpstreamProtocolError(f"a new block could not be made READ WRITE: {made.error}")
     state.block = Block(read_only=state.is_read_only) if chained else None
+    if chained:
+        state.encoding.begin()
 
 
 def _wall_the_end(state: SessionState) -> Flow:
@@ -267,6 +273,7 @@ def _undo(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, A
     if answer.error is None and state.block:
         _require_known(state.block, part)
         state.block.rolled_back_to(part.savepoint)
+        state.encoding.roll_back_to(part.savepoint)
         state.scope_stale |= state.block.rescoped
         if state.block.remade:
             state.changed()

@@ -46,6 +46,7 @@ from pgnotary.session.steps import (
     Write,
 )
 from pgnotary.wire import messages
+from pgnotary.wire.encodings import CLIENT_ENCODING
 from pgnotary.wire.frames import Frame, backend_frames, frontend_frames
 
 __all__ = ["Session"]
@@ -413,6 +414,8 @@ class Session:
             return
         if name in _TRACKED and value != PINNED[name]:
             raise UpstreamProtocolError(f"{name} is {value} now, but pgnotary keeps it at {PINNED[name]}")
+        if name == CLIENT_ENCODING:
+            return  # The client has its own.
         if name == _SEARCH_PATH:
             self._state.path_reported = frame.raw
             if isinstance(self._step, Ask):

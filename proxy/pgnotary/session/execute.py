@@ -269,6 +269,7 @@ def _open(state: SessionState, statement: Statement, sent: Sent, mark: Mark) -> 
             before = counters_in([counted])
             if idle and sent.extended:
                 state.block = Block(own=True)
+                state.encoding.begin()
             return _Transaction(xid, timeline, before, read_standing(stands))
     if idle and state.status != IDLE:
         yield from put(state, b"ROLLBACK")

@@ -25,6 +25,7 @@ from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, UpstreamLost
 from pgnotary.session.told import Told
 from pgnotary.session.virtual import looks_at_default, relay_with_default
+from pgnotary.session.virtual_encoding import note_resets, with_encoding
 from pgnotary.session.wall import undo_wall
 from pgnotary.session.writing import open_own_block, relay_in_own_block, relay_outside_block, runs_outside_block
 
@@ -73,6 +74,8 @@ def forward(
             yield from undo_wall(state)
         return None
     note_effects(state, statement.parts, manners)
+    if answer.error is None:
+        note_resets(state, statement.parts, answer.tags)
     state.tell(answer.kept)
     return Told.of(answer.error)
 
@@ -85,6 +88,7 @@ def _may_hold(state: SessionState) -> bool:
 def _relay(
     state: SessionState, statement: Statement, manners: Sequence[Manner], sent: Sent
 ) -> Generator[Step, Any, Answer]:
+    sent = with_encoding(state, statement, sent)
     if looks_at_default(statement, state.catalog):
         return (yield from relay_with_default(state, sent))
     writes = any(manner.writes for manner in manners)
@@ -161,6 +165,8 @@ def forward_bracket(state: SessionState, statement: Statement, verdict: Verdict)
             raise
         if not part.control:
             note_effects(state, [part], [manner])
+            if answer.error is None:
+                note_resets(state, [part], answer.tags)
         tags += answer.tags
         if answer.error is not None:
             break

@@ -76,6 +76,8 @@ class Hearing:
         match frame.type:
             case b"D":
                 answer.row_count += frame.count
+                if step.shown:
+                    frame = _told(frame, step.shown)
             case b"C":
                 answer.tags.append(_tag(frame))
                 answer.row_count = 0
@@ -118,6 +120,18 @@ class Hearing:
         """Say whether nothing is lost if the client does not get this yet: no row, and no error but the wall's."""
         error = self.answer.error
         return frame.type in (b"T", b"H") or (error is not None and error.sqlstate == _READ_ONLY_TRANSACTION)
+
+
+def _told(frame: Frame, shown: bytes) -> Frame:
+    """Return rows that tell one setting, or all by name, value and description, with another client_encoding."""
+    rows: list[list[bytes | None]] = []
+    for values in map(messages.row_values, frame.bodies()):
+        if len(values) == 1:
+            rows.append([shown])
+        else:
+            name, value, *others = values
+            rows.append([name, shown if name == b"client_encoding" else value, *others])
+    return Frame(b"D", b"".join(map(messages.row_of, rows)), frame.count)
 
 
 def _tag(frame: Frame) -> str:

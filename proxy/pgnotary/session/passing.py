@@ -144,6 +144,11 @@ class Passing:
         statement, verdict = state.judge(text)
         part = statement.parts[0]
         plain = len(statement.parts) == 1 and part.node == "SelectStmt" and part.harmless and not part.rescopes
-        if not plain or verdict.action is not Action.FORWARD or looks_at_default(statement, state.catalog):
+        if (
+            not plain
+            or part.setting
+            or verdict.action is not Action.FORWARD
+            or looks_at_default(statement, state.catalog)
+        ):
             return None
         return PlainRead(part, verdict) if manner_of(part, unwalled=verdict.unwalled) is Manner.WALLED else None

@@ -25,6 +25,7 @@ from pgnotary.session.parameters import FIRST_OWN
 from pgnotary.session.refuse import by_policy, may_end_block
 from pgnotary.session.state import IN_BLOCK, SessionState
 from pgnotary.session.virtual import looks_at_default
+from pgnotary.session.virtual_encoding import tells_encoding
 from pgnotary.wire import messages
 from pgnotary.wire.frames import Frame
 
@@ -291,7 +292,8 @@ def _nature(state: SessionState, statement: Statement, part: Part, verdict: Verd
     if part.control:
         return Nature.CONTROL
     names = part.prepared or part.defines or part.node in _GIVE_OR_TAKE_NAMES
-    virtual = (part.setting and ruling(part.setting) is Ruling.VIRTUAL) or looks_at_default(statement, state.catalog)
+    looks = looks_at_default(statement, state.catalog) or tells_encoding(state, statement)
+    virtual = looks or (part.setting and ruling(part.setting) is Ruling.VIRTUAL)
     manner = manner_of(part, unwalled=verdict.unwalled)
     # What is set must outlast the wall around what reads, or, outside a block, hold for what follows in the batch.
     setting = manner is Manner.PLAIN and (state.status == IN_BLOCK or part.kind not in _LEAVE_NOTHING)

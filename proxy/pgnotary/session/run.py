@@ -231,6 +231,7 @@ class Run:
             yield from undo(self._state, wrapped=True)
         elif self._wrapped:
             self._state.block = Block()  # The client's own BEGIN: its block is open and failed, as without us.
+            self._state.encoding.begin()
         yield from self.settle(State.FAILED, Ended.ERROR, error=answer.error)
         self._state.tell(answer.raw_error if answer.overflowed else answer.kept)
         return Told.ERROR

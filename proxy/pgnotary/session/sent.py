@@ -31,6 +31,8 @@ class Sent:
     """How many of the first messages the client has had its answer to."""
     followed: bool = False
     """Something else is bound or run behind them, before the client's Sync."""
+    shown: bytes = b""
+    """The value of client_encoding that its answer shall tell, instead of the server's; nothing if it tells none."""
     copy: CopyIn | None = None
     """Of COPY FROM STDIN: where the client's data passes through."""
 

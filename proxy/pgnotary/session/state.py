@@ -17,6 +17,7 @@ from pgnotary.judge.statement import Statement
 from pgnotary.request.roster import Roster
 from pgnotary.session.actions import Action, ToClient
 from pgnotary.session.block import Block
+from pgnotary.session.encoding import ClientEncoding
 from pgnotary.session.events import Now
 from pgnotary.session.forwarded import ForwardLog
 from pgnotary.session.names import Names
@@ -24,6 +25,7 @@ from pgnotary.session.places import Places
 from pgnotary.session.plain import PlainReads
 from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.wire import messages
+from pgnotary.wire.encodings import CLIENT_ENCODING, UTF8, Encoding
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import Diagnostic
 
@@ -74,6 +76,8 @@ class Identity:
     """The server is a hot standby: no block is made READ WRITE."""
     read_only_by_default: bool = False
     """The client asked for read-only transactions when it connected."""
+    encoding: Encoding = UTF8
+    """The client_encoding that the client has asked for when it connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class SessionState:
     """The server has run extended messages and waits for a Sync: an implicit transaction is open."""
     read_only_by_default: bool = False
     """The client's own default_transaction_read_only, which the server knows under another name."""
+    encoding: ClientEncoding = field(init=False)
+    """The client's own client_encoding; the server's is UTF8."""
     pin_moves: bool = False
     """Statements of ours change default_transaction_read_only now, and change it back."""
     path_told: bytes = b""
@@ -195,7 +201,8 @@ class SessionState:
     def is_at_rest(self) -> bool:
         """Whether nothing is open, nothing has failed, and all is known that a text is judged with."""
         opened = self.status != IDLE or self.block is not None or self.unsynced or bool(self.unfinished)
-        return not (opened or self.skipping or self.scope_stale or self.ledger_down is not None)
+        unusual = self.skipping or self.scope_stale or not self.encoding.is_utf8
+        return not (opened or unusual or self.ledger_down is not None)
 
     @property
     def subject(self) -> Subject:
@@ -225,6 +232,7 @@ class SessionState:
 
     def __post_init__(self) -> None:
         self.read_only_by_default = self.who.read_only_by_default
+        self.encoding = ClientEncoding(self.who.encoding)
 
     def tell(self, data: bytes | bytearray) -> None:
         """Send bytes to the client."""
@@ -249,6 +257,10 @@ class SessionState:
         """
         if (self.status == IDLE) is not (self.block is None):
             raise UpstreamProtocolError(f"transaction status {self.status!r}, which nothing that was sent explains")
+        if self.status == FAILED:
+            self.encoding.fail()
+        if (encoding := self.encoding.report()) is not None:
+            self.tell(messages.parameter_status(CLIENT_ENCODING, encoding.shown))
         if self.path_reported != self.path_told:
             self.path_told = self.path_reported
             self.tell(self.path_told)

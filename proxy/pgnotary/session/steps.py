@@ -132,6 +132,8 @@ class Relay:
     """The extended messages of the client's among them, in order: they give and take names."""
     answered: int = 0
     """How many of the first of these the client has had its answer to."""
+    shown: bytes = b""
+    """The value of client_encoding that the answer shall tell, instead of the server's."""
     copy: CopyIn | None = None
     """What may follow from the client, if the server asks for it."""
 
@@ -198,7 +200,13 @@ def ask(messages: bytes) -> Generator[Step, Any, Answer]:
 def relay(sent: Sent, *, keep: Keep = Keep.NOTHING, unstoppable: bool = False) -> Generator[Step, Any, Answer]:
     """Send on what the client has sent to have a text run, and return what came, after the client has got it."""
     answer: Answer = yield Relay(
-        sent.message, keep, unstoppable, frames=sent.frames, answered=sent.answered, copy=sent.copy
+        sent.message,
+        keep,
+        unstoppable,
+        frames=sent.frames,
+        answered=sent.answered,
+        shown=sent.shown,
+        copy=sent.copy,
     )
     return answer
 

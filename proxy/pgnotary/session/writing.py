@@ -56,6 +56,7 @@ def open_own_block(state: SessionState) -> Flow:
     read_only = state.is_read_only
     yield from _begin(state, read_only=read_only)
     state.block = Block(own=True, read_only=read_only)
+    state.encoding.begin()
 
 
 def _begin(state: SessionState, *, read_only: bool = False) -> Flow:

@@ -42,6 +42,7 @@ __all__ = [
     "execute_limit",
     "execute_portal",
     "notice_response",
+    "one_text_described",
     "parameter_status",
     "parameter_types",
     "parse",
@@ -50,6 +51,8 @@ __all__ = [
     "query",
     "query_text",
     "ready_for_query",
+    "row_of",
+    "row_values",
     "rows_of",
     "sasl_initial_response",
     "sasl_response",
@@ -59,6 +62,7 @@ _LENGTH = Struct("!I")
 _INT16 = Struct("!h")
 _UINT16 = Struct("!H")
 _INT32 = Struct("!i")
+_TEXT_COLUMN = Struct("!IhIhih")
 
 _FIELDS = {
     "severity": b"S",
@@ -371,16 +375,32 @@ def rows_of(tag: str) -> int | None:
 
 def data_row(body: bytes) -> tuple[str | None, ...]:
     """Return the text values of a DataRow of one of our own queries."""
+    return tuple(None if value is None else value.decode(errors="replace") for value in row_values(body))
+
+
+def row_of(values: Sequence[bytes | None]) -> bytes:
+    """Return a DataRow of these values."""
+    each = (_INT32.pack(-1) if value is None else _INT32.pack(len(value)) + value for value in values)
+    return _message(b"D", _INT16.pack(len(values)) + b"".join(each))
+
+
+def one_text_described(name: bytes, form: int) -> bytes:
+    """Return a RowDescription of one column of type text that is no table's, in text (0) or binary (1) format."""
+    return _message(b"T", _INT16.pack(1) + name + b"\0" + _TEXT_COLUMN.pack(0, 0, 25, -1, -1, form))
+
+
+def row_values(body: bytes) -> tuple[bytes | None, ...]:
+    """Return the values of a DataRow."""
     try:
         (count,) = _INT16.unpack_from(body)
         at = 2
-        values: list[str | None] = []
+        values: list[bytes | None] = []
         for _ in range(count):
             (length,) = _INT32.unpack_from(body, at)
             at += 4
             if length < -1 or at + max(length, 0) > len(body):
                 raise UpstreamProtocolError(f"DataRow declares a value of {length} bytes beyond its end")
-            values.append(None if length == -1 else body[at : at + length].decode(errors="replace"))
+            values.append(None if length == -1 else body[at : at + length])
             at += max(length, 0)
     except struct.error as error:
         raise UpstreamProtocolError("DataRow is shorter than it declares") from error
