@@ -33,7 +33,7 @@ SIDE_BY_SIDE = 10
 HOLD_S = 60
 SEED = 20_261_124
 # In turn one of the three starts at once, the others up to so much later: the favourite often wins, and often not.
-HANDICAP_S = 0.15
+HANDICAP_S = 0.4
 CONTESTANTS = ("approval", "withdrawal", "expiry")
 
 # The life behind request and preview -> who won, and what the client may have been told.
