@@ -587,3 +587,18 @@ def test_a_masked_column_of_what_is_emptied_is_masked(proxy: Served, people: str
     assert paper.measured.sample is not None
     assert paper.measured.sample.masked == ("password", "home")
     assert HOME not in "\n".join(describe(paper, 2_000))
+
+
+def test_a_large_sample_keeps_nobodys_request_from_being_listed(proxy: Served, people: str) -> None:
+    with proxy.behind(people) as behind:
+        behind.execute(
+            "CREATE TABLE IF NOT EXISTS large AS SELECT "
+            + ", ".join(f"repeat('{chr(97 + i)}', 200) AS c{i}" for i in range(20))
+            + " FROM generate_series(1, 5)"
+        )
+    with proxy.open_psql(people, "-c", "DELETE FROM large") as psql:
+        paper = proxy.held()
+        assert len(paper.rows) == 5
+        assert paper.id in proxy.pgnotary("requests")
+        proxy.decide(paper, Answer.DENY)
+        psql.wait(30)
