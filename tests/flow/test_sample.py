@@ -78,6 +78,8 @@ CREATE ROLE clerk_of_samples;
 GRANT ALL ON secured TO clerk_of_samples;
 GRANT SELECT (id, shown), UPDATE, DELETE ON guarded TO clerk_of_samples;
 CREATE SEQUENCE numbers;
+CREATE TABLE shifted (a text, b text, c text, d text, e text, f text, g text, h text, i text, j text, k text, l text,
+  m text, n text, o text, p text, q text);
 CREATE TABLE hollow (id int);
 CREATE MATERIALIZED VIEW plain_stored AS SELECT id FROM texts;
 CREATE SCHEMA app; CREATE TABLE app.kept (id int); INSERT INTO app.kept VALUES (1);
@@ -364,6 +366,10 @@ MASKED = {
     "INSERT of a table": "INSERT INTO people SELECT name, id + 100, pay, born, password, home FROM people",
     "DELETE joined": "DELETE FROM visits USING people WHERE person = id AND home > ''",
     "DELETE of all": "DELETE FROM people WHERE id = 3",
+    "a function of the row, as a column": "UPDATE people p SET name = p.concat WHERE p.id = 3",
+    "JSON of the row, as a column": "UPDATE people p SET doc = p.to_jsonb WHERE p.id = 3",
+    "INSERT of a function of the row": "INSERT INTO archive (who) SELECT p.quote_literal FROM people p",
+    "INSERT of a row's fields": "INSERT INTO shifted SELECT (p).*, 1, 2, 3 FROM people p",
     "a function": "UPDATE people SET name = lower(upper(leak(id))) WHERE id = 3",
     "a function of a function": "UPDATE people SET name = lower(leak_again(id)) WHERE id = 3",
     "a function in FROM": "UPDATE people SET name = l::text FROM leak_all() AS l WHERE l.id = people.id",
@@ -557,6 +563,15 @@ def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served,
     assert "row 1: id 3, name 'n3' -> 'x'" in proxy.pgnotary("replay", run.paper.id)
     told = json.loads(proxy.pgnotary("show", run.paper.id, "--page", "--json"))
     assert told["sample"][0][0] == "3"
+
+
+def test_an_error_of_our_question_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
+    paper = _denied(proxy, people, "UPDATE people SET name = 'x' WHERE home::int = 12")
+    assert "22P02" in paper.error
+    assert '"***"' in paper.error
+    files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
+    assert HOME not in paper.error
+    assert HOME.encode() not in files
 
 
 EMPTIED = {

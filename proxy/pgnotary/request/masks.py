@@ -27,6 +27,8 @@ class Masks:
     patterns: tuple[str, ...] = ()
     reads: Callable[[str], bool] = lambda _: False
     """Whether a function of that name may read tables of its own accord."""
+    known: frozenset[str] | None = None
+    """The columns of all that a statement names; `t.f` of any other name may be a call that takes the whole row."""
 
     def hides(self, relation: Columns, column: str) -> bool:
         """Say whether the values of a column of that relation are shown to nobody."""
@@ -50,6 +52,10 @@ class Masks:
                 case ("A_Star", _) | ("Alias", {"colnames": _}):
                     return True
                 case "ColumnRef", {"fields": [*_, {"String": {"sval": str(name)}}]} if name in rows:
+                    return True
+                case "ColumnRef", {"fields": [_, *_, {"String": {"sval": str(name)}}]} if (
+                    self.known is not None and name not in self.known
+                ):
                     return True
         return False
 

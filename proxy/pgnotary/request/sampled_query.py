@@ -69,9 +69,7 @@ def _into(source: Source, target: Columns) -> list[Column]:
     while "larg" in query:
         query = query["larg"]
     listed = query.get("targetList", ())
-    star = any(
-        "A_Star" in each.get("val", {}).get("ColumnRef", {}).get("fields", [{}])[-1] for each in map(_target, listed)
-    )
+    star = any(message.type == "A_Star" for item in listed for message in grammar.messages("ResTarget", _target(item)))
     every = list(target.as_declared)
     return every[: len(listed)] if listed and not star else every
 

@@ -4,6 +4,7 @@ Texts of questions enter; what becomes the body of a `preview` entry leaves. Eac
 of time of its own, so that one that fails leaves the next ones asked, and is noted as a failure, never as zero.
 """
 
+import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["Figures", "total"]
 _FIRST = b"SAVEPOINT pgnotary_figure"
 _NEXT = b"ROLLBACK TO SAVEPOINT pgnotary_figure"
 # JIT would take a hundred times as long to compile the question about the catalog as the server takes to answer it.
+_DATA_EXCEPTION = "22"
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 _NO_JIT = b"SET LOCAL jit = off"
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
@@ -77,7 +80,9 @@ class Figures:
         self.took_us = int((self.state.now.monotonic - started) * 1_000_000)
         if answer.error is not None:
             self.why.append(f"{what} failed with SQLSTATE {answer.error.sqlstate}")
-            self.errors.append(str(answer.error))
+            # What is wrong with a value is said with the value, and it may be one that nobody is to be shown.
+            quotes = (answer.error.sqlstate or "").startswith(_DATA_EXCEPTION)
+            self.errors.append(_QUOTED.sub('"***"', str(answer.error)) if quotes else str(answer.error))
             return None
         return answer.rows
 

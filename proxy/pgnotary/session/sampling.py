@@ -5,6 +5,7 @@ and no word, where the text itself spells the rows out or where no row would be 
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -62,7 +63,8 @@ def _masks(found: Figures, terms: Terms, catalog: Catalog = BUILT_IN) -> Masks:
 
 def _of_change(found: Figures, asked: Questions, source: Source, facts: Facts, terms: Terms) -> Flow:
     columns, most = (yield from _columns(found, named_in(source))), _most(found, terms)
-    masks = _masks(found, terms, asked.catalog)
+    known = frozenset(column.name for relation in columns.values() for column in relation.columns)
+    masks = replace(_masks(found, terms, asked.catalog), known=known)
     sampling = _sampling(asked, source, columns, masks, most, joined=_is_joined(source, facts))
     yield from _take(found, sampling, ours=False)
 
