@@ -69,7 +69,7 @@ def proxy(nursery: Nursery, postgres: EmbeddedPostgres, tmp_path: Path) -> Itera
         yield proxy
 
 
-@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.long)])
 def test_whatever_kill_9_leaves_the_ledger_and_the_database_agree(
     proxy: Fragile, database: str, kills: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
