@@ -51,14 +51,14 @@ def sampling_of(
         raise Uncounted("the columns of its target are not known")
     if masks.hides_behind(target):
         raise Uncounted("its target is a view that reads masked columns")
-    doubt = any(map(masks.hides_behind, columns.values()))
+    renamed = any(map(masks.hides_behind, columns.values()))
     try:
         if source.node == "InsertStmt":
             starred = starred_in(source)
-            return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=doubt)
+            return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=renamed)
         if source.node == "MergeStmt":
             return merged(source, target, masks, rows, joined=joined)
-        return standing(source, target, masks, rows, joined=joined, new=new, doubt=doubt)
+        return standing(source, target, masks, rows, joined=joined, new=new, doubt=renamed)
     except grammar.Unreadable as doubt:
         raise Uncounted(f"the text {doubt}") from doubt
 

@@ -35,12 +35,8 @@ class ClientEncoding:
         """What will be once the transaction is committed: SET LOCAL does not last."""
         self._told = default
         self._levels: list[_Level] = []
-
-    @property
-    def is_utf8(self) -> bool:
-        """Whether it is what the server has, and is in every way that may come of a transaction's end."""
-        levels = (encoding for level in self._levels for encoding in (level.value, level.kept))
-        return all(each == UTF8 for each in (self.value, self._kept, self.default, *levels))
+        self.is_utf8 = default == UTF8
+        """Whether it is what the server has, whatever may yet come of a transaction's end; each message asks for it."""
 
     def change(self, wanted: Encoding | None, *, local: bool) -> None:
         """Take over what was set, None for the default; `local`: until the end of the transaction that is open."""
@@ -50,6 +46,7 @@ class ClientEncoding:
         self.value = value
         if not local:
             self._kept = value
+        self._note()
 
     def report(self) -> Encoding | None:
         """Return what the client is to be told before the next ReadyForQuery, or None if it knows."""
@@ -72,6 +69,7 @@ class ClientEncoding:
         """A savepoint and those after it are gone; what was set since belongs to the outer level."""
         if at := self._find(name):
             del self._levels[at:]
+            self._note()
 
     def roll_back_to(self, name: str) -> None:
         """What was set since a savepoint is taken back; the savepoint itself stays."""
@@ -83,6 +81,7 @@ class ClientEncoding:
         """What was set since the last savepoint is taken back."""
         if self._levels:
             self.value, self._kept = self._levels[-1].value, self._levels[-1].kept
+            self._note()
 
     def end(self, *, committed: bool) -> None:
         """The transaction is over."""
@@ -92,6 +91,11 @@ class ClientEncoding:
             del self._levels[1:]
             self.fail()
         self._levels = []
+        self._note()
+
+    def _note(self) -> None:
+        levels = (encoding for level in self._levels for encoding in (level.value, level.kept))
+        self.is_utf8 = all(each == UTF8 for each in (self.value, self._kept, self.default, *levels))
 
     def _find(self, name: str) -> int:
         """Return where the last savepoint of a name is; 0 if there is none, which is the transaction's own place."""

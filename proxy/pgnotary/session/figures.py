@@ -22,12 +22,12 @@ __all__ = ["Figures", "total"]
 _FIRST = b"SAVEPOINT pgnotary_figure"
 _NEXT = b"ROLLBACK TO SAVEPOINT pgnotary_figure"
 # JIT would take a hundred times as long to compile the question about the catalog as the server takes to answer it.
+_NO_JIT = b"SET LOCAL jit = off"
 _DATA_EXCEPTION = "22"
 _QUOTED = re.compile(r'".*"', re.DOTALL)
-_NO_JIT = b"SET LOCAL jit = off"
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
-_MAX_LISTS_BYTES = 48_000
+_MAX_LISTS_BYTES = 44_000
 
 
 @dataclass(slots=True)
