@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
 
 from pgnotary.approval.papers import Paper
+from pgnotary.request.decision import Answer
 from pgnotary.request.parameters import spelled
 from pgnotary.wire.messages import SYNC, bind, close_portal, execute, parse, query
 
@@ -84,6 +86,19 @@ def test_executemany_is_one_request_that_lists_every_set(served: Served, databas
     assert [value for _, value in shown(paper)][-2:] == ["text: NULL", "smallint: '0'"]
     assert (paper.context.executions, paper.measured.exact) == (3, 2)
     assert served.outcome(paper.id)["rows"] == 2
+
+
+def test_a_long_value_keeps_nobodys_request_from_being_listed(served: Served, database: str) -> None:
+    """The list leaves out what is long; what was left out is asked for by itself."""
+    long = "x" * 50_000
+    with default(served, database) as eva, ThreadPoolExecutor(1) as beside:
+        running = beside.submit(eva.execute, "UPDATE orders SET status = %s WHERE id = 1", (long,))
+        paper = served.held()
+        assert dict(shown(paper))["$1"] == f"text: '{long}'"
+        assert paper.id in served.pgnotary("requests")
+        served.decide(paper, Answer.DENY)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            running.result(30)
 
 
 def test_a_ceiling_counts_the_rows_of_all_executions(served: Served, database: str) -> None:

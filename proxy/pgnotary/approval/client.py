@@ -16,6 +16,7 @@ import msgspec
 
 from pgnotary.approval.bodies import (
     UNFIT,
+    EntryPaper,
     HeadNote,
     KeyOwner,
     Problem,
@@ -24,7 +25,8 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
-from pgnotary.errors import ApiError
+from pgnotary.errors import ApiError, NotCanonical
+from pgnotary.ledger.entries import parse_entry
 
 __all__ = ["MAX_ANSWER_BYTES", "ApprovalClient"]
 
@@ -38,6 +40,18 @@ _MAX_LINE_BYTES = 1 << 20
 _T = TypeVar("_T")
 
 
+def _is_whole(paper: RequestPaper) -> bool:
+    """Say whether the list has all that is sealed in a request: its text, what is bound, rows of the preview."""
+    return all(map(_has_all, (paper.request, paper.preview)))
+
+
+def _has_all(entry: EntryPaper) -> bool:
+    try:
+        return parse_entry(entry.entry).seals.keys() <= entry.opened.keys()
+    except NotCanonical:
+        return True  # Who reads the paper says what is wrong with it.
+
+
 class ApprovalClient:
     """Speaks to the proxy whose approval API listens at `socket_path`; each call is a connection of its own."""
 
@@ -48,8 +62,8 @@ class ApprovalClient:
     def requests(self) -> list[RequestPaper]:
         """Return the open requests, oldest first."""
         listed = self._get("/v1/requests", list[RequestPaper])
-        whole = [paper if "statement" in paper.request.opened else self.request(paper.id).paper for paper in listed]
-        # One that was left out for its length may have been decided since.
+        whole = [paper if _is_whole(paper) else self.request(paper.id).paper for paper in listed]
+        # One of which something was left out for its length may have been decided since.
         return [paper for paper in whole if paper is not None]
 
     def request(self, name: str) -> Standing:
