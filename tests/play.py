@@ -629,6 +629,7 @@ _FACTS = json.dumps(
         "operators": None,
         "casts": False,
         "sets": False,
+        "texts": False,
         "keys": None,
         "ancestors": None,
     }
