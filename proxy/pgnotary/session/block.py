@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.session.mark import Mark
+from pgnotary.session.waiting import Waiting
 
 __all__ = ["Block", "Pending"]
 
@@ -28,6 +29,8 @@ class Pending:
     xid: str
     mark: Mark
     """What is left in the transaction, as long as nothing of it is undone."""
+    waiting: Waiting = field(default_factory=dict)
+    """The functions that COMMIT may run for it."""
     doubtful: bool = False
     """A record about it failed, and may have happened all the same: `leaf` may no longer be its newest entry."""
 

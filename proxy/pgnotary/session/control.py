@@ -200,8 +200,7 @@ def _end(
     if stopped is not None:
         told = stopped.answer
         by_server = None if stopped.why else told
-        ended = Ended.CEILING if stopped.why else Ended.COMMIT_FAILED
-        yield from settle(state, pending, fate, ended, by_server, why=stopped.why, added=stopped.added)
+        yield from settle(state, pending, fate, stopped.ended, by_server, why=stopped.why, added=stopped.added)
         state.tell(b"" if own else told.raw_error)
         return told
     ended = _ended(ending, answer, own=own)
