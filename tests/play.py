@@ -547,6 +547,8 @@ class ScriptedServer:
             return command("SET")
         if word in _CHANGES:
             return command("INSERT 0 5" if word == "INSERT" else f"{word} 5" if word in _COUNTED else word)
+        if "g.tgdeferrable))" in text:
+            return _COLUMNS + row(None) + command("SELECT 1")
         if "WITH RECURSIVE locks" in text:
             return _COLUMNS + row(self._changed()) + command("SELECT 1")
         if "AS x (inserted, updated, deleted)" in text:
@@ -629,6 +631,7 @@ _FACTS = json.dumps(
         "operators": None,
         "casts": False,
         "sets": False,
+        "texts": False,
         "keys": None,
         "ancestors": None,
     }

@@ -20,7 +20,9 @@ from tests.play import (
 from tests.session.stories import DELETE, held, in_a_block, ran_in_a_block, runs_by_itself, worked_by_hand
 
 from pgnotary.errors import RequestMoved
+from pgnotary.judge.rules import PROFILES, policy_of
 from pgnotary.request.life import State
+from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import events
 
 LIFE = ["request", "preview", "decision approve", "intent", "executed"]
@@ -325,3 +327,20 @@ def test_a_second_statement_may_be_held_in_the_same_block(play: Play) -> None:
     assert play.ledger.body("request", "R-2")["statements_before"] == 1
     play >> approve("R-2") << until("client ready T")
     play >> "commit" << until("client ready I")
+
+
+def test_a_commit_without_an_answer_does_not_say_that_what_was_forwarded_is_undone(play: Play) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"]))
+    in_a_block(play) >> "insert into t values (1)" << until("client ready T")
+    worked_by_hand(play, ledger=False) >> "commit" << until("upstream commit")
+    play >> SERVER_GONE << until("close")
+    said = str([each.body for each in play.ledger.entries if each.type.value in ("forwarded", "session-closed")])
+    assert "whether it undoes 1 statement forwarded before it in its block is not known" in said
+    assert "undone" not in said
+
+
+def test_a_server_that_goes_inside_a_block_undoes_what_was_forwarded(play: Play) -> None:
+    play.state.judges = Verdicts(policy_of(PROFILES["forward-all"]))
+    in_a_block(play) >> "insert into t values (1)" << until("client ready T")
+    play >> SERVER_GONE << until("close")
+    assert "1 statement forwarded in its open transaction is undone" in str(play.ledger.entries[-1].body)

@@ -34,6 +34,7 @@ from pgnotary.session.mark import Mark
 from pgnotary.session.standing import standing_texts
 from pgnotary.session.timeline import TIMELINE
 from pgnotary.session.two_phase import LOCKS, ONE
+from pgnotary.session.waiting import WAITING
 from pgnotary.session.writing import READ_WRITE_SESSION
 from pgnotary.wire import messages
 
@@ -166,7 +167,13 @@ PREPARED_ELSEWHERE = {ONE.replace("__GID__", gid) for gid in ("x", *(f"y{n}" for
 }
 OPENED = f"{XID}; {BEFORE.decode()}"
 FIRES = f"{FIRE.decode()}; {BEHIND.decode()}"
-COUNTS = {BEHIND.decode(), FIRES, f"{BEHIND.decode()}; {FIRES}", f"{BEFORE.decode()}; {FIRES}"}
+COUNTS = {
+    f"{BEHIND.decode()}; {WAITING.decode()}",
+    WAITING.decode(),
+    FIRES,
+    f"{BEHIND.decode()}; {FIRES}",
+    f"{BEFORE.decode()}; {FIRES}",
+}
 OUTSIDE = {f"SELECT {TIMELINE}", *(each.decode() for each in READ_WRITE_SESSION)}
 OURS = {
     *PREPARED_ELSEWHERE,
@@ -209,6 +216,7 @@ INJECTED = {
     *OPENED.split("; "),
     FIRE.decode(),
     BEHIND.decode(),
+    WAITING.decode(),
     Mark.ASK.decode(),
     "SET LOCAL transaction_read_only = on",
     *(part for each in FIGURES for part in each.split("; ")),

@@ -8,13 +8,13 @@ Source: PostgreSQL 18, "Function Volatility Categories", "Overview of Trigger Be
 (`get_row_security_policies`: other relations than the target are read under their SELECT policies by every command).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.statement import Control, Part, StatementClass
+from pgnotary.request.clock import CLOCK_IN_BODIES, asks_clock, may_ask_clock
 from pgnotary.request.facts import Facts
 
 __all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text", "of_values"]
@@ -42,15 +42,6 @@ NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
 AT_MOST = frozenset({"before-trigger", "conflict"})
 """With one of these, and no other, a count is an upper bound."""
 
-_CLOCK_WORDS = frozenset({"now", "today", "tomorrow", "yesterday"})
-# What may stand beside one of them in a time, an array or a range of times; or it is a JSON document's.
-_BESIDE_CLOCK_WORDS = frozenset({"allballs", "am", "pm", "z", "zulu", "utc", "gmt", "ad", "epoch", "infinity"})
-_LETTERS = re.compile(r"[a-z]+")
-_TIME_OF_DAY = re.compile(r"[0-9]:[0-9]")
-_IN_QUOTES = re.compile(rf'"\s*(?:{"|".join(sorted(_CLOCK_WORDS))})\b')
-_MAX_TIMES = 10_000
-_TIMES = frozenset({"date", "time", "timestamp", "timestamptz", "timetz"})
-_CLOCK_NAMES = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 _ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
 _BEFORE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.COMMIT})
 
@@ -63,39 +54,20 @@ def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
         match message.type:
             case "SQLValueFunction" if "TIME" in fields.get("op", "") or "DATE" in fields.get("op", ""):
                 found.add("volatile")
-            case "A_Const" if _may_ask_clock(fields.get("sval", {}).get("sval", "")):
-                found.add("volatile")
             case "SelectStmt" if {"limitCount", "limitOffset"} & fields.keys() or any(fields.get("distinctClause", ())):
                 found.add("order")
-            case "TypeCast" if _is_made_into_time(fields):
-                found.add("volatile")
             case "RangeTableSample":
                 found.add("order")
             case "FuncCall" if "over" in fields:
                 found.add("order")
+        if asks_clock(message):
+            found.add("volatile")
     return found
-
-
-def _is_made_into_time(cast: Mapping[str, Any]) -> bool:
-    """Say whether a computed text may become a time: it may be 'now'."""
-    name = cast["typeName"].get("names", [{}])[-1].get("String", {}).get("sval", "")
-    return name in _TIMES and not cast["arg"].keys() & {"A_Const", "ColumnRef", "ParamRef"}
 
 
 def of_values(values: Iterable[bytes | None]) -> set[str]:
     """Return what bound values say: one that is the word `now` is another time at each Bind."""
-    # As long as a text may be a time or a few of them: others are data.
-    short = (value for value in values if value and len(value) <= _MAX_TIMES)
-    return {"volatile"} if any(_may_ask_clock(value.decode(errors="replace")) for value in short) else set()
-
-
-def _may_ask_clock(text: str) -> bool:
-    """Say whether a text may be read as a time that is told by the clock: `now`, `today 10:00`, `{now,tomorrow}`."""
-    lower = text.lower()
-    words = set(_LETTERS.findall(lower))
-    if not words & _CLOCK_WORDS:
-        return False
-    return bool(words <= _CLOCK_WORDS | _BESIDE_CLOCK_WORDS or _TIME_OF_DAY.search(lower) or _IN_QUOTES.search(lower))
+    return {"volatile"} if any(value and may_ask_clock(value.decode(errors="replace")) for value in values) else set()
 
 
 def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set[str]]:
@@ -109,7 +81,7 @@ def called_by(functions: Iterable[str], catalog: Catalog) -> tuple[set[str], set
     # What a view in a body shows was not looked at.
     views = any(relation.kind == "v" for word in words for relation in catalog.relations.get(word, {}).values())
     odd = {word.lower() for word in words}
-    found = {"volatile"} if views or odd & (_CLOCK_NAMES | _CLOCK_WORDS) else set()
+    found = {"volatile"} if views or odd & CLOCK_IN_BODIES else set()
     return seen, found | ({"order"} if odd & _ORDER_WORDS else set())
 
 
@@ -169,6 +141,6 @@ def of_facts(facts: Facts, part: Part, changes: int = 1) -> list[str]:
             found.add("row-security")
     if any(each.kind == "f" for each in facts.relations):
         found.add("foreign")
-    if facts.unsteady or any(each.unsteady for each in facts.relations):
+    if facts.unsteady or facts.texts or any(each.unsteady for each in facts.relations):
         found.add("volatile")
     return sorted(found)

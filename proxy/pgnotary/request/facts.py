@@ -23,19 +23,26 @@ __all__ = ["OF_KEYS", "Facts", "ForeignKey", "RelationFacts", "Trigger", "facts_
 
 # STABLE, and they depend on nothing but their arguments, the data and settings that cannot change while it is held.
 _STEADY = """
-array_to_json array_to_string concat concat_ws count date date_bin date_part date_trunc extract format
-generate_series isfinite json_agg json_agg_strict json_arrayagg json_build_array json_build_object json_object
-json_object_agg json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict json_populate_record
-json_to_record json_to_recordset jsonb_agg jsonb_agg_strict jsonb_build_array jsonb_build_object jsonb_object_agg
-jsonb_object_agg_strict jsonb_object_agg_unique jsonb_object_agg_unique_strict jsonb_path_exists_tz
-jsonb_path_match_tz jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_path_query_tz jsonb_populate_record
-jsonb_to_record jsonb_to_recordset make_timestamptz overlaps phraseto_tsquery plainto_tsquery quote_literal
+array_to_json array_to_string concat concat_ws count date date_bin date_part date_trunc extract format generate_series
+isfinite json_agg json_agg_strict json_arrayagg json_build_array json_build_object json_object json_object_agg
+json_object_agg_strict json_object_agg_unique json_object_agg_unique_strict jsonb_agg jsonb_agg_strict
+jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_object_agg_strict jsonb_object_agg_unique
+jsonb_object_agg_unique_strict jsonb_path_exists_tz jsonb_path_match_tz jsonb_path_query_array_tz
+jsonb_path_query_first_tz jsonb_path_query_tz make_timestamptz overlaps phraseto_tsquery plainto_tsquery quote_literal
 quote_nullable row_to_json string_to_array text time timestamp timestamptz timetz timezone to_char to_date to_json
 to_jsonb to_number to_timestamp to_tsquery to_tsvector ts_headline websearch_to_tsquery
 """.split()
 
 OF_KEYS = "'{1250,1644,1645,1646,1647,1648,1649,1650,1651,1652,1653,1654,1655}'::pg_catalog.oid[]"
 """What triggers of foreign keys and deferred keys run: PostgreSQL's own functions."""
+POPULATING = frozenset(
+    """
+    json_populate_record json_populate_recordset json_to_record json_to_recordset
+    jsonb_populate_record jsonb_populate_recordset jsonb_to_record jsonb_to_recordset
+    """.split()
+)
+"""They make rows of a document, of any types, and `now` in it a time: as steady as the document is."""
+
 _QUESTION = """
 WITH RECURSIVE named (oid, target, children) AS (
   SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid, w.target, w.children
@@ -122,7 +129,26 @@ SELECT pg_catalog.json_build_object(
   AND (p.provolatile OPERATOR(pg_catalog.=) 'v'
     OR (p.prokind OPERATOR(pg_catalog.=) 'a' AND p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
     OR (p.provolatile OPERATOR(pg_catalog.=) 's'
-    AND p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.<>) ALL (__STEADY__)))),
+    AND p.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND p.proname OPERATOR(pg_catalog.<>) ALL (__GIVEN__))
+    OR (p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.prolang OPERATOR(pg_catalog.<>) ALL (
+        SELECT l.oid FROM pg_catalog.pg_language AS l
+        WHERE l.lanname OPERATOR(pg_catalog.=) ANY ('{c,internal,sql}'::pg_catalog.name[]))
+      AND EXISTS (SELECT FROM pg_catalog.pg_type AS y
+        WHERE y.oid OPERATOR(pg_catalog.=) ANY (p.prorettype OPERATOR(pg_catalog.||) p.proallargtypes)
+        AND (y.typcategory OPERATOR(pg_catalog.=) ANY ('{D,R,P}'::pg_catalog."char"[])
+          OR y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+          OR y.typcategory OPERATOR(pg_catalog.=) 'A' AND EXISTS (SELECT FROM pg_catalog.pg_type AS e
+            WHERE e.oid OPERATOR(pg_catalog.=) y.typelem
+            AND e.typcategory OPERATOR(pg_catalog.=) ANY ('{D,R}'::pg_catalog."char"[]))))))),
+'texts', EXISTS (SELECT FROM pg_catalog.json_array_elements_text(__TEXTS__) AS w (name)
+  WHERE NOT EXISTS (SELECT FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) tree.oid
+    AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND NOT a.attisdropped)
+  OR EXISTS (SELECT FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) tree.oid
+    AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND NOT a.attisdropped
+    JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) a.atttypid
+    LEFT JOIN pg_catalog.pg_type AS e ON e.oid OPERATOR(pg_catalog.=) y.typelem
+    WHERE y.typcategory OPERATOR(pg_catalog.=) 'S' OR e.typcategory OPERATOR(pg_catalog.=) 'S'
+      OR y.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}'::pg_catalog."char"[]))),
 'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset
   AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))),
 'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
@@ -193,26 +219,36 @@ _GOES_ON = "'{c,n,d}'::pg_catalog.\"char\"[]"
 # What a view or a policy has that may pick other rows, or ask the clock: SQLValueFunction's first nine ask it.
 _ODD = (
     "{SQLVALUEFUNCTION :op [0-8] |:limit(Count|Offset) [{]|:hasDistinctOn true|:hasWindowFuncs true|{TABLESAMPLECLAUSE"
+    # A text that is made a time of PostgreSQL's own, a range or an array of them, or of a type of one's own.
+    "|{COERCEVIAIO.*:resulttype (1082|1083|1114|1184|1266|1182|1183|1115|1185|1270|390[89]|391[0-3]|453[3-5]|[0-9]{5,})"
+    "|{(JSONEXPR|TABLEFUNC) "
 )
 
 
 def facts_question(
-    targets: Collection[Name], reads: Collection[Name], called: Iterable[str], operators: Iterable[str], *, only: bool
+    targets: Collection[Name],
+    reads: Collection[Name],
+    called: Iterable[str],
+    operators: Iterable[str],
+    texts: Iterable[str] = (),
+    *,
+    only: bool,
 ) -> bytes:
     """Return the question about relations, by names as they are spelled in the text, and about what a count calls.
 
-    `only`: the children of its targets are left alone.
+    `texts`: columns that are made times; `only`: the children of its targets are left alone.
     """
     named = [{"name": _spelled(name), "target": True, "children": not only} for name in targets]
     named += [{"name": _spelled(name), "target": False, "children": True} for name in reads if name not in targets]
-    steady = "'{" + ",".join(_STEADY) + "}'::pg_catalog.name[]"
+    steady, given = (f"'{{{','.join(names)}}}'::pg_catalog.name[]" for names in (_STEADY, [*_STEADY, *POPULATING]))
     values = {
         "__NAMED__": named,
         "__CALLED__": sorted(set(called)),
         "__OPERATORS__": sorted(set(operators)),
+        "__TEXTS__": sorted(set(texts)),
     }
     text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
-    text = text.replace("__OF_KEYS__", OF_KEYS)
+    text = text.replace("__OF_KEYS__", OF_KEYS).replace("__GIVEN__", given)
     return filled(text, values)
 
 
@@ -326,6 +362,8 @@ class Facts:
     keys: tuple[ForeignKey, ...] = ()
     ancestors: frozenset[int] = frozenset()
     """What the targets are partitions of."""
+    texts: bool = False
+    """A column that is made a time is a text, or of a type that nobody has looked into, or no relation has it."""
 
     @property
     def targets(self) -> tuple[RelationFacts, ...]:
@@ -358,6 +396,7 @@ def read_facts(answer: str) -> Facts:
             bool(fields["sets"]),
             tuple(map(_key, fields["keys"] or ())),
             frozenset(map(int, fields["ancestors"] or ())),
+            bool(fields["texts"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the facts have not the shape that was asked for: {error}") from error

@@ -18,6 +18,7 @@ from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
+from pgnotary.request.clock import read_as_times
 from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_in, values_of
 from pgnotary.request.facts import Facts, facts_question
 from pgnotary.request.selects import Uncounted, explained_in
@@ -160,13 +161,15 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     attributes = {attribute for each in names for attribute in each.attributes}
     called, _ = called_by(functions | (attributes & set(catalog.proven)), catalog)
     operators = {name[-1] for each in names for name in each.operators if name}
+    trees = grammar.parse(count) if count else ()
+    texts = {name for each in trees for name in read_as_times(grammar.messages(each.node, each.fields))}
     only = False
     if part.tree and len(part.targets) == 1:
         try:
             only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in _NAMES_ONLY
         except (grammar.Unreadable, KeyError):
             only = False
-    return facts_question(part.targets, sorted(part.names.relations), called, operators, only=only)
+    return facts_question(part.targets, sorted(part.names.relations), called, operators, texts, only=only)
 
 
 def worth(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.session.mark import Mark
+from pgnotary.session.waiting import Waiting
 
 __all__ = ["Block", "Pending"]
 
@@ -28,6 +29,8 @@ class Pending:
     xid: str
     mark: Mark
     """What is left in the transaction, as long as nothing of it is undone."""
+    waiting: Waiting = field(default_factory=dict)
+    """The functions that COMMIT may run for it."""
     doubtful: bool = False
     """A record about it failed, and may have happened all the same: `leaf` may no longer be its newest entry."""
 
@@ -63,10 +66,12 @@ class Block:
     """What ran in it could not be recorded: it can only be ended."""
     ran: list[Callable[[str, str], None]] = field(default_factory=list)
     """What has run in a block of ours and is noted once that has ended: with an SQLSTATE, and why it was undone."""
+    noted: int = 0
+    """How many statements that were forwarded in it, and left something to undo, have been noted."""
     lost: bool = False
     """What became of it is not known: the server ended it by itself."""
-    _savepoints: list[tuple[str, int]] = field(default_factory=list)
-    """Name, and how many of `pending` had run when it was set; a name may stand here more than once."""
+    _savepoints: list[tuple[str, int, int]] = field(default_factory=list)
+    """Name, and how many of `pending` and of `noted` there were when it was set; a name may stand here twice."""
 
     @property
     def must_write(self) -> bool:
@@ -85,7 +90,7 @@ class Block:
 
     def savepoint(self, name: str) -> None:
         """Set a savepoint."""
-        self._savepoints.append((name, len(self.pending)))
+        self._savepoints.append((name, len(self.pending), self.noted))
 
     def release(self, name: str) -> None:
         """Forget a savepoint and those after it; what ran since belongs to the outer level."""
@@ -105,9 +110,10 @@ class Block:
         """Undo what ran since a savepoint; the savepoint itself stays."""
         at = self._find(name)
         if at is not None:
-            del self.pending[self._savepoints[at][1] :]
+            _, pending, self.noted = self._savepoints[at]
+            del self.pending[pending:]
             del self._savepoints[at + 1 :]
 
     def _find(self, name: str) -> int | None:
-        found = [i for i, (known, _) in enumerate(self._savepoints) if known == name]
+        found = [i for i, (known, *_) in enumerate(self._savepoints) if known == name]
         return found[-1] if found else None

@@ -28,6 +28,7 @@ from pgnotary.session.state import FAILED, IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
 from pgnotary.session.timeline import XID_AND_TIMELINE
 from pgnotary.session.told import Told
+from pgnotary.session.undone import note_undone, number_undone
 
 __all__ = [
     "AT_THE_NEXT_START",
@@ -79,6 +80,21 @@ def control_all(state: SessionState, statement: Statement) -> Generator[Step, An
 
 def run_control(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
     """Run transaction control, relay its answer and return it; the ReadyForQuery is the caller's to send."""
+    block, started = state.block, state.now
+    noted = block.noted if block else 0
+    try:
+        answer = yield from _run(state, part, sent)
+    except OutcomeUnknown as error:
+        note_undone(state, sent, started, noted, [], error.sqlstate)
+        if block:
+            block.noted = 0  # The end of the session shall not say that they are undone.
+        raise
+    undone = number_undone(state, block, noted, part, answer)
+    note_undone(state, sent, started, undone, answer.tags, (answer.error.sqlstate or "XX000") if answer.error else "")
+    return answer
+
+
+def _run(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
     if part.control is Control.ROLLBACK_TO and state.block and state.block.unrecorded:
         raise LedgerUnavailable(
             "a statement of this block could not be recorded: only ROLLBACK can end it", hint="roll the block back"
@@ -204,8 +220,7 @@ def _end(
     if stopped is not None:
         told = stopped.answer
         by_server = None if stopped.why else told
-        ended = Ended.CEILING if stopped.why else Ended.COMMIT_FAILED
-        yield from settle(state, pending, fate, ended, by_server, why=stopped.why, added=stopped.added)
+        yield from settle(state, pending, fate, stopped.ended, by_server, why=stopped.why, added=stopped.added)
         state.tell(b"" if own else told.raw_error)
         return told
     ended = _ended(ending, answer, own=own)

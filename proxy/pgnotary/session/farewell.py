@@ -30,7 +30,19 @@ def farewell(state: SessionState, why: str) -> Flow:
             ended = Ended.SERVER_LOST if lost else Ended.SESSION_END
             draft = outcome(state, pending.request, pending.leaf, fate, ended, xid=pending.xid, why=why)
             yield from write(draft, move=Move(pending.request, State.EXECUTED, fate))
+        why += _open_block(state)
         counts = {"forwarded": state.forwarded, "held": state.held, "refused": state.refused}
         yield from write(*state.log.take(), Draft(EntryType.CLOSED, {"why": why, **counts}, session=state.who.session))
     except (LedgerUnavailable, RequestMoved):
         return
+
+
+def _open_block(state: SessionState) -> str:
+    """Return what became of what was forwarded in the client's open block."""
+    if state.block is None or not state.block.noted:
+        return ""
+    number = state.block.noted
+    some = f"{number} statement{'' if number == 1 else 's'} forwarded in its open transaction"
+    one = number == 1
+    fate = "may have been committed" if state.block.lost else f"{'is' if one else 'are'} undone"
+    return f"; {some} {fate}"

@@ -24,6 +24,7 @@ from pgnotary.session.sent import Sent, query_of
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Keep, Step, UpstreamLost
 from pgnotary.session.told import Told
+from pgnotary.session.undone import remains_to_be_undone
 from pgnotary.session.virtual import looks_at_default, relay_with_default
 from pgnotary.session.virtual_encoding import note_resets, with_encoding
 from pgnotary.session.wall import undo_wall
@@ -222,6 +223,8 @@ def note(
     Whatever a rule says: what failed or was undone, and what took data, is listed.
     """
     state.forwarded += 1
+    if state.block and not (state.block.own or sqlstate or why) and remains_to_be_undone(verdict.kind, tags):
+        state.block.noted += 1
     took_us = int((state.now.monotonic - started.monotonic) * 1_000_000)
 
     def record(sqlstate: str, why: str) -> None:

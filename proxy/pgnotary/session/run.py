@@ -29,6 +29,7 @@ from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.state import IDLE, IN_BLOCK, SessionState
 from pgnotary.session.steps import Answer, Flow, Step, write
 from pgnotary.session.told import Told
+from pgnotary.session.waiting import WAITING, Waiting, waiting_in
 from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["NotRun", "Run", "command_complete", "leave_unrecorded", "undo"]
@@ -97,6 +98,7 @@ class Run:
         self._at = State.INTENT
         self._rows: int | None = None
         self._changes = Changes()
+        self._waiting: Waiting = {}
         self._unseen = False
         self._started = state.now.monotonic
 
@@ -179,8 +181,11 @@ class Run:
             fired = yield from fire(self._state, BEHIND)
             answer = fired.answer
         else:
-            answer = yield from put(self._state, BEHIND)
-            behind = NOTHING if answer.error else counters_in(answer.rows)
+            answer = yield from put(self._state, BEHIND, WAITING)
+            behind = NOTHING
+            if answer.error is None:
+                counted, (waiting,) = answer.rows
+                behind, self._waiting = counters_in([counted]), waiting_in(waiting)
             fired = Fired(answer, self._before, behind, has_counted=answer.error is None)
         if not fired.has_counted:
             raise self._not_counted(answer.error)
@@ -297,7 +302,14 @@ class Run:
         self._state.block.statements += 1
         other = self._changes.other_rows
         pending = Pending(
-            self._decided.request, self._leaf, self._rows, other, self._decided.ceiling, self._xid, self._mark
+            self._decided.request,
+            self._leaf,
+            self._rows,
+            other,
+            self._decided.ceiling,
+            self._xid,
+            self._mark,
+            self._waiting,
         )
         self._state.block.pending.append(pending)
 
