@@ -65,6 +65,8 @@ class _Stage:
         self._record: actions.Record | None = None
         self._note: actions.Note | None = None
         self._looking = self._wants_look = False
+        self._announced: list[str] = []
+        self._retired: set[str] = set()
         self._verdicts = verdicts
         self._cancelling = False
         self._server_gone = False
@@ -109,8 +111,12 @@ class _Stage:
             case actions.Looked():
                 assert self._looking, "a look ends that was not asked for"
                 self._looking = self._wants_look = False
-            case actions.Announce() | actions.Retire():
-                self.found.order.append(("announced" if isinstance(action, actions.Announce) else "retired", action))
+            case actions.Announce(request):
+                self.found.order.append(("announced", action))
+                self._announced.append(str(request.entry.request))
+            case actions.Retire(name):
+                self.found.order.append(("retired", action))
+                self._retired.add(name)
             case actions.CancelUpstream():
                 self._cancelling = True
             case actions.Close():
@@ -197,15 +203,11 @@ class _Stage:
         self.happen(events.UpstreamGone())
 
     def _undecided(self) -> list[str]:
-        retired = {action.request for kind, action in self.found.order if isinstance(action, actions.Retire)}
-        announced = [
-            str(action.request.entry.request) for _, action in self.found.order if isinstance(action, actions.Announce)
-        ]
         decided = {entry.request for entry in self.play.ledger.entries if entry.type is EntryType.DECISION}
         return [
             request
-            for request in announced
-            if request not in retired | decided
+            for request in self._announced
+            if request not in self._retired | decided
             and self.play.ledger.states[request] == "held"
             and self._verdict(request) is not None
         ]
