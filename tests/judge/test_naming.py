@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.reading import read
 from pgnotary.judge.statement import Names
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pgnotary.audit.words import counted
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.request.sample import MAX_CHARACTERS, Becomes, Row, Sample, SampleColumn, Value
 
 __all__ = ["sample_lines"]

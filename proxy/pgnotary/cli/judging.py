@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.meaning import weigh
-from pgnotary.judge.naming import identifier
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action, Policy, Subject

@@ -18,7 +18,7 @@ from pgnotary.judge.functions import (
     is_of_information_schema,
     qualifier_of,
 )
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.scope import TEMP, UNSCOPED, Scope, Temporary
 from pgnotary.judge.statement import ONLY_A_NAME, Finding, Name, Names, Part, Qualifier, Statement, StatementClass
 

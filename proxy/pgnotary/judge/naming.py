@@ -13,21 +13,19 @@ from typing import Any
 
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.harmless_functions import NAMING_TYPES, OF_ANY_TYPE
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name, Names, frozen
 
 __all__ = [
     "attributes",
     "function_name",
-    "identifier",
     "names_of",
-    "quoted",
     "relation",
     "relation_name",
     "strings",
     "types_by_text",
 ]
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _EQUALS: Name = ("=",)
 _BETWEEN: frozenset[Name] = frozenset({("<",), (">",), ("<=",), (">=",)})
 # They make a literal a value of the type that another argument has, or holds.
@@ -163,16 +161,6 @@ def relation_name(fields: Mapping[str, Any]) -> str:
 def function_name(fields: Mapping[str, Any]) -> str:
     """Return the name of a FuncCall as spelled, e.g. pg_catalog.now."""
     return ".".join(strings(fields.get("funcname", ())))
-
-
-def identifier(name: str) -> str:
-    """Return a name in quotes unless it is plain: it must not pass for several names, or for words of ours."""
-    return name if _PLAIN.fullmatch(name) else quoted(name)
-
-
-def quoted(name: str) -> str:
-    """Return a name in quotes, as SQL reads it in any place, whatever word it is."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def attributes(message: Message) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sqlglot import exp
 from pgnotary.judge import gate, grammar
 from pgnotary.judge.grammar import Message, RawStatement, Token, Unreadable
 from pgnotary.judge.harmless import COPY_MESSAGES, DML_MESSAGES, QUERY_MESSAGES, TABLE_MESSAGES, structural
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.kinds import (
     CONTROLS,
     ENDS_PREPARED,
@@ -24,7 +25,7 @@ from pgnotary.judge.kinds import (
     kind_of,
     runs_only_outside_a_block,
 )
-from pgnotary.judge.naming import attributes, function_name, identifier, names_of, relation, relation_name, strings
+from pgnotary.judge.naming import attributes, function_name, names_of, relation, relation_name, strings
 from pgnotary.judge.second import objection
 from pgnotary.judge.secrets import discreet
 from pgnotary.judge.settings import RESCOPING, Ruling, read_change, read_set_config, ruling, tells_encoding

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from pgnotary.errors import ConfigError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.rules import Action, Record, Rule, Terms
 from pgnotary.judge.statement import Qualifier, StatementClass
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
 
 __all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Record", "Rule", "Subject", "Terms", "policy_of"]

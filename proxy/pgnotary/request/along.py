@@ -11,7 +11,7 @@ findDependentObjects() and reportDependentObjects() for what CASCADE drops.
 
 from collections.abc import Iterable
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name
 from pgnotary.request.places import filled
 from pgnotary.request.subject import Subject, dropped_in, subject_of

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.request.counting import Source
 from pgnotary.request.facts import Facts, ForeignKey
 from pgnotary.request.selects import Uncounted

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name
 from pgnotary.request.places import filled
 

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pgnotary.judge import grammar
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.secret_names import is_secret_name
 from pgnotary.judge.statement import Name
 from pgnotary.request.columns import Columns

@@ -6,7 +6,7 @@ Only casts of ours and a limit to the length of each value stand around what is 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.request.columns import Columns
 from pgnotary.request.sample import MAX_CHARACTERS, Sample
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.judge import grammar
-from pgnotary.judge.naming import quoted
+from pgnotary.judge.identifiers import quoted
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about, rows_of
 from pgnotary.request.masks import Masks, row_names

@@ -24,7 +24,7 @@ import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name, Statement, StatementClass
 from pgnotary.ledger.canonical import JSON, encode
 from pgnotary.request.along import along_question, subject_along

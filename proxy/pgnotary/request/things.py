@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.naming import identifier, quoted
+from pgnotary.judge.identifiers import identifier, quoted
 from pgnotary.judge.statement import Name
 from pgnotary.request.along import about
 from pgnotary.request.locking import LockMode

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.scope import TEMP
 from pgnotary.judge.secret_values import words_masked
 from pgnotary.judge.statement import Name, Statement

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
 from pgnotary.session.inject import put
 from pgnotary.session.state import SessionState

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import NotSupported, StatementError, UpstreamProtocolError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.request.context import Server
 from pgnotary.request.parameters import Parameters

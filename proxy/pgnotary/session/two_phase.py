@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, UpstreamProtocolError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.policy import Verdict
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Control, Part, Statement

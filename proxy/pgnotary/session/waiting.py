@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 
 from pgnotary.errors import UpstreamProtocolError
-from pgnotary.judge.naming import identifier
+from pgnotary.judge.identifiers import identifier
 
 __all__ = ["WAITING", "Waiting", "replaced", "waiting_in"]
 
