@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from tests.check import check_ledger
+from tests.flow.forked import Forked
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
@@ -33,13 +35,6 @@ from pgnotary.setup import make_folder
 PATIENCE_S = 30.0
 PASSWORD = "engineers-only"
 _T = TypeVar("_T")
-
-# The interpreter may stand where only root can read it: everything is imported before the rights are dropped.
-_AS_USER = """
-import os, pgnotary.cli, pgnotary.cli.serve
-os.setgroups([]); os.setgid({uid}); os.setuid({uid})
-pgnotary.cli.main()
-"""
 
 
 UNSEEN = """
@@ -87,7 +82,7 @@ class Served:
             file.write("\n[policy]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in policy.items()))
         self.approver = "bo"
         self.key = folder / "approvers" / self.approver
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self.user: int | None = None
         """The uid to run as; None: our own."""
 
@@ -115,10 +110,7 @@ class Served:
 
     def start(self) -> None:
         """Start the proxy and wait until it listens."""
-        program = ["-m", "pgnotary.cli"] if self.user is None else ["-c", _AS_USER.format(uid=self.user)]
-        command = [sys.executable, *program, "serve", "--config", str(self.config)]
-        with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.process = Forked(["serve", "--config", str(self.config)], self.folder / "serve.log", uid=self.user)
         until(self._is_up, "the proxy to listen")
 
     def _is_up(self) -> bool:
@@ -290,12 +282,12 @@ class Served:
 
     def pgnotary(self, *arguments: str, expected: int = 0) -> str:
         """Run a command of pgnotary with this configuration and return what it printed."""
-        command = [sys.executable, "-m", "pgnotary.cli", *arguments, "--config", str(self.config)]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        assert done.returncode == expected, (done.returncode, done.stdout, done.stderr)
-        return done.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            out, errors = Path(folder, "out"), Path(folder, "errors")
+            status = Forked([*arguments, "--config", str(self.config)], out, errors).wait(PATIENCE_S)
+            said, talk = out.read_text(), errors.read_text()
+        assert status == expected, (status, said, talk)
+        return said
 
     def give_to(self, uid: int) -> None:
         """Let the proxy run as another user, who owns the folder."""
