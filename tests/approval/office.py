@@ -32,7 +32,7 @@ from pgnotary.ledger.entries import (
     parse_entry,
 )
 from pgnotary.ledger.seals import commitment
-from pgnotary.ledger.tree import leaf_hash, root_of
+from pgnotary.ledger.tree import consistency_proof, inclusion_proof, leaf_hash, root_of
 from pgnotary.request import decision as decisions
 from pgnotary.request import parameters, sshsig
 from pgnotary.request.ceiling import Ceiling
@@ -43,7 +43,7 @@ from pgnotary.request.parameters import Parameters
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.serve.desk import Desk, OpenRequest
 from pgnotary.session.events import Decided
-from pgnotary.store import Append, Head
+from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.appender import Appender
 
 LEDGER = "shop.example/ledger"
@@ -214,6 +214,17 @@ class MemoryLedger:
     def checkpoint(self) -> str:
         head = self.head()
         return notes.sign(notes.Checkpoint(LEDGER, head.size, head.root), LEDGER, PROXY_SEED)
+
+    async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        leaves = [leaf_hash(raw) for raw in self.raws]
+        known = older if older <= len(leaves) else 0
+        return HeadProof(
+            self.head(),
+            self.checkpoint(),
+            root_of(leaves[:known]) if known else None,
+            tuple(consistency_proof(leaves, known, len(leaves))) if known else (),
+            tuple(tuple(inclusion_proof(leaves, seq, len(leaves))) for seq in entries),
+        )
 
     async def probe(self) -> None:
         if self.fails:

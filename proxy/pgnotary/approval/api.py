@@ -9,6 +9,8 @@ documents to the desk and tells the caller what the desk said.
     POST /v1/requests/{id}/decisions   201, or 409 somebody was faster, 403 refused, 429 too many of those,
                                        503 cannot be recorded
     GET  /v1/head                      the newest checkpoint, which a decision may name from then on
+    GET  /v1/proof?from=N&entry=I&entry=J   the same, with proofs that it extends the first N leaves and covers the
+                                       entries I and J: what an approver's command remembers and checks; N may be 0
     GET  /v1/whois?key=SHA256:...      the person whose key that is
     GET  /v1/events                    server-sent events: `requests` with all open ids at each change, `standing` with
                                        where one stands that has been open before, until it has ended
@@ -34,8 +36,10 @@ from aiohttp import web
 
 from pgnotary.approval import unix_socket
 from pgnotary.approval.bodies import (
+    MAX_PROVEN,
     EntryPaper,
     HeadNote,
+    HeadProof,
     KeyOwner,
     Problem,
     Recorded,
@@ -92,6 +96,7 @@ _TRIED_REMEMBERED = 10_000
 _JUST_ENDED = timedelta(seconds=60)
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_SIZE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _ONE = "/v1/requests/{id:R-[1-9][0-9]{0,17}}"
 
 
@@ -154,6 +159,7 @@ class ApprovalApi:
         app.router.add_get(_ONE, self._show, allow_head=False)
         app.router.add_post(f"{_ONE}/decisions", self._take)
         app.router.add_get("/v1/head", self._show_head, allow_head=False)
+        app.router.add_get("/v1/proof", self._prove, allow_head=False)
         app.router.add_get("/v1/whois", self._whois, allow_head=False)
         app.router.add_get("/v1/events", self._watch, allow_head=False)
         app.on_shutdown.append(self._dismiss)
@@ -238,6 +244,23 @@ class ApprovalApi:
         head, note = self._ledger.head(), self._ledger.checkpoint()
         self._desk.show_head(head)
         return _answer(200, HeadNote(note=note))
+
+    async def _prove(self, request: web.Request) -> web.Response:
+        sizes, entries = request.query.getall("from", ["0"]), request.query.getall("entry", [])
+        if len(sizes) != 1 or len(entries) > MAX_PROVEN or not all(map(_SIZE.fullmatch, (*sizes, *entries))):
+            return _answer(400, Problem(error=f"expected ?from=SIZE and at most {MAX_PROVEN} &entry=NUMBER"))
+        try:
+            proof = await self._ledger.prove(int(sizes[0]), [int(each) for each in entries])
+        except ValueError as error:
+            return _answer(404, Problem(error=f"the ledger has not so many entries: {error}"))
+        self._desk.show_head(proof.head)
+        body = HeadProof(
+            note=proof.note,
+            older_root=proof.older_root or b"",
+            consistency=list(proof.consistency),
+            inclusion=[list(each) for each in proof.inclusion],
+        )
+        return _answer(200, body)
 
     async def _whois(self, request: web.Request) -> web.Response:
         name = request.query.get("key", "")

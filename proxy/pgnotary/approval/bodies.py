@@ -12,9 +12,11 @@ from msgspec import Meta
 from pgnotary.request.sshsig import MAX_ARMORED_CHARS
 
 __all__ = [
+    "MAX_PROVEN",
     "UNFIT",
     "EntryPaper",
     "HeadNote",
+    "HeadProof",
     "KeyOwner",
     "Problem",
     "Recorded",
@@ -25,6 +27,12 @@ __all__ = [
 
 UNFIT = 502
 """The status of an ApiError over an answer that does not fit: Bad Gateway."""
+
+MAX_PROVEN = 8
+"""How many entries a head is proven to cover in one call: each costs the proxy a few hundred leaves to read."""
+
+# Of a tree that no ledger ever grows to: 2^63 leaves.
+_MAX_HASHES = 128
 
 # The entry that will hold it in base64, signature and all, has at most 65,535 bytes.
 _MAX_DOCUMENT_BYTES = 32_768
@@ -83,6 +91,17 @@ class HeadNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The newest checkpoint, a C2SP signed note."""
 
     note: str
+
+
+class HeadProof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The newest checkpoint, and RFC 6962 proofs that lead to its root, lowest hash first."""
+
+    note: str
+    older_root: bytes = b""
+    """The root of the first `from` leaves, which `consistency` leads from; empty if there are not so many."""
+    consistency: Annotated[list[bytes], Meta(max_length=_MAX_HASHES)] = []
+    inclusion: Annotated[list[Annotated[list[bytes], Meta(max_length=_MAX_HASHES)]], Meta(max_length=MAX_PROVEN)] = []
+    """Of each `entry` that was asked for, in that order."""
 
 
 class KeyOwner(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ Every failure is an ApiError: status 0 if there was no answer, 502 if we do not 
 
 import http.client
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from pgnotary.approval.bodies import (
     UNFIT,
     EntryPaper,
     HeadNote,
+    HeadProof,
     KeyOwner,
     Problem,
     Recorded,
@@ -81,6 +82,14 @@ class ApprovalClient:
     def head(self) -> str:
         """Return the newest checkpoint note; a decision may name it from now on."""
         return self._get("/v1/head", HeadNote).note
+
+    def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        """Return the newest checkpoint with proofs: that it extends the first `older` leaves, and covers these entries.
+
+        A decision may name it from now on.
+        """
+        asked = "".join(f"&entry={seq}" for seq in entries)
+        return self._get(f"/v1/proof?from={older}{asked}", HeadProof)
 
     def whois(self, key: str) -> str:
         """Return the person whose key has this fingerprint."""

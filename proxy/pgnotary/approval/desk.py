@@ -5,7 +5,7 @@ from typing import Protocol
 
 from pgnotary.ledger.entries import Entry, Filed
 from pgnotary.session.events import Decided
-from pgnotary.store import Head
+from pgnotary.store import Head, HeadProof
 
 __all__ = ["Desk", "Ledger", "OpenRequest"]
 
@@ -78,4 +78,11 @@ class Ledger(Protocol):
 
     async def entries_of(self, request: str) -> list[Entry]:
         """Return all entries about a request, in order; none if it was never held."""
+        ...
+
+    async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        """Return the newest head, proven to extend an older one of that size and to cover these entries.
+
+        Raises ValueError for an entry that there is not, LedgerUnavailable.
+        """
         ...

@@ -16,10 +16,13 @@ __all__ = [
     "HASH_BYTES",
     "Tree",
     "consistency_proof",
+    "consistency_ranges",
     "inclusion_proof",
+    "inclusion_ranges",
     "leaf_hash",
     "node_hash",
     "root_of",
+    "split",
     "verify_consistency",
     "verify_inclusion",
 ]
@@ -59,6 +62,20 @@ class Tree:
         """The number of leaves appended so far."""
         return self._size
 
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """The roots of the complete subtrees, left to right."""
+        return tuple(self._roots)
+
+    @classmethod
+    def of(cls, size: int, roots: Iterable[bytes]) -> "Tree":
+        """A tree of `size` leaves, given the roots of its complete subtrees, left to right."""
+        tree = cls()
+        tree._size, tree._roots = size, list(roots)
+        if len(tree._roots) != size.bit_count():
+            raise ValueError(f"{len(tree._roots)} subtrees do not make a tree of {size}")
+        return tree
+
     def append(self, leaf: bytes) -> None:
         """Add the next leaf hash."""
         if len(leaf) != HASH_BYTES:
@@ -87,49 +104,63 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return Tree(leaves).root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int, size: int) -> list[bytes]:
-    """The hashes that lead from leaf `index` to the root of the first `size` leaves, lowest first.
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Which subtrees (from leaf, to the one before leaf) make the proof that leaf `index` is under `size` leaves.
 
-    RFC 6962 section 2.1.1, PATH(m, D[n]).
+    Lowest first: RFC 6962 section 2.1.1, PATH(m, D[n]).
     """
-    if not 0 <= index < size <= len(leaves):
-        raise ValueError(f"no leaf {index} in the first {size} of {len(leaves)}")
-    proof: list[bytes] = []
+    if not 0 <= index < size:
+        raise ValueError(f"no leaf {index} in the first {size}")
+    ranges: list[tuple[int, int]] = []
     low, high = 0, size
     while high - low > 1:
-        middle = _split(low, high)
+        middle = split(low, high)
         if index < middle:
-            proof.append(root_of(leaves[middle:high]))
+            ranges.append((middle, high))
             high = middle
         else:
-            proof.append(root_of(leaves[low:middle]))
+            ranges.append((low, middle))
             low = middle
-    proof.reverse()
-    return proof
+    ranges.reverse()
+    return ranges
 
 
-def consistency_proof(leaves: Sequence[bytes], old: int, new: int) -> list[bytes]:
-    """The hashes that show the first `new` leaves to begin with the first `old`, lowest first.
+def consistency_ranges(old: int, new: int) -> list[tuple[int, int]]:
+    """Which subtrees make the proof that the first `new` leaves begin with the first `old`.
 
-    RFC 6962 section 2.1.2, SUBPROOF(m, D[n], b).
+    Lowest first: RFC 6962 section 2.1.2, SUBPROOF(m, D[n], b).
     """
-    if not 0 < old <= new <= len(leaves):
-        raise ValueError(f"no proof from size {old} to {new} of {len(leaves)}")
-    proof: list[bytes] = []
+    if not 0 < old <= new:
+        raise ValueError(f"no proof from size {old} to {new}")
+    ranges: list[tuple[int, int]] = []
     low, high = 0, new
     while old != high:
-        middle = _split(low, high)
+        middle = split(low, high)
         if old <= middle:
-            proof.append(root_of(leaves[middle:high]))
+            ranges.append((middle, high))
             high = middle
         else:
-            proof.append(root_of(leaves[low:middle]))
+            ranges.append((low, middle))
             low = middle
     # If the walk never turned right, what remains is the old tree itself, whose root the verifier has.
     if low:
-        proof.append(root_of(leaves[low:high]))
-    proof.reverse()
-    return proof
+        ranges.append((low, high))
+    ranges.reverse()
+    return ranges
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int, size: int) -> list[bytes]:
+    """The hashes that lead from leaf `index` to the root of the first `size` leaves, lowest first."""
+    if not 0 <= index < size <= len(leaves):
+        raise ValueError(f"no leaf {index} in the first {size} of {len(leaves)}")
+    return [root_of(leaves[low:high]) for low, high in inclusion_ranges(index, size)]
+
+
+def consistency_proof(leaves: Sequence[bytes], old: int, new: int) -> list[bytes]:
+    """The hashes that show the first `new` leaves to begin with the first `old`, lowest first."""
+    if not 0 < old <= new <= len(leaves):
+        raise ValueError(f"no proof from size {old} to {new} of {len(leaves)}")
+    return [root_of(leaves[low:high]) for low, high in consistency_ranges(old, new)]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -198,7 +229,7 @@ def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: 
         raise BadProof(f"the proof does not lead to the root of {new_size} leaves")
 
 
-def _split(low: int, high: int) -> int:
+def split(low: int, high: int) -> int:
     """Where the tree over leaves low to high divides: at the largest power of two below its size."""
     return low + (1 << (high - low - 1).bit_length() - 1)
 

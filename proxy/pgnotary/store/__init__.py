@@ -12,7 +12,7 @@ from typing import Protocol
 from pgnotary.ledger.entries import Draft, Entry, Receipt
 from pgnotary.request.life import Move, State
 
-__all__ = ["Append", "Head", "LedgerReader", "Store", "StoredEntry"]
+__all__ = ["Append", "Head", "HeadProof", "LedgerReader", "Store", "StoredEntry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,21 @@ class Head:
     size: int
     root: bytes
     """RFC 6962 root over all leaves, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadProof:
+    """A head, and how it covers an older one and some entries: RFC 6962 proofs, lowest hash first."""
+
+    head: Head
+    note: str
+    """The signed checkpoint over exactly this head."""
+    older_root: bytes | None
+    """The root over as many leaves as the older head has, if there are so many."""
+    consistency: tuple[bytes, ...]
+    """From these leaves to the head."""
+    inclusion: tuple[tuple[bytes, ...], ...]
+    """Of each entry that was asked for, in that order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,14 @@ class Store(Protocol):
 
     def checkpoint(self) -> str:
         """Return the newest signed checkpoint, a C2SP signed note."""
+        ...
+
+    async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        """Return the newest head, proven to extend the first `older` leaves (0: nothing) and to cover these entries.
+
+        Reads a bounded number of leaves, however long the ledger is. Raises ValueError for an entry that there is not,
+        LedgerUnavailable.
+        """
         ...
 
     async def probe(self) -> None:

@@ -33,11 +33,13 @@ from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
 from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
 from pgnotary.ledger.seals import SALT_BYTES
+from pgnotary.ledger.subtrees import BLOCK, Subtrees
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
-from pgnotary.store import Append, Head
+from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.place import create, inode, locked
+from pgnotary.store.proofs import asked, proven
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 
@@ -100,6 +102,8 @@ class SqliteStore:
         self._lock_file: int | None = None
         self._inode: tuple[int, int] | None = None
         self._tail: Tail | None = None
+        self._subtrees = Subtrees()
+        """Over the leaves of the tail; what proofs are made of."""
 
     @classmethod
     async def open(
@@ -148,6 +152,8 @@ class SqliteStore:
             await db.execute_fetchall("COMMIT")
             # Only now: a COMMIT that fails may or may not have happened, and only the file knows.
             self._tail = end
+            for receipt in batch.receipts:
+                self._subtrees.append(receipt.leaf)
         return results
 
     async def state(self, request: str) -> State | None:
@@ -182,6 +188,18 @@ class SqliteStore:
     def checkpoint(self) -> str:
         """See `Store.checkpoint`."""
         return self._known_tail().note
+
+    async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        """See `Store.prove`."""
+        # A wrong question is answered out here: inside it would cost the connection. The ledger only grows meanwhile.
+        asked(older, entries, self._known_tail().tree.size)
+        async with self._connection() as (db, tail):
+            question = asked(older, entries, tail.tree.size)
+            leaves = {number: await _block(db, number) for number in question.blocks}
+            try:
+                return proven(question, self._subtrees, leaves, tail.note)
+            except ValueError as error:
+                raise LedgerBroken([f"entries have gone since they were appended: {error}"]) from error
 
     async def probe(self) -> None:
         """See `Store.probe`."""
@@ -287,25 +305,28 @@ class SqliteStore:
     async def _read_tail(self, db: aiosqlite.Connection) -> Tail:
         """Rebuild the tree over all leaves and check the end against it; raises LedgerBroken."""
         acknowledged = None if self._tail is None else self._tail.tree
-        tree = Tree()
+        growing = Subtrees()
         before = leaf = FIRST_PREV
         async for seq, each in _leaves(db):
-            if seq != tree.size:
-                raise LedgerBroken([f"entry {tree.size} is missing, the next one is {seq}"])
+            if seq != (size := growing.size):
+                raise LedgerBroken([f"entry {size} is missing, the next one is {seq}"])
             if type(each) is not bytes or len(each) != HASH_BYTES:
                 raise LedgerBroken([f"entry {seq} has no leaf hash"])
             before, leaf = leaf, each
-            tree.append(leaf)
-            if acknowledged and tree.size == acknowledged.size and tree.root() != acknowledged.root():
-                raise LedgerBroken([f"the first {tree.size} entries are not those that were acknowledged"])
+            growing.append(leaf)
+            if acknowledged and size + 1 == acknowledged.size and growing.tree().root() != acknowledged.root():
+                raise LedgerBroken([f"the first {size + 1} entries are not those that were acknowledged"])
+        tree = growing.tree()
         if acknowledged and tree.size < acknowledged.size:
             raise LedgerBroken([f"it has {tree.size} entries, {acknowledged.size} were acknowledged"])
-        return Tail(
+        tail = Tail(
             tree,
             leaf,
             await self._last_time(db, tree.size - 1, before, leaf) if tree.size else datetime.min.replace(tzinfo=UTC),
             await self._newest_note(db, tree),
         )
+        self._subtrees = growing
+        return tail
 
     async def _last_time(self, db: aiosqlite.Connection, seq: int, prev: bytes, leaf: bytes) -> datetime:
         """Check the last entry's bytes against its place; return its time."""
@@ -424,6 +445,18 @@ async def _leaves(db: aiosqlite.Connection) -> AsyncIterator[tuple[int, object]]
         for seq, leaf in rows:
             yield seq, leaf
         last = rows[-1][0]
+
+
+async def _block(db: aiosqlite.Connection, number: int) -> list[bytes]:
+    """Return the leaves of one block of the tree, as they are stored."""
+    start = number * BLOCK
+    rows = await db.execute_fetchall(
+        "SELECT leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq", (start, start + BLOCK)
+    )
+    leaves = [leaf for (leaf,) in rows]
+    if any(type(leaf) is not bytes or len(leaf) != HASH_BYTES for leaf in leaves):
+        raise LedgerBroken([f"one of the entries {start} to {start + BLOCK - 1} has no leaf hash"])
+    return leaves
 
 
 async def _check_states(db: aiosqlite.Connection) -> None:
