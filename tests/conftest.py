@@ -65,6 +65,12 @@ def _leave_out_what_the_server_lacks(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(autouse=True)
+def own_heads(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no approver's command of a test remember heads where a person's does, or what another test has seen."""
+    monkeypatch.setenv("PGNOTARY_HEADS", str(tmp_path_factory.getbasetemp() / f"heads-{next(_numbers)}"))
+
+
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the test's own, without the test's name in it: the path of a socket may have 107 bytes."""

@@ -15,6 +15,8 @@
     +-- RequestMoved              the request is not where a step expected it: somebody else won
     +-- DecisionRefused           a decision that must not count, and why
     +-- ConfigError               a configuration that cannot be used
+    +-- HeadContradicted          a ledger's head is not one ledger with a head that was seen before
+    +-- NotRemembered             a head cannot be remembered here, so nothing is signed
     +-- ApiError                  the proxy's approval API said no, or could not be reached
     +-- LedgerBroken              verification found faults; all are listed
     +-- NotCanonical, BrokenSeal, BadProof, BadCheckpoint, BadSignature, BadKey, BadRoster
@@ -35,12 +37,14 @@ __all__ = [
     "ClientProtocolError",
     "ConfigError",
     "DecisionRefused",
+    "HeadContradicted",
     "InvalidText",
     "LedgerBroken",
     "LedgerUnavailable",
     "NotAdmitted",
     "NotAuthenticated",
     "NotCanonical",
+    "NotRemembered",
     "NotSupported",
     "PgnotaryError",
     "RequestMoved",
@@ -140,6 +144,22 @@ class RequestMoved(PgnotaryError):
 
 class DecisionRefused(PgnotaryError):
     """A decision that does not count; the message tells the approver why."""
+
+
+class HeadContradicted(PgnotaryError):
+    """The head that was shown and one that was seen before cannot be of one ledger that only grows.
+
+    `evidence` is the document to keep (`pgnotary.verify.misbehaviour`), `notes` are the two heads in it.
+    """
+
+    def __init__(self, message: str, evidence: bytes, notes: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+        self.notes = notes
+
+
+class NotRemembered(PgnotaryError):
+    """What an approver's machine cannot remember it does not sign."""
 
 
 class ConfigError(PgnotaryError):

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.approval.office import LEDGER, PROXY_SEED, SEEDS, STATEMENT, VKEY, MemoryLedger, public_of
+from tests.approval.office import STATEMENT, MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
-from pgnotary.approval.head import read_head
 from pgnotary.approval.papers import read_paper
-from pgnotary.errors import ApiError, BadCheckpoint, BrokenSeal
-from pgnotary.ledger import checkpoint as notes
+from pgnotary.errors import ApiError, BrokenSeal
 from pgnotary.ledger.canonical import encode
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.ledger.tree import leaf_hash
@@ -208,50 +206,6 @@ def test_fields_of_a_newer_version_are_kept_to_be_shown() -> None:
 def test_numbers_that_cannot_be_true_and_lists_of_another_shape_are_no_paper(body: dict[str, Any]) -> None:
     with pytest.raises(ApiError, match="the preview entry"):
         read_paper(_forged(_held(), lambda fields: None, lambda fields: fields["body"].update(body)), "R-1")
-
-
-# The head.
-
-
-def test_the_head_is_read_from_a_note_that_the_proxy_signed() -> None:
-    ledger = MemoryLedger()
-    paper = read_paper(_paper(*ledger.hold()), "R-1")
-    for vkey in (VKEY, None):
-        seen = read_head(ledger.checkpoint(), vkey, paper)
-        assert (seen.size, seen.root) == (2, ledger.head().root)
-
-
-def test_a_head_signed_by_another_key_is_refused() -> None:
-    ledger = MemoryLedger()
-    paper = read_paper(_paper(*ledger.hold()), "R-1")
-    forged = notes.sign(notes.Checkpoint(LEDGER, 2, ledger.head().root), LEDGER, SEEDS["mallory"])
-    with pytest.raises(BadCheckpoint):
-        read_head(forged, VKEY, paper)
-    with pytest.raises(BadCheckpoint):
-        read_head(ledger.checkpoint(), notes.vkey(LEDGER, public_of(SEEDS["mallory"])), paper)
-
-
-def test_a_head_of_another_ledger_is_refused() -> None:
-    ledger = MemoryLedger()
-    paper = read_paper(_paper(*ledger.hold()), "R-1")
-    note = notes.sign(notes.Checkpoint("other.example/ledger", 2, ledger.head().root), LEDGER, PROXY_SEED)
-    for vkey in (VKEY, None):
-        with pytest.raises(BadCheckpoint, match="of the ledger"):
-            read_head(note, vkey, paper)
-
-
-def test_a_head_that_does_not_reach_the_preview_is_refused() -> None:
-    ledger = MemoryLedger()
-    paper = read_paper(_paper(*ledger.hold()), "R-1")
-    note = notes.sign(notes.Checkpoint(LEDGER, 1, leaf_hash(ledger.raws[0])), LEDGER, PROXY_SEED)
-    with pytest.raises(BadCheckpoint, match="covers 1 entries"):
-        read_head(note, VKEY, paper)
-
-
-@pytest.mark.parametrize("note", ["", "\n\n\n", "a\n2\nb\n\n", "a\nx\n\n\n", f"{LEDGER}\n+2\n{'A' * 43}=\n\n"])
-def test_a_note_that_is_no_checkpoint_is_refused_without_a_key_too(note: str) -> None:
-    with pytest.raises(BadCheckpoint):
-        read_head(note, None, read_paper(_held(), "R-1"))
 
 
 # What it asks.

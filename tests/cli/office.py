@@ -31,7 +31,11 @@ class Desk(Office):
 
     async def run(self, *arguments: str | Path, env: dict[str, str] | None = None) -> Result:
         """Run one command, which finds the socket in the environment unless `env` says otherwise."""
-        environment = {"PGNOTARY_SOCKET": str(self.socket), "HOME": str(self.folder)} | (env or {})
+        environment = {
+            "PGNOTARY_SOCKET": str(self.socket),
+            "HOME": str(self.folder),
+            "PGNOTARY_HEADS": str(self.heads),
+        } | (env or {})
         words = [str(each) for each in arguments]
         result = await asyncio.to_thread(CliRunner().invoke, pgnotary, words, env=environment, prog_name="pgnotary")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -43,6 +47,11 @@ class Desk(Office):
         digest = prefix or self.desk.open["R-1"].request.leaf.hex()[:8]
         key = key_file(self.folder, person)
         return await self.run(verb, f"R-1@{digest}", "-m", "backup b-771", "--yes", "--key", key, *arguments)
+
+    @property
+    def heads(self) -> Path:
+        """Where bo's commands remember heads."""
+        return self.folder / "heads"
 
     @property
     def taken(self) -> Decision:

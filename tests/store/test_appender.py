@@ -12,7 +12,7 @@ from tests.store.ledgers import NOON, VKEY, note, opened
 from pgnotary.errors import LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger.entries import Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.request.life import Move, State
-from pgnotary.store import Append, Head
+from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.appender import Appender
 
 
@@ -47,6 +47,9 @@ class Memory:
             receipts.append(Receipt(parse_entry(raw), {}))
             self.drafts.append(each.draft)
         return receipts
+
+    async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
+        raise NotImplementedError
 
     async def probe(self) -> None:
         self.probes += 1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.store.ledgers import VKEY, edited, note, opened
 
-from pgnotary.errors import LedgerUnavailable
+from pgnotary.errors import BadProof, LedgerUnavailable
 from pgnotary.ledger.checkpoint import verify
 from pgnotary.ledger.tree import verify_consistency, verify_inclusion
 from pgnotary.store import HeadProof
@@ -37,8 +37,8 @@ async def test_each_head_is_proven_to_extend_the_ones_before_it_and_to_cover_any
             for size in () if restart else SIZES:
                 leaves += await grow(store, size)
                 roots[size] = store.head().root
-                for older in roots:
-                    check(await store.prove(older, []), older, roots[older])
+                for older, root in roots.items():
+                    check(await store.prove(older, []), older, root)
             entries = [0, 255, 256, 511, 512, 699]
             proof = await store.prove(700, entries)
             for seq, path in zip(entries, proof.inclusion, strict=True):
@@ -71,7 +71,7 @@ async def test_leaves_that_somebody_edits_meanwhile_give_no_proof_that_leads_to_
         leaves = await grow(store, 300)
         edited(tmp_path / "ledger", "UPDATE entry SET leaf = randomblob(32) WHERE seq = 299")
         proof = await store.prove(0, [298])
-        with pytest.raises(Exception, match="not under this root"):
+        with pytest.raises(BadProof, match="not under this root"):
             verify_inclusion(leaves[298], 298, 300, proof.inclusion[0], proof.head.root)
         edited(tmp_path / "ledger", "DELETE FROM entry WHERE seq = 299")
         with pytest.raises(LedgerUnavailable):

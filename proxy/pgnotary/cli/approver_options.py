@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from pgnotary.approval.memory import Memory
 from pgnotary.config import load
 from pgnotary.errors import BadCheckpoint, BadKey
 from pgnotary.ledger.checkpoint import parse_vkey
@@ -21,11 +22,14 @@ from pgnotary.request.openssh import PrivateKey, read_private_key
 __all__ = [
     "DEFAULT_KEY",
     "Place",
+    "ProxyKey",
     "Target",
     "config_option",
+    "heads_option",
     "key_option",
     "load_key",
     "load_proxy_key",
+    "memory_of",
     "place_of",
     "proxy_key_option",
     "read_target",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_KEY = Path("~/.config/pgnotary/id_ed25519")
+DEFAULT_HEADS = Path("~/.local/state/pgnotary/heads")
 _SSH_KEY = Path("~/.ssh/id_ed25519")
 _CONFIG = Path("pgnotary.toml")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -58,6 +63,15 @@ proxy_key_option = click.option(
     type=_FILE,
     envvar="PGNOTARY_PROXY_KEY",
     help="The proxy's verifier key.  [default: proxy.vkey beside the socket]",
+)
+
+
+heads_option = click.option(
+    "--heads",
+    "heads_path",
+    type=_FILE,
+    envvar="PGNOTARY_HEADS",
+    help=f"Where ledgers' heads are remembered.  [default: {DEFAULT_HEADS}]",
 )
 
 
@@ -124,8 +138,27 @@ def load_key(path: Path | None) -> PrivateKey:
         raise BadKey(f"{path}: {said}") from error
 
 
-def load_proxy_key(path: Path | None, socket_path: Path) -> str | None:
+def memory_of(path: Path | None) -> Memory:
+    """Return where this person's machine remembers heads: the XDG base directory for state, unless said otherwise."""
+    if path is not None:
+        return Memory(path)
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # "All paths set in these environment variables must be absolute. [...] consider the path invalid and ignore it."
+    return Memory(Path(state, "pgnotary", "heads") if Path(state).is_absolute() else DEFAULT_HEADS.expanduser())
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyKey:
+    """The key that a proxy's heads are checked with."""
+
+    text: str
+    said: bool
+    """Whether the approver has named it; otherwise it lay beside the socket, where who runs the proxy has put it."""
+
+
+def load_proxy_key(path: Path | None, socket_path: Path) -> ProxyKey | None:
     """Return the proxy's verifier key, or None if none is known; raises BadCheckpoint if it cannot be read."""
+    said = path is not None
     if path is None:
         path = socket_path.parent / "proxy.vkey"
         if not path.exists():
@@ -134,4 +167,4 @@ def load_proxy_key(path: Path | None, socket_path: Path) -> str | None:
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise BadCheckpoint(f"{path}: the proxy's key cannot be read: {error.strerror}") from error
-    return parse_vkey(text).text
+    return ProxyKey(parse_vkey(text).text, said)

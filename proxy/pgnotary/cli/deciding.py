@@ -11,16 +11,19 @@ from datetime import UTC, datetime
 
 from pgnotary.approval.bodies import Recorded, Standing
 from pgnotary.approval.client import ApprovalClient
-from pgnotary.approval.head import read_head
+from pgnotary.approval.head import Look, size_before
+from pgnotary.approval.memory import Memory
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli.approver_options import Target
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.outcomes import state_of
-from pgnotary.errors import ApiError, BadKey, DecisionRefused
+from pgnotary.errors import ApiError, BadKey, DecisionRefused, HeadContradicted
+from pgnotary.ledger.checkpoint import Checkpoint
+from pgnotary.ledger.remembered import Remembered, remembered
 from pgnotary.request import decision as decisions
 from pgnotary.request import sshsig
 from pgnotary.request.ceiling import Ceiling
-from pgnotary.request.decision import Answer, Decision
+from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import PrivateKey, fingerprint
 
@@ -94,6 +97,8 @@ class Case:
     signer: Signer
     vkey: str | None
     """The proxy's verifier key, if it is known."""
+    memory: Memory
+    """The heads that this machine has seen."""
 
     @property
     def name(self) -> str:
@@ -101,7 +106,11 @@ class Case:
         return f"{self.paper.id}@{self.paper.request.leaf.hex()[:_DIGITS]}"
 
     def draw_up(self, answer: Answer, why: str, ceiling: Ceiling | None) -> Decision:
-        """Return the decision to sign, read back from its document; it names the ledger's newest head."""
+        """Return the decision to sign, read back from its document; it names the ledger's newest head.
+
+        That head extends the one that was seen here before, and is remembered when this returns.
+        """
+        head = self.witness()
         raw = decisions.document(
             self.paper.request,
             self.paper.preview,
@@ -109,11 +118,44 @@ class Case:
             approver=self.signer.person,
             reason=why,
             ceiling=ceiling,
-            seen=read_head(self.client.head(), self.vkey, self.paper),
+            seen=Seen(head.size, head.root),
             decided_at=datetime.now(UTC),
             nonce=secrets.token_bytes(16),
         )
         return decisions.read(raw)
+
+    def witness(self) -> Checkpoint:
+        """Return the ledger's newest head once it is checked and remembered; raises Failed if it contradicts another.
+
+        The lock is held from reading to writing: a command beside this one may have seen more meanwhile.
+        """
+        if self.vkey is None:
+            return self._look(None)
+        with self.memory.held():
+            whose = (self.paper.ledger, self.vkey)
+            known = next((each for each in self.memory.heads() if (each.checkpoint.origin, each.key) == whose), None)
+            return self._look(known)
+
+    def _look(self, known: Remembered | None) -> Checkpoint:
+        entries = [entry.position.seq for entry in (self.paper.request, self.paper.preview)]
+        answer = self.client.prove(size_before(known), entries)
+        now = datetime.now(UTC)
+        try:
+            head = Look(self.paper, self.vkey, known, now).checked(answer)
+        except HeadContradicted as contradicted:
+            raise self._refused(contradicted) from contradicted
+        if self.vkey is not None:
+            self.memory.remember(remembered(answer.note, self.vkey, now))
+        return head
+
+    def _refused(self, contradicted: HeadContradicted) -> Failed:
+        """Keep what proves it, and return the failure that says so."""
+        try:
+            path = self.memory.keep_evidence(contradicted.evidence, *contradicted.notes)
+            kept = f"both heads are in {path}: give it to whoever audits this ledger"
+        except OSError as error:
+            kept = f"both heads could not be kept ({error.strerror or error}): {contradicted.evidence.decode()}"
+        return Failed(f"{contradicted}. Nothing was signed; {kept}", Exit.UNTRUSTED)
 
     def hand_in(self, decision: Decision) -> Recorded:
         """Sign exactly the bytes of a decision and hand it in."""

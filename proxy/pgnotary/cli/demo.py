@@ -42,7 +42,8 @@ def _lines(stack: Stack) -> str:
     """Return what to paste where."""
     pgnotary, config = program(), f"--config {shlex.quote(str(stack.config))}"
     (psql, *_), _ = stack.psql()
-    signing = f"--max-other-rows 2500 {config} --key {shlex.quote(str(stack.approver_key))}"
+    own = f"--key {shlex.quote(str(stack.approver_key))} --heads {shlex.quote(str(stack.heads))}"
+    signing = f"--max-other-rows 2500 {config} {own}"
     where = f"-h {stack.host} -p {stack.port} -U {stack.user} {stack.database}"
     return f"""
 Paste each line into a terminal of its own:

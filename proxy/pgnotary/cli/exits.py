@@ -9,10 +9,12 @@ from pgnotary.errors import (
     ApiError,
     BadCheckpoint,
     BadKey,
+    BadProof,
     BadSignature,
     BrokenSeal,
     ConfigError,
     DecisionRefused,
+    HeadContradicted,
     NotCanonical,
     PgnotaryError,
 )
@@ -48,7 +50,16 @@ class Failed(Exception):
 
 
 _BY_STATUS = {0: Exit.UNREACHABLE, 403: Exit.UNTRUSTED, 409: Exit.CONFLICT, 502: Exit.UNTRUSTED}
-_UNTRUSTED = (BadCheckpoint, BadKey, BadSignature, BrokenSeal, DecisionRefused, NotCanonical)
+_UNTRUSTED = (
+    BadCheckpoint,
+    BadKey,
+    BadProof,
+    BadSignature,
+    BrokenSeal,
+    DecisionRefused,
+    HeadContradicted,
+    NotCanonical,
+)
 
 
 def exit_of(error: PgnotaryError | Failed) -> Exit:

@@ -22,9 +22,11 @@ from pgnotary.cli.approver_options import (
     Place,
     Target,
     config_option,
+    heads_option,
     key_option,
     load_key,
     load_proxy_key,
+    memory_of,
     place_of,
     proxy_key_option,
     read_target,
@@ -33,6 +35,7 @@ from pgnotary.cli.approver_options import (
 from pgnotary.cli.deciding import Case, identify, open_paper
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.hidden import secrets_option
+from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.looking import text_width
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, field, time_left
@@ -63,6 +66,7 @@ class _Means:
     target: Target
     key_path: Path | None
     proxy_key: Path | None
+    heads: Path | None
     yes: bool
     secrets: bool
     """Whether the secrets in texts are shown."""
@@ -81,10 +85,11 @@ class _Means:
         for line in describe(paper, _width(), secrets=self.secrets):
             click.echo(line, err=True)
         click.echo(time_left(paper, datetime.now(UTC)), err=True)
-        vkey = load_proxy_key(self.proxy_key, self.place.socket)
-        if vkey is None:
-            _say("note", "the proxy's key is not known here: its head goes unchecked (--proxy-key)")
-        return Case(client, paper, identify(client, key, paper), vkey)
+        memory = memory_of(self.heads)
+        trusted = trust(load_proxy_key(self.proxy_key, self.place.socket), memory, paper.ledger)
+        for note in trusted.notes:
+            _say("note", note)
+        return Case(client, paper, identify(client, key, paper), trusted.vkey, memory)
 
     def ask(self, question: str) -> None:
         """Have the question answered with yes; raises Failed otherwise."""
@@ -138,6 +143,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
     @secrets_option
     @proxy_key_option
+    @heads_option
     @socket_option
     @config_option
     @click.pass_context
@@ -148,6 +154,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
         target: Target,
         key_path: Path | None,
         proxy_key: Path | None,
+        heads_path: Path | None,
         socket_path: Path | None,
         config: Path | None,
         *,
@@ -156,7 +163,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
         **rest: object,
     ) -> None:
         place = place_of(ctx, socket_path, config)
-        command(ctx, _Means(place, target, key_path, proxy_key, yes, secrets, ctx.obj or ()), **rest)
+        command(ctx, _Means(place, target, key_path, proxy_key, heads_path, yes, secrets, ctx.obj or ()), **rest)
 
     return signing
 

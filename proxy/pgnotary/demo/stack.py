@@ -52,6 +52,11 @@ class Stack:
     password: str
     database: str
 
+    @property
+    def heads(self) -> Path:
+        """Where the demo's approver remembers heads: each demo begins a ledger of the same name under a new key."""
+        return self.folder / "heads"
+
     def psql(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Return command and environment of an engineer's psql, whatever the caller's own settings are."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

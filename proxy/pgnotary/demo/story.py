@@ -66,6 +66,8 @@ def _a_delete_is_held_and_approved(stack: Stack, say: Say) -> None:
                 "--yes",
                 "--key",
                 str(stack.approver_key),
+                "--heads",
+                str(stack.heads),
             )
             printed, _ = psql.communicate(timeout=_PATIENCE_S)
         finally:
@@ -121,7 +123,8 @@ def _count(stack: Stack) -> int:
 
 def _pgnotary(stack: Stack, say: Say, word: str, *arguments: str, expected: int = 0) -> str:
     who = "anna" if word in ("verify", "replay") else "bo"
-    shown = [argument for argument in (word, *arguments) if argument not in ("--key", str(stack.approver_key))]
+    hidden = ("--key", str(stack.approver_key), "--heads", str(stack.heads))
+    shown = [argument for argument in (word, *arguments) if argument not in hidden]
     prompt = f"{who}$ pgnotary " + " ".join(f'"{each}"' if " " in each else each for each in shown)
     return _run(stack.pgnotary(word, *arguments, "--config", str(stack.config)), say, prompt, expected=expected)
 

@@ -57,7 +57,9 @@ class Subtrees:
         """The tree over all leaves so far, without what proofs need; it grows on its own."""
         blocks = self._blocks
         roots = [
-            self._node(level, (blocks >> level) - 1) for level in reversed(range(blocks.bit_length())) if blocks >> level & 1
+            self._node(level, (blocks >> level) - 1)
+            for level in reversed(range(blocks.bit_length()))
+            if blocks >> level & 1
         ]
         return Tree.of(self.size, [*roots, *self._block.roots])
 
