@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from tests.audit.running import run
 from tests.listed import forwarded_body
-from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger, public_of, roster_text
+from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger, one_approval, public_of, roster_text
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
@@ -58,12 +58,26 @@ def test_every_command_explains_itself(command: str) -> None:
     assert run(command, "--help").exit_code == 0
 
 
-def test_verify_prints_what_is_good_and_exits_0(folder: Path) -> None:
+def test_verify_prints_what_is_good_and_what_is_not_known_and_exits_2(folder: Path) -> None:
     done = run("verify", folder, "--key", VKEY, "--allowed-signers", folder / "allowed_signers")
-    assert done.exit_code == 0
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["ok"] * 6 + ["note"] * 2
+    assert done.exit_code == 2
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["ok"] * 6 + ["note", "gap"]
     assert done.stdout.startswith("ok  30 entries (#0-#29) of shop.example/ledger")
-    assert "note  outcome unknown: R-5\nnote  not ended yet: R-6\n" in done.stdout
+    assert done.stdout.endswith("note  not ended yet: R-6\ngap  outcome unknown: R-5\n")
+
+
+def test_verify_of_what_is_known_to_its_end_exits_0(tmp_path: Path) -> None:
+    export_folder(one_approval(), tmp_path / "e", VKEY)
+    done = run("verify", tmp_path / "e", "--key", VKEY, "--allowed-signers", tmp_path / "e" / "allowed_signers")
+    assert done.exit_code == 0
+    assert {line.split("  ")[0] for line in done.stdout.splitlines()} == {"ok"}
+
+
+def test_verify_of_what_is_withheld_is_incomplete(tmp_path: Path) -> None:
+    export_folder(one_approval(), tmp_path / "e", VKEY, ["statement"])
+    done = run("verify", tmp_path / "e", "--key", VKEY)
+    assert done.exit_code == 2
+    assert done.stdout.endswith("gap  1 sealed value is withheld\n")
 
 
 def test_verify_says_what_it_had_to_take_from_the_export(folder: Path) -> None:
@@ -90,11 +104,11 @@ def test_verify_lists_every_fault_with_its_place(folder: Path) -> None:
     assert [line.split()[1] for line in done.stdout.splitlines()][:2] == ["#5", "#6"]
 
 
-def test_verify_with_another_key_exits_1_and_with_no_key_2(folder: Path, live: Path) -> None:
+def test_verify_with_a_key_that_is_none_and_with_no_key_exits_3(folder: Path, live: Path) -> None:
     other = "shop.example/ledger+c3ef82ae+AQ=="
-    assert run("verify", folder, "--key", other).exit_code == 2
-    assert run("verify", "--ledger", live).exit_code == 2
-    assert run("verify", "--ledger", live, "--key", "no-such-file").exit_code == 2
+    assert run("verify", folder, "--key", other).exit_code == 3
+    assert run("verify", "--ledger", live).exit_code == 3
+    assert run("verify", "--ledger", live, "--key", "no-such-file").exit_code == 3
 
 
 def test_a_remembered_checkpoint_catches_a_rollback(ledger: Ledger, folder: Path, tmp_path: Path) -> None:
@@ -111,7 +125,7 @@ def test_a_pinned_roster_decides(folder: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "nobody on the roster" in done.stdout
     (tmp_path / "roster").write_text("* ssh-rsa AAAA\n")
-    assert run("verify", folder, "--allowed-signers", tmp_path / "roster").exit_code == 2
+    assert run("verify", folder, "--allowed-signers", tmp_path / "roster").exit_code == 3
 
 
 def test_verify_finds_the_live_ledger_by_its_configuration(live: Path, tmp_path: Path) -> None:
@@ -137,7 +151,7 @@ def test_verify_finds_columns_that_would_hide_an_entry_from_a_search(live: Path)
 def test_a_command_without_a_ledger_is_wrong_usage() -> None:
     for words in (["verify"], ["search"], ["replay", "R-1"], ["report"], ["export", "out"]):
         done = run(*words)
-        assert (done.exit_code, "no ledger" in done.stderr) == (2, True)
+        assert (done.exit_code, "no ledger" in done.stderr) == (3 if words == ["verify"] else 2, True)
 
 
 def test_search_prints_a_table_and_says_so_if_nothing_is_found(folder: Path) -> None:
@@ -176,7 +190,8 @@ def test_export_writes_a_folder_that_verifies(folder: Path, tmp_path: Path) -> N
     done = run("export", tmp_path / "again", "--ledger", folder, "--withhold", "t*")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "30 entries, 9 values (3 withheld) and 3 decisions" in done.stderr
-    assert run("verify", tmp_path / "again").exit_code == 0
+    verified = run("verify", tmp_path / "again")
+    assert (verified.exit_code, "gap  3 sealed values are withheld\n" in verified.stdout) == (2, True)
     again = run("export", tmp_path / "again", "--ledger", folder)
     assert (again.exit_code, "is there already: name a new folder" in again.stderr) == (2, True)
 
@@ -307,6 +322,11 @@ def test_an_entry_that_was_changed_is_told_by_no_command(folder: Path, words: li
         (["verify", "{folder}", "--checkpoint", "{there}/binary"], "binary holds no checkpoint under this key: "),
         (["verify", "{folder}", "--checkpoint", "{there}/file"], "file holds no checkpoint under this key: "),
         (["verify", "{folder}", "--allowed-signers", "{there}/binary"], "binary: 'utf-8' codec"),
+        (["verify", "{folder}", "--heads", "{there}/file"], "file: line 1 is no remembered head: "),
+        (["verify", "{folder}", "--heads", "{there}/binary"], "binary: line 1 has no end: the file was cut"),
+        (["verify", "--misbehaviour", "{there}/file"], "file shows nothing: "),
+        (["verify", "{folder}", "--misbehaviour", "{there}/file"], "needs no ledger and no heads"),
+        (["verify", "{folder}", "--no-such-option"], "No such option"),
         (["verify", "{folder}", "--key", "/nope"], "--key /nope: no such file, and no verifier key"),
         (["verify", "{folder}", "--key", "a+b+c"], "--key: the verifier key of a is "),
         (["search", "--ledger", "{folder}", "--since", "0001-01-01T00:00+23:59"], "outside of what dates can say"),
@@ -327,17 +347,19 @@ def test_what_cannot_be_looked_at_is_no_tampering_and_no_traceback(
     (there / "file").write_text("rubbish\n" * 1000)
     (there / "binary").write_bytes(b"\xff\xfe\x00")
     done = run(*(word.format(folder=folder, there=there) for word in words))
-    assert (done.exit_code, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (3 if words[0] == "verify" else 2, "")
     assert said in done.stderr
     assert isinstance(done.exception, SystemExit)
     assert not (there / "new").exists()
 
 
-@pytest.mark.parametrize("option", ["--key", "--checkpoint", "--allowed-signers"])
+@pytest.mark.parametrize("option", ["--key", "--checkpoint", "--allowed-signers", "--heads", "--misbehaviour"])
 def test_no_file_that_an_auditor_names_can_write_to_the_terminal(folder: Path, tmp_path: Path, option: str) -> None:
     (tmp_path / "nasty").write_text("\u202ex+\u202e+AQ==\n\u202e ssh-rsa\n\n\u2014 \u202ex AQ==\n")
-    done = CliRunner().invoke(pgnotary, ["verify", str(folder), option, str(tmp_path / "nasty")])
-    assert done.exit_code == 2
+    done = CliRunner().invoke(
+        pgnotary, ["verify", *([] if option == "--misbehaviour" else [str(folder)]), option, str(tmp_path / "nasty")]
+    )
+    assert done.exit_code == 3
     assert "\u202e" not in done.output
 
 

@@ -141,7 +141,8 @@ def test_an_export_withholds_values_that_hold_secrets_and_verifies(
     assert "5 of the values withheld, because they hold secrets: --secrets writes them too" in done.stderr
     assert all(SECRET.encode() not in value for _, value in _values(tmp_path / "some"))
     assert sorted(name for name, _ in _values(tmp_path / "some")) == ["statement", "t1"]
-    assert run("verify", tmp_path / "some", "--key", VKEY).exit_code == 0
+    verified = run("verify", tmp_path / "some", "--key", VKEY)
+    assert (verified.exit_code, "gap  5 sealed values are withheld\n" in verified.stdout) == (2, True)
     assert export_folder(secretive, tmp_path / "again", VKEY).secret == 5
 
 

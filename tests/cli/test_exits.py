@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from tests.cli.office import office
 
 from pgnotary.cli import pgnotary
-from pgnotary.cli.exits import Exit, Failed, exit_of
+from pgnotary.cli.exits import Exit, Failed, Verified, exit_of
 from pgnotary.errors import (
     ApiError,
     BadCheckpoint,
@@ -77,7 +77,6 @@ async def test_every_status_is_met_by_a_command() -> None:
     [
         ("requests", "--config", "/nope"),
         ("show", "R-1", "--config", "/nope"),
-        ("verify", "--config", "/nope"),
         ("search", "--config", "/nope"),
         ("check", "--config", "/nope"),
         ("serve", "--config", "/nope"),
@@ -93,6 +92,15 @@ def test_wrong_usage_is_one_line_with_one_prefix_and_status_2(words: tuple[str, 
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(r"pgnotary: [^\n\x1b]+\n", result.stderr)
     assert not result.stderr.startswith("pgnotary: Error")
+
+
+@pytest.mark.parametrize(
+    "words", [("--config", "/nope"), ("--no-such-option",), ("/nope",), ("--heads", "/nope"), ("--key", "x")]
+)
+def test_wrong_usage_of_verify_has_a_status_of_its_own(words: tuple[str, ...]) -> None:
+    result = _run("verify", *words)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert re.fullmatch(r"pgnotary: [^\n\x1b]+\n", result.stderr)
 
 
 def test_a_folder_or_a_file_that_is_no_configuration_says_so(tmp_path: Path) -> None:
@@ -134,7 +142,11 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_traceback() -> None:
 
 
 def test_the_documented_statuses_are_those_of_the_commands() -> None:
-    table = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|$", Path("docs/scripts.md").read_text(), re.MULTILINE))
-    assert sorted(map(int, table)) == sorted(Exit)
+    page, of_verify = Path("docs/scripts.md").read_text().split("### Of `verify`\n")
+    rows = r"^\| (\d+) \| [^|]+ \|$"
+    assert [int(each) for each in re.findall(rows, page, re.MULTILINE)] == sorted(Exit)
+    assert [int(each) for each in re.findall(rows, of_verify, re.MULTILINE)] == sorted(Verified)
     told = _run("--help").stdout
     assert all(re.search(rf"\b{status.value}\s", told) for status in Exit)
+    told = _run("verify", "--help").stdout
+    assert all(re.search(rf"\b{status.value}\s", told) for status in Verified)

@@ -7,7 +7,7 @@ only if no newer checkpoint came to cover them.
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol, runtime_checkable
@@ -15,11 +15,12 @@ from typing import Protocol, runtime_checkable
 from pgnotary.audit.folder import FolderReader
 from pgnotary.audit.words import counted
 from pgnotary.errors import LedgerBroken
+from pgnotary.ledger.checkpoint import Checkpoint
 from pgnotary.request.roster import Roster
 from pgnotary.store import LedgerReader, StoredEntry
 from pgnotary.verify.checklist import Summary, verify
 
-__all__ = ["Indexed", "check", "claimed_size", "newest", "noted", "settled", "vouched"]
+__all__ = ["Indexed", "check", "claimed_size", "gaps", "newest", "noted", "settled", "vouched"]
 
 
 @runtime_checkable
@@ -35,8 +36,17 @@ class Indexed(Protocol):
         ...
 
 
-def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, remembered: Iterable[str] = ()) -> Summary:
-    """Verify a ledger against the proxy's key, and against checkpoints that somebody remembers.
+def check(
+    reader: LedgerReader,
+    vkey: str,
+    *,
+    roster: Roster | None = None,
+    remembered: Iterable[str] = (),
+    heads: Sequence[Checkpoint] | None = None,
+) -> Summary:
+    """Verify a ledger against the proxy's key, and against checkpoints and heads that people remember.
+
+    `heads` were seen to be signed by that key, and were read before this is called; None: nobody was asked.
 
     Raises LedgerBroken, BadCheckpoint if `vkey` is no key.
     """
@@ -46,7 +56,9 @@ def check(reader: LedgerReader, vkey: str, *, roster: Roster | None = None, reme
     notes = heapq.merge(kept, sorted(remembered, key=claimed_size), key=claimed_size)
     faults: list[str] = []
     try:
-        summary = verify(entries, last, vkey, ahead=reader.entries(), roster=roster, checkpoints=notes)
+        summary = verify(
+            entries, last, vkey, ahead=reader.entries(), roster=roster, checkpoints=notes, remembered=heads
+        )
     except LedgerBroken as broken:
         faults += broken.faults
     if isinstance(reader, Indexed):
@@ -79,6 +91,21 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
     )
     yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
     yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"
+    if summary.witnessed:
+        last = summary.witnessed - 1
+        yield f"{counted(summary.witnessed, 'entry', 'entries')} (#0-#{last}) under a head that somebody remembers"
+
+
+def gaps(summary: Summary) -> Iterator[str]:
+    """Yield what the evidence in a verified ledger does not reach, a line each; nothing if it is complete."""
+    if summary.witnessed is not None and (beyond := summary.entries - summary.witnessed):
+        entries = counted(beyond, "entry", "entries")
+        yield f"{entries} since #{summary.witnessed} {'is' if beyond == 1 else 'are'} under no remembered head"
+    if summary.unknown:
+        yield f"outcome unknown: {', '.join(summary.unknown)}"
+    if summary.withheld:
+        values = counted(summary.withheld, "sealed value")
+        yield f"{values} {'is' if summary.withheld == 1 else 'are'} withheld"
 
 
 def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterator[str]:
@@ -88,8 +115,6 @@ def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterato
     if summary.decisions and not pinned_roster:
         rosters = counted(summary.rosters, "roster")
         yield f"decisions held against {rosters} of the ledger itself: pin one with --allowed-signers"
-    if summary.unknown:
-        yield f"outcome unknown: {', '.join(summary.unknown)}"
     if summary.prepared:
         yield f"prepared, neither committed nor rolled back: {', '.join(summary.prepared)}"
     if summary.open:

@@ -91,7 +91,7 @@ def pgnotary() -> None:
 
     Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 denied; 4 expired or withdrawn; 5 a key, signature
     or seal that does not hold; 6 decided already or changed; 7 no proxy or database to be reached; 8 not decided or not
-    ended yet; 130 interrupted.
+    ended yet; 130 interrupted. `verify` has statuses of its own: see `verify --help`.
     """
 
 

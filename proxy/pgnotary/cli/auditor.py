@@ -1,8 +1,8 @@
 """The auditors' commands: verify, search, export, replay and report.
 
 Arguments enter, lines on stdout leave; talk goes to stderr. Exit status: 0 if all is good, 1 if the ledger is not
-whole, 2 for wrong usage and for what cannot be looked at. Only `verify` and `report` verify; the others tell nothing
-but what the newest checkpoint covers.
+whole, 2 for wrong usage and for what cannot be looked at; `verify` has its own, `Verified`. Only `verify` and `report`
+verify; the others tell nothing but what the newest checkpoint covers.
 """
 
 import csv
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from pgnotary.cli.auditor_output import ending, print_faults, print_json, print_table, show
+from pgnotary.cli.auditor_output import Verifying, ending, print_faults, print_json, print_table, show
+from pgnotary.cli.exits import Verified
+from pgnotary.cli.heads_given import GivenHeads, given_heads
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.ledger_source import Source, open_ledger, source_options
 from pgnotary.cli.safe_text import visible
@@ -34,13 +36,21 @@ _Found = TypeVar("_Found", bound="Story | Execution | Counted")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-@click.command()
+@click.command(cls=Verifying)
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True))
 @source_options
 @click.option("--allowed-signers", type=_FILE, help="Hold all decisions against this roster.")
 @click.option(
     "--checkpoint", "remembered", type=_FILE, multiple=True, help="A checkpoint that you remember; repeatable."
 )
+@click.option(
+    "--heads",
+    "head_files",
+    type=_FILE,
+    multiple=True,
+    help="Heads that an approver's command remembers, of any machine; repeatable.",
+)
+@click.option("--misbehaviour", type=_FILE, help="Check a proof of misbehaviour instead, which needs no ledger.")
 @click.option("--verbose", "-v", is_flag=True, help="List approvals that never ran.")
 @click.pass_context
 @ending
@@ -52,31 +62,54 @@ def verify(
     key: str | None,
     allowed_signers: Path | None,
     remembered: tuple[Path, ...],
+    head_files: tuple[Path, ...],
+    misbehaviour: Path | None,
     verbose: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
     """Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step.
 
+    Exit status: 0 good; 1 tampered; 2 good as far as the evidence reaches: an outcome is unknown, values are withheld,
+    or entries are under no head of --heads; 3 wrong usage, or it cannot be looked at.
+
     \b
     pgnotary verify
-    pgnotary verify evidence/ --key proxy.vkey --allowed-signers allowed_signers
+    pgnotary verify evidence/ --key proxy.vkey --allowed-signers allowed_signers --heads bo.heads --heads ana.heads
     """
-    from pgnotary.audit.check import check, noted, vouched
+    from pgnotary.audit.check import check, gaps, noted, vouched
 
+    if misbehaviour is not None:
+        if folder or ledger or remembered or head_files:
+            raise click.UsageError("--misbehaviour needs no ledger and no heads: both are in the file")
+        context.exit(_check_misbehaviour(misbehaviour, key))
     roster = _roster(allowed_signers)
     try:
         with open_ledger(config, folder or ledger, key) as source:
             vkey = _vkey(source)
             notes = [_checkpoint(path, vkey) for path in remembered]
-            summary = check(source.reader, vkey, roster=roster, remembered=notes)
+            # Before the ledger: what is remembered later than it was read is not missing in it.
+            heads = given_heads(head_files, vkey) if head_files else None
+            try:
+                checkpoints = None if heads is None else heads.checkpoints
+                summary = check(source.reader, vkey, roster=roster, remembered=notes, heads=checkpoints)
+            except LedgerBroken as broken:
+                print_faults(broken)
+                _accuse(heads, source.reader)
+                context.exit(Verified.TAMPERED)
     except LedgerBroken as broken:
         print_faults(broken)
-        context.exit(1)
+        context.exit(Verified.TAMPERED)
     for line in vouched(summary, vkey):
         show(f"ok  {line}")
     for line in noted(summary, pinned_key=source.pinned, pinned_roster=roster is not None):
         show(f"note  {line}")
+    for line in heads.passed_over if heads else ():
+        show(f"note  {line}")
     if verbose and summary.never_run:
         show(f"note  approved and not sent: {', '.join(summary.never_run)}")
+    missing = list(gaps(summary))
+    for line in missing:
+        show(f"gap  {line}")
+    context.exit(Verified.INCOMPLETE if missing else Verified.WHOLE)
 
 
 @click.command()
@@ -342,6 +375,31 @@ def _roster(path: Path | None) -> Roster | None:
         raise click.UsageError(f"{path}: {error}") from error
 
 
+def _accuse(heads: GivenHeads | None, reader: LedgerReader) -> None:
+    """Print what was passed over, and every proof of misbehaviour, which is written beside the heads."""
+    for line in heads.passed_over if heads else ():
+        show(f"note  {line}")
+    for line in heads.accuse(reader) if heads else ():
+        show(f"proof  {line}")
+
+
+def _check_misbehaviour(path: Path, key: str | None) -> Verified:
+    """Print what a proof of misbehaviour shows; a usage error if it shows nothing."""
+    from pgnotary.cli.ledger_source import pinned_key
+    from pgnotary.errors import BadProof, NotCanonical
+    from pgnotary.verify.misbehaviour import MAX_PROOF_BYTES, examine
+
+    try:
+        with path.open("rb") as file:
+            shown = examine(file.read(MAX_PROOF_BYTES + 1), None if key is None else pinned_key(key))
+    except (BadCheckpoint, BadProof, NotCanonical) as error:
+        raise click.UsageError(f"{path} shows nothing: {error}") from error
+    show(f"{'FAIL' if shown.proven else 'gap'}  {shown.words}")
+    if key is None:
+        show(f"note  the key is the one in the file, compare it with the one you know: {shown.key}")
+    return Verified.TAMPERED if shown.proven else Verified.INCOMPLETE
+
+
 def _checkpoint(path: Path, vkey: str) -> str:
     """Return a checkpoint that somebody remembers; a file that holds none is the caller's mistake."""
     from pgnotary.ledger.checkpoint import verify as opened
@@ -370,7 +428,7 @@ def _vkey(source: Source) -> str:
 
 def _verified(source: Source) -> tuple[LedgerReader, list[str], bool]:
     """Return what a report reads, what verification says of it, and whether it found faults."""
-    from pgnotary.audit.check import check, noted, vouched
+    from pgnotary.audit.check import check, gaps, noted, vouched
     from pgnotary.audit.witness import Witnessed
 
     if source.vkey is None:
@@ -381,7 +439,7 @@ def _verified(source: Source) -> tuple[LedgerReader, list[str], bool]:
     except LedgerBroken as broken:
         faults = f"{len(broken.faults)} fault{'s' * (len(broken.faults) != 1)}"
         return source.reader, [f"NOT WHOLE: {faults}. Nothing below can be relied upon.", *broken.faults], True
-    notes = noted(summary, pinned_key=source.pinned, pinned_roster=False)
+    notes = (*gaps(summary), *noted(summary, pinned_key=source.pinned, pinned_roster=False))
     lines = ["Whole: every check of the ledger passed.", *vouched(summary, vkey), *(f"Note: {note}" for note in notes)]
     return Witnessed(source.reader, Head(summary.entries, summary.head)), lines, False
 

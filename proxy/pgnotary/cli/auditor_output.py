@@ -1,5 +1,8 @@
 """How the auditors' commands print, and how they end: 0, 1 if the ledger is not whole, 2 if it could not be looked at.
 
+`verify` has statuses of its own (`pgnotary.cli.exits.Verified`): there 2 says that the evidence is incomplete, and what
+could not be looked at is 3.
+
 Lines, rows, objects and errors enter; what reaches the terminal holds no character that it would not show. JSON is pure
 ASCII. Data goes to stdout, talk to stderr.
 """
@@ -7,21 +10,53 @@ ASCII. Data goes to stdout, talk to stderr.
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from pgnotary.audit.replay import UnknownName
+from pgnotary.cli.exits import Exit, Verified
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import LedgerBroken, PgnotaryError
 from pgnotary.ledger.canonical import JSON
 
-__all__ = ["ending", "print_faults", "print_json", "print_table", "show"]
+__all__ = ["Verifying", "ending", "print_faults", "print_json", "print_table", "show"]
 
-_TAMPERED, _UNUSABLE = 1, 2
+_TAMPERED = 1
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+class Verifying(click.Command):
+    """A command whose wrong usage ends with the status that `verify` has for it."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the words."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.ClickException as error:
+            _end_as_unusable(error)
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            _end_as_unusable(error)
+            raise
+
+
+def _end_as_unusable(error: click.ClickException) -> None:
+    # click declares it for the class, and reads it from the instance.
+    vars(error)["exit_code"] = int(Verified.UNUSABLE)
+
+
+def _unusable() -> int:
+    """Return the status of what could not be looked at, for the command that runs."""
+    context = click.get_current_context()
+    return Verified.UNUSABLE if isinstance(context.command, Verifying) else Exit.USAGE
 
 
 def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -39,10 +74,10 @@ def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
             raise click.exceptions.Exit(_TAMPERED) from broken
         except OSError as error:
             show(f"pgnotary: {error.filename or 'the ledger'}: {error.strerror or error}", err=True)
-            raise click.exceptions.Exit(_UNUSABLE) from error
+            raise click.exceptions.Exit(_unusable()) from error
         except (PgnotaryError, UnknownName) as error:
             show(f"pgnotary: {error}", err=True)
-            raise click.exceptions.Exit(_UNUSABLE) from error
+            raise click.exceptions.Exit(_unusable()) from error
 
     return told
 

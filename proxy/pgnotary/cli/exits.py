@@ -19,7 +19,7 @@ from pgnotary.errors import (
     PgnotaryError,
 )
 
-__all__ = ["Exit", "Failed", "exit_of"]
+__all__ = ["Exit", "Failed", "Verified", "exit_of"]
 
 
 class Exit(IntEnum):
@@ -39,6 +39,18 @@ class Exit(IntEnum):
     UNREACHABLE = 7
     PENDING = 8
     INTERRUPTED = 130
+
+
+class Verified(IntEnum):
+    """Exit statuses of `verify`, which are its own: a verdict over evidence (docs/adr/0016)."""
+
+    WHOLE = 0
+    TAMPERED = 1
+    """At least one fault: the ledger is not what it claims, or not what somebody remembers."""
+    INCOMPLETE = 2
+    """Nothing is wrong, but the evidence does not reach everything."""
+    UNUSABLE = 3
+    """Words that do not fit, or something that cannot be looked at: nothing is said of the ledger."""
 
 
 class Failed(Exception):

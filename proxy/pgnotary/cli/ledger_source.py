@@ -15,7 +15,7 @@ import click
 from pgnotary.audit.folder import FolderReader
 from pgnotary.store import LedgerReader
 
-__all__ = ["Source", "open_ledger", "source_options"]
+__all__ = ["Source", "open_ledger", "pinned_key", "source_options"]
 
 _DEFAULT_CONFIG = Path("pgnotary.toml")
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -62,7 +62,7 @@ def open_ledger(config: Path | None, ledger: Path | None, key: str | None) -> It
 
     if config is None and ledger is None and _DEFAULT_CONFIG.is_file():
         config = _DEFAULT_CONFIG
-    pinned = None if key is None else _key(key)
+    pinned = None if key is None else pinned_key(key)
     if config is not None:
         loaded = load(config)
         ledger = ledger or loaded.ledger_file
@@ -79,7 +79,7 @@ def open_ledger(config: Path | None, ledger: Path | None, key: str | None) -> It
         yield Source(reader, pinned, pinned=pinned is not None)
 
 
-def _key(said: str) -> str:
+def pinned_key(said: str) -> str:
     """Return a verifier key that was given as text or as the name of a file."""
     path = Path(said)
     try:

@@ -31,17 +31,19 @@ the place of its entry, counted from 0. What is checked:
     sessions
     18. a request was asked in an open session, by whom and over what it was opened with; none is closed with more
         held than are in the ledger
+    witnesses
+    19. each head that people remember, if they were asked, is the ledger's at that size
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
 that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
 changed, and sessions that forwarded other numbers than the ledger has.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
-its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and that no other
-ledger exists under the same key (compare the heads that approvers and auditors remember).
+its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and, beyond the
+longest head that somebody remembers, that no other ledger exists under the same key.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,7 +51,7 @@ from typing import Protocol
 
 from pgnotary.errors import BrokenSeal, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import MAX_ENTRY_BYTES
-from pgnotary.ledger.checkpoint import parse_vkey
+from pgnotary.ledger.checkpoint import Checkpoint, parse_vkey
 from pgnotary.ledger.entries import FIRST_PREV, Entry, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.ledger.tree import leaf_hash
@@ -60,6 +62,7 @@ from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads, named
 from pgnotary.verify.lives import Lives
+from pgnotary.verify.witnesses import Witnesses
 
 __all__ = ["Kept", "Summary", "verify"]
 
@@ -91,6 +94,8 @@ class Summary:
     """The root over all entries, 32 bytes."""
     checkpoints: int
     """How many kept ones were compared."""
+    witnessed: int | None
+    """How many entries the longest remembered head covers; None if nobody was asked for heads."""
     rosters: int
     requests: int
     decisions: int
@@ -130,16 +135,18 @@ def verify(
     ahead: Iterable[Kept],
     roster: Roster | None = None,
     checkpoints: Iterable[str] = (),
+    remembered: Sequence[Checkpoint] | None = None,
 ) -> Summary:
     """Return what the ledger holds, or raise LedgerBroken with every fault, each beginning with its place.
 
     `ahead` is a reading of the same entries for the first look; it may reach further than `entries`, never less far.
     `checkpoint` is the newest, `checkpoints` are others that were kept, by ascending size; all must be signed by
-    `vkey`. With a `roster` all decisions are held against it, otherwise against the rosters that the ledger records.
-    Raises BadCheckpoint if `vkey` is no key.
+    `vkey`. `remembered` are heads that people remember, seen to be signed by it; None: nobody was asked. With a
+    `roster` all decisions are held against it, otherwise against the rosters that the ledger records. Raises
+    BadCheckpoint if `vkey` is no key.
     """
     parse_vkey(vkey)
-    reading = _Reading(vkey, named(_raws(ahead)), roster, checkpoints)
+    reading = _Reading(vkey, named(_raws(ahead)), roster, checkpoints, Witnesses(remembered))
     try:
         for kept in entries:
             reading.take(kept)
@@ -162,9 +169,18 @@ def _raws(ahead: Iterable[Kept]) -> Iterator[bytes]:
 class _Reading:
     """One pass over one ledger."""
 
-    def __init__(self, vkey: str, sizes: frozenset[int], roster: Roster | None, checkpoints: Iterable[str]) -> None:
+    def __init__(
+        self,
+        vkey: str,
+        sizes: frozenset[int],
+        roster: Roster | None,
+        checkpoints: Iterable[str],
+        witnesses: Witnesses,
+    ) -> None:
         self.findings = Findings()
-        self._heads = Heads(sizes)
+        self._heads = Heads(sizes.union(witnesses.sizes))
+        self._witnesses = witnesses
+        self._witnessed: int | None = None
         self._lives = Lives(self._heads, self.findings, roster)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger: str | None = None
@@ -204,6 +220,7 @@ class _Reading:
         if not self._heads.size:
             self.findings.note(0, "is still to come: nothing is in this ledger")
         self._checkpoints.finish(self._ledger or "", checkpoint)
+        self._witnessed = self._witnesses.finish(self._heads, self._ledger or "", self.findings)
 
     def _check_position(self, place: int, entry: Entry) -> None:
         position = entry.position
@@ -253,6 +270,7 @@ class _Reading:
             last=self._last,
             head=self._heads.root(),
             checkpoints=self._checkpoints.good,
+            witnessed=self._witnessed,
             rosters=tally.rosters,
             requests=tally.requests,
             decisions=tally.decisions,
