@@ -53,6 +53,13 @@ def test_a_link_to_the_file_stays_a_link(memory: Memory, tmp_path: Path) -> None
     assert memory.heads() == [head(7)]
 
 
+def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(NotRemembered, match="nothing was signed"):
+        Memory(tmp_path / "a").heads()
+
+
 GOOD = head(3).line.encode()
 GARBAGE = {
     "rubbish": b"rubbish\n",
@@ -195,3 +202,25 @@ def test_files_of_several_machines_can_be_joined() -> None:
     heads = [head(3), head(9), head(3)]
     assert read_heads(heads_text(heads).encode()) == heads
     assert read_heads(b"") == []
+
+
+def test_a_head_is_synced_before_it_takes_its_place_and_its_place_afterwards(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(memory, head(3))
+    done: list[str] = []
+    sync, move = os.fsync, os.replace
+
+    def fsync(file: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "file")
+        sync(file)
+
+    def replace(old: str, new: Path) -> None:
+        assert read_heads(Path(old).read_bytes()) == [head(9)]
+        done.append("place")
+        move(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    remember(memory, head(9))
+    assert done == ["file", "place", "folder"]

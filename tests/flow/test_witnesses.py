@@ -3,6 +3,7 @@
 Every head here was shown by a real proxy to a real `approve`, and every attack ends in front of one, or of `verify`.
 """
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -16,10 +17,13 @@ from tests.flow.forked import Forked
 from tests.flow.served import PATIENCE_S, Served
 
 from pgnotary.demo.postgres import EmbeddedPostgres
-from pgnotary.ledger.canonical import decode, unb64
+from pgnotary.ledger.canonical import decode, encode, unb64
+from pgnotary.ledger.checkpoint import Checkpoint, sign
 from pgnotary.ledger.checkpoint import vkey as spelled
+from pgnotary.ledger.entries import FIRST_PREV
 from pgnotary.ledger.remembered import read_heads
-from pgnotary.ledger.tree import leaf_hash
+from pgnotary.ledger.signing_key import parse_skey
+from pgnotary.ledger.tree import Tree, leaf_hash
 from pgnotary.verify.misbehaviour import examine
 
 UPDATE = "UPDATE orders SET total = total + 1 WHERE id = 1"
@@ -207,6 +211,51 @@ def test_a_ledger_begun_anew_with_the_proxys_key_is_not_signed_over(
     assert examine(proof.read_bytes()).proven
     own_proxy.pgnotary("verify")
     verify(own_proxy, bo, expected=1)
+
+
+def rewrite(served: Served) -> None:
+    """Change the first entry of a stopped proxy's ledger; make all links, states and checkpoints anew with its key."""
+    key = parse_skey((served.folder / "proxy.key").read_text().strip())
+    with sqlite3.connect(served.ledger) as db:
+        triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            db.execute(f'DROP TRIGGER "{name}"')
+        tree, prev = Tree(), FIRST_PREV
+        new: dict[bytes, bytes] = {}
+        sizes = {size for (size,) in db.execute("SELECT size FROM checkpoint")}
+        for seq, old, before in db.execute("SELECT seq, leaf, raw FROM entry ORDER BY seq").fetchall():
+            fields = json.loads(before)
+            if seq == 0:
+                fields["body"]["version"] = "another"
+            fields["prev"] = prev.hex()
+            if "after" in fields:
+                fields["after"] = new[bytes.fromhex(fields["after"])].hex()
+            raw = encode(fields)
+            new[old] = prev = leaf_hash(raw)
+            tree.append(prev)
+            db.execute("UPDATE entry SET leaf = ?, raw = ? WHERE seq = ?", (prev, raw, seq))
+            db.execute("UPDATE sealed SET leaf = ? WHERE leaf = ?", (prev, old))
+            db.execute("UPDATE request_state SET leaf = ? WHERE leaf = ?", (prev, old))
+            if tree.size in sizes:
+                note = sign(Checkpoint(key.name, tree.size, tree.root()), key.name, key.seed)
+                db.execute("UPDATE checkpoint SET note = ? WHERE size = ?", (note, tree.size))
+        for _, sql in triggers:
+            db.execute(sql)
+    db.close()
+
+
+def test_a_ledger_rewritten_and_signed_again_by_who_has_the_key_is_not_signed_over(
+    own_proxy: Served, database: str, bo: Machine
+) -> None:
+    approved(own_proxy, database, bo)
+    own_proxy.stop()
+    rewrite(own_proxy)
+    own_proxy.start()
+    assert own_proxy.entries()[0]["body"]["version"] == "another"
+    assert "was rewritten, or is shown otherwise to others" in refused(own_proxy, database, bo)
+    [proof] = bo.proofs
+    assert examine(proof.read_bytes(), (own_proxy.folder / "proxy.vkey").read_text().strip()).proven
+    assert "rewritten, or there are two" in verify(own_proxy, bo, expected=1)
 
 
 def test_a_tail_that_is_cut_off_is_missing_to_who_remembers_it(

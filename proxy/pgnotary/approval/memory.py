@@ -30,8 +30,8 @@ class Memory:
     """The file at `path`; it and its folder are made when the first head is remembered."""
 
     def __init__(self, path: Path, patience_s: float = _PATIENCE_S) -> None:
-        # A link to somewhere else stays a link.
-        self.path = path.resolve()
+        # A link to somewhere else stays a link; unlike Path.resolve, this leaves a loop to whoever opens it.
+        self.path = Path(os.path.realpath(path))
         self._patience_s = patience_s
 
     @contextmanager
