@@ -7,17 +7,21 @@ forbids: who holds the proxy's key may write what was never signed.
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.second.agreement import Both, both_over_folder
-from tests.verify.builder import VKEY, Ledger, roster_text
+from tests.verify.builder import SEEDS, VKEY, Ledger, roster_text
 
 from pgnotary.audit.export import export_folder
 from pgnotary.errors import LedgerBroken
+from pgnotary.ledger import checkpoint as notes
+from pgnotary.ledger.canonical import b64, encode, unb64
 from pgnotary.ledger.entries import EntryType
+from pgnotary.request import sshsig
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.store import StoredEntry
 
@@ -110,7 +114,7 @@ def test_the_ledger_that_is_changed_is_whole(short: Ledger) -> None:
     }
 
 
-@pytest.mark.parametrize(("length", "samples"), [(SHORT, 250), pytest.param(LONG, 6000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("length", "samples"), [(SHORT, 250), pytest.param(LONG, 1500, marks=pytest.mark.long)])
 def test_every_flipped_bit_is_told_by_both_at_the_same_place(length: int, samples: int) -> None:
     ledger, rng = whole(length), random.Random(1)
     note = ledger.sign()
@@ -315,3 +319,140 @@ def test_an_export_is_the_same_ledger_to_both(length: int, tmp_path: Path) -> No
         at = rng.randrange(len(content))
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :])
         both_over_folder(tmp_path / "e", VKEY)
+
+
+@pytest.mark.parametrize("other", [[], ["committed"], {}, {"a": 1}, True, 0, 1, -1, "", "x"])
+@pytest.mark.parametrize("name", "answer result fate held needs tags xid gid action ceiling_exceeded rows".split())
+def test_a_value_of_another_type_is_told_the_same_by_both(name: str, other: Any, short: Ledger) -> None:
+    """In each place where it can stand, in turn, linked and signed anew."""
+    places = [n for n, raw in enumerate(short.raws) if f'"{name}":'.encode() in raw][:2]
+    assert places
+    for place in places:
+        ledger = copy.copy(short)
+        ledger.stored, ledger.before_edit = list(short.stored), {}
+        ledger.edit(place, lambda fields: fields["body"].update({name: other}))
+        ledger.relink(resign=False)
+        found(ledger.stored, ledger.sign())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"max_rows": True},
+        {"max_rows": -1},
+        {"max_rows": 5},
+        {"max_rows": 5, "max_other_rows": 0},
+        {"max_rows": 5, "max_other_rows": "any"},
+        {"max_rows": 5, "max_other_rows": "some"},
+        {"max_rows": 5, "max_other_rows": True},
+        {"max_other_rows": 1},
+        {"decision": ["approve"]},
+        {"decision": "deny", "max_rows": 5},
+        {"decision": "maybe"},
+        {"kind": 7},
+        {"user": ["eva"]},
+        {"ledger": {}},
+        {"statement": ""},
+        {"approver": 7},
+        {"approver": "eva"},
+        {"request": "R-2"},
+        {"request_leaf": "00" * 32},
+        {"preview_leaf": "AB" * 32},
+        {"context": "00" * 32},
+        {"nonce": "00" * 15},
+        {"reason": 7},
+        {"decided_at": "2026-11-20T24:00:00.000000Z"},
+        {"head": {"size": True, "root": "00" * 32}},
+        {"head": {"size": 5}},
+        {"head": {"size": 5, "root": "00" * 32}},
+        {"head": {"size": 99, "root": "00" * 32}},
+        {"head": {"size": 2**53 - 1, "root": "00" * 32}},
+        {"v": "pgnotary/decision/1"},
+        {"extra": 1},
+    ],
+)
+def test_documents_that_an_approver_signed_are_read_alike(change: dict[str, Any]) -> None:
+    ledger = Ledger(keeps=False).start()
+    ledger.open_session()
+    ledger.ask("R-1")
+    ledger.preview("R-1")
+    good = ledger.decide("R-1")
+    document = json.loads(unb64(str(good.body["document"]))) | change
+    raw = encode(document)
+    signature = sshsig.sign(raw, SEEDS["bo"], sshsig.DECISION_NAMESPACE)
+    repeated: dict[str, Any] = {name: document[name] for name in ("max_rows", "max_other_rows") if name in change}
+    body: dict[str, Any] = {"answer": document["decision"], "document": b64(raw), "signature": signature, **repeated}
+    ledger.edit(5, lambda fields: fields["body"].update(body))
+    ledger.relink(resign=False)
+    found(ledger.stored, ledger.sign())
+
+
+def _armored(change: Callable[[str], str]) -> tuple[str, ...]:
+    ledger = Ledger(keeps=False).start()
+    ledger.open_session()
+    ledger.ask("R-1")
+    ledger.preview("R-1")
+    ledger.decide("R-1")
+    ledger.edit(5, lambda fields: fields["body"].update(signature=change(fields["body"]["signature"])))
+    ledger.relink(resign=False)
+    return found(ledger.stored, ledger.sign())
+
+
+@pytest.mark.parametrize(
+    ("change", "good"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.removesuffix("\n"), True),
+        (lambda text: text + "\n", False),
+        (lambda text: " " + text, False),
+        (lambda text: text.replace("\n", "\r\n"), False),
+        (lambda text: text.replace("SSH", "PGP"), False),
+        (lambda text: text.replace("=", ""), False),
+        (lambda text: text.replace("-----END", "\n-----END"), False),
+        (lambda text: text[:40] + "\n" + text[40:], True),
+        (lambda text: text * 20, False),
+        (lambda text: "", False),
+    ],
+)
+def test_armor_is_read_alike(change: Callable[[str], str], good: bool) -> None:
+    assert (_armored(change) == ()) is good
+
+
+def blob(text: str) -> bytes:
+    return unb64("".join(text.split("\n")[1:-2]))
+
+
+def armor(data: bytes) -> str:
+    text = b64(data)
+    lines = [text[at : at + 70] for at in range(0, len(text), 70)]
+    return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
+
+
+def _flipped_at(at: int, text: str) -> str:
+    return armor(_flip(blob(text), at))
+
+
+def test_every_byte_of_a_signature_counts_to_both() -> None:
+    length = len(blob(sshsig.sign(b"", SEEDS["bo"], sshsig.DECISION_NAMESPACE)))
+    assert _armored(lambda text: armor(blob(text))) == ()
+    for at in range(0, length, 3):
+        assert _armored(partial(_flipped_at, at))
+    assert _armored(lambda text: armor(blob(text) + b"\0"))
+    assert _armored(lambda text: armor(blob(text)[:-1]))
+
+
+def _flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_every_byte_of_a_checkpoint_counts_to_both(short: Ledger) -> None:
+    note = short.sign()
+    other = notes.sign(notes.verify(note, VKEY), "witness", SEEDS["mallory"]).splitlines()[-1]
+    assert found(short.stored, note) == ()
+    assert found(short.stored, f"{note}{other}\n") == ()
+    for at in range(len(note.encode())):
+        changed = _flip(note.encode(), at).decode(errors="replace")
+        assert found(short.stored[:3], changed)
+    for bad in (note[:-1], note + "\n", note.replace("\n\n", "\n"), "\n" + note, note + other, note * 2, ""):
+        assert found(short.stored, bad)
