@@ -13,7 +13,7 @@ from pgnotary.judge.statement import Name
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
-from pgnotary.request.sample import MAX_COLUMNS, Sample, SampleColumn
+from pgnotary.request.sample import MAX_COLUMNS, MAX_NAMED, Sample, SampleColumn
 from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
 from pgnotary.request.selects import Uncounted, limit, written
 
@@ -40,12 +40,14 @@ def given(
     places = [place for place, hides in enumerate(hidden) if not hides]
     if not places:
         raise Uncounted("all that it would show is masked")
+    masked = [column.name for column, hides in zip(into, hidden, strict=True) if hides]
     shown, left = places[:MAX_COLUMNS], places[MAX_COLUMNS:]
     sample = Sample(
         relation=whole_name(target),
         given=True,
         columns=tuple(SampleColumn(name=into[place].name, key=into[place].key) for place in shown),
-        masked=tuple(column.name for column, hides in zip(into, hidden, strict=True) if hides),
+        masked=tuple(masked[:MAX_NAMED]),
+        masked_more=max(0, len(masked) - MAX_NAMED),
         more=len(left),
     )
     values = [spelled(place, into[place].type) for place in shown]
