@@ -5,6 +5,7 @@ by what it is made of.
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 from pgnotary.judge import grammar
@@ -36,7 +37,7 @@ def given(
         raise Uncounted("the sample cannot be written out as the statement is")
     into = _into(source, target)
     sources = [True] * len(into) if doubt else _sources(source, starred, masks, len(into))
-    hidden = [masks.hides(target, column.name) or hides for column, hides in zip(into, sources, strict=True)]
+    hidden = [masks.hides(target, column) or hides for column, hides in zip(into, sources, strict=True)]
     places = [place for place, hides in enumerate(hidden) if not hides]
     if not places:
         raise Uncounted("all that it would show is masked")
@@ -65,7 +66,7 @@ def _into(source: Source, target: Columns) -> list[Column]:
             if known is None:
                 raise Uncounted("it names a column that its target has not")
             # Of a part of a column nobody knows the type.
-            found.append(known if "indirection" not in fields else Column(known.name, "", key=known.key))
+            found.append(known if "indirection" not in fields else replace(known, type=""))
         return found
     query = source.tree["selectStmt"]["SelectStmt"]
     while "larg" in query:
@@ -85,7 +86,7 @@ def _sources(source: Source, starred: Columns | None, masks: Masks, wanted: int)
     """Return of each column of an INSERT's query whether its values may be made of masked ones."""
     query: Mapping[str, Any] = source.tree["selectStmt"]["SelectStmt"]
     if starred is not None:
-        found = [masks.hides(starred, column.name) for column in starred.as_declared][:wanted]
+        found = [masks.hides(starred, column) for column in starred.as_declared][:wanted]
         return found + [True] * (wanted - len(found))
     rows = row_names(source.node, source.tree)
     if "withClause" in source.tree and masks.hides_computed("WithClause", source.tree["withClause"], rows):

@@ -125,7 +125,7 @@ def _chosen(
     target: Columns, masks: Masks, settings: Mapping[str, tuple[Becomes, Any, Any]], *, new: bool
 ) -> tuple[list[_Asked], Sample]:
     """Return the columns that are shown: the primary key, what is set, the others; and the sample without its rows."""
-    masked = [column.name for column in target.as_declared if masks.hides(target, column.name)]
+    masked = [column.name for column in target.as_declared if masks.hides(target, column)]
     hidden = set(masked)
     unreadable = [column.name for column in target.as_declared if not column.readable and column.name not in hidden]
     hidden |= set(unreadable)
