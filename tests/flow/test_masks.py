@@ -78,9 +78,14 @@ INSERT INTO "Spelled" VALUES (1, '{HOME}');
 CREATE TABLE later (id int);
 INSERT INTO later VALUES (1);
 ALTER TABLE later ADD COLUMN home text DEFAULT '{HOME}';
-CREATE VIEW of_statistics AS SELECT stavalues1::text AS w FROM pg_statistic WHERE starelid = 'houses'::regclass;
+CREATE VIEW of_statistics AS SELECT stavalues1::text AS w FROM pg_statistic
+  WHERE starelid = 'houses'::regclass AND staattnum = 2;
 CREATE VIEW of_stats AS SELECT attname AS id, most_common_vals::text AS w FROM pg_stats WHERE tablename = 'houses';
 CREATE VIEW of_activity AS SELECT query AS w FROM pg_stat_get_activity(NULL);
+CREATE FOREIGN DATA WRAPPER far;
+CREATE SERVER elsewhere FOREIGN DATA WRAPPER far;
+CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (password '{SECRET}');
+CREATE VIEW of_mappings AS SELECT umoptions::text AS w FROM pg_user_mapping;
 CREATE VIEW of_missing AS SELECT attmissingval::text AS w FROM pg_attribute WHERE attrelid = 'later'::regclass;
 CREATE TABLE secretive ({", ".join(f"{LONG}{i} int" for i in range(1_590))}, id int);
 INSERT INTO secretive (id) VALUES (1);
@@ -186,8 +191,10 @@ ATTACKS = {
     "a view that calls what reads": _into("SELECT w FROM of_function"),
     "a view with an operator that reads": _into("SELECT w FROM of_operator"),
     "pg_stats": _into("SELECT most_common_vals::text FROM pg_stats WHERE tablename = 'houses'"),
-    "pg_stats in a subquery": "UPDATE notes SET t = (SELECT string_agg(most_common_vals::text, ',') FROM pg_stats)",
-    "pg_stats in WITH": "WITH s AS (SELECT most_common_vals::text AS v FROM pg_stats) " + _into("SELECT v FROM s"),
+    "pg_stats in a subquery": "UPDATE notes SET t = "
+    "(SELECT max(most_common_vals::text) FROM pg_stats WHERE attname = 'home')",
+    "pg_stats in WITH": "WITH s AS (SELECT most_common_vals::text AS v FROM pg_stats WHERE attname = 'home') "
+    + _into("SELECT v FROM s"),
     "pg_statistic": _into("SELECT stavalues1::text FROM pg_statistic WHERE starelid = 'houses'::regclass"),
     "pg_stats_ext": _into("SELECT most_common_vals::text FROM pg_stats_ext WHERE tablename = 'houses'"),
     "pg_stats_ext_exprs": _into("SELECT most_common_vals::text FROM pg_stats_ext_exprs"),
@@ -197,10 +204,16 @@ ATTACKS = {
     "a view of pg_stats": _into("SELECT w FROM of_stats"),
     "a view of pg_attribute": _into("SELECT w FROM of_missing"),
     "the statement of another session": _into("SELECT query FROM pg_stat_activity WHERE query LIKE '%zzz%'"),
-    "the statement of another session, computed": "UPDATE notes SET t = (SELECT max(query) FROM pg_stat_activity)",
-    "a function that tells statements": _into("SELECT a.query FROM pg_stat_get_activity(NULL) AS a"),
+    "the statement of another session, computed": "UPDATE notes SET t = "
+    "(SELECT max(query) FROM pg_stat_activity WHERE query LIKE '%zzz%')",
+    "a function that tells statements": _into(
+        "SELECT a.query FROM pg_stat_get_activity(NULL) AS a WHERE a.query LIKE '%zzz%'"
+    ),
     "a function that tells a statement": _into("SELECT pg_stat_get_backend_activity(i) FROM generate_series(1, 9) i"),
     "a view of a function that tells statements": _into("SELECT w FROM of_activity"),
+    "the options of a user mapping": _into("SELECT umoptions::text FROM pg_user_mapping"),
+    "a view of the options of user mappings": _into("SELECT umoptions::text FROM pg_user_mappings"),
+    "a view of a view of the options of user mappings": _into("SELECT w FROM of_mappings"),
     "a name in quotes": "DELETE FROM spelled",
     "a name in quotes, computed from": _into('SELECT "homeAddr" FROM spelled'),
     "another case, computed from": _into('SELECT "HomePhone" || "HOME" FROM spelled'),

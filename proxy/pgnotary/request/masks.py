@@ -19,11 +19,12 @@ from pgnotary.request.patterns import pattern
 __all__ = ["Masks", "row_names"]
 
 # PostgreSQL's own relations with values of any column: statistics, what was added to rows that stand (attmissingval),
-# large objects, and what others have typed.
+# large objects, what others have typed, and with what password it connects elsewhere.
 _OF_ANYTHING = frozenset(
     """
     pg_attribute pg_cursors pg_largeobject pg_prepared_statements pg_stat_activity pg_stat_statements pg_statistic
-    pg_statistic_ext_data pg_stats pg_stats_ext pg_stats_ext_exprs
+    pg_statistic_ext_data pg_stats pg_stats_ext pg_stats_ext_exprs pg_subscription pg_user_mapping pg_user_mappings
+    user_mapping_options
     """.split()
 )
 # Functions whose text nobody reads: those that tell the statements of sessions, and those of PostgreSQL's extensions

@@ -65,9 +65,10 @@ CROSS JOIN LATERAL (SELECT p.proname FROM {_GENERATED} {_FUNCTION} WHERE {_OF_PA
 
 # A view is recorded as depending on each column that it names. Whole rows in it are not: its tree tells them. Nor are
 # tables and functions that PostgreSQL starts with: of those with values of other tables the tree tells, too. They are
-# pg_statistic (2619), pg_statistic_ext_data (3429), pg_largeobject (2613), pg_attribute (1249), and what tells the
-# statements of sessions: pg_stat_get_activity (2022), pg_stat_get_backend_activity (1940), pg_prepared_statement (2510)
-# and pg_cursor (2511). PostgreSQL's own views that reach one of these are known by name.
+# pg_statistic (2619), pg_statistic_ext_data (3429), pg_largeobject (2613), pg_attribute (1249), pg_user_mapping
+# (1418), pg_subscription (6100), and what tells the statements of sessions: pg_stat_get_activity (2022),
+# pg_stat_get_backend_activity (1940), pg_prepared_statement (2510) and pg_cursor (2511). PostgreSQL's own views that
+# reach one of these are known by name.
 READ = f"""
 WITH RECURSIVE read (oid, number) AS (
   SELECT c.oid, NULL::pg_catalog.int4
@@ -83,7 +84,7 @@ WITH RECURSIVE read (oid, number) AS (
 view (rule, of_anything) AS (
   SELECT r.oid, r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     AND r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~)
-      ':(relid (2619|3429|2613|1249)|funcid (2022|1940|2510|2511)) '
+      ':(relid (2619|3429|2613|1249|1418|6100)|funcid (2022|1940|2510|2511)) '
   FROM pg_catalog.pg_rewrite AS r
   WHERE r.ev_type OPERATOR(pg_catalog.=) '1'
     AND r.ev_class OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT read.oid FROM read))),
