@@ -316,7 +316,7 @@ def test_what_an_approver_sees(proxy: Served, people: str, her: psycopg.Connecti
     assert lines["masked"] == "password, home: no approver is shown their values"
 
 
-def _denied(proxy: Served, database: str, sql: str) -> Paper:
+def denied(proxy: Served, database: str, sql: str) -> Paper:
     """Have a statement held and denied, and return what its approver saw."""
     need(sql)
     with proxy.open_psql(database, "-c", sql) as psql:
@@ -513,7 +513,7 @@ WHY = {
 @pytest.mark.parametrize("name", WHY)
 def test_where_there_is_no_sample_the_preview_says_why(proxy: Served, people: str, name: str) -> None:
     sql, why = WHY[name]
-    paper = _denied(proxy, people, sql)
+    paper = denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert sample.why == why
@@ -566,7 +566,7 @@ def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served,
 
 
 def test_an_error_of_our_question_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
-    paper = _denied(proxy, people, "UPDATE people SET name = 'x' WHERE home::int = 12")
+    paper = denied(proxy, people, "UPDATE people SET name = 'x' WHERE home::int = 12")
     assert "22P02" in paper.error
     assert '"***"' in paper.error
     files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
@@ -587,7 +587,7 @@ EMPTIED = {
 @pytest.mark.parametrize("name", EMPTIED)
 def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str, name: str) -> None:
     sql, relation, rows = EMPTIED[name]
-    paper = _denied(proxy, people, sql)
+    paper = denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert (sample.relation, len(paper.rows)) == (relation, rows), sample
@@ -598,7 +598,7 @@ def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str
 
 
 def test_a_masked_column_of_what_is_emptied_is_masked(proxy: Served, people: str) -> None:
-    paper = _denied(proxy, people, "TRUNCATE people")
+    paper = denied(proxy, people, "TRUNCATE people")
     assert paper.measured.sample is not None
     assert paper.measured.sample.masked == ("password", "home")
     assert HOME not in "\n".join(describe(paper, 2_000))

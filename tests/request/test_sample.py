@@ -69,27 +69,74 @@ HIDES = [
     (("app.others.pay",), "pay", False),
     (('"Pay"',), "Pay", True),
     (('"Pay"',), "pay", False),
-    (("pay",), "Pay", False),
+    (('"Pay"',), "PAY", False),
+    (("pay",), "Pay", True),
+    (("Pay",), "pay", True),
+    (("homea*",), "homeAddr", True),
+    (("home a*",), "Home Address", True),
+    (("app.people.homea*",), "homeAddr", True),
+    (("app.others.homea*",), "homeAddr", False),
+    (("app.*.home*",), "homeAddr", True),
+    (('"app".people.pay',), "pay", False),
+    (('app."People".pay',), "pay", False),
+    (('app."people".pay',), "pay", False),
+    (("ap*.pay",), "pay", False),
 ]
 
 
 @pytest.mark.parametrize(("patterns", "column", "hides"), HIDES)
 def test_a_pattern_hides_a_column(patterns: tuple[str, ...], column: str, hides: bool) -> None:
-    assert Masks(patterns).hides(_columns(column), column) is hides
+    assert Masks(patterns).hides(_columns(column), Column(column, "text")) is hides
 
 
 def test_a_mask_of_a_table_holds_for_those_its_rows_stand_in() -> None:
     masks = Masks(("app.parent.pay",))
-    assert not masks.hides(_columns("pay"), "pay")
-    assert masks.hides(_columns("pay", kin=(("app", "parent"),)), "pay")
+    pay = Column("pay", "text")
+    assert not masks.hides(_columns("pay"), pay)
+    assert masks.hides(_columns("pay", kin=(("app", "parent"),)), pay)
+
+
+def test_a_column_hides_what_it_is_made_of() -> None:
+    pay = ((("app", "people"), ("app", "parent")), ("id", "pay"))
+    made = Column("twice", "int", made=(pay,))
+    assert Masks(("pay",)).hides(_columns(), made)
+    assert Masks(("app.parent.pay",)).hides(_columns(), made)
+    assert not Masks(("app.people.twice", "app.others.pay")).hides(Columns(("app", "x"), ()), made)
+    assert not Masks().hides(_columns(), made)
+    assert Masks().hides(_columns(), Column("login", "login", made=(((("app", "login"),), ("password",)),)))
+
+
+def test_what_names_a_column_that_is_made_of_masked_ones_is_hidden() -> None:
+    made = Column("twice", "int", made=(((("app", "people"),), ("pay",)),))
+    masks = Masks(("pay",)).of([Columns(("app", "people"), (made, Column("pay", "int")))])
+    for sql, hides in (("SELECT twice + 1 FROM people", True), ("SELECT id FROM people", False)):
+        statement = grammar.parse(sql.encode())[0]
+        assert masks.hides_computed(statement.node, statement.fields, {"people"}) is hides
+
+
+def test_what_calls_what_reads_tables_is_hidden() -> None:
+    masks = Masks(reads=lambda name: name == "look_up")
+    assert masks.hides(_columns(), Column("w", "text", calls=("upper", "look_up")))
+    assert not masks.hides(_columns(), Column("w", "text", calls=("upper",)))
+    assert masks.hides_behind(_columns("w", calls=("look_up",)))
+    assert not masks.hides_behind(_columns("w", calls=("upper",)))
+
+
+@pytest.mark.parametrize("name", ["pg_stats", "pg_statistic", "pg_stats_ext", "pg_attribute", "pg_stat_statements"])
+def test_what_has_values_of_any_table_is_hidden_whatever_masks_there_are(name: str) -> None:
+    assert Masks().hides_behind(Columns(("pg_catalog", name), ()))
+    assert Masks().hides_behind(_columns("x", behind=(((("pg_catalog", name),), ("v",)),)))
+    assert Masks().hides_behind(_columns("x", is_of_anything=True))
+    assert not Masks().hides_behind(Columns(("pg_catalog", "pg_class"), ()))
 
 
 def test_a_view_hides_what_it_reads() -> None:
-    view = _columns("x", behind=((("app", "salaries"), "pay"),))
+    view = _columns("x", behind=(((("app", "salaries"), ("app", "payments")), ("id", "pay")),))
     assert Masks(("app.salaries.pay",)).hides_behind(view)
     assert Masks(("pay",)).hides_behind(view)
-    assert not Masks(("app.salaries.id",)).hides_behind(view)
-    assert Masks().hides_behind(_columns("x", behind=((("app", "users"), "password"),)))
+    assert Masks(("app.payments.pay",)).hides_behind(view)
+    assert not Masks(("app.salaries.name", "app.others.pay")).hides_behind(view)
+    assert Masks().hides_behind(_columns("x", behind=(((("app", "users"),), ("password",)),)))
 
 
 COMPUTED = [
@@ -148,6 +195,17 @@ def test_a_type_that_is_none_cannot_be_cast_to() -> None:
     value = root_of(b"UPDATE t SET a = 1", "UpdateStmt").target_list[0].res_target.val
     with pytest.raises(Uncounted, match="its type cannot be written out"):
         cast_to(value, "int); DROP TABLE t; --")
+
+
+def test_words_say_how_many_columns_are_hidden_that_are_not_named() -> None:
+    sample = Sample(
+        relation="t", columns=(), masked=("a", "b"), masked_more=1, unreadable=("c",), unreadable_more=1_570
+    )
+    assert list(sample_lines(sample, ())) == [
+        ("sample", "0 rows as they stand now, of t"),
+        ("masked", "a, b AND 1 MORE COLUMN: no approver is shown their values"),
+        ("unreadable", "c AND 1,570 MORE COLUMNS: the role may not read them"),
+    ]
 
 
 def test_words_say_what_is_shown_and_what_is_not() -> None:

@@ -35,11 +35,16 @@ def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[s
     for number, row in enumerate(rows, 1):
         yield f"row {number}", ", ".join(_told(sample.columns, row))
     if sample.masked:
-        yield "masked", f"{', '.join(map(identifier, sample.masked))}: no approver is shown their values"
+        yield "masked", f"{_named(sample.masked, sample.masked_more)}: no approver is shown their values"
     if sample.unreadable:
-        yield "unreadable", f"{', '.join(map(identifier, sample.unreadable))}: the role may not read them"
+        yield "unreadable", f"{_named(sample.unreadable, sample.unreadable_more)}: the role may not read them"
     if sample.more:
         yield _LABEL, f"AND {counted(sample.more, 'MORE COLUMN', 'MORE COLUMNS')}"
+
+
+def _named(columns: Sequence[str], more: int) -> str:
+    named = ", ".join(map(identifier, columns))
+    return f"{named} AND {counted(more, 'MORE COLUMN', 'MORE COLUMNS')}" if more else named
 
 
 def _told(columns: Sequence[SampleColumn], row: Row) -> Iterator[str]:

@@ -52,6 +52,8 @@ class Catalog:
     """Names that `(x).name` may call: of functions that one argument is enough for, and of types; all unproven."""
     elsewhere: frozenset[str] = frozenset()
     """Names of functions of the database's own that are unproven."""
+    added: frozenset[str] = frozenset()
+    """Those of them that are in pg_catalog itself, where only a superuser puts a function."""
     bodies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names of functions of the database's own all of which are proven -> the words in their bodies."""
     polymorphic: frozenset[str] = frozenset()

@@ -247,7 +247,8 @@ def _call(name: Name, catalog: Catalog) -> Finding | None:
         return None
     only = built_in(name)
     if only is not None:
-        if only in catalog.elsewhere:
+        # A name that says pg_catalog is looked up nowhere else.
+        if only in (catalog.elsewhere if len(name) == 1 else catalog.added):
             if is_harmless_built_in(only) or qualifier_of(only):
                 where = "outside pg_catalog too" if len(name) == 1 else "that is not PostgreSQL's own too"
                 return _seen(

@@ -18,6 +18,7 @@ from pgnotary.ledger.canonical import JSON, decode, encode
 __all__ = [
     "MAX_CHARACTERS",
     "MAX_COLUMNS",
+    "MAX_NAMED",
     "Becomes",
     "Row",
     "Sample",
@@ -31,6 +32,8 @@ __all__ = [
 MAX_CHARACTERS = 200
 """Of each value; of a longer one its beginning is kept."""
 MAX_COLUMNS = 20
+MAX_NAMED = 20
+"""Of the columns that are masked, and of those that the role may not read; the others are counted."""
 
 
 class Becomes(StrEnum):
@@ -66,10 +69,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     columns: tuple[SampleColumn, ...] = ()
     masked: tuple[str, ...] = ()
     """Columns whose values are shown to nobody; they were not asked for."""
+    masked_more: int = 0
+    """How many there are beside these."""
     unreadable: tuple[str, ...] = ()
     """Columns that the role may not read."""
+    unreadable_more: int = 0
+    """How many there are beside these."""
     more: int = 0
-    """How many columns are left out beside these."""
+    """How many columns may be shown, and are left out."""
     rows: int = 0
 
     @property

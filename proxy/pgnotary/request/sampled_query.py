@@ -5,6 +5,7 @@ by what it is made of.
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 from pgnotary.judge import grammar
@@ -13,7 +14,7 @@ from pgnotary.judge.statement import Name
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
-from pgnotary.request.sample import MAX_COLUMNS, Sample, SampleColumn
+from pgnotary.request.sample import MAX_COLUMNS, MAX_NAMED, Sample, SampleColumn
 from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
 from pgnotary.request.selects import Uncounted, limit, written
 
@@ -36,16 +37,18 @@ def given(
         raise Uncounted("the sample cannot be written out as the statement is")
     into = _into(source, target)
     sources = [True] * len(into) if doubt else _sources(source, starred, masks, len(into))
-    hidden = [masks.hides(target, column.name) or hides for column, hides in zip(into, sources, strict=True)]
+    hidden = [masks.hides(target, column) or hides for column, hides in zip(into, sources, strict=True)]
     places = [place for place, hides in enumerate(hidden) if not hides]
     if not places:
         raise Uncounted("all that it would show is masked")
+    masked = [column.name for column, hides in zip(into, hidden, strict=True) if hides]
     shown, left = places[:MAX_COLUMNS], places[MAX_COLUMNS:]
     sample = Sample(
         relation=whole_name(target),
         given=True,
         columns=tuple(SampleColumn(name=into[place].name, key=into[place].key) for place in shown),
-        masked=tuple(column.name for column, hides in zip(into, hidden, strict=True) if hides),
+        masked=tuple(masked[:MAX_NAMED]),
+        masked_more=max(0, len(masked) - MAX_NAMED),
         more=len(left),
     )
     values = [spelled(place, into[place].type) for place in shown]
@@ -63,7 +66,7 @@ def _into(source: Source, target: Columns) -> list[Column]:
             if known is None:
                 raise Uncounted("it names a column that its target has not")
             # Of a part of a column nobody knows the type.
-            found.append(known if "indirection" not in fields else Column(known.name, "", key=known.key))
+            found.append(known if "indirection" not in fields else replace(known, type=""))
         return found
     query = source.tree["selectStmt"]["SelectStmt"]
     while "larg" in query:
@@ -83,7 +86,7 @@ def _sources(source: Source, starred: Columns | None, masks: Masks, wanted: int)
     """Return of each column of an INSERT's query whether its values may be made of masked ones."""
     query: Mapping[str, Any] = source.tree["selectStmt"]["SelectStmt"]
     if starred is not None:
-        found = [masks.hides(starred, column.name) for column in starred.as_declared][:wanted]
+        found = [masks.hides(starred, column) for column in starred.as_declared][:wanted]
         return found + [True] * (wanted - len(found))
     rows = row_names(source.node, source.tree)
     if "withClause" in source.tree and masks.hides_computed("WithClause", source.tree["withClause"], rows):

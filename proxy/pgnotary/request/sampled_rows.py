@@ -13,7 +13,7 @@ from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about, rows_of
 from pgnotary.request.masks import Masks, row_names
 from pgnotary.request.merging import standing_in_merge
-from pgnotary.request.sample import MAX_COLUMNS, Becomes, Sample, SampleColumn
+from pgnotary.request.sample import MAX_COLUMNS, MAX_NAMED, Becomes, Sample, SampleColumn
 from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
 from pgnotary.request.selects import Uncounted, bare, cast_to, limit, root_of, select, written
 
@@ -125,9 +125,11 @@ def _chosen(
     target: Columns, masks: Masks, settings: Mapping[str, tuple[Becomes, Any, Any]], *, new: bool
 ) -> tuple[list[_Asked], Sample]:
     """Return the columns that are shown: the primary key, what is set, the others; and the sample without its rows."""
-    masked = [column.name for column in target.as_declared if masks.hides(target, column.name)]
-    unreadable = [column.name for column in target.as_declared if not column.readable and column.name not in masked]
-    open_ = [column for column in target.columns if column.name not in {*masked, *unreadable}]
+    masked = [column.name for column in target.as_declared if masks.hides(target, column)]
+    hidden = set(masked)
+    unreadable = [column.name for column in target.as_declared if not column.readable and column.name not in hidden]
+    hidden |= set(unreadable)
+    open_ = [column for column in target.columns if column.name not in hidden]
     if not open_:
         raise Uncounted("there is no column that may be shown")
     ordered = sorted(open_, key=lambda column: (not column.key, not column.key and column.name not in settings))
@@ -142,7 +144,9 @@ def _chosen(
     return shown, Sample(
         relation=whole_name(target),
         columns=tuple(each.shown for each in shown),
-        masked=tuple(masked),
-        unreadable=tuple(unreadable),
+        masked=tuple(masked[:MAX_NAMED]),
+        masked_more=max(0, len(masked) - MAX_NAMED),
+        unreadable=tuple(unreadable[:MAX_NAMED]),
+        unreadable_more=max(0, len(unreadable) - MAX_NAMED),
         more=len(open_) - len(shown),
     )

@@ -27,7 +27,9 @@ _DATA_EXCEPTION = "22"
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
-_MAX_LISTS_BYTES = 44_000
+_MAX_LISTS_BYTES = 48_000
+_MAX_BODY_BYTES = 56_000
+"""Of an entry's 65,535: what else is said in a preview stands beside its lists."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,8 @@ class Figures:
     def fitting(self) -> dict[str, JSON]:
         """Return what fits of the lists, without those that are empty; `name_more` says how many are left out."""
         shown = {name: items[:MOST] for name, items in self.lists.items() if items}
-        while sum(len(encode(items)) for items in shown.values()) > _MAX_LISTS_BYTES:
+        most = min(_MAX_LISTS_BYTES, _MAX_BODY_BYTES - len(encode(self.body)))
+        while sum(len(encode(items)) for items in shown.values()) > most:
             longest = max(shown, key=lambda name: len(encode(shown[name])))
             shown[longest] = shown[longest][: len(shown[longest]) // 2]
         more = {f"{name}_more": len(self.lists[name]) - len(items) for name, items in shown.items()}

@@ -5,12 +5,11 @@ and no word, where the text itself spells the rows out or where no row would be 
 """
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from pgnotary.judge.catalog import BUILT_IN, Catalog
+from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.rules import Terms
 from pgnotary.judge.statement import Name
 from pgnotary.request.columns import Columns, columns_question, read_columns
@@ -57,14 +56,13 @@ def _most(found: Figures, terms: Terms) -> int:
     return found.state.rules.sample_rows if terms.sample_rows is None else terms.sample_rows
 
 
-def _masks(found: Figures, terms: Terms, catalog: Catalog = BUILT_IN) -> Masks:
+def _masks(found: Figures, terms: Terms, catalog: Catalog) -> Masks:
     return Masks((*found.state.rules.mask, *terms.mask), lambda name: catalog.mentions(name, _READING))
 
 
 def _of_change(found: Figures, asked: Questions, source: Source, facts: Facts, terms: Terms) -> Flow:
     columns, most = (yield from _columns(found, named_in(source))), _most(found, terms)
-    known = frozenset(column.name for relation in columns.values() for column in relation.columns)
-    masks = replace(_masks(found, terms, asked.catalog), known=known)
+    masks = _masks(found, terms, asked.catalog).of(columns.values())
     sampling = _sampling(asked, source, columns, masks, most, joined=_is_joined(source, facts))
     yield from _take(found, sampling, ours=False)
 
@@ -73,9 +71,12 @@ def _of_table(found: Figures, table: Name, terms: Terms) -> Flow:
     columns = yield from _columns(found, [table])
     if table not in columns:
         raise Uncounted("its columns are not known")
+    masks = _masks(found, terms, found.state.catalog)
+    if masks.hides_behind(columns[table]):
+        raise Uncounted("it is made of masked columns")
     # A table whose rows were counted: to read one runs nobody's code, since PostgreSQL lets no generated column that is
     # computed then call a function of one's own.
-    yield from _take(found, emptied(columns[table], _masks(found, terms), _most(found, terms)), ours=True)
+    yield from _take(found, emptied(columns[table], masks, _most(found, terms)), ours=True)
 
 
 def _take(found: Figures, sampling: Sampling, *, ours: bool) -> Flow:
