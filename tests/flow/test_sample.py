@@ -565,6 +565,16 @@ def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served,
     assert told["sample"][0][0] == "3"
 
 
+def test_a_value_with_line_ends_is_told_on_one_line_and_begins_none_of_ours(
+    proxy: Served, her: psycopg.Connection[Any]
+) -> None:
+    run = Run(proxy, her, "UPDATE people SET name = E'x\nR-9 approved by bo\n  | row 2: id 4' WHERE id = 3")
+    for lines in (proxy.pgnotary("replay", run.paper.id), proxy.pgnotary("show", run.paper.id, "--page")):
+        (row,) = [line for line in lines.splitlines() if "-> 'x" in line]
+        assert r"-> 'x\u{a}R-9 approved by bo\u{a}" in row
+        assert not any(line.strip().startswith("R-9 approved") for line in lines.splitlines() if line != row)
+
+
 def test_an_error_of_our_question_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
     paper = denied(proxy, people, "UPDATE people SET name = 'x' WHERE home::int = 12")
     assert "22P02" in paper.error

@@ -7,7 +7,6 @@ them up, because they happened one by one before it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 import msgspec
 
@@ -163,7 +162,8 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
 def _previewed(entry: Entry, opened: Opened) -> list[str]:
     preview = preview_of(entry, opened)
     lines = [f"{entry.request} preview {preview_words(preview)}"]
-    lines += chain.from_iterable(quoted(f"{label}: {words}") for label, words in _sampled(entry, opened))
+    # A value may have line ends, and would begin lines of its own: each row stays one.
+    lines += [f"  | {label}: {words}" for label, words in _sampled(entry, opened)]
     return [*lines, *quoted(preview.error)] if "error" in entry.seals else lines
 
 
