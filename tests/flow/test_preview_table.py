@@ -455,7 +455,8 @@ CASES = [
         "WHERE x IN (SELECT x FROM a)",
         own="cats always",
     ),
-    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", own="cats"),
+    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", "set", own="cats"),
+    several("WITH a AS (INSERT INTO audit VALUES (upper('x') || 'y')) DELETE FROM cats WHERE x < 3", "audit cats"),
     estimate(
         "WITH RECURSIVE a AS (DELETE FROM cats WHERE x IN (SELECT x FROM b)), b AS (SELECT 2 AS x) SELECT 1", own="cats"
     ),

@@ -111,6 +111,9 @@ def _meet(facts: Facts, changes: int) -> bool:
     named = sum(each.how == "named" for each in facts.targets)
     if named < changes or len(set(targets)) < len(targets) or any(each.triggers for each in facts.targets):
         return True
+    # Each relation stands here once, from wherever it is reached: two views have a base in common, two parents a child.
+    if any(each.kind == "v" or each.how == "base" or each.parents > 1 for each in facts.targets):
+        return True
     family = {*targets, *facts.ancestors}
     reached, keys = set(family), [each for each in facts.keys if each.on_delete in "cnd" or each.on_update in "cnd"]
     while further := [each for each in keys if each.source in reached]:

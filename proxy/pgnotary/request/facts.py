@@ -94,6 +94,8 @@ SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'oid', c.oid::pg_catalog.int8, 'target', t.target, 'how', t.how, 'schema', n.nspname, 'name', c.relname,
   'kind', c.relkind, 'rows', c.reltuples::pg_catalog.int8,
+  'parents', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid),
   'secured', CASE WHEN t.how OPERATOR(pg_catalog.=) 'base' THEN c.relrowsecurity
     ELSE pg_catalog.row_security_active(c.oid) END,
   'policies', (SELECT pg_catalog.json_agg(y.polcmd ORDER BY y.polname)
@@ -149,8 +151,14 @@ SELECT pg_catalog.json_build_object(
     LEFT JOIN pg_catalog.pg_type AS e ON e.oid OPERATOR(pg_catalog.=) y.typelem
     WHERE y.typcategory OPERATOR(pg_catalog.=) 'S' OR e.typcategory OPERATOR(pg_catalog.=) 'S'
       OR y.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}'::pg_catalog."char"[]))),
-'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset
-  AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))),
+'strange', EXISTS (SELECT FROM pg_catalog.json_array_elements_text(__MET__) AS w (name)
+  WHERE NOT EXISTS (SELECT FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) tree.oid
+    AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0
+    AND NOT a.attisdropped WHERE tree.target AND tree.how OPERATOR(pg_catalog.=) 'named')),
+'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset AND (
+  p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__LISTED__)))
+  OR p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
+    WHERE o.oprname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__LISTED__))))))),
 'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
   JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
   WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
@@ -232,11 +240,14 @@ def facts_question(
     operators: Iterable[str],
     texts: Iterable[str] = (),
     *,
+    listed: Iterable[str] = (),
+    met: Iterable[str] = (),
     only: bool,
 ) -> bytes:
     """Return the question about relations, by names as they are spelled in the text, and about what a count calls.
 
-    `texts`: columns that are made times; `only`: the children of its targets are left alone.
+    `texts`: columns that are made times; `listed`: functions and operators that may stand in a list of VALUES; `met`:
+    the columns that a WHERE seems to read; `only`: the children of its targets are left alone.
     """
     named = [{"name": _spelled(name), "target": True, "children": not only} for name in targets]
     named += [{"name": _spelled(name), "target": False, "children": True} for name in reads if name not in targets]
@@ -246,6 +257,8 @@ def facts_question(
         "__CALLED__": sorted(set(called)),
         "__OPERATORS__": sorted(set(operators)),
         "__TEXTS__": sorted(set(texts)),
+        "__LISTED__": sorted(set(listed)),
+        "__MET__": sorted(set(met)),
     }
     text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
     text = text.replace("__OF_KEYS__", OF_KEYS).replace("__GIVEN__", given)
@@ -313,6 +326,8 @@ class RelationFacts:
     triggers: tuple[Trigger, ...]
     unsteady: bool
     """What it shows may be other rows at another time."""
+    parents: int = 0
+    """How many relations it inherits from, or is a partition of."""
 
     @property
     def spelled(self) -> str:
@@ -358,10 +373,12 @@ class Facts:
     unsteady: tuple[str, ...] = ()
     """Functions and operators in the count that may answer otherwise at another time."""
     sets: bool = False
-    """One of the functions that it calls may give any number of rows."""
+    """A function or an operator that may stand in a list of VALUES may give any number of rows."""
     keys: tuple[ForeignKey, ...] = ()
     ancestors: frozenset[int] = frozenset()
     """What the targets are partitions of."""
+    strange: bool = False
+    """What a WHERE seems to read is no column that its target declares: a system column, or a function of the row."""
     texts: bool = False
     """A column that is made a time is a text, or of a type that nobody has looked into, or no relation has it."""
 
@@ -396,6 +413,7 @@ def read_facts(answer: str) -> Facts:
             bool(fields["sets"]),
             tuple(map(_key, fields["keys"] or ())),
             frozenset(map(int, fields["ancestors"] or ())),
+            bool(fields["strange"]),
             bool(fields["texts"]),
         )
     except (KeyError, TypeError) as error:
@@ -419,6 +437,7 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
         # What PostgreSQL tells of itself is another thing at each time.
         unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),
+        parents=int(fields["parents"]),
     )
 
 

@@ -27,9 +27,6 @@ from pgnotary.session.steps import Flow, Step
 
 __all__ = ["sample", "sample_emptied"]
 
-# No function reads a table without one of these words.
-_READING = frozenset({"from", "table"})
-
 
 def sample(found: Figures, asked: Questions, facts: Facts | None, terms: Terms) -> Flow:
     """Ask for a few of the rows that a change would meet, and note them or why there are none."""
@@ -58,7 +55,7 @@ def _most(found: Figures, terms: Terms) -> int:
 
 
 def _masks(found: Figures, terms: Terms, catalog: Catalog = BUILT_IN) -> Masks:
-    return Masks((*found.state.rules.mask, *terms.mask), lambda name: catalog.mentions(name, _READING))
+    return Masks((*found.state.rules.mask, *terms.mask), catalog.reads_tables)
 
 
 def _of_change(found: Figures, asked: Questions, source: Source, facts: Facts, terms: Terms) -> Flow:
