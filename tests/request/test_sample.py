@@ -8,12 +8,13 @@ import pytest
 from pgnotary.audit.sample_words import sample_lines
 from pgnotary.errors import NotCanonical
 from pgnotary.judge import grammar
+from pgnotary.request.assigned import as_stored
 from pgnotary.request.columns import Column, Columns, columns_question, read_columns
 from pgnotary.request.masks import Masks, row_names
 from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows
 from pgnotary.request.sample_text import Sampling
 from pgnotary.request.sampling import read_rows
-from pgnotary.request.selects import Uncounted, cast_to, root_of
+from pgnotary.request.selects import Uncounted, root_of
 
 ROWS = (
     (Value("1"), Value(None), Value("it's")),
@@ -147,7 +148,7 @@ def test_rows_of_another_shape_are_an_error() -> None:
 def test_a_type_that_is_none_cannot_be_cast_to() -> None:
     value = root_of(b"UPDATE t SET a = 1", "UpdateStmt").target_list[0].res_target.val
     with pytest.raises(Uncounted, match="its type cannot be written out"):
-        cast_to(value, "int); DROP TABLE t; --")
+        as_stored(value, Column("a", "int); DROP TABLE t; --"))
 
 
 def test_words_say_what_is_shown_and_what_is_not() -> None:

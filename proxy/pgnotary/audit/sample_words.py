@@ -30,10 +30,15 @@ def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[s
         yield _LABEL, f"none: {sample.why}"
         return
     given = "that the query gives now, for" if sample.given else "as they stand now, of"
-    becomes = " -> as they would become" if any(column.becomes for column in sample.columns) else ""
+    columns = sample.columns
+    becomes = " -> as they would become" if any(column.becomes for column in columns) else ""
+    if all(column.becomes is Becomes.UNTOLD for column in columns):
+        # Once for all, not with each value.
+        columns = tuple(SampleColumn(name=column.name, key=column.key) for column in columns)
+        becomes = "; what each of their columns becomes is not worked out"
     yield _LABEL, f"{counted(len(rows), 'row')} {given} {sample.relation}{becomes}"
     for number, row in enumerate(rows, 1):
-        yield f"row {number}", ", ".join(_told(sample.columns, row))
+        yield f"row {number}", ", ".join(_told(columns, row))
     if sample.masked:
         yield "masked", f"{', '.join(map(identifier, sample.masked))}: no approver is shown their values"
     if sample.unreadable:

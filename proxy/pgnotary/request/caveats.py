@@ -20,7 +20,7 @@ from pgnotary.request.facts import Facts
 __all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text", "of_values"]
 
 CAVEATS = {
-    "before-trigger": "a BEFORE trigger may keep rows from being changed",
+    "before-trigger": "a BEFORE trigger may keep rows from being changed, or set what it likes in them",
     "instead-trigger": "an INSTEAD OF trigger does something else in place of the change",
     "rule": "a rule adds to the statement or takes its place",
     "row-security": "row security lets the role change other rows than it sees",

@@ -21,7 +21,8 @@ from pgnotary.request.places import filled
 __all__ = ["Column", "Columns", "columns_question", "read_columns"]
 
 # An assignment of what is too long for varchar, bpchar, bit or varbit is an error, a cast cuts it: these have no length
-# here, so that nothing is cut that would not be stored.
+# here, so that nothing is cut that would not be stored, and their length stands beside them, that of a domain too.
+# Which of them are inside of a type is looked for in domains, arrays and composites.
 #
 # A view is recorded as depending on each column that it names. Whole rows in it are not: its tree tells them.
 _QUESTION = """
@@ -53,11 +54,35 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object('place', w.place, 'schem
       AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
       AND (read.number IS NULL OR a.attnum OPERATOR(pg_catalog.=) read.number)),
   'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-      'name', a.attname, 'number', a.attnum, 'key', k.place, 'generated', a.attgenerated OPERATOR(pg_catalog.<>) '',
+      'name', a.attname, 'number', a.attnum, 'key', k.place, 'generated',
+        a.attgenerated OPERATOR(pg_catalog.<>) '' OR (c.relkind OPERATOR(pg_catalog.=) 'v'
+          AND NOT pg_catalog.pg_column_is_updatable(c.oid::pg_catalog.regclass, a.attnum, false)),
       'readable', pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'),
       'type', pg_catalog.format_type(a.atttypid, CASE
         WHEN a.atttypid OPERATOR(pg_catalog.=) ANY ('{1042,1043,1560,1562,1014,1015,1561,1563}'::pg_catalog.oid[])
-        THEN -1 ELSE a.atttypmod END))
+        THEN -1 ELSE a.atttypmod END),
+      'limit', (WITH RECURSIVE below (type, modifier) AS (SELECT a.atttypid, a.atttypmod
+          UNION ALL SELECT y.typbasetype, y.typtypmod FROM below
+          JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) below.type
+            AND y.typtype OPERATOR(pg_catalog.=) 'd')
+        SELECT pg_catalog.json_build_array(pg_catalog.format_type(below.type, -1), below.modifier) FROM below
+        WHERE below.type OPERATOR(pg_catalog.=) ANY ('{1042,1043,1560,1562}'::pg_catalog.oid[])
+          AND below.modifier OPERATOR(pg_catalog.>=) 0),
+      'limited', (WITH RECURSIVE inside (type, modifier) AS (SELECT a.atttypid, a.atttypmod
+          UNION SELECT next.type, next.modifier FROM inside
+          JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) inside.type
+          CROSS JOIN LATERAL (
+            SELECT y.typbasetype, y.typtypmod WHERE y.typtype OPERATOR(pg_catalog.=) 'd'
+            UNION ALL
+            SELECT y.typelem, inside.modifier WHERE y.typelem OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+              AND y.typtype OPERATOR(pg_catalog.<>) 'd'
+            UNION ALL
+            SELECT f.atttypid, f.atttypmod FROM pg_catalog.pg_attribute AS f
+            WHERE y.typtype OPERATOR(pg_catalog.=) 'c' AND f.attrelid OPERATOR(pg_catalog.=) y.typrelid
+              AND f.attnum OPERATOR(pg_catalog.>) 0 AND NOT f.attisdropped
+          ) AS next (type, modifier))
+        SELECT pg_catalog.bool_or(inside.modifier OPERATOR(pg_catalog.>=) 0) FROM inside
+        WHERE inside.type OPERATOR(pg_catalog.=) ANY ('{1042,1043,1560,1562}'::pg_catalog.oid[])))
       ORDER BY k.place, a.attnum)
     FROM pg_catalog.pg_attribute AS a
     LEFT JOIN (SELECT i.place, i.number FROM pg_catalog.pg_index AS x
@@ -88,6 +113,11 @@ class Column:
     readable: bool = True
     """The role may read it."""
     generated: bool = False
+    """It is made of other columns, as a view's may be."""
+    limit: tuple[str, int] | None = None
+    """Of what has a length that a cast would cut to: the type under its domains, and its modifier."""
+    limited: bool = False
+    """Somewhere in its type is such a length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +171,6 @@ def _column(fields: Any) -> Column:
         key=fields["key"] is not None,
         readable=bool(fields["readable"]),
         generated=bool(fields["generated"]),
+        limit=(str(fields["limit"][0]), int(fields["limit"][1])) if fields["limit"] else None,
+        limited=bool(fields["limited"]),
     )

@@ -94,14 +94,16 @@ SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'oid', c.oid::pg_catalog.int8, 'target', t.target, 'how', t.how, 'schema', n.nspname, 'name', c.relname,
   'kind', c.relkind, 'rows', c.reltuples::pg_catalog.int8,
+  'twice', EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w CROSS JOIN LATERAL pg_catalog.regexp_matches(
+      w.ev_action::pg_catalog.text, ':resorigtbl [1-9][0-9]* :resorigcol [1-9][0-9]*', 'g') AS m (found)
+    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND t.target AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+    GROUP BY m.found HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1),
   'parents', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits AS i
     WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid),
   'secured', CASE WHEN t.how OPERATOR(pg_catalog.=) 'base' THEN c.relrowsecurity
     ELSE pg_catalog.row_security_active(c.oid) END,
   'policies', (SELECT pg_catalog.json_agg(y.polcmd ORDER BY y.polname)
     FROM pg_catalog.pg_policy AS y WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid),
-  'generated', EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
   'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.ev_type, pg_catalog.pg_get_ruledef(w.oid))
       ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
     WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.rulename OPERATOR(pg_catalog.<>) '_RETURN'),
@@ -154,7 +156,8 @@ SELECT pg_catalog.json_build_object(
 'strange', EXISTS (SELECT FROM pg_catalog.json_array_elements_text(__MET__) AS w (name)
   WHERE NOT EXISTS (SELECT FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) tree.oid
     AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0
-    AND NOT a.attisdropped WHERE tree.target AND tree.how OPERATOR(pg_catalog.=) 'named')),
+    AND a.attgenerated OPERATOR(pg_catalog.=) '' AND NOT a.attisdropped
+    WHERE tree.target AND tree.how OPERATOR(pg_catalog.=) 'named')),
 'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset AND (
   p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__LISTED__)))
   OR p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
@@ -321,13 +324,14 @@ class RelationFacts:
     """Row security is in force for the role; of a view's base, it is on: whose rights count is not asked."""
     one_sight: bool
     """All its policies are for all commands: what can be seen is what can be changed."""
-    generated: bool
     rules: tuple[Rule, ...]
     triggers: tuple[Trigger, ...]
     unsteady: bool
     """What it shows may be other rows at another time."""
     parents: int = 0
     """How many relations it inherits from, or is a partition of."""
+    twice: bool = False
+    """It is a view that may show one column under two names."""
 
     @property
     def spelled(self) -> str:
@@ -378,7 +382,7 @@ class Facts:
     ancestors: frozenset[int] = frozenset()
     """What the targets are partitions of."""
     strange: bool = False
-    """What a WHERE seems to read is no column that its target declares: a system column, or a function of the row."""
+    """A WHERE seems to read what is no plain column: one that is generated, a system column, a function of the row."""
     texts: bool = False
     """A column that is made a time is a text, or of a type that nobody has looked into, or no relation has it."""
 
@@ -432,12 +436,12 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         rows=rows if rows >= 0 else None,
         secured=bool(fields["secured"]),
         one_sight=all(command == "*" for command in fields["policies"] or ()),
-        generated=bool(fields["generated"]),
         rules=tuple(Rule(_RULE_EVENTS[each[0]], " ".join(str(each[1]).split())) for each in fields["rules"] or ()),
         triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
         # What PostgreSQL tells of itself is another thing at each time.
         unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),
         parents=int(fields["parents"]),
+        twice=bool(fields["twice"]),
     )
 
 

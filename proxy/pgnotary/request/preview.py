@@ -213,7 +213,7 @@ def worth(
 def _is_steady(asked: Questions, facts: Facts) -> bool:
     """Say whether no execution can change what the next one meets."""
     source = asked.source
-    if source is None or any(each.triggers or each.generated for each in facts.targets):
+    if source is None or any(each.triggers for each in facts.targets):
         return False
     if any(each.on_update in "cnd" for each in facts.keys) or any(
         each.kind not in ("r", "p") for each in facts.targets

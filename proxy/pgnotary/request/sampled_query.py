@@ -5,11 +5,13 @@ by what it is made of.
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import relation
 from pgnotary.judge.statement import Name
+from pgnotary.request.assigned import is_certain
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
@@ -48,7 +50,10 @@ def given(
         masked=tuple(column.name for column, hides in zip(into, hidden, strict=True) if hides),
         more=len(left),
     )
-    values = [spelled(place, into[place].type) for place in shown]
+    # What cannot be said is shown as the query gives it.
+    values = [
+        spelled(place, each if each.type and is_certain(each) else None) for place in shown for each in [into[place]]
+    ]
     return Sampling(around_sample(text, values, len(into)), sample, rows)
 
 
@@ -63,7 +68,7 @@ def _into(source: Source, target: Columns) -> list[Column]:
             if known is None:
                 raise Uncounted("it names a column that its target has not")
             # Of a part of a column nobody knows the type.
-            found.append(known if "indirection" not in fields else Column(known.name, "", key=known.key))
+            found.append(known if "indirection" not in fields else replace(known, type=""))
         return found
     query = source.tree["selectStmt"]["SelectStmt"]
     while "larg" in query:
