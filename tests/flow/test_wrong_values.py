@@ -11,6 +11,7 @@ from tests.flow.served import Served
 from tests.flow.shown import Run
 from tests.flow.untouched import untouched
 
+from pgnotary.cli.paper_view import describe
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
 from pgnotary.request.sample import Becomes, Sample
@@ -244,3 +245,42 @@ def test_what_several_runs_make_of_a_row_is_told_only_if_one_meets_it(proxy: Ser
     assert _untold(paper.measured.sample) == untold
     told = {row[-1].text for row in paper.rows}
     assert untold or told == {value[0] for value in values}
+
+
+SPELT = """
+CREATE TABLE IF NOT EXISTS spelt (id int PRIMARY KEY, f float8, d date, at timestamptz, i interval, raw bytea);
+INSERT INTO spelt VALUES (1, 0.1, '2020-02-01', '2020-02-01 10:00+00', '-1 day 2 hours', '\\x41ff')
+ON CONFLICT DO NOTHING
+"""
+ODD_SPELLING = """
+SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SET IntervalStyle = 'sql_standard';
+SET bytea_output = 'escape'; SET extra_float_digits = 0
+"""
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_session_that_spells_values_its_own_way_is_told(proxy: Served, attacked: str, odd: bool) -> None:
+    with proxy.behind(attacked) as behind:
+        behind.execute(SPELT.encode())
+    with proxy.connect(attacked, autocommit=False) as her:
+        for setting in ODD_SPELLING.split(";") if odd else ():
+            her.execute(setting.encode())
+        her.commit()
+        run = Run(proxy, her, "UPDATE spelt SET f = f + 0.2, d = d + 1, at = at + i, raw = raw || raw")
+    _stands_so(run)
+    new = dict(zip([each.name for each in run.sample.columns if each.becomes], run.rows[0][6:], strict=True))
+    told = "\n".join(describe(run.paper, 2_000))
+    if odd:
+        assert new == {"f": "0.3", "d": "02/02/2020", "at": "31/01/2020 21:00:00 JST", "raw": "A\\377A\\377"}
+        assert run.sample.spelling == (
+            "DateStyle SQL, DMY",
+            "IntervalStyle sql_standard",
+            "TimeZone Asia/Tokyo",
+            "bytea_output escape",
+            "extra_float_digits 0",
+        )
+        assert "as the session has it: DateStyle SQL, DMY; IntervalStyle sql_standard; TimeZone Asia/Tokyo;" in told
+    else:
+        assert (new["f"], new["d"], new["raw"]) == ("0.30000000000000004", "2020-02-02", "\\x41ff41ff")
+        assert run.sample.spelling == ()
+        assert "as the session has it" not in told

@@ -68,6 +68,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Columns whose values are shown to nobody; they were not asked for."""
     unreadable: tuple[str, ...] = ()
     """Columns that the role may not read."""
+    spelling: tuple[str, ...] = ()
+    """Settings of the session by which values are spelled otherwise than plainly, each with what it is set to."""
     more: int = 0
     """How many columns are left out beside these."""
     rows: int = 0
