@@ -376,6 +376,8 @@ CASES = [
     estimate("DELETE FROM one_sight USING late WHERE late.id = one_sight.id", "volatile"),
     estimate("UPDATE late SET total = 0", "volatile"),
     estimate("DELETE FROM cats WHERE x IN (SELECT x FROM cats ORDER BY tail LIMIT 2)", "order"),
+    exact("DELETE FROM cats WHERE x = ANY (ARRAY(SELECT x FROM idle))"),
+    exact("DELETE FROM cats WHERE (SELECT array_agg(x ORDER BY x) FROM idle) @> ARRAY[x]"),
     estimate(
         "DELETE FROM cats USING (SELECT x, row_number() OVER () AS n FROM cats) w WHERE w.x = cats.x AND n > 2", "order"
     ),

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from tests.flow.served import Served
 from tests.flow.untouched import untouched
+from tests.versions import need
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
@@ -44,6 +45,11 @@ CREATE TABLE owned (id int, owner text);
 ALTER TABLE owned ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON owned USING (owner = 'me') WITH CHECK (true);
 INSERT INTO owned SELECT generate_series(1, 5), 'me';
+CREATE VIEW recent AS SELECT id FROM other WHERE now() > '2020-01-01';
+CREATE TABLE timed (id int);
+ALTER TABLE timed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY recent ON timed USING (id IN (SELECT id FROM recent));
+INSERT INTO timed SELECT generate_series(1, 5);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk_of_counts;
 ANALYZE;
 """
@@ -95,6 +101,22 @@ ATTACKS = {
     "a policy that reads what is set": Attack(
         "UPDATE owned SET owner = %s", "executions", [("you",), ("them",)], role="clerk_of_counts"
     ),
+    "a policy that reads a view that asks the clock": Attack(
+        "DELETE FROM timed", "volatile", role="clerk_of_counts"
+    ),
+    "the first of an array in no order": Attack(
+        "DELETE FROM t WHERE id = (SELECT (array_agg(id))[1] FROM t)", "order"
+    ),
+    "the first of an array in an order with ties": Attack(
+        "DELETE FROM t WHERE id = (SELECT (array_agg(id ORDER BY a % 2))[1] FROM t)", "order"
+    ),
+    "the first of an array of a query": Attack(
+        "DELETE FROM t WHERE array_position(ARRAY(SELECT id FROM t), id) = 1", "order"
+    ),
+    "the beginning of a text in no order": Attack(
+        "DELETE FROM t WHERE (SELECT string_agg(x::text, '') FROM other) LIKE id || '%'", "order"
+    ),
+    "a value of any row": Attack("DELETE FROM t WHERE id = (SELECT any_value(x) FROM other)", "order"),
 }  # fmt: skip
 
 
@@ -125,6 +147,7 @@ def _changed(connection: psycopg.Connection[Any]) -> int:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_only_looks_exact_is_not_called_so(proxy: Served, attacked: str, name: str) -> None:
     attack = ATTACKS[name]
+    need(attack.sql)
     with proxy.connect(attacked, autocommit=False, cursor_factory=psycopg.Cursor) as connection:
         if attack.role:
             connection.execute(f"SET ROLE {attack.role}".encode())

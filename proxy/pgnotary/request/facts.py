@@ -51,15 +51,21 @@ WITH RECURSIVE named (oid, target, children) AS (
 ), tree (oid, target, children, how) AS (
   SELECT named.oid, named.target, named.children, 'named' FROM named
   UNION
-  SELECT next.oid, tree.target, true, next.how FROM tree CROSS JOIN LATERAL (
-    SELECT i.inhrelid, 'child' FROM pg_catalog.pg_inherits AS i
+  SELECT next.oid, next.target, true, next.how FROM tree CROSS JOIN LATERAL (
+    SELECT i.inhrelid, tree.target, 'child' FROM pg_catalog.pg_inherits AS i
     WHERE tree.children AND i.inhparent OPERATOR(pg_catalog.=) tree.oid
     UNION ALL
-    SELECT d.refobjid, 'base' FROM pg_catalog.pg_rewrite AS w JOIN pg_catalog.pg_depend AS d
+    SELECT d.refobjid, tree.target, 'base' FROM pg_catalog.pg_rewrite AS w JOIN pg_catalog.pg_depend AS d
       ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) w.oid
       AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
     WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
-  ) AS next (oid, how)
+    UNION ALL
+    SELECT d.refobjid, false, 'base' FROM pg_catalog.pg_policy AS y JOIN pg_catalog.pg_depend AS d
+      ON d.classid OPERATOR(pg_catalog.=) 3256::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) y.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) y.polrelid
+    JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) y.polrelid AND r.relrowsecurity
+    WHERE y.polrelid OPERATOR(pg_catalog.=) tree.oid
+  ) AS next (oid, target, how)
 ), goal (oid) AS (
   SELECT tree.oid FROM tree WHERE tree.target
   UNION
