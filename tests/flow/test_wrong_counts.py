@@ -45,6 +45,10 @@ CREATE TABLE owned (id int, owner text);
 ALTER TABLE owned ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON owned USING (owner = 'me') WITH CHECK (true);
 INSERT INTO owned SELECT generate_series(1, 5), 'me';
+CREATE FUNCTION locks() RETURNS int LANGUAGE sql STABLE AS
+  $$ SELECT count(*)::int FROM pg_locks WHERE mode = 'RowExclusiveLock' $$;
+CREATE FUNCTION stats() RETURNS int LANGUAGE plpgsql STABLE AS
+  $$ BEGIN RETURN (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE state = 'active'); END $$;
 CREATE VIEW recent AS SELECT id FROM other WHERE now() > '2020-01-01';
 CREATE TABLE timed (id int);
 ALTER TABLE timed ENABLE ROW LEVEL SECURITY;
@@ -104,6 +108,8 @@ ATTACKS = {
     "a policy that reads a view that asks the clock": Attack(
         "DELETE FROM timed", "volatile", role="clerk_of_counts"
     ),
+    "a function that reads what the server tells of itself": Attack("DELETE FROM t WHERE id < 3 + locks()", "volatile"),
+    "a procedural one": Attack("DELETE FROM t WHERE id < 3 + stats()", "volatile"),
     "the first of an array in no order": Attack(
         "DELETE FROM t WHERE id = (SELECT (array_agg(id))[1] FROM t)", "order"
     ),
