@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import Served
-from tests.flow.test_sample import Run, denied
+from tests.flow.shown import Run
+from tests.flow.test_sample import denied
 from tests.flow.untouched import untouched
 from tests.versions import major
 

@@ -376,6 +376,8 @@ CASES = [
     estimate("DELETE FROM one_sight USING late WHERE late.id = one_sight.id", "volatile"),
     estimate("UPDATE late SET total = 0", "volatile"),
     estimate("DELETE FROM cats WHERE x IN (SELECT x FROM cats ORDER BY tail LIMIT 2)", "order"),
+    exact("DELETE FROM cats WHERE x = ANY (ARRAY(SELECT x FROM idle))"),
+    exact("DELETE FROM cats WHERE (SELECT array_agg(x ORDER BY x) FROM idle) @> ARRAY[x]"),
     estimate(
         "DELETE FROM cats USING (SELECT x, row_number() OVER () AS n FROM cats) w WHERE w.x = cats.x AND n > 2", "order"
     ),
@@ -455,7 +457,8 @@ CASES = [
         "WHERE x IN (SELECT x FROM a)",
         own="cats always",
     ),
-    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", own="cats"),
+    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", "set", own="cats"),
+    several("WITH a AS (INSERT INTO audit VALUES (upper('x') || 'y')) DELETE FROM cats WHERE x < 3", "audit cats"),
     estimate(
         "WITH RECURSIVE a AS (DELETE FROM cats WHERE x IN (SELECT x FROM b)), b AS (SELECT 2 AS x) SELECT 1", own="cats"
     ),

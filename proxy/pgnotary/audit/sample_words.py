@@ -23,17 +23,24 @@ _SAID = {
 
 
 def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """Yield what the sample is of, each of its rows, and which columns are not in it."""
+    """Yield what the sample is of, each of its rows, how they are spelled, and which columns are not in it."""
     if sample is None:
         return
     if sample.why:
         yield _LABEL, f"none: {sample.why}"
         return
     given = "that the query gives now, for" if sample.given else "as they stand now, of"
-    becomes = " -> as they would become" if any(column.becomes for column in sample.columns) else ""
+    columns = sample.columns
+    becomes = " -> as they would become" if any(column.becomes for column in columns) else ""
+    if all(column.becomes is Becomes.UNTOLD for column in columns):
+        # Once for all, not with each value.
+        columns = tuple(SampleColumn(name=column.name, key=column.key) for column in columns)
+        becomes = "; what each of their columns becomes is not worked out"
     yield _LABEL, f"{counted(len(rows), 'row')} {given} {sample.relation}{becomes}"
     for number, row in enumerate(rows, 1):
-        yield f"row {number}", ", ".join(_told(sample.columns, row))
+        yield f"row {number}", ", ".join(_told(columns, row))
+    if sample.spelling:
+        yield "spelled", f"as the session has it: {'; '.join(sample.spelling)}"
     if sample.masked:
         yield "masked", f"{_named(sample.masked, sample.masked_more)}: no approver is shown their values"
     if sample.unreadable:

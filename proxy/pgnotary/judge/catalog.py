@@ -14,6 +14,8 @@ from pgnotary.judge.statement import Name
 
 __all__ = ["BUILT_IN", "Catalog", "Relation"]
 
+# No function reads a table without one of these words.
+_READING = frozenset({"from", "table"})
 _SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 # Of PostgreSQL 14 to 18, and by their prefixes those of all versions: what one argument is enough for.
@@ -90,6 +92,10 @@ class Catalog:
             waiting += (words & self.bodies.keys()) - seen
             seen |= words
         return False
+
+    def reads_tables(self, function: str) -> bool:
+        """Say whether a proven function, or one that it calls, may read tables of its own accord."""
+        return self.mentions(function, _READING)
 
     def may_call(self, attribute: str) -> bool:
         """Say whether `(x).attribute` may be a call of something that is not known to be harmless."""

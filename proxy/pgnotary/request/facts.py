@@ -51,15 +51,21 @@ WITH RECURSIVE named (oid, target, children) AS (
 ), tree (oid, target, children, how) AS (
   SELECT named.oid, named.target, named.children, 'named' FROM named
   UNION
-  SELECT next.oid, tree.target, true, next.how FROM tree CROSS JOIN LATERAL (
-    SELECT i.inhrelid, 'child' FROM pg_catalog.pg_inherits AS i
+  SELECT next.oid, next.target, true, next.how FROM tree CROSS JOIN LATERAL (
+    SELECT i.inhrelid, tree.target, 'child' FROM pg_catalog.pg_inherits AS i
     WHERE tree.children AND i.inhparent OPERATOR(pg_catalog.=) tree.oid
     UNION ALL
-    SELECT d.refobjid, 'base' FROM pg_catalog.pg_rewrite AS w JOIN pg_catalog.pg_depend AS d
+    SELECT d.refobjid, tree.target, 'base' FROM pg_catalog.pg_rewrite AS w JOIN pg_catalog.pg_depend AS d
       ON d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) w.oid
       AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) w.ev_class
     WHERE w.ev_class OPERATOR(pg_catalog.=) tree.oid AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
-  ) AS next (oid, how)
+    UNION ALL
+    SELECT d.refobjid, false, 'base' FROM pg_catalog.pg_policy AS y JOIN pg_catalog.pg_depend AS d
+      ON d.classid OPERATOR(pg_catalog.=) 3256::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) y.oid
+      AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) y.polrelid
+    JOIN pg_catalog.pg_class AS r ON r.oid OPERATOR(pg_catalog.=) y.polrelid AND r.relrowsecurity
+    WHERE y.polrelid OPERATOR(pg_catalog.=) tree.oid
+  ) AS next (oid, target, how)
 ), goal (oid) AS (
   SELECT tree.oid FROM tree WHERE tree.target
   UNION
@@ -94,12 +100,16 @@ SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'oid', c.oid::pg_catalog.int8, 'target', t.target, 'how', t.how, 'schema', n.nspname, 'name', c.relname,
   'kind', c.relkind, 'rows', c.reltuples::pg_catalog.int8,
+  'twice', EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w CROSS JOIN LATERAL pg_catalog.regexp_matches(
+      w.ev_action::pg_catalog.text, ':resorigtbl [1-9][0-9]* :resorigcol [1-9][0-9]*', 'g') AS m (found)
+    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND t.target AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+    GROUP BY m.found HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1),
+  'parents', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid),
   'secured', CASE WHEN t.how OPERATOR(pg_catalog.=) 'base' THEN c.relrowsecurity
     ELSE pg_catalog.row_security_active(c.oid) END,
   'policies', (SELECT pg_catalog.json_agg(y.polcmd ORDER BY y.polname)
     FROM pg_catalog.pg_policy AS y WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid),
-  'generated', EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
   'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.ev_type, pg_catalog.pg_get_ruledef(w.oid))
       ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
     WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.rulename OPERATOR(pg_catalog.<>) '_RETURN'),
@@ -149,8 +159,15 @@ SELECT pg_catalog.json_build_object(
     LEFT JOIN pg_catalog.pg_type AS e ON e.oid OPERATOR(pg_catalog.=) y.typelem
     WHERE y.typcategory OPERATOR(pg_catalog.=) 'S' OR e.typcategory OPERATOR(pg_catalog.=) 'S'
       OR y.typtype OPERATOR(pg_catalog.=) ANY ('{c,d}'::pg_catalog."char"[]))),
-'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset
-  AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__CALLED__)))),
+'strange', EXISTS (SELECT FROM pg_catalog.json_array_elements_text(__MET__) AS w (name)
+  WHERE NOT EXISTS (SELECT FROM tree JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) tree.oid
+    AND a.attname OPERATOR(pg_catalog.=) w.name::pg_catalog.name AND a.attnum OPERATOR(pg_catalog.>) 0
+    AND a.attgenerated OPERATOR(pg_catalog.=) '' AND NOT a.attisdropped
+    WHERE tree.target AND tree.how OPERATOR(pg_catalog.=) 'named')),
+'sets', EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.proretset AND (
+  p.proname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__LISTED__)))
+  OR p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
+    WHERE o.oprname OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.json_array_elements_text(__LISTED__))))))),
 'operators', (SELECT pg_catalog.json_agg(DISTINCT o.oprname::pg_catalog.text) FROM pg_catalog.pg_operator AS o
   JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
   WHERE o.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
@@ -232,11 +249,14 @@ def facts_question(
     operators: Iterable[str],
     texts: Iterable[str] = (),
     *,
+    listed: Iterable[str] = (),
+    met: Iterable[str] = (),
     only: bool,
 ) -> bytes:
     """Return the question about relations, by names as they are spelled in the text, and about what a count calls.
 
-    `texts`: columns that are made times; `only`: the children of its targets are left alone.
+    `texts`: columns that are made times; `listed`: functions and operators that may stand in a list of VALUES; `met`:
+    the columns that a WHERE seems to read; `only`: the children of its targets are left alone.
     """
     named = [{"name": _spelled(name), "target": True, "children": not only} for name in targets]
     named += [{"name": _spelled(name), "target": False, "children": True} for name in reads if name not in targets]
@@ -246,6 +266,8 @@ def facts_question(
         "__CALLED__": sorted(set(called)),
         "__OPERATORS__": sorted(set(operators)),
         "__TEXTS__": sorted(set(texts)),
+        "__LISTED__": sorted(set(listed)),
+        "__MET__": sorted(set(met)),
     }
     text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
     text = text.replace("__OF_KEYS__", OF_KEYS).replace("__GIVEN__", given)
@@ -308,11 +330,14 @@ class RelationFacts:
     """Row security is in force for the role; of a view's base, it is on: whose rights count is not asked."""
     one_sight: bool
     """All its policies are for all commands: what can be seen is what can be changed."""
-    generated: bool
     rules: tuple[Rule, ...]
     triggers: tuple[Trigger, ...]
     unsteady: bool
     """What it shows may be other rows at another time."""
+    parents: int = 0
+    """How many relations it inherits from, or is a partition of."""
+    twice: bool = False
+    """It is a view that may show one column under two names."""
 
     @property
     def spelled(self) -> str:
@@ -358,10 +383,12 @@ class Facts:
     unsteady: tuple[str, ...] = ()
     """Functions and operators in the count that may answer otherwise at another time."""
     sets: bool = False
-    """One of the functions that it calls may give any number of rows."""
+    """A function or an operator that may stand in a list of VALUES may give any number of rows."""
     keys: tuple[ForeignKey, ...] = ()
     ancestors: frozenset[int] = frozenset()
     """What the targets are partitions of."""
+    strange: bool = False
+    """A WHERE seems to read what is no plain column: one that is generated, a system column, a function of the row."""
     texts: bool = False
     """A column that is made a time is a text, or of a type that nobody has looked into, or no relation has it."""
 
@@ -396,6 +423,7 @@ def read_facts(answer: str) -> Facts:
             bool(fields["sets"]),
             tuple(map(_key, fields["keys"] or ())),
             frozenset(map(int, fields["ancestors"] or ())),
+            bool(fields["strange"]),
             bool(fields["texts"]),
         )
     except (KeyError, TypeError) as error:
@@ -414,11 +442,12 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         rows=rows if rows >= 0 else None,
         secured=bool(fields["secured"]),
         one_sight=all(command == "*" for command in fields["policies"] or ()),
-        generated=bool(fields["generated"]),
         rules=tuple(Rule(_RULE_EVENTS[each[0]], " ".join(str(each[1]).split())) for each in fields["rules"] or ()),
         triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
         # What PostgreSQL tells of itself is another thing at each time.
         unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),
+        parents=int(fields["parents"]),
+        twice=bool(fields["twice"]),
     )
 
 

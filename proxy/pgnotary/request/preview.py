@@ -19,7 +19,7 @@ from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
 from pgnotary.request.clock import read_as_times
-from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_in, values_of
+from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, met_by, source_in, values_of
 from pgnotary.request.facts import Facts, facts_question
 from pgnotary.request.selects import Uncounted, explained_in
 from pgnotary.request.several import is_several, several_of
@@ -54,6 +54,8 @@ class Questions:
     """What rows can be shown of."""
     changes: int = 1
     """How many changes it makes, in its WITH too."""
+    listed: bool = False
+    """One of them is an INSERT of a single list, in which a call may give any number of rows."""
     subject: Subject | None = None
     """What it is about beside rows."""
     catalog: Catalog = field(default=BUILT_IN, repr=False)
@@ -125,13 +127,14 @@ def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
         conflicts = frozenset({"conflict"} if several.conflicts else ())
         sampled = next(iter(several.sources), None)
         asked = replace(asked, sampled=sampled, changes=several.parts, caveats=asked.caveats | conflicts)
+        asked = replace(asked, listed=several.listed)
         return _with_count(asked, several.count, part)
     caveats = set(asked.caveats)
     conflict = tree.get("onConflictClause")
     if conflict is not None and (conflict["action"] == "ONCONFLICT_NOTHING" or "whereClause" in conflict):
         caveats.add("conflict")
     if part.node == "InsertStmt" and (spelled := values_of(tree)) is not None:
-        return replace(asked, spelled=spelled, caveats=frozenset(caveats))
+        return replace(asked, spelled=spelled, listed=spelled == 1, caveats=frozenset(caveats))
     source = source_in(text, part.node, tree)
     asked = replace(asked, source=source, sampled=source, caveats=frozenset(caveats))
     return _with_count(asked, source.count, part)
@@ -163,13 +166,25 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     operators = {name[-1] for each in names for name in each.operators if name}
     trees = grammar.parse(count) if count else ()
     texts = {name for each in trees for name in read_as_times(grammar.messages(each.node, each.fields))}
-    only = False
+    only, met = False, set[str]()
     if part.tree and len(part.targets) == 1:
         try:
-            only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in _NAMES_ONLY
+            tree = grammar.unpacked(part.tree)
+            met = met_by(part.node, tree) or met
+            only = "inh" not in tree["relation"] and part.node in _NAMES_ONLY
         except (grammar.Unreadable, KeyError):
             only = False
-    return facts_question(part.targets, sorted(part.names.relations), called, operators, texts, only=only)
+    listed = {name[-1] for name in (*part.names.functions, *part.names.operators) if name} | part.names.attributes
+    return facts_question(
+        part.targets,
+        sorted(part.names.relations),
+        called,
+        operators,
+        texts,
+        listed=listed,
+        met=met,
+        only=only,
+    )
 
 
 def worth(
@@ -186,10 +201,10 @@ def worth(
     if asked.spelled is not None:
         # Its rows are in the text, whatever its values say.
         caveats -= {"volatile", "order"}
-        # So are the calls: one that gives a set of rows may stand where there is a single list.
-        caveats |= {"set"} if asked.spelled == 1 and facts.sets else set()
     elif executions > 1 and not _is_steady(asked, facts):
         caveats.add("executions")
+    if asked.listed and facts.sets:
+        caveats.add("set")
     if not caveats:
         return Bound.EXACT, frozenset()
     return Bound.AT_MOST if caveats <= AT_MOST else Bound.UNKNOWN, frozenset(caveats)
@@ -198,13 +213,16 @@ def worth(
 def _is_steady(asked: Questions, facts: Facts) -> bool:
     """Say whether no execution can change what the next one meets."""
     source = asked.source
-    if source is None or any(each.triggers or each.generated for each in facts.targets):
+    if source is None or any(each.triggers for each in facts.targets):
         return False
     if any(each.on_update in "cnd" for each in facts.keys) or any(
         each.kind not in ("r", "p") for each in facts.targets
     ):
         return False
-    return is_steady_when_repeated(source.node, source.tree)
+    # A policy may read what is set, and of what is no column nobody knows what it reads.
+    if facts.strange or any(each.secured for each in facts.targets):
+        return False
+    return is_steady_when_repeated(source.node, source.tree, asked.catalog.reads_tables)
 
 
 def is_askable(asked: Questions, caveats: frozenset[str]) -> bool:

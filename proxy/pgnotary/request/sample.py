@@ -75,6 +75,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Columns that the role may not read."""
     unreadable_more: int = 0
     """How many there are beside these."""
+    spelling: tuple[str, ...] = ()
+    """Settings of the session by which values are spelled otherwise than plainly, each with what it is set to."""
     more: int = 0
     """How many columns may be shown, and are left out."""
     rows: int = 0

@@ -11,6 +11,7 @@ from typing import Any
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import relation
 from pgnotary.judge.statement import Name
+from pgnotary.request.assigned import is_certain
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
@@ -51,7 +52,10 @@ def given(
         masked_more=max(0, len(masked) - MAX_NAMED),
         more=len(left),
     )
-    values = [spelled(place, into[place].type) for place in shown]
+    # What cannot be said is shown as the query gives it.
+    values = [
+        spelled(place, each if each.type and is_certain(each) else None) for place in shown for each in [into[place]]
+    ]
     return Sampling(around_sample(text, values, len(into)), sample, rows)
 
 

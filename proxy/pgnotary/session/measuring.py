@@ -48,7 +48,7 @@ def measure(
         found.set(bound.value, asked.spelled * sent.executions, "text")
     elif is_askable(asked, caveats):
         yield from _count(found, asked, bound)
-        yield from sample(found, asked, facts, terms)
+        yield from sample(found, asked, facts, caveats, terms)
     if caveats and asked.facts:
         found.body["caveats"] = sorted(caveats)
     if facts is not None:
