@@ -624,12 +624,13 @@ _FACTS = json.dumps(
     {
         "relations": [
             {"oid": 16_400, "target": True, "how": "named", "schema": "public", "name": "t", "kind": "r", "rows": 20}
-            | {"secured": False, "policies": None, "generated": False, "rules": None, "triggers": None}
+            | {"secured": False, "policies": None, "twice": False, "parents": 0, "rules": None, "triggers": None}
             | {"unsteady": False}
         ],
         "unsteady": None,
         "operators": None,
         "casts": False,
+        "strange": False,
         "sets": False,
         "texts": False,
         "keys": None,
