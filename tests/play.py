@@ -625,7 +625,7 @@ _FACTS = json.dumps(
         "relations": [
             {"oid": 16_400, "target": True, "how": "named", "schema": "public", "name": "t", "kind": "r", "rows": 20}
             | {"secured": False, "policies": None, "twice": False, "parents": 0, "rules": None, "triggers": None}
-            | {"unsteady": False}
+            | {"unsteady": False, "codes": False}
         ],
         "unsteady": None,
         "operators": None,

@@ -19,7 +19,18 @@ from pgnotary.request.clock import CLOCK_IN_BODIES, asks_clock, may_ask_clock
 from pgnotary.request.facts import Facts
 from pgnotary.request.selects import bare
 
-__all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text", "of_values"]
+__all__ = [
+    "AT_MOST",
+    "CAVEATS",
+    "EARLIER",
+    "NEVER",
+    "called_by",
+    "earlier_parts",
+    "events_of",
+    "of_facts",
+    "of_text",
+    "of_values",
+]
 
 CAVEATS = {
     "before-trigger": "a BEFORE trigger may keep rows from being changed, or set what it likes in them",
@@ -39,6 +50,8 @@ CAVEATS = {
 }
 """Each word with its sentence."""
 
+EARLIER = "earlier-parts"
+"""What is believed of no count is believed of no number of rows that go with a table either."""
 NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
 """With one of these no count says anything about the change."""
 AT_MOST = frozenset({"before-trigger", "conflict"})

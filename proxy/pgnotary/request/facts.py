@@ -10,6 +10,7 @@ Before PostgreSQL 15 a partition's copy of a trigger is called internal, like th
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,7 @@ SELECT pg_catalog.json_build_object(
     ELSE pg_catalog.row_security_active(c.oid) END,
   'policies', (SELECT pg_catalog.json_agg(y.polcmd ORDER BY y.polname)
     FROM pg_catalog.pg_policy AS y WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid),
+  'codes', __CODES_OF__(c.oid),
   'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(w.ev_type, pg_catalog.pg_get_ruledef(w.oid))
       ORDER BY w.rulename) FROM pg_catalog.pg_rewrite AS w
     WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.rulename OPERATOR(pg_catalog.<>) '_RETURN'),
@@ -191,6 +193,8 @@ SELECT pg_catalog.json_build_object(
   'acts', NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgconstraint OPERATOR(pg_catalog.=) k.oid
       AND g.tgenabled OPERATOR(pg_catalog.<>) 'O')
     AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica',
+  'ruled', EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) k.conrelid),
+  'codes', __CODES_OF__(k.conrelid),
   'keeps', EXISTS (SELECT FROM fires JOIN pg_catalog.pg_trigger AS g ON g.oid OPERATOR(pg_catalog.=) fires.oid
     WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 3) OPERATOR(pg_catalog.=) 3
     AND (fires.relation OPERATOR(pg_catalog.=) k.conrelid OR fires.relation OPERATOR(pg_catalog.=) ANY (ARRAY(
@@ -232,6 +236,24 @@ SELECT pg_catalog.json_build_object(
 'ancestors', (SELECT pg_catalog.json_agg(DISTINCT a.relid::pg_catalog.oid::pg_catalog.int8) FROM tree
   CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(tree.oid::pg_catalog.regclass) AS a (relid) WHERE tree.target))
 """.strip()
+# What is nobody's but PostgreSQL's own leaves no dependency; an enumeration runs no code.
+_CODES = """
+EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+  WHERE d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND (d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2616,2617}'::pg_catalog.oid[])
+    OR d.refclassid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid AND EXISTS (SELECT FROM pg_catalog.pg_type AS y
+      WHERE y.oid OPERATOR(pg_catalog.=) d.refobjid AND y.typtype OPERATOR(pg_catalog.<>) 'e'
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_type AS e
+        WHERE e.oid OPERATOR(pg_catalog.=) y.typelem AND e.typtype OPERATOR(pg_catalog.=) 'e')))
+  AND (d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND (d.objid OPERATOR(pg_catalog.=) __RELATION__
+      OR d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid OPERATOR(pg_catalog.=) __RELATION__)))
+    OR d.classid OPERATOR(pg_catalog.=) 2604::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(
+      SELECT a.oid FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid OPERATOR(pg_catalog.=) __RELATION__))
+    OR d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(
+      SELECT o.oid FROM pg_catalog.pg_constraint AS o WHERE o.conrelid OPERATOR(pg_catalog.=) __RELATION__))))
+""".strip()
+_CODES_OF = re.compile(r"__CODES_OF__\(([a-z.]+)\)")
 _GOES_ON = "'{c,n,d}'::pg_catalog.\"char\"[]"
 # What a view or a policy has that may pick other rows, or ask the clock: SQLValueFunction's first nine ask it.
 _ODD = (
@@ -269,7 +291,8 @@ def facts_question(
         "__LISTED__": sorted(set(listed)),
         "__MET__": sorted(set(met)),
     }
-    text = _QUESTION.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
+    text = _CODES_OF.sub(lambda of: _CODES.replace("__RELATION__", of[1]), _QUESTION)
+    text = text.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
     text = text.replace("__OF_KEYS__", OF_KEYS).replace("__GIVEN__", given)
     return filled(text, values)
 
@@ -330,6 +353,8 @@ class RelationFacts:
     """Row security is in force for the role; of a view's base, it is on: whose rights count is not asked."""
     one_sight: bool
     """All its policies are for all commands: what can be seen is what can be changed."""
+    codes: bool
+    """A default, a check, an index or the type of a column is not all PostgreSQL's own, and may run code."""
     rules: tuple[Rule, ...]
     triggers: tuple[Trigger, ...]
     unsteady: bool
@@ -356,6 +381,8 @@ class ForeignKey:
     """The oid of the referencing relation."""
     source_name: str
     target_name: str
+    whole_name: Name
+    """Of the referencing relation."""
     partitioned: bool
     on_delete: str
     on_update: str
@@ -370,6 +397,10 @@ class ForeignKey:
     """Of the referencing relation and its partitions."""
     keeps: bool
     """A BEFORE ROW trigger of the referencing relation may keep rows."""
+    ruled: bool
+    """The referencing relation has rules, which act on what a foreign key does as well."""
+    codes: bool
+    """The referencing relation may run code, as `RelationFacts.codes` says."""
     indexed: bool
     columns: tuple[tuple[str, str, str], ...]
     """Referencing column, referenced column, and the operator that compares the referenced with the referencing one."""
@@ -393,6 +424,11 @@ class Facts:
     """A column that is made a time is a text, or of a type that nobody has looked into, or no relation has it."""
 
     @property
+    def casts(self) -> bool:
+        """Whether a cast that nobody spells out may run code."""
+        return _CAST in self.unsteady
+
+    @property
     def targets(self) -> tuple[RelationFacts, ...]:
         """The relations whose rows may change."""
         return tuple(each for each in self.relations if each.target)
@@ -405,6 +441,7 @@ class Facts:
         return sum(known) if known and len(known) == len(found) else None
 
 
+_CAST = "a cast"
 _RULE_EVENTS = {"1": "select", "2": "update", "3": "insert", "4": "delete"}
 _EVENTS = ((4, "insert"), (8, "delete"), (16, "update"), (32, "truncate"))
 
@@ -418,7 +455,7 @@ def read_facts(answer: str) -> Facts:
             (
                 *map(str, fields["unsteady"] or ()),
                 *map(str, fields["operators"] or ()),
-                *(("a cast",) if fields["casts"] else ()),
+                *((_CAST,) if fields["casts"] else ()),
             ),
             bool(fields["sets"]),
             tuple(map(_key, fields["keys"] or ())),
@@ -442,6 +479,7 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         rows=rows if rows >= 0 else None,
         secured=bool(fields["secured"]),
         one_sight=all(command == "*" for command in fields["policies"] or ()),
+        codes=bool(fields["codes"]),
         rules=tuple(Rule(_RULE_EVENTS[each[0]], " ".join(str(each[1]).split())) for each in fields["rules"] or ()),
         triggers=tuple(_trigger(_spelled(name), *each) for each in fields["triggers"] or ()),
         # What PostgreSQL tells of itself is another thing at each time.
@@ -471,6 +509,7 @@ def _key(fields: Mapping[str, Any]) -> ForeignKey:
         target=int(fields["to"]),
         source_name=_spelled(_pair(fields["from_name"])),
         target_name=_spelled(_pair(fields["to_name"])),
+        whole_name=_pair(fields["to_name"]),
         partitioned=fields["to_kind"] == "p",
         on_delete=str(fields["delete"]),
         on_update=str(fields["update"]),
@@ -479,6 +518,8 @@ def _key(fields: Mapping[str, Any]) -> ForeignKey:
         acts=bool(fields["acts"]),
         triggers=tuple(_trigger(_spelled(_pair(fields["to_name"])), *each) for each in fields["triggers"] or ()),
         keeps=bool(fields["keeps"]),
+        ruled=bool(fields["ruled"]),
+        codes=bool(fields["codes"]),
         indexed=bool(fields["indexed"]),
         columns=tuple((str(own), str(referenced), str(operator)) for own, referenced, operator in fields["columns"]),
     )

@@ -25,7 +25,17 @@ from pgnotary.request.selects import Uncounted, explained_in
 from pgnotary.request.several import is_several, several_of
 from pgnotary.request.subject import Subject, subject_of
 
-__all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
+__all__ = [
+    "NO_QUESTIONS",
+    "Questions",
+    "cascades",
+    "changed_along",
+    "is_askable",
+    "questions",
+    "questions_of",
+    "read_estimate",
+    "worth",
+]
 
 _NAMES_ONLY = frozenset({"UpdateStmt", "DeleteStmt", "MergeStmt"})
 _STEADY = frozenset({Qualifier.SEQUENCE, Qualifier.ADVISORY_LOCK, Qualifier.NOTIFY})
@@ -70,7 +80,11 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     doubtful = [part for part in statement.parts if part.doubt]
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
-    part = doubtful[0]
+    return questions_of(statement, doubtful[0], catalog, scope)
+
+
+def questions_of(statement: Statement, part: Part, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Questions:
+    """Return what may be asked about one part that changes something, as if none before it did: `texts` knows that."""
     earlier = statement.parts[: statement.parts.index(part)]
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
@@ -84,7 +98,7 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
         counts = subject is not None and subject.emptied
         return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
     asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
-    asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
+    asked = replace(asked, caveats=frozenset(earlier_parts(each for each in earlier if each.harmless)))
     doubts = {each.qualifier for each in part.planning}
     if doubts:
         # What it sets may be computed by what no question may call; the rows that it meets can be counted all the same.
@@ -232,19 +246,36 @@ def is_askable(asked: Questions, caveats: frozenset[str]) -> bool:
 
 def cascades(asked: Questions, facts: Facts, bound: Bound, caveats: frozenset[str]) -> Iterator[Cascade]:
     """Yield what the change takes with it over foreign keys; a count is there only if it may be asked."""
-    part = asked.part
-    if part is None:
+    if asked.part is None:
         return
+    for each in _along(asked.part, asked.source, facts, bound, caveats):
+        askable = each.count and is_plain_read(each.count, asked.catalog, asked.scope)
+        yield each if askable or not each.count else replace(each, bound=Bound.UNKNOWN, count=b"")
+
+
+def changed_along(part: Part, facts: Facts) -> tuple[Cascade, ...]:
+    """Return what a part without triggers takes with it over foreign keys, uncounted; at most one more than `MOST`."""
+    # Before PostgreSQL 15 a row that an UPDATE moves to another partition is deleted, as its foreign keys see it.
+    moves = StatementClass.UPDATE in (part.changes or {part.kind}) and any(each.kind == "p" for each in facts.targets)
+    return _along(part, None, facts, Bound.UNKNOWN, frozenset(), moves=moves)
+
+
+def _along(
+    part: Part,
+    source: Source | None,
+    facts: Facts,
+    bound: Bound,
+    caveats: frozenset[str],
+    *,
+    moves: bool = False,
+) -> tuple[Cascade, ...]:
     kinds = part.changes or {part.kind}
     updates: frozenset[str] | None = frozenset()
     if StatementClass.UPDATE in kinds:
         # A BEFORE trigger may set any column.
         updates = None if "before-trigger" in caveats else _set_columns(part)
-    deletes = StatementClass.DELETE in kinds
-    found = cascades_of(facts, asked.source, deletes=deletes, updates=updates, bound=bound)
-    for each in found:
-        askable = each.count and is_plain_read(each.count, asked.catalog, asked.scope)
-        yield each if askable or not each.count else replace(each, bound=Bound.UNKNOWN, count=b"")
+    deletes = moves or StatementClass.DELETE in kinds
+    return cascades_of(facts, source, deletes=deletes, updates=updates, bound=bound)
 
 
 def _set_columns(part: Part) -> frozenset[str] | None:

@@ -5,7 +5,7 @@ and bytes leave, and back again. A row has one value for each column, and then o
 `shown`, in the same order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,6 +25,8 @@ __all__ = [
     "SampleColumn",
     "Value",
     "in_json",
+    "joined_rows",
+    "opened_each",
     "opened_rows",
     "sealed_rows",
 ]
@@ -105,6 +107,11 @@ def sealed_rows(rows: Iterable[Row]) -> bytes:
     return encode({"rows": [[in_json(value) for value in row] for row in rows]})
 
 
+def joined_rows(sealed: Sequence[bytes]) -> bytes:
+    """Return what `sealed_rows` made of several samples as one, those of one behind those of another; b"" of none."""
+    return encode({"rows": [row for each in sealed for row in _rows_in(each)]}) if sealed else b""
+
+
 def in_json(value: Value) -> JSON:
     """Return a value as JSON: its text, {"begins": ...} of one that is cut, {"null": true}."""
     if value.text is None:
@@ -114,12 +121,29 @@ def in_json(value: Value) -> JSON:
 
 def opened_rows(sample: Sample, raw: bytes) -> tuple[Row, ...]:
     """Return what `sealed_rows` made of the rows of that sample; raises NotCanonical for anything else."""
+    return opened_each([sample], raw)[0]
+
+
+def opened_each(samples: Sequence[Sample], raw: bytes) -> tuple[tuple[Row, ...], ...]:
+    """Return what `joined_rows` made of the rows of these samples; raises NotCanonical for anything else."""
+    rows, found, place = _rows_in(raw), [], 0
+    if len(rows) != sum(sample.rows for sample in samples):
+        wanted = " + ".join(str(sample.rows) for sample in samples)
+        raise NotCanonical(f"a sample of {len(rows)} rows, the preview says {wanted}")
+    for sample in samples:
+        own = rows[place : place + sample.rows]
+        place += sample.rows
+        if not all(isinstance(row, list) and len(row) == sample.width for row in own):
+            raise NotCanonical(f"a sample whose rows have not {sample.width} values each")
+        found.append(tuple(tuple(map(_opened, row)) for row in own))
+    return tuple(found)
+
+
+def _rows_in(raw: bytes) -> list[Any]:
     rows = decode(raw).get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == sample.width for row in rows):
-        raise NotCanonical(f"a sample whose rows have not {sample.width} values each")
-    if len(rows) != sample.rows:
-        raise NotCanonical(f"a sample of {len(rows)} rows, the preview says {sample.rows}")
-    return tuple(tuple(map(_opened, row)) for row in rows)
+    if not isinstance(rows, list):
+        raise NotCanonical("a sample without rows")
+    return rows
 
 
 def _opened(value: Any) -> Value:

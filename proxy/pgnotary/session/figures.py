@@ -30,6 +30,7 @@ _BUDGET = 5
 _MAX_LISTS_BYTES = 48_000
 _MAX_BODY_BYTES = 56_000
 """Of an entry's 65,535: what else is said in a preview stands beside its lists."""
+_MAX_WHY = 2_000
 
 
 @dataclass(slots=True)
@@ -48,8 +49,15 @@ class Figures:
     errors: list[str] = field(default_factory=list)
     sealed: dict[str, bytes] = field(default_factory=dict)
     asked: int = 0
+    """How many questions were put in the same frame."""
     took_us: int = 0
     """What the last question took."""
+    began: float = field(init=False)
+    """When these were begun; `started` is when those of the whole text were."""
+
+    def __post_init__(self) -> None:
+        """Look at the clock."""
+        self.began = self.state.now.monotonic
 
     def set(self, figure: str, rows: int, how: str) -> None:
         """Keep a number of rows; there may be more than a ledger's numbers can say."""
@@ -103,10 +111,22 @@ class Figures:
         """Return the sum of an answer of numbers, or None if there is nothing or something is not known."""
         return total(int(text) if text else None for text in answer)
 
-    def fitting(self) -> dict[str, JSON]:
+    def told(self, share: int = 1) -> dict[str, JSON]:
+        """Return what a preview says of them, in the room that one of so many has."""
+        body = self.body | self._fitting(_MAX_LISTS_BYTES // share)
+        counted = body.keys() & {"exact", "at_most"}
+        if self.why:
+            body["why"] = "; ".join(self.why)[: _MAX_WHY // share]
+        partly = counted or body.keys() & {"estimate", "takes", "lock"}
+        body["status"] = "measured" if counted and not self.why else "partly" if partly else "unavailable"
+        if self.obtained:
+            body["obtained"] = self.obtained
+        return body
+
+    def _fitting(self, most: int) -> dict[str, JSON]:
         """Return what fits of the lists, without those that are empty; `name_more` says how many are left out."""
         shown = {name: items[:MOST] for name, items in self.lists.items() if items}
-        most = min(_MAX_LISTS_BYTES, _MAX_BODY_BYTES - len(encode(self.body)))
+        most = min(most, _MAX_BODY_BYTES - len(encode(self.body)))
         while sum(len(encode(items)) for items in shown.values()) > most:
             longest = max(shown, key=lambda name: len(encode(shown[name])))
             shown[longest] = shown[longest][: len(shown[longest]) // 2]

@@ -1,0 +1,140 @@
+"""The `preview` entry of a held text: what was measured of its one change, or of each of several, and their sum.
+
+Questions enter, one `Draft` leaves. All questions share one budget of time, and all that is told has to fit in one
+entry: of what was left out for lack of either it is said that it was, never that there is none. The rows of all samples
+are one sealed value, those of one statement behind those of another.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgnotary.judge.rules import Terms
+from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.request.preview import Questions
+from pgnotary.request.sample import joined_rows
+from pgnotary.request.texts import Asked, Asking, Known, added_up, after
+from pgnotary.session.figures import Figures
+from pgnotary.session.measuring import measure
+from pgnotary.session.sent import Sent
+from pgnotary.session.state import SessionState
+from pgnotary.session.steps import Step
+
+__all__ = ["preview"]
+
+# An entry holds 65,535 bytes, and has some of its own beside the body.
+_MAX_BODY_BYTES = 60_000
+_NO_TIME = "no time was left"
+_FIGURES = ("exact", "at_most", "estimate")
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is told of one statement."""
+
+    body: dict[str, JSON]
+    error: str = ""
+    rows: bytes = b""
+
+
+@dataclass(slots=True)
+class _Texts:
+    """What is known so far of the statements of a text."""
+
+    told: list[_Told] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+    questions: int = 0
+
+
+def preview(
+    state: SessionState,
+    request: str,
+    follows: bytes,
+    asked: Questions | Asking,
+    types: Sequence[int],
+    sent: Sent,
+    terms: Terms,
+) -> Generator[Step, Any, Draft]:
+    """Ask what may be asked and return the `preview` entry, which follows the `request` with that leaf.
+
+    `terms` say what may be shown of the rows.
+    """
+    started = state.now.monotonic
+    if isinstance(asked, Questions):
+        found = Figures(state, types, sent, started)
+        yield from measure(found, asked, terms)
+        told = _told(found)
+    else:
+        told = yield from _text(state, asked, types, sent, terms)
+    told.body["took_us"] = int((state.now.monotonic - started) * 1_000_000)
+    sealed = {name: value for name, value in (("error", told.error.encode()), ("sample", told.rows)) if value}
+    return Draft(EntryType.PREVIEW, told.body, session=state.who.session, request=request, after=follows, sealed=sealed)
+
+
+def _told(found: Figures, share: int = 1) -> _Told:
+    """Return what was found, in so much of the room as is its share."""
+    body = found.told(share)
+    # The server's words may quote data.
+    return _Told(body, "\n".join(found.errors), found.sealed.get("sample", b""))
+
+
+def _text(
+    state: SessionState, asking: Asking, types: Sequence[int], sent: Sent, terms: Terms
+) -> Generator[Step, Any, _Told]:
+    started, texts = state.now.monotonic, _Texts()
+    for each in asking.statements:
+        found = Figures(state, types, sent, started, asked=texts.questions)
+        yield from _statement(found, each, texts.known, terms)
+        texts.questions = found.asked
+        told = _told(found, len(asking.statements))
+        told.body["took_us"] = int((state.now.monotonic - found.began) * 1_000_000)
+        told.body = {"place": each.place} | told.body
+        texts.told.append(told)
+    _fit(texts.told)
+    return _joined(state, texts.told, asking.more)
+
+
+def _statement(found: Figures, asked: Asked, known: list[Known], terms: Terms) -> Generator[Step, Any, None]:
+    """Measure one statement of a text; what is known of it is added to what is known of those before it."""
+    if found.is_late:
+        found.why.append(_NO_TIME)
+        known.append(Known(asked, None))
+        return
+    facts = yield from measure(found, asked.questions, terms, lambda facts: after(known, asked, facts))
+    known.append(Known(asked, facts))
+
+
+def _fit(told: Sequence[_Told]) -> None:
+    """Leave out samples, then all but the numbers, of the last statements first, until all fit in an entry."""
+    for each in reversed(told):
+        if _size(told) > _MAX_BODY_BYTES and "sample" in each.body:
+            each.body["sample"] = {"why": "no room was left for it"}
+            each.rows = b""
+    for each in reversed(told):
+        if _size(told) > _MAX_BODY_BYTES:
+            why = f"no room was left for all of it; {each.body.get('why', '')}".removesuffix("; ")[:200]
+            kept = {name: each.body[name] for name in ("place", *_FIGURES, "took_us") if name in each.body}
+            each.body = kept | {"status": "partly" if kept.keys() & set(_FIGURES) else "unavailable", "why": why}
+            each.rows = b""
+
+
+def _size(told: Sequence[_Told]) -> int:
+    return sum(len(encode(each.body)) for each in told)
+
+
+def _joined(state: SessionState, told: Sequence[_Told], more: int) -> _Told:
+    """Return the sum over all statements, and each of them."""
+    body: dict[str, JSON] = {"statements": [each.body for each in told]}
+    numbers = [{name: rows for name in _FIGURES if isinstance(rows := each.body.get(name), int)} for each in told]
+    summed = None if more else added_up(numbers)
+    if summed is not None:
+        figure, rows = summed
+        body[figure] = min(rows, MAX_INT)
+        body["obtained"] = {figure: {"at": timestamp(state.now.wall), "took_us": 0, "how": "sum"}}
+    if more:
+        body["statements_more"] = more
+    statuses = {each.body["status"] for each in told} | ({"unavailable"} if more else set())
+    body["status"] = str(statuses.pop()) if len(statuses) == 1 else "partly"
+    errors = "\n".join(f"statement {each.body['place']}: {each.error}" for each in told if each.error)
+    return _Told(body, errors, joined_rows([each.rows for each in told if each.rows]))
