@@ -183,7 +183,7 @@ def test_what_no_time_is_left_for_is_said_of_each(postgres: EmbeddedPostgres, sh
 
 def test_all_that_is_told_fits_in_an_entry(proxy: Served, shop: str) -> None:
     long = "ö" * 24
-    wide = ", ".join(f"m{n}_{'a' * 50} int" for n in range(900))
+    wide = ", ".join(f"m{n}_{'a' * 50} int" for n in range(1_200))
     with proxy.behind(shop) as beside:
         for place in range(5):
             beside.execute(f"CREATE TABLE wide_{place} (id int PRIMARY KEY, secret int, {wide})".encode())
@@ -198,7 +198,14 @@ def test_all_that_is_told_fits_in_an_entry(proxy: Served, shop: str) -> None:
         paper = masking.held()
         masking.decide(paper, Answer.DENY)
         engineer.thread.join(60)
+        engineer = _Engineer(masking, shop, "DELETE FROM wide_0 WHERE id = 1")
+        alone = masking.held()
+        masking.decide(alone, Answer.DENY)
+        engineer.thread.join(60)
         masking.entries()
+    assert len(alone.preview.raw) <= 65_535
+    assert alone.measured.sample is not None
+    assert (alone.measured.exact, alone.measured.sample.why) == (1, "no room was left for it")
     body: dict[str, Any] = dict(paper.preview.body)
     assert len(paper.preview.raw) <= 65_535
     assert [each["place"] for each in body["statements"]] == [1, 2, 3, 4, 5]
