@@ -188,7 +188,7 @@ def test_all_that_is_told_fits_in_an_entry(proxy: Served, shop: str) -> None:
         for place in range(5):
             beside.execute(f"CREATE TABLE wide_{place} (id int PRIMARY KEY, secret int, {wide})".encode())
             beside.execute(f"INSERT INTO wide_{place} (id) VALUES (1), (2)".encode())
-            for child in range(30):
+            for child in range(40):
                 beside.execute(
                     f'CREATE TABLE "c{place}_{child}_{long}" (t int REFERENCES wide_{place} ON DELETE CASCADE)'.encode()
                 )
@@ -198,7 +198,14 @@ def test_all_that_is_told_fits_in_an_entry(proxy: Served, shop: str) -> None:
         paper = masking.held()
         masking.decide(paper, Answer.DENY)
         engineer.thread.join(60)
+        engineer = _Engineer(masking, shop, "DELETE FROM wide_0 WHERE id = 1")
+        alone = masking.held()
+        masking.decide(alone, Answer.DENY)
+        engineer.thread.join(60)
         masking.entries()
+    assert len(alone.preview.raw) <= 65_535
+    assert alone.measured.sample is not None
+    assert (alone.measured.exact, alone.measured.sample.rows) == (1, 1)
     body: dict[str, Any] = dict(paper.preview.body)
     assert len(paper.preview.raw) <= 65_535
     assert [each["place"] for each in body["statements"]] == [1, 2, 3, 4, 5]

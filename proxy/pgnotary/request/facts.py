@@ -238,20 +238,22 @@ SELECT pg_catalog.json_build_object(
 """.strip()
 # What is nobody's but PostgreSQL's own leaves no dependency; an enumeration runs no code.
 _CODES = """
-EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+EXISTS (SELECT FROM (
+    SELECT 1259::pg_catalog.oid, __RELATION__
+    UNION ALL SELECT 1259::pg_catalog.oid, i.indexrelid FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid OPERATOR(pg_catalog.=) __RELATION__
+    UNION ALL SELECT 2604::pg_catalog.oid, f.oid FROM pg_catalog.pg_attrdef AS f
+    WHERE f.adrelid OPERATOR(pg_catalog.=) __RELATION__
+    UNION ALL SELECT 2606::pg_catalog.oid, o.oid FROM pg_catalog.pg_constraint AS o
+    WHERE o.conrelid OPERATOR(pg_catalog.=) __RELATION__) AS own (classid, objid)
+  JOIN pg_catalog.pg_depend AS d ON d.classid OPERATOR(pg_catalog.=) own.classid
+    AND d.objid OPERATOR(pg_catalog.=) own.objid
   WHERE d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
   AND (d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2616,2617}'::pg_catalog.oid[])
     OR d.refclassid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid AND EXISTS (SELECT FROM pg_catalog.pg_type AS y
       WHERE y.oid OPERATOR(pg_catalog.=) d.refobjid AND y.typtype OPERATOR(pg_catalog.<>) 'e'
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_type AS e
-        WHERE e.oid OPERATOR(pg_catalog.=) y.typelem AND e.typtype OPERATOR(pg_catalog.=) 'e')))
-  AND (d.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND (d.objid OPERATOR(pg_catalog.=) __RELATION__
-      OR d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT i.indexrelid FROM pg_catalog.pg_index AS i
-        WHERE i.indrelid OPERATOR(pg_catalog.=) __RELATION__)))
-    OR d.classid OPERATOR(pg_catalog.=) 2604::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(
-      SELECT a.oid FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid OPERATOR(pg_catalog.=) __RELATION__))
-    OR d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid AND d.objid OPERATOR(pg_catalog.=) ANY (ARRAY(
-      SELECT o.oid FROM pg_catalog.pg_constraint AS o WHERE o.conrelid OPERATOR(pg_catalog.=) __RELATION__))))
+        WHERE e.oid OPERATOR(pg_catalog.=) y.typelem AND e.typtype OPERATOR(pg_catalog.=) 'e'))))
 """.strip()
 _CODES_OF = re.compile(r"__CODES_OF__\(([a-z.]+)\)")
 _GOES_ON = "'{c,n,d}'::pg_catalog.\"char\"[]"

@@ -27,6 +27,7 @@ __all__ = ["preview"]
 _MAX_BODY_BYTES = 60_000
 _NO_TIME = "no time was left"
 _FIGURES = ("exact", "at_most", "estimate")
+_KEPT = ("place", "obtained", "caveats", "took_us")
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ def preview(
         found = Figures(state, types, sent, started)
         yield from measure(found, asked, terms)
         told = _told(found)
+        _fit([told])
     else:
         told = yield from _text(state, asked, types, sent, terms)
     told.body["took_us"] = int((state.now.monotonic - started) * 1_000_000)
@@ -114,7 +116,7 @@ def _fit(told: Sequence[_Told]) -> None:
     for each in reversed(told):
         if _size(told) > _MAX_BODY_BYTES:
             why = f"no room was left for all of it; {each.body.get('why', '')}".removesuffix("; ")[:200]
-            kept = {name: each.body[name] for name in ("place", *_FIGURES, "took_us") if name in each.body}
+            kept = {name: each.body[name] for name in (*_FIGURES, *_KEPT) if name in each.body}
             each.body = kept | {"status": "partly" if kept.keys() & set(_FIGURES) else "unavailable", "why": why}
             each.rows = b""
 
