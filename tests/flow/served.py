@@ -295,3 +295,11 @@ class Served:
         self.user = uid
         for path in (self.folder, *self.folder.rglob("*")):
             shutil.chown(path, uid)
+
+
+def holding_inserts(postgres: EmbeddedPostgres, folder: Path, rules: str = "", **policy: Any) -> Served:
+    """Return a proxy that asks about each INSERT, too, by a rule before further ones: plain ones pass otherwise."""
+    served = Served(postgres, folder, **policy)
+    with served.config.open("a") as file:
+        file.write(f'\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n{rules}')
+    return served

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.untouched import untouched
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -49,7 +49,6 @@ INSERT INTO part SELECT i, i % 10, i % 6, 'w' || i, 't' || i % 3 FROM generate_s
 INSERT INTO secure SELECT i, i % 10, i % 6, 'w' || i, 't' || i % 3 FROM generate_series(1, 20) i;
 ANALYZE;
 """
-HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
 TARGETS = "one two base kid part part_0 part_1 v_one v_both v_part secure".split()
 
 
@@ -199,10 +198,7 @@ def chance(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("chance_of_exact")) / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("chance_of_exact")) / "pgnotary", hold_s=60) as served:
         yield served
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.shown import Run
 from tests.flow.test_sample import denied
 from tests.flow.untouched import untouched
@@ -109,12 +109,6 @@ MASK = [
     "public.address.street",
     'public."Spelled".line*',
 ]
-HOLD_INSERTS = """
-[[policy.rule]]
-name = "inserts"
-result = "hold"
-class = ["insert"]
-"""
 VIRTUAL = """
 CREATE TABLE virtual (id int, n int, home text, loud text GENERATED ALWAYS AS (home || '!') VIRTUAL);
 INSERT INTO virtual VALUES (1, 1, 'Elm Street 13');
@@ -130,10 +124,7 @@ def database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("masks")) / "pgnotary", hold_s=60, mask=MASK)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("masks")) / "pgnotary", hold_s=60, mask=MASK) as served:
         yield served
         served.entries()
 

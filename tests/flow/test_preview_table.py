@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.untouched import untouched
 from tests.versions import have
 
@@ -157,8 +157,6 @@ INSERT INTO loose SELECT i % 3 + 1 FROM generate_series(1, 9) i;
 ANALYZE;
 """
 NOT_ENFORCED = " REFERENCES masters ON DELETE CASCADE NOT ENFORCED"
-
-HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
 
 
 @dataclass(frozen=True)
@@ -476,10 +474,7 @@ def table(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("table")) / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("table")) / "pgnotary", hold_s=60) as served:
         yield served
         served.entries()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.shown import Run
 from tests.flow.untouched import untouched
 from tests.versions import need
@@ -86,12 +86,7 @@ CREATE MATERIALIZED VIEW plain_stored AS SELECT id FROM texts;
 CREATE SCHEMA app; CREATE TABLE app.kept (id int); INSERT INTO app.kept VALUES (1);
 ANALYZE;
 """
-HOLD_INSERTS = """
-[[policy.rule]]
-name = "inserts"
-result = "hold"
-class = ["insert"]
-
+RULES = """
 [[policy.rule]]
 name = "pays"
 result = "hold"
@@ -111,12 +106,8 @@ def people(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = Path(tmp_path_factory.mktemp("sample")) / "pgnotary"
-    served = Served(
-        postgres, folder, hold_s=60, mask=["public.people.home", "public.filed.path", "public.logged_1.line"]
-    )
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    mask = ["public.people.home", "public.filed.path", "public.logged_1.line"]
+    with holding_inserts(postgres, folder, RULES, hold_s=60, mask=mask) as served:
         yield served
         served.entries()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
-from tests.flow.test_preview_table import HOLD_INSERTS, NOT_ENFORCED, SCHEMA
+from tests.flow.served import Served, holding_inserts
+from tests.flow.test_preview_table import NOT_ENFORCED, SCHEMA
 from tests.flow.untouched import untouched
 from tests.versions import have
 
@@ -176,10 +176,7 @@ def table(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("texts")) / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("texts")) / "pgnotary", hold_s=60) as served:
         yield served
         served.entries()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.untouched import untouched
 from tests.versions import need
 
@@ -57,7 +57,6 @@ INSERT INTO timed SELECT generate_series(1, 5);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk_of_counts;
 ANALYZE;
 """
-HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,7 @@ def attacked(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("wrong_counts")) / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("wrong_counts")) / "pgnotary", hold_s=60) as served:
         yield served
         served.entries()
 
