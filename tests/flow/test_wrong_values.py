@@ -57,6 +57,11 @@ CREATE TABLE moving_1 PARTITION OF moving FOR VALUES IN (1);
 CREATE TABLE moving_2 PARTITION OF moving FOR VALUES IN (2);
 INSERT INTO moving VALUES (1, 1, 1);
 CREATE TRIGGER meddle BEFORE INSERT ON moving_2 FOR EACH ROW EXECUTE FUNCTION meddle();
+CREATE FUNCTION once_more() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN IF pg_trigger_depth() < 2 THEN UPDATE behind SET n = -1 WHERE id = new.id; END IF; RETURN NULL; END $$;
+CREATE TABLE behind (id int, n int);
+INSERT INTO behind VALUES (1, 1), (2, 2);
+CREATE TRIGGER once_more AFTER UPDATE ON behind FOR EACH ROW EXECUTE FUNCTION once_more();
 CREATE TABLE unmoved (id int, n int);
 INSERT INTO unmoved VALUES (1, 1), (2, 2);
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$;
@@ -111,6 +116,10 @@ ATTACKS: dict[str, tuple[str, set[str] | None]] = {
     "a column that a view has twice": ("UPDATE doubled SET n = 5", {"id", "again"}),
     "a column that a view of a view has twice": ("UPDATE of_doubled SET n = 5", {"id", "again"}),
     "a key that refers to its own table": ("UPDATE folders SET id = id + 100", {"parent"}),
+    "a column that is set, and set again by such a key": (
+        "UPDATE folders SET id = id + 100, parent = 1 WHERE id = 1", {"parent"},
+    ),
+    "a trigger that changes the row afterwards": ("UPDATE behind SET n = 5", EVERY),
 }  # fmt: skip
 
 

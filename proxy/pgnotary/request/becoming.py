@@ -100,13 +100,14 @@ def _is_doubtful(tree: Mapping[str, Any], catalog: Catalog, made_of: Facts, *, c
 
 
 def _is_meddled_with(facts: Facts) -> bool:
-    """Say whether a trigger may set something else: where a row is changed, or in the partition that it moves to."""
+    """Say whether a trigger may set something else: where a row is changed, or in the partition that it moves to.
+
+    One that fires afterwards may update the row once more, and so may those of tables that foreign keys lead to.
+    """
     moves = bool(facts.ancestors) or any(each.kind == "p" for each in facts.targets)
     events = {"update", "insert"} if moves else {"update"}
-    return any(
-        trigger.each == "row" and trigger.when != "after" and events & set(trigger.events)
-        for each in facts.targets
-        for trigger in each.triggers
+    return any(events & set(trigger.events) for each in facts.targets for trigger in each.triggers) or any(
+        key.triggers for key in facts.keys if key.on_update in "cnd"
     )
 
 

@@ -141,11 +141,13 @@ def _chosen(
     shown = []
     for column in ordered[:MAX_COLUMNS]:
         becomes, value, tree = settings.get(column.name, (None, None, None))
-        if becomes is Becomes.SHOWN and (doubts.all or column.name in doubts.set or not is_certain(column)):
+        # A foreign key that leads back may set a column behind the statement, whether it sets it or not.
+        led_back = doubts.beside is not None and column.name in doubts.beside
+        doubtful = doubts.all or led_back or column.name in doubts.set or not is_certain(column)
+        if becomes is Becomes.SHOWN and doubtful:
             becomes = Becomes.UNTOLD
         if settings and becomes is None:
-            changes = column.generated or doubts.beside is None or column.name in doubts.beside
-            becomes = Becomes.UNTOLD if changes else None
+            becomes = Becomes.UNTOLD if column.generated or led_back or doubts.beside is None else None
         shown.append(_Asked(column, becomes, value, tree))
     return shown, Sample(
         relation=whole_name(target),

@@ -4,7 +4,6 @@ Texts of questions enter; what becomes the body of a `preview` entry leaves. Eac
 of time of its own, so that one that fails leaves the next ones asked, and is noted as a failure, never as zero.
 """
 
-import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from pgnotary.session.parameters import bound_to
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Answer, Step, ask
+from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["Figures", "total"]
 
@@ -23,8 +23,9 @@ _FIRST = b"SAVEPOINT pgnotary_figure"
 _NEXT = b"ROLLBACK TO SAVEPOINT pgnotary_figure"
 # JIT would take a hundred times as long to compile the question about the catalog as the server takes to answer it.
 _NO_JIT = b"SET LOCAL jit = off"
-_DATA_EXCEPTION = "22"
-_QUOTED = re.compile(r'".*"', re.DOTALL)
+# Division by zero, serialization failure, deadlock, lock not available, a limit of time. In all others a value may be
+# quoted that nobody is to be shown: `password::regclass` says which relation there is not, chr(pin) which number.
+_QUOTES_NOTHING = frozenset({"22012", "40001", "40P01", "55P03", "57014"})
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
 _MAX_LISTS_BYTES = 48_000
@@ -90,9 +91,7 @@ class Figures:
         self.took_us = int((self.state.now.monotonic - started) * 1_000_000)
         if answer.error is not None:
             self.why.append(f"{what} failed with SQLSTATE {answer.error.sqlstate}")
-            # What is wrong with a value is said with the value, and it may be one that nobody is to be shown.
-            quotes = (answer.error.sqlstate or "").startswith(_DATA_EXCEPTION)
-            self.errors.append(_QUOTED.sub('"***"', str(answer.error)) if quotes else str(answer.error))
+            self.errors.append(_in_words(answer.error, ours=ours))
             return None
         return answer.rows
 
@@ -133,6 +132,13 @@ class Figures:
         more = {f"{name}_more": len(self.lists[name]) - len(items) for name, items in shown.items()}
         body: dict[str, JSON] = dict(shown.items())
         return body | {name: number for name, number in more.items() if number}
+
+
+def _in_words(error: Diagnostic, *, ours: bool) -> str:
+    """Return what the server said, without its words where they may be about data; `ours`: it was asked of no data."""
+    if ours or error.sqlstate in _QUOTES_NOTHING:
+        return str(error)
+    return f"{error.severity or 'ERROR'} {error.sqlstate}: the server's words, which may quote data, are left out"
 
 
 def total(counts: Iterable[int | None]) -> int | None:
