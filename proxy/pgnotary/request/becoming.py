@@ -15,7 +15,8 @@ from pgnotary.judge.naming import names_of
 from pgnotary.request.caveats import called_by, of_text
 from pgnotary.request.clock import read_as_times
 from pgnotary.request.counting import Source
-from pgnotary.request.facts import Facts, facts_question
+from pgnotary.request.facts import Facts
+from pgnotary.request.facts_question import facts_question
 
 __all__ = ["Doubts", "doubts_of", "facts_of_settings_question"]
 

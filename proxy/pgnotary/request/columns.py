@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.statement import Name
 from pgnotary.request.origins import CALLED, READ, kin_of, parts_of
 from pgnotary.request.places import filled
@@ -153,7 +153,7 @@ class Columns:
 
 def columns_question(names: Iterable[Name]) -> bytes:
     """Return the question about relations, by names as they are spelled."""
-    return filled(_QUESTION, {"__NAMES__": [".".join(map(identifier, name)) for name in names]})
+    return filled(_QUESTION, {"__NAMES__": [qualified(name) for name in names]})
 
 
 def read_columns(answer: str, names: Iterable[Name]) -> dict[Name, Columns]:

@@ -20,7 +20,8 @@ from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
 from pgnotary.request.clock import read_as_times
 from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, met_by, source_in, values_of
-from pgnotary.request.facts import Facts, facts_question
+from pgnotary.request.facts import Facts
+from pgnotary.request.facts_question import facts_question
 from pgnotary.request.selects import Uncounted, explained_in
 from pgnotary.request.several import is_several, several_of
 from pgnotary.request.subject import Subject, subject_of

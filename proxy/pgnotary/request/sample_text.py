@@ -6,7 +6,7 @@ Only casts of ours and a limit to the length of each value stand around what is 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pgnotary.judge.identifiers import identifier, quoted
+from pgnotary.judge.identifiers import qualified, quoted
 from pgnotary.request.assigned import as_text
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.sample import MAX_CHARACTERS, Sample
@@ -43,7 +43,7 @@ class Sampling:
 
 def whole_name(columns: Columns) -> str:
     """Return a relation's whole name as PostgreSQL spells it."""
-    return ".".join(map(identifier, columns.relation))
+    return qualified(columns.relation)
 
 
 def spelled(place: int, into: Column | None = None) -> str:

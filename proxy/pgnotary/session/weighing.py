@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from pgnotary.judge.statement import Name
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST
-from pgnotary.request.facts import facts_question, read_facts
+from pgnotary.request.facts import read_facts
+from pgnotary.request.facts_question import facts_question
 from pgnotary.request.subject import Subject
 from pgnotary.request.things import (
     Holder,
