@@ -574,7 +574,7 @@ class ScriptedServer:
             return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:
             context = (self.acts_as, "app_rw", self.searched, self.reason, self.level, "ISO, MDY", "postgres", "UTC")
-            usual = ("on", "on", "origin", "off", "content")
+            usual = ("on", "hex", "1", "on", "origin", "off", "content")
             return _COLUMNS + row(*context, *usual, *self.timers, "off") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
             behind = {_name(name): said for name, said in self.prepared.items()} | self.cursors

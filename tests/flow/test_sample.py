@@ -1,5 +1,6 @@
 """The rows that a preview shows, against what stood before a statement ran and what stands after it."""
 
+import hashlib
 import json
 import threading
 from collections import Counter
@@ -75,6 +76,8 @@ CREATE FUNCTION leak_again(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT uppe
 CREATE FUNCTION plain(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
 CREATE FUNCTION writes(int) RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN INSERT INTO visits VALUES ($1, $1); RETURN $1; END $$;
+CREATE FUNCTION told_as(text, text) RETURNS bool LANGUAGE plpgsql STABLE AS
+  $$ BEGIN RAISE EXCEPTION USING MESSAGE = $1, ERRCODE = $2; END $$;
 CREATE ROLE clerk_of_samples;
 GRANT ALL ON secured TO clerk_of_samples;
 GRANT SELECT (id, shown), UPDATE, DELETE ON guarded TO clerk_of_samples;
@@ -522,16 +525,27 @@ def test_a_value_with_line_ends_is_told_on_one_line_and_begins_none_of_ours(
         ("current_setting(home) = 'a'", "42704"),
         ("chr(-length(home) + 4000000 - 17) = 'x'", "54000"),
         ("make_date(ascii(home), 99, 99) IS NULL", "22008"),
+        ("told_as(home, '22012')", "22012"),
     ],
 )
 def test_an_error_of_our_question_does_not_quote_a_masked_value(
     proxy: Served, people: str, condition: str, sqlstate: str
 ) -> None:
     paper = denied(proxy, people, f"UPDATE people SET name = 'x' WHERE {condition}")
-    assert f"ERROR {sqlstate}: the server's words, which may quote data, are left out" in paper.error
-    files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
-    assert HOME not in paper.error
-    assert HOME.encode() not in files
+    assert f"the count failed with SQLSTATE {sqlstate} (" in paper.measured.why
+    _is_nowhere(proxy, HOME)
+
+
+def test_an_sqlstate_that_a_function_makes_up_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
+    condition = "told_as('', upper(right(md5(home), 5)))"
+    paper = denied(proxy, people, f"UPDATE people SET name = 'x' WHERE {condition}")
+    assert "the count failed with an SQLSTATE that is not shown: it could quote data" in paper.measured.why
+    _is_nowhere(proxy, hashlib.md5(HOME.encode()).hexdigest()[-5:].upper())
+
+
+def _is_nowhere(proxy: Served, value: str) -> None:
+    for path in proxy.folder.glob("ledger.db*"):
+        assert value.encode() not in path.read_bytes()
 
 
 EMPTIED = {

@@ -151,10 +151,10 @@ def test_a_figure_that_fails_is_shown_as_failed_and_leaves_the_next_ones_asked(
     assert preview.keys() & {"exact", "at_most", "estimate"} == left
     assert preview["obtained"].keys() == left
     assert preview["status"] == "partly"
-    assert preview["why"].endswith("failed with SQLSTATE 57014")
+    assert preview["why"].endswith("failed with SQLSTATE 57014 (query_canceled)")
     assert preview.get("caveats") == (["unseen"] if failing.startswith("WITH") else None)
     announced = next(action for action in play.said if isinstance(action, actions.Announce))
-    assert b"statement timeout" in announced.preview.opened["error"][1]
+    assert announced.preview.opened == {}
 
 
 def test_each_figure_says_how_and_when_it_was_obtained(play: Play) -> None:

@@ -313,8 +313,6 @@ class Paper:
     """What the prepared statement or cursor says that it runs; None if nobody knows."""
     rows: tuple[Row, ...]
     """The rows of the preview's sample; of several samples, those of one behind those of another."""
-    error: str
-    """What PostgreSQL said when it was asked for the preview, or empty."""
     expires_at: datetime
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
@@ -380,7 +378,6 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         parameters=_parameters(asked, told.pop("parameters", None)),
         prepared=told.pop("prepared", None),
         rows=_rows(asked, measured.samples, said.pop("sample", None)),
-        error=said.pop("error", ""),
         expires_at=expires_at,
         unread=(
             *fields.unread("asked", Context),

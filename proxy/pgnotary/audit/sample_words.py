@@ -23,7 +23,7 @@ _SAID = {
 
 
 def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """Yield what the sample is of, each of its rows, how they are spelled, and which columns are not in it."""
+    """Yield what the sample is of, each of its rows, and which columns are not in it."""
     if sample is None:
         return
     if sample.why:
@@ -39,8 +39,6 @@ def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[s
     yield _LABEL, f"{counted(len(rows), 'row')} {given} {sample.relation}{becomes}"
     for number, row in enumerate(rows, 1):
         yield f"row {number}", ", ".join(_told(columns, row))
-    if sample.spelling:
-        yield "spelled", f"as the session has it: {'; '.join(sample.spelling)}"
     if sample.masked:
         yield "masked", f"{_named(sample.masked, sample.masked_more)}: no approver is shown their values"
     if sample.unreadable:

@@ -71,8 +71,6 @@ class Preview:
     """How the estimate was had: `count`, `explain`; empty if the entry does not say."""
     caveats: tuple[str, ...] = ()
     """Why the number may not be what then changed."""
-    error: str | None = None
-    """What PostgreSQL said when it could not be measured; None if it is withheld or there was no error."""
     place: int | None = None
     """Of a statement among several that change something: which of its text it is, from 1."""
     statements: tuple["Preview", ...] = ()
@@ -307,7 +305,7 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
     body, at = entry.body, entry.position.time
     match entry.type:
         case EntryType.PREVIEW:
-            return replace(story, preview=preview_of(entry, opened))
+            return replace(story, preview=preview_of(entry))
         case EntryType.DECISION:
             return _decided(story, entry)
         case EntryType.REJECTED:
@@ -333,7 +331,7 @@ def disclosed(opened: Opened, name: str) -> str | None:
     return opened[name][1].decode(errors="replace") if name in opened else None
 
 
-def preview_of(entry: Entry, opened: Opened) -> Preview:
+def preview_of(entry: Entry) -> Preview:
     """Return what a `preview` entry says; the caveats of a text are those of all its statements."""
     whole = _preview(entry.body)
     listed = entry.body.get("statements")
@@ -344,7 +342,6 @@ def preview_of(entry: Entry, opened: Opened) -> Preview:
     return replace(
         whole,
         caveats=tuple(caveats),
-        error=disclosed(opened, "error"),
         statements=statements,
         more=number(entry.body, "statements_more") or 0,
     )

@@ -161,11 +161,10 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
 
 
 def _previewed(entry: Entry, opened: Opened) -> list[str]:
-    preview = preview_of(entry, opened)
+    preview = preview_of(entry)
     lines = [f"{entry.request} preview {preview_words(preview)}"]
     # A value may have line ends, and would begin lines of its own: each row stays one.
-    lines += [f"  | {label}: {words}" for label, words in _sampled(entry, opened)]
-    return [*lines, *quoted(preview.error)] if "error" in entry.seals else lines
+    return lines + [f"  | {label}: {words}" for label, words in _sampled(entry, opened)]
 
 
 def _sampled(entry: Entry, opened: Opened) -> Iterator[tuple[str, str]]:

@@ -260,8 +260,6 @@ def story_lines(story: Story) -> list[str]:
     if story.prepared is not None:
         lines += [behind_name(story), *quoted(story.prepared), ""]
     lines.append(f"preview  {preview_words(story.preview)}")
-    if story.preview is not None and story.preview.error is not None:
-        lines += quoted(story.preview.error)
     lines.append(f"decision {decision_words(story)}")
     if story.decision is not None:
         took = story.time_to_decision

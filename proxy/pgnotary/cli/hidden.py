@@ -50,7 +50,6 @@ def without_secrets(paper: Paper) -> Shown:
         prepared=None if paper.prepared is None else masked(prepared).decode(),
         reason=told(paper.reason, *texts),
         rows=rows,
-        error=told(paper.error, *texts),
         unread=tuple((name, told(value, *texts) if isinstance(value, str) else value) for name, value in paper.unread),
     )
     spans = (*secret_spans(statement, prepared), *secret_spans(prepared))

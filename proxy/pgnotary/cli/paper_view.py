@@ -190,8 +190,6 @@ def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
         yield "", ""
     else:
         yield from sample_lines(measured.sample, list(rows))
-    if paper.error:
-        yield "server said", one_line(paper.error)
 
 
 def _summed(paper: Paper) -> Iterator[tuple[str, str]]:
@@ -282,8 +280,6 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
     sealed: dict[str, JSON] = {} if paper.prepared is None else {"prepared": paper.prepared}
     if paper.parameters is not None:
         sealed["parameters"] = [{"name": name, "value": value} for name, value in paper.bound]
-    if paper.error:
-        sealed["preview_error"] = paper.error
     if paper.rows:
         sealed["sample"] = [[in_json(value) for value in row] for row in paper.rows]
     return (

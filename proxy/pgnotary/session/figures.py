@@ -10,12 +10,12 @@ from typing import Any
 
 from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
 from pgnotary.request.cascades import MOST
+from pgnotary.request.conditions import in_words
 from pgnotary.session.inject import put
 from pgnotary.session.parameters import bound_to
 from pgnotary.session.sent import Sent
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Answer, Step, ask
-from pgnotary.wire.messages import Diagnostic
 
 __all__ = ["Figures", "total"]
 
@@ -23,13 +23,9 @@ _FIRST = b"SAVEPOINT pgnotary_figure"
 _NEXT = b"ROLLBACK TO SAVEPOINT pgnotary_figure"
 # JIT would take a hundred times as long to compile the question about the catalog as the server takes to answer it.
 _NO_JIT = b"SET LOCAL jit = off"
-# Division by zero, serialization failure, deadlock, lock not available, a limit of time. In all others a value may be
-# quoted that nobody is to be shown: `password::regclass` says which relation there is not, chr(pin) which number.
-_QUOTES_NOTHING = frozenset({"22012", "40001", "40P01", "55P03", "57014"})
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
 _MAX_LISTS_BYTES = 48_000
-_MAX_BODY_BYTES = 56_000
 """Of an entry's 65,535: what else is said in a preview stands beside its lists."""
 _MAX_WHY = 2_000
 
@@ -47,7 +43,6 @@ class Figures:
     lists: dict[str, list[JSON]] = field(default_factory=dict)
     """By name; each is cut to what fits when all are there."""
     why: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
     sealed: dict[str, bytes] = field(default_factory=dict)
     asked: int = 0
     """How many questions were put in the same frame."""
@@ -90,8 +85,7 @@ class Figures:
             answer = yield from self._put(text, ours=ours, executions=executions)
         self.took_us = int((self.state.now.monotonic - started) * 1_000_000)
         if answer.error is not None:
-            self.why.append(f"{what} failed with SQLSTATE {answer.error.sqlstate}")
-            self.errors.append(_in_words(answer.error, ours=ours))
+            self.why.append(f"{what} failed with {in_words(answer.error.sqlstate)}")
             return None
         return answer.rows
 
@@ -125,20 +119,12 @@ class Figures:
     def _fitting(self, most: int) -> dict[str, JSON]:
         """Return what fits of the lists, without those that are empty; `name_more` says how many are left out."""
         shown = {name: items[:MOST] for name, items in self.lists.items() if items}
-        most = min(most, _MAX_BODY_BYTES - len(encode(self.body)))
         while sum(len(encode(items)) for items in shown.values()) > most:
             longest = max(shown, key=lambda name: len(encode(shown[name])))
             shown[longest] = shown[longest][: len(shown[longest]) // 2]
         more = {f"{name}_more": len(self.lists[name]) - len(items) for name, items in shown.items()}
         body: dict[str, JSON] = dict(shown.items())
         return body | {name: number for name, number in more.items() if number}
-
-
-def _in_words(error: Diagnostic, *, ours: bool) -> str:
-    """Return what the server said, without its words where they may be about data; `ours`: it was asked of no data."""
-    if ours or error.sqlstate in _QUOTES_NOTHING:
-        return str(error)
-    return f"{error.severity or 'ERROR'} {error.sqlstate}: the server's words, which may quote data, are left out"
 
 
 def total(counts: Iterable[int | None]) -> int | None:
