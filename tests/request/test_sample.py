@@ -12,11 +12,10 @@ from pgnotary.judge import grammar
 from pgnotary.request.assigned import as_stored, as_text, is_certain, value_in
 from pgnotary.request.columns import Column, Columns, columns_question, read_columns
 from pgnotary.request.masks import Masks, row_names
-from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows
+from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows, without
 from pgnotary.request.sample_text import Sampling
-from pgnotary.request.sampling import addresses_of, differing, read_rows, without
+from pgnotary.request.sampling import addresses_of, differing, read_rows
 from pgnotary.request.selects import Uncounted, bare, root_of, written_as
-from pgnotary.request.spelling import read_spelling
 
 ROWS = (
     (Value("1"), Value(None), Value("it's")),
@@ -297,24 +296,17 @@ def test_rows_that_are_met_often_agree_or_say_where_not() -> None:
 
 
 def test_what_is_not_certain_is_in_no_row() -> None:
-    sample, rows = without(IDENTIFIED, ROWS, {"A b"})
+    sample, rows = without(SAMPLE, ROWS, {"A b"})
     assert [column.becomes for column in sample.columns] == [None, Becomes.UNTOLD]
     assert rows == tuple(row[:2] for row in ROWS)
     assert opened_rows(sample, sealed_rows(rows)) == rows
-    assert without(IDENTIFIED, ROWS, set()) == (SAMPLE, ROWS)
+    assert without(SAMPLE, ROWS, set()) == (SAMPLE, ROWS)
 
 
 def test_where_nothing_is_certain_it_is_said_once() -> None:
     columns = tuple(SampleColumn(name=name, becomes=Becomes.UNTOLD) for name in ("id", "b"))
-    sample = Sample(relation="app.t", columns=columns, rows=1, spelling=("DateStyle SQL, DMY", "TimeZone UTC"))
+    sample = Sample(relation="app.t", columns=columns, rows=1)
     assert list(sample_lines(sample, [(Value("1"), Value("x"))])) == [
         ("sample", "1 row as they stand now, of app.t; what each of their columns becomes is not worked out"),
         ("row 1", "id 1, b 'x'"),
-        ("spelled", "as the session has it: DateStyle SQL, DMY; TimeZone UTC"),
     ]
-
-
-@pytest.mark.parametrize("answer", ["[]", "{}", '{"DateStyle": "ISO"}', "3", '{"IntervalStyle": "postgres"}', "x"])
-def test_settings_of_another_shape_are_an_error(answer: str) -> None:
-    with pytest.raises(ValueError, match=r"the shape that was asked for|Expecting value"):
-        read_spelling(answer)

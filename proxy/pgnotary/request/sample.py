@@ -5,7 +5,7 @@ and bytes leave, and back again. A row has one value for each column, and then o
 `shown`, in the same order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = [
     "opened_each",
     "opened_rows",
     "sealed_rows",
+    "without",
 ]
 
 MAX_CHARACTERS = 200
@@ -77,8 +78,6 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Columns that the role may not read."""
     unreadable_more: int = 0
     """How many there are beside these."""
-    spelling: tuple[str, ...] = ()
-    """Settings of the session by which values are spelled otherwise than plainly, each with what it is set to."""
     more: int = 0
     """How many columns may be shown, and are left out."""
     rows: int = 0
@@ -100,6 +99,17 @@ class Value:
 
 
 Row = tuple[Value, ...]
+
+
+def without(sample: Sample, rows: Iterable[Row], untold: Collection[str]) -> tuple[Sample, tuple[Row, ...]]:
+    """Return a sample and its rows without what these columns become; each of them is one that is set."""
+    columns = sample.columns
+    becoming = [column.name for column in columns if column.becomes is Becomes.SHOWN]
+    kept = [*range(len(columns)), *(len(columns) + at for at, name in enumerate(becoming) if name not in untold)]
+    found = tuple(
+        msgspec.structs.replace(each, becomes=Becomes.UNTOLD) if each.name in untold else each for each in columns
+    )
+    return msgspec.structs.replace(sample, columns=found), tuple(tuple(row[place] for place in kept) for row in rows)
 
 
 def sealed_rows(rows: Iterable[Row]) -> bytes:

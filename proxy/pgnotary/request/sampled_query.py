@@ -23,12 +23,12 @@ __all__ = ["given", "starred_in"]
 
 
 def given(
-    source: Source, target: Columns, starred: Columns | None, masks: Masks, rows: int, *, doubt: bool
+    source: Source, target: Columns, starred: Columns | None, masks: Masks, rows: int, *, renamed: bool
 ) -> Sampling:
     """Return the sample of rows that the query of an INSERT gives; raises Uncounted or Unreadable.
 
-    `starred` is the relation of a `SELECT * FROM relation`. `doubt`: something that it names gives masked values under
-    names of its own.
+    `starred` is the relation of a `SELECT * FROM relation`. `renamed`: something that it names gives masked values
+    under names of its own.
     """
     inner = query_of(source.text, source.tree)
     inner.target_list.add().res_target.val.column_ref.fields.add().a_star.SetInParent()
@@ -37,7 +37,7 @@ def given(
     if not is_about_query(grammar.parse(text)[0].fields, source.tree):
         raise Uncounted("the sample cannot be written out as the statement is")
     into = _into(source, target)
-    sources = [True] * len(into) if doubt else _sources(source, starred, masks, len(into))
+    sources = [True] * len(into) if renamed else _sources(source, starred, masks, len(into))
     hidden = [masks.hides(target, column) or hides for column, hides in zip(into, sources, strict=True)]
     places = [place for place, hides in enumerate(hidden) if not hides]
     if not places:

@@ -43,15 +43,15 @@ class _Asked:
 
 
 def standing(
-    source: Source, target: Columns, masks: Masks, rows: int, doubts: Doubts, *, joined: bool, doubt: bool
+    source: Source, target: Columns, masks: Masks, rows: int, doubts: Doubts, *, joined: bool, renamed: bool
 ) -> Sampling:
     """Return the sample of rows that an UPDATE or DELETE would meet; raises Uncounted or Unreadable.
 
-    `joined`: a row may be met several times, and can be told from others. `doubts`: what is not asked. `doubt`:
+    `joined`: a row may be met several times, and can be told from others. `doubts`: what is not asked. `renamed`:
     something that it names gives masked values under names of its own.
     """
     statement = root_of(source.text, source.node)
-    settings = _settings(source, statement, masks, doubt=doubt) if source.node == "UpdateStmt" else {}
+    settings = _settings(source, statement, masks, renamed=renamed) if source.node == "UpdateStmt" else {}
     asked, sample = _chosen(target, masks, settings, doubts)
     inner = rows_of(statement, source.node)
     select(inner, statement.relation, (*(IDENTITY if joined else ()), *(each.column.name for each in asked)))
@@ -98,12 +98,12 @@ def emptied(target: Columns, masks: Masks, rows: int) -> Sampling:
     return Sampling(around_sample(text.encode(), list(map(spelled, range(len(asked))))), sample, rows)
 
 
-def _settings(source: Source, statement: Any, masks: Masks, *, doubt: bool) -> dict[str, tuple[Becomes, Any, Any]]:
+def _settings(source: Source, statement: Any, masks: Masks, *, renamed: bool) -> dict[str, tuple[Becomes, Any, Any]]:
     """Return by column what SET makes of it: what is known, and its expression in both forms."""
     rows = row_names(source.node, source.tree)
     # Through what it joins, a masked column may stand under any name.
     beside = {name: source.tree[name] for name in ("fromClause", "withClause") if name in source.tree}
-    doubt = doubt or (bool(beside) and masks.hides_computed("UpdateStmt", beside, rows))
+    renamed = renamed or (bool(beside) and masks.hides_computed("UpdateStmt", beside, rows))
     found: dict[str, tuple[Becomes, Any, Any]] = {}
     for item, each in zip(source.tree["targetList"], statement.target_list, strict=True):
         fields = item["ResTarget"]
@@ -119,7 +119,7 @@ def _settings(source: Source, statement: Any, masks: Masks, *, doubt: bool) -> d
             found[name] = (Becomes.DEFAULT, None, None)
         elif "indirection" in fields:
             found[name] = (Becomes.UNTOLD, None, None)
-        elif masks.hides_computed("Node", tree, rows) or (doubt and not tree.keys() <= {"A_Const", "ParamRef"}):
+        elif masks.hides_computed("Node", tree, rows) or (renamed and not tree.keys() <= {"A_Const", "ParamRef"}):
             found[name] = (Becomes.MASKED, None, None)
         else:
             found[name] = (Becomes.SHOWN, value, tree)

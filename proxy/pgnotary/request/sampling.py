@@ -6,9 +6,7 @@ What is masked, or what the role may not read, is never among what is asked for.
 as a count must.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-
-import msgspec
+from collections.abc import Iterable, Mapping, Sequence
 
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import relation
@@ -17,13 +15,13 @@ from pgnotary.request.becoming import Doubts
 from pgnotary.request.columns import Columns
 from pgnotary.request.counting import Source
 from pgnotary.request.masks import Masks
-from pgnotary.request.sample import MAX_CHARACTERS, Becomes, Row, Sample, Value
+from pgnotary.request.sample import MAX_CHARACTERS, Becomes, Row, Value
 from pgnotary.request.sample_text import Sampling
 from pgnotary.request.sampled_query import given, starred_in
 from pgnotary.request.sampled_rows import IDENTITY, merged, standing
 from pgnotary.request.selects import Uncounted, queries_in
 
-__all__ = ["Sampling", "addresses_of", "differing", "named_in", "read_rows", "sampling_of", "without"]
+__all__ = ["Sampling", "addresses_of", "differing", "named_in", "read_rows", "sampling_of"]
 
 
 def named_in(source: Source) -> list[Name]:
@@ -58,10 +56,10 @@ def sampling_of(
     try:
         if source.node == "InsertStmt":
             starred = starred_in(source)
-            return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=renamed)
+            return given(source, target, columns.get(starred) if starred else None, masks, rows, renamed=renamed)
         if source.node == "MergeStmt":
             return merged(source, target, masks, rows, joined=joined)
-        return standing(source, target, masks, rows, doubts, joined=joined, doubt=renamed)
+        return standing(source, target, masks, rows, doubts, joined=joined, renamed=renamed)
     except grammar.Unreadable as doubt:
         raise Uncounted(f"the text {doubt}") from doubt
 
@@ -99,18 +97,6 @@ def differing(
         # Of what is cut nobody knows whether it goes on alike.
         or (len(met[each]) > 1 and len(met[each][0][place] or "") > MAX_CHARACTERS)
     }
-
-
-def without(sampling: Sampling, rows: Iterable[Row], untold: Collection[str]) -> tuple[Sample, tuple[Row, ...]]:
-    """Return the sample and its rows without what these columns become."""
-    columns = sampling.sample.columns
-    becoming = [column.name for column in columns if column.becomes is Becomes.SHOWN]
-    kept = [*range(len(columns)), *(len(columns) + at for at, name in enumerate(becoming) if name not in untold)]
-    found = tuple(
-        msgspec.structs.replace(each, becomes=Becomes.UNTOLD) if each.name in untold else each for each in columns
-    )
-    shown = tuple(tuple(row[place] for place in kept) for row in rows)
-    return msgspec.structs.replace(sampling.sample, columns=found), shown
 
 
 def read_rows(sampling: Sampling, rows: Iterable[Sequence[str | None]]) -> tuple[Row, ...]:

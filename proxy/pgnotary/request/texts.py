@@ -20,7 +20,7 @@ from pgnotary.request.caveats import events_of
 from pgnotary.request.facts import Facts
 from pgnotary.request.preview import Questions, changed_along, questions_of
 
-__all__ = ["MOST_STATEMENTS", "Asked", "Asking", "Known", "added_up", "after", "asking"]
+__all__ = ["MOST_STATEMENTS", "Asked", "Asking", "Known", "added_up", "after", "asking", "is_last_word"]
 
 MOST_STATEMENTS = 5
 """Of a text; further ones are held with it, without a preview."""
@@ -74,6 +74,14 @@ def after(earlier: Sequence[Known], asked: Asked, facts: Facts | None) -> Questi
     if all(_stands_apart(Known(asked, facts), each) for each in earlier):
         return asked.questions
     return replace(asked.questions, caveats=asked.questions.caveats | {"earlier-parts"})
+
+
+def is_last_word(known: Sequence[Known], place: int, *, more: int) -> bool:
+    """Say whether what one of them makes of rows stands when all have run; `more`: so many run that nobody asked about.
+
+    `place` counts from 0.
+    """
+    return not more and all(_stands_apart(later, known[place]) for later in known[place + 1 :])
 
 
 def added_up(figures: Iterable[dict[str, int]]) -> tuple[str, int] | None:

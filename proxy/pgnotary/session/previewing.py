@@ -6,15 +6,17 @@ are one sealed value, those of one statement behind those of another.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from pgnotary.judge.rules import Terms
 from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.preview import Questions
-from pgnotary.request.sample import joined_rows
-from pgnotary.request.texts import Asked, Asking, Known, added_up, after
+from pgnotary.request.sample import Becomes, Sample, joined_rows, opened_rows, sealed_rows, without
+from pgnotary.request.texts import Asked, Asking, Known, added_up, after, is_last_word
 from pgnotary.session.figures import Figures
 from pgnotary.session.measuring import measure
 from pgnotary.session.sent import Sent
@@ -35,17 +37,8 @@ class _Told:
     """What is told of one statement."""
 
     body: dict[str, JSON]
-    error: str = ""
     rows: bytes = b""
-
-
-@dataclass(slots=True)
-class _Texts:
-    """What is known so far of the statements of a text."""
-
-    told: list[_Told] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
-    questions: int = 0
+    """Of its sample."""
 
 
 def preview(
@@ -70,31 +63,33 @@ def preview(
     else:
         told = yield from _text(state, asked, types, sent, terms)
     told.body["took_us"] = int((state.now.monotonic - started) * 1_000_000)
-    sealed = {name: value for name, value in (("error", told.error.encode()), ("sample", told.rows)) if value}
+    sealed = {"sample": told.rows} if told.rows else {}
     return Draft(EntryType.PREVIEW, told.body, session=state.who.session, request=request, after=follows, sealed=sealed)
 
 
 def _told(found: Figures, share: int = 1) -> _Told:
     """Return what was found, in so much of the room as is its share."""
-    body = found.told(share)
-    # The server's words may quote data.
-    return _Told(body, "\n".join(found.errors), found.sealed.get("sample", b""))
+    return _Told(found.told(share), found.sealed.get("sample", b""))
 
 
 def _text(
     state: SessionState, asking: Asking, types: Sequence[int], sent: Sent, terms: Terms
 ) -> Generator[Step, Any, _Told]:
-    started, texts = state.now.monotonic, _Texts()
+    started, asked = state.now.monotonic, 0
+    told: list[_Told] = []
+    known: list[Known] = []
     for each in asking.statements:
-        found = Figures(state, types, sent, started, asked=texts.questions)
-        yield from _statement(found, each, texts.known, terms)
-        texts.questions = found.asked
-        told = _told(found, len(asking.statements))
-        told.body["took_us"] = int((state.now.monotonic - found.began) * 1_000_000)
-        told.body = {"place": each.place} | told.body
-        texts.told.append(told)
-    _fit(texts.told)
-    return _joined(state, texts.told, asking.more)
+        found = Figures(state, types, sent, started, asked=asked)
+        yield from _statement(found, each, known, terms)
+        asked = found.asked
+        one = _told(found, len(asking.statements))
+        one.body = {"place": each.place} | one.body | {"took_us": int((state.now.monotonic - found.began) * 1_000_000)}
+        told.append(one)
+    for place, one in enumerate(told):
+        if not is_last_word(known, place, more=asking.more):
+            _leave_out_new_values(one)
+    _fit(told)
+    return _joined(state, told, asking.more)
 
 
 def _statement(found: Figures, asked: Asked, known: list[Known], terms: Terms) -> Generator[Step, Any, None]:
@@ -105,6 +100,15 @@ def _statement(found: Figures, asked: Asked, known: list[Known], terms: Terms) -
         return
     facts = yield from measure(found, asked.questions, terms, lambda facts: after(known, asked, facts))
     known.append(Known(asked, facts))
+
+
+def _leave_out_new_values(told: _Told) -> None:
+    """Say of each column that is set that it is not known what it becomes: a later statement may decide it."""
+    sample = msgspec.convert(told.body.get("sample", {}), Sample)
+    untold = {column.name for column in sample.columns if column.becomes in (Becomes.SHOWN, Becomes.DEFAULT)}
+    if untold:
+        shown, rows = without(sample, opened_rows(sample, told.rows), untold)
+        told.body["sample"], told.rows = msgspec.to_builtins(shown), sealed_rows(rows)
 
 
 def _fit(told: Sequence[_Told]) -> None:
@@ -138,5 +142,4 @@ def _joined(state: SessionState, told: Sequence[_Told], more: int) -> _Told:
         body["statements_more"] = more
     statuses = {each.body["status"] for each in told} | ({"unavailable"} if more else set())
     body["status"] = str(statuses.pop()) if len(statuses) == 1 else "partly"
-    errors = "\n".join(f"statement {each.body['place']}: {each.error}" for each in told if each.error)
-    return _Told(body, errors, joined_rows([each.rows for each in told if each.rows]))
+    return _Told(body, joined_rows([each.rows for each in told if each.rows]))

@@ -21,7 +21,7 @@ from pgnotary.request.counting import Source
 from pgnotary.request.facts import Facts, read_facts
 from pgnotary.request.masks import Masks
 from pgnotary.request.preview import Questions, is_plain_read
-from pgnotary.request.sample import Becomes, Sample, sealed_rows
+from pgnotary.request.sample import Becomes, Sample, sealed_rows, without
 from pgnotary.request.sampled_rows import emptied
 from pgnotary.request.sampling import (
     Sampling,
@@ -30,10 +30,8 @@ from pgnotary.request.sampling import (
     named_in,
     read_rows,
     sampling_of,
-    without,
 )
 from pgnotary.request.selects import Uncounted
-from pgnotary.request.spelling import SPELLING_QUESTION, read_spelling
 from pgnotary.session.figures import Figures
 from pgnotary.session.steps import Flow, Step
 
@@ -132,21 +130,9 @@ def _take(found: Figures, sampling: Sampling, *, ours: bool) -> Flow:
         raise Uncounted("it met no row")
     found.note_time("sample", "select")
     untold = yield from _untold(found, sampling, answer)
-    shown, rows = without(sampling, rows, untold)
-    shown = msgspec.structs.replace(shown, spelling=(yield from _spelling(found)))
+    shown, rows = without(sampling.sample, rows, untold)
     found.sealed["sample"] = sealed_rows(rows)
     found.body["sample"] = msgspec.to_builtins(msgspec.structs.replace(shown, rows=len(rows)))
-
-
-def _spelling(found: Figures) -> Generator[Step, Any, tuple[str, ...]]:
-    """Return the settings that whoever reads the values must know; raises Uncounted if the server does not say."""
-    answer = yield from found.ask("the question how values are spelled", SPELLING_QUESTION, ours=True)
-    if answer is None:
-        raise Uncounted("the question how values are spelled failed")
-    try:
-        return read_spelling("".join(answer))
-    except ValueError as error:
-        raise Uncounted(str(error)) from error
 
 
 def _untold(
