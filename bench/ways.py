@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.flow.bouncer import PGBOUNCER, open_bouncer
+from tests.flow.ports import free_port
 from tests.flow.served import PASSWORD, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -92,9 +93,7 @@ def _summing(profile: str) -> str:
 @contextmanager
 def _splice(program: str, postgres: EmbeddedPostgres, folder: Path) -> Iterator[tuple[int, int]]:
     """HAProxy as a splice of two sockets; yields its port and process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     file = folder / "haproxy.cfg"
     file.write_text(_HAPROXY.format(port=port, host=postgres.host, upstream=postgres.port))
     with (folder / "haproxy.log").open("wb") as log:

@@ -574,7 +574,7 @@ class ScriptedServer:
             return _COLUMNS + row(str(self.xid), self.mark) + command("SELECT 1")
         if "current_user, session_user" in text:
             context = (self.acts_as, "app_rw", self.searched, self.reason, self.level, "ISO, MDY", "postgres", "UTC")
-            usual = ("on", "on", "origin", "off", "content")
+            usual = ("on", "hex", "1", "on", "origin", "off", "content")
             return _COLUMNS + row(*context, *usual, *self.timers, "off") + command("SELECT 1")
         if "pg_catalog.pg_prepared_statements WHERE" in text or "pg_catalog.pg_cursors WHERE name" in text:
             behind = {_name(name): said for name, said in self.prepared.items()} | self.cursors
@@ -624,12 +624,13 @@ _FACTS = json.dumps(
     {
         "relations": [
             {"oid": 16_400, "target": True, "how": "named", "schema": "public", "name": "t", "kind": "r", "rows": 20}
-            | {"secured": False, "policies": None, "generated": False, "rules": None, "triggers": None}
-            | {"unsteady": False}
+            | {"secured": False, "policies": None, "twice": False, "parents": 0, "rules": None, "triggers": None}
+            | {"unsteady": False, "codes": False}
         ],
         "unsteady": None,
         "operators": None,
         "casts": False,
+        "strange": False,
         "sets": False,
         "texts": False,
         "keys": None,

@@ -17,6 +17,7 @@ __all__ = ["have", "lacking", "major", "need"]
 
 _SINCE = {
     "MERGE": (15, re.compile(r"\bMERGE\s+INTO\b", re.IGNORECASE)),
+    "any_value": (16, re.compile(r"\bany_value\(", re.IGNORECASE)),
     "IS JSON": (16, re.compile(r"\bIS\s+JSON\b", re.IGNORECASE)),
     "NOT MATCHED BY SOURCE": (17, re.compile(r"\bNOT\s+MATCHED\s+BY\s+SOURCE\b", re.IGNORECASE)),
     "MERGE in WITH": (17, re.compile(r"\(\s*MERGE\s+INTO\b", re.IGNORECASE)),

@@ -114,7 +114,6 @@ class MemoryLedger:
         reason: str = "PAY-2210 purge",
         prepared: str = "",
         bound: Parameters | None = None,
-        error: str = "",
         exact: int | None = 1204,
         preview: dict[str, JSON] | None = None,
         **changes: JSON,
@@ -159,8 +158,7 @@ class MemoryLedger:
         }
         if exact is not None:
             measured = {"status": "measured", "estimate": 1190, "exact": exact, "took_us": 41000}
-        said = {"error": error.encode()} if error else {}
-        shown = self.put(Draft(EntryType.PREVIEW, preview or measured, session, name, asked.leaf, said))
+        shown = self.put(Draft(EntryType.PREVIEW, preview or measured, session, name, asked.leaf))
         self.states[name] = (State.HELD, shown.leaf)
         return asked, shown
 

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from tests.approval.office import STATEMENT, MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
-from pgnotary.approval.papers import read_paper
+from pgnotary.approval.papers import Measured, read_paper
 from pgnotary.errors import ApiError, BrokenSeal
 from pgnotary.ledger.canonical import encode
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
@@ -243,13 +244,13 @@ def test_a_ceiling_can_be_held_only_over_what_the_command_tag_counts(body: dict[
     assert read_paper(_held(**body), "R-1").context.has_ceiling is has_ceiling
 
 
-def test_settings_the_prepared_text_and_the_servers_words_are_read() -> None:
+def test_settings_and_the_prepared_text_are_read() -> None:
     paper = read_paper(
-        _held(kind="execute", settings={"timezone": "UTC"}, prepared="DELETE FROM orders", error="no such column"),
+        _held(kind="execute", settings={"timezone": "UTC"}, prepared="DELETE FROM orders"),
         "R-1",
     )
     assert paper.context.settings == {"timezone": "UTC"}
-    assert (paper.prepared, paper.error) == ("DELETE FROM orders", "no such column")
+    assert paper.prepared == "DELETE FROM orders"
     assert paper.unread == ()
     assert paper.context.runs_unseen
 
@@ -264,3 +265,37 @@ def test_a_prepared_text_sealed_in_the_preview_is_not_taken_for_the_requests() -
     paper = read_paper(_paper(asked, shown), "R-1")
     assert paper.prepared is None
     assert paper.unread == (("sealed prepared", "SELECT 1"),)
+
+
+ODD_STATEMENTS = {
+    "out of their order": [{"place": 2, "status": "measured"}, {"place": 1, "status": "measured"}],
+    "one twice": [{"place": 1, "status": "measured"}, {"place": 1, "status": "measured"}],
+    "one without its place": [{"status": "measured"}],
+    "one that no text has": [{"place": 0, "status": "measured"}],
+    "more than this version knows": [{"place": 1, "status": "measured", "further": 1}],
+    "two numbers that cannot both be true": [{"place": 1, "status": "measured", "exact": 1, "at_most": 1}],
+    "statements in a statement": [{"place": 1, "status": "measured", "statements": []}],
+}
+
+
+@pytest.mark.parametrize("name", ODD_STATEMENTS)
+def test_statements_of_another_shape_are_refused_not_left_out(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"status": "partly", "statements": ODD_STATEMENTS[name]}, Measured)
+
+
+def test_a_sample_that_is_of_no_statement_is_refused() -> None:
+    body = {"status": "partly", "statements": [{"place": 1, "status": "measured"}], "sample": {"why": "none"}}
+    with pytest.raises(msgspec.ValidationError, match="a sample beside statements"):
+        msgspec.convert(body, Measured)
+
+
+def test_rows_elsewhere_are_the_sum_only_if_all_are_known() -> None:
+    key = {"from": "a", "to": "b", "constraint": "k", "action": "cascade", "depth": 1, "indexed": True}
+    known, unknown = key | {"rows": {"exact": 4}}, key | {"rows": {}}
+    first = {"place": 1, "status": "measured", "cascades": [known]}
+    second = {"place": 3, "status": "measured", "cascades": [known, known]}
+    third = {"place": 4, "status": "measured", "cascades": [unknown]}
+    for statements, more, elsewhere in (([first, second], 0, 12), ([first, third], 0, 0), ([first, second], 1, 0)):
+        body = {"status": "partly", "statements": statements, "statements_more": more}
+        assert msgspec.convert(body, Measured).elsewhere == elsewhere

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.flow.ports import free_port
 from tests.flow.served import until
 from tests.unprivileged import reachable_folder
 
@@ -40,9 +41,7 @@ def open_bouncer(postgres: EmbeddedPostgres, *settings: str) -> Iterator[Bouncer
     """Start PgBouncer; `settings` are lines of its configuration."""
     assert PGBOUNCER is not None
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with reachable_folder() as folder:
         file = folder / "pgbouncer.ini"
         lines = [

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import psycopg
 from tests.check import check_ledger
 from tests.flow.forked import Forked
+from tests.flow.ports import free_port
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
@@ -67,7 +68,7 @@ class Served:
         """`upstream` is what stands between the proxy and the server, if something does."""
         self.postgres = postgres
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.config = make_folder(
             folder,
             listen=f"127.0.0.1:{self.port}",
@@ -296,7 +297,9 @@ class Served:
             shutil.chown(path, uid)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def holding_inserts(postgres: EmbeddedPostgres, folder: Path, rules: str = "", **policy: Any) -> Served:
+    """Return a proxy that asks about each INSERT, too, by a rule before further ones: plain ones pass otherwise."""
+    served = Served(postgres, folder, **policy)
+    with served.config.open("a") as file:
+        file.write(f'\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n{rules}')
+    return served

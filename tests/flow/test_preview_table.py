@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
 from tests.flow.untouched import untouched
 from tests.versions import have
 
@@ -157,8 +157,6 @@ INSERT INTO loose SELECT i % 3 + 1 FROM generate_series(1, 9) i;
 ANALYZE;
 """
 NOT_ENFORCED = " REFERENCES masters ON DELETE CASCADE NOT ENFORCED"
-
-HOLD_INSERTS = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
 
 
 @dataclass(frozen=True)
@@ -376,6 +374,8 @@ CASES = [
     estimate("DELETE FROM one_sight USING late WHERE late.id = one_sight.id", "volatile"),
     estimate("UPDATE late SET total = 0", "volatile"),
     estimate("DELETE FROM cats WHERE x IN (SELECT x FROM cats ORDER BY tail LIMIT 2)", "order"),
+    exact("DELETE FROM cats WHERE x = ANY (ARRAY(SELECT x FROM idle))"),
+    exact("DELETE FROM cats WHERE (SELECT array_agg(x ORDER BY x) FROM idle) @> ARRAY[x]"),
     estimate(
         "DELETE FROM cats USING (SELECT x, row_number() OVER () AS n FROM cats) w WHERE w.x = cats.x AND n > 2", "order"
     ),
@@ -455,7 +455,8 @@ CASES = [
         "WHERE x IN (SELECT x FROM a)",
         own="cats always",
     ),
-    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", own="cats"),
+    estimate("WITH a AS (INSERT INTO cats VALUES (generate_series(1, 3), 1)) SELECT 1", "set", own="cats"),
+    several("WITH a AS (INSERT INTO audit VALUES (upper('x') || 'y')) DELETE FROM cats WHERE x < 3", "audit cats"),
     estimate(
         "WITH RECURSIVE a AS (DELETE FROM cats WHERE x IN (SELECT x FROM b)), b AS (SELECT 2 AS x) SELECT 1", own="cats"
     ),
@@ -473,10 +474,7 @@ def table(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(postgres, Path(tmp_path_factory.mktemp("table")) / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    with holding_inserts(postgres, Path(tmp_path_factory.mktemp("table")) / "pgnotary", hold_s=60) as served:
         yield served
         served.entries()
 

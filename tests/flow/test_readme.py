@@ -41,7 +41,7 @@ def test_the_readme_shows_the_commands_that_this_test_runs() -> None:
     shown = {" ".join(_words(command)[:2]) for command in COMMANDS}
     assert shown == {
         "./run demo", "./run test", "./run explain", "pgnotary init", "pgnotary export", "pgnotary verify",
-        "sed -n", "ssh-keygen -Y",
+        "sed -n", "ssh-keygen -Y", "python3 -I",
     }  # fmt: skip
 
 
@@ -257,6 +257,11 @@ def test_an_export_is_checked_by_hand_as_the_readme_says(served: Served, databas
     verify = [sys.executable, "-m", "pgnotary.cli", "verify", "audit/", "--key", str(served.folder / "proxy.vkey")]
     done = subprocess.run(verify, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    (second,) = [command for command in COMMANDS if command.startswith("python3")]
+    words = [sys.executable, *_words(second)[1:-1], str(served.folder / "proxy.vkey")]
+    done = subprocess.run(words, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+    # The roster came with the export, and that it says.
+    assert (done.returncode, "pin one with --allowed-signers" in done.stdout) == (2, True), done.stdout + done.stderr
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed: the signature was not checked by hand")
     (keygen,) = [command for command in COMMANDS if command.startswith("ssh-keygen")]

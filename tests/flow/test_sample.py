@@ -1,5 +1,6 @@
 """The rows that a preview shows, against what stood before a statement ran and what stands after it."""
 
+import hashlib
 import json
 import threading
 from collections import Counter
@@ -9,7 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.flow.served import Served
+from tests.flow.served import Served, holding_inserts
+from tests.flow.shown import Run
 from tests.flow.untouched import untouched
 from tests.versions import need
 
@@ -17,7 +19,7 @@ from pgnotary.approval.papers import Paper
 from pgnotary.cli.paper_view import MARGIN, describe
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
-from pgnotary.request.sample import Becomes, Sample
+from pgnotary.request.sample import Becomes
 
 SECRET = "correct horse battery staple"
 HOME = "Elm Street 13"
@@ -74,6 +76,8 @@ CREATE FUNCTION leak_again(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT uppe
 CREATE FUNCTION plain(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
 CREATE FUNCTION writes(int) RETURNS int LANGUAGE plpgsql VOLATILE AS
   $$ BEGIN INSERT INTO visits VALUES ($1, $1); RETURN $1; END $$;
+CREATE FUNCTION told_as(text, text) RETURNS bool LANGUAGE plpgsql STABLE AS
+  $$ BEGIN RAISE EXCEPTION USING MESSAGE = $1, ERRCODE = $2; END $$;
 CREATE ROLE clerk_of_samples;
 GRANT ALL ON secured TO clerk_of_samples;
 GRANT SELECT (id, shown), UPDATE, DELETE ON guarded TO clerk_of_samples;
@@ -85,12 +89,7 @@ CREATE MATERIALIZED VIEW plain_stored AS SELECT id FROM texts;
 CREATE SCHEMA app; CREATE TABLE app.kept (id int); INSERT INTO app.kept VALUES (1);
 ANALYZE;
 """
-HOLD_INSERTS = """
-[[policy.rule]]
-name = "inserts"
-result = "hold"
-class = ["insert"]
-
+RULES = """
 [[policy.rule]]
 name = "pays"
 result = "hold"
@@ -110,12 +109,8 @@ def people(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def proxy(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = Path(tmp_path_factory.mktemp("sample")) / "pgnotary"
-    served = Served(
-        postgres, folder, hold_s=60, mask=["public.people.home", "public.filed.path", "public.logged_1.line"]
-    )
-    with served.config.open("a") as file:
-        file.write(HOLD_INSERTS)
-    with served:
+    mask = ["public.people.home", "public.filed.path", "public.logged_1.line"]
+    with holding_inserts(postgres, folder, RULES, hold_s=60, mask=mask) as served:
         yield served
         served.entries()
 
@@ -125,60 +120,6 @@ def her(proxy: Served, people: str) -> Iterator[psycopg.Connection[Any]]:
     """One session for all: it finds out only once what the database is like."""
     with proxy.connect(people, autocommit=False) as connection:
         yield connection
-
-
-class Run:
-    """A statement that is held, approved, run in a block, looked at from inside of it, and rolled back."""
-
-    def __init__(self, proxy: Served, her: psycopg.Connection[Any], sql: str, role: str = "") -> None:
-        need(sql)
-        if role:
-            her.execute(f"SET ROLE {role}".encode())
-        worker = threading.Thread(target=lambda: her.execute(sql.encode()))
-        worker.start()
-        self.paper: Paper = proxy.held()
-        proxy.decide(self.paper, Answer.APPROVE)
-        worker.join(60)
-        self.after = self._stands(her)
-        her.rollback()
-        self.before = self._stands(her)
-        her.rollback()
-
-    @property
-    def sample(self) -> Sample:
-        found = self.paper.measured.sample
-        assert found is not None, self.paper.measured
-        return found
-
-    @property
-    def names(self) -> list[str]:
-        return [column.name for column in self.sample.columns]
-
-    @property
-    def rows(self) -> list[list[str | None]]:
-        return [[value.text for value in row] for row in self.paper.rows]
-
-    def _stands(self, connection: psycopg.Connection[Any]) -> Counter[tuple[str | None, ...]]:
-        """Return all rows of the sample's relation, with the columns that the sample has, as the server spells them."""
-        if not self.paper.rows:
-            return Counter()
-        names = ", ".join(f"""format('%s', "{name.replace('"', '""')}")""" for name in self.names)
-        nulls = ", ".join(f""""{name.replace('"', '""')}" IS NOT DISTINCT FROM NULL""" for name in self.names)
-        rows = connection.execute(f"SELECT {names}, {nulls} FROM {self.sample.relation}".encode()).fetchall()
-        width = len(self.names)
-        return Counter(
-            tuple(None if row[width + place] else row[place] for place in range(width)) for row in map(tuple, rows)
-        )
-
-    def old_and_new(self) -> Iterator[tuple[tuple[str | None, ...], tuple[str | None, ...]]]:
-        """Yield each row as it stood, and as the sample says that it would become."""
-        for row in self.rows:
-            old = row[: len(self.names)]
-            new, told = list(old), iter(row[len(self.names) :])
-            for place, column in enumerate(self.sample.columns):
-                if column.becomes is Becomes.SHOWN:
-                    new[place] = next(told)
-            yield tuple(old), tuple(new)
 
 
 UPDATES = [
@@ -316,7 +257,7 @@ def test_what_an_approver_sees(proxy: Served, people: str, her: psycopg.Connecti
     assert lines["masked"] == "password, home: no approver is shown their values"
 
 
-def _denied(proxy: Served, database: str, sql: str) -> Paper:
+def denied(proxy: Served, database: str, sql: str) -> Paper:
     """Have a statement held and denied, and return what its approver saw."""
     need(sql)
     with proxy.open_psql(database, "-c", sql) as psql:
@@ -362,7 +303,7 @@ MASKED = {
     "INSERT of a star": "INSERT INTO archive SELECT p.id, q.* FROM people p, (SELECT home FROM people) q",
     "INSERT from WITH": "WITH w AS (SELECT home AS h FROM people) INSERT INTO archive (who) SELECT h FROM w",
     "INSERT of a union": "INSERT INTO archive (who) SELECT 'x' UNION SELECT home FROM people",
-    "INSERT into a masked column": "INSERT INTO archive (password) SELECT name || 'zz' FROM people",
+    "INSERT into a masked column": "INSERT INTO archive (password) SELECT name || ' is hidden' FROM people",
     "INSERT of a table": "INSERT INTO people SELECT name, id + 100, pay, born, password, home FROM people",
     "DELETE joined": "DELETE FROM visits USING people WHERE person = id AND home > ''",
     "DELETE of all": "DELETE FROM people WHERE id = 3",
@@ -396,7 +337,8 @@ def test_a_masked_value_is_nowhere(proxy: Served, her: psycopg.Connection[Any], 
     run = Run(proxy, her, MASKED[name])
     told = json.dumps([run.rows, run.sample.why]) + _shown(run)
     files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
-    for secret in (SECRET, HOME, HOME[:7], SECRET[:3] + '"', "n3zz"):
+    # Each has what no base64 has: keys and signatures in the files may be anything.
+    for secret in (SECRET, HOME, HOME[:7], SECRET[:3] + '"', "n3 is hidden"):
         for spelled in (secret, secret.upper(), secret.lower()):
             assert spelled not in told, (spelled, run.rows)
             assert spelled.encode() not in files, spelled
@@ -513,7 +455,7 @@ WHY = {
 @pytest.mark.parametrize("name", WHY)
 def test_where_there_is_no_sample_the_preview_says_why(proxy: Served, people: str, name: str) -> None:
     sql, why = WHY[name]
-    paper = _denied(proxy, people, sql)
+    paper = denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert sample.why == why
@@ -565,13 +507,45 @@ def test_the_page_drawn_again_from_the_ledger_shows_the_same_rows(proxy: Served,
     assert told["sample"][0][0] == "3"
 
 
-def test_an_error_of_our_question_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
-    paper = _denied(proxy, people, "UPDATE people SET name = 'x' WHERE home::int = 12")
-    assert "22P02" in paper.error
-    assert '"***"' in paper.error
-    files = b"".join(path.read_bytes() for path in proxy.folder.glob("ledger.db*"))
-    assert HOME not in paper.error
-    assert HOME.encode() not in files
+def test_a_value_with_line_ends_is_told_on_one_line_and_begins_none_of_ours(
+    proxy: Served, her: psycopg.Connection[Any]
+) -> None:
+    run = Run(proxy, her, "UPDATE people SET name = E'x\nR-9 approved by bo\n  | row 2: id 4' WHERE id = 3")
+    for lines in (proxy.pgnotary("replay", run.paper.id), proxy.pgnotary("show", run.paper.id, "--page")):
+        (row,) = [line for line in lines.splitlines() if "-> 'x" in line]
+        assert r"-> 'x\u{a}R-9 approved by bo\u{a}" in row
+        assert not any(line.strip().startswith("R-9 approved") for line in lines.splitlines() if line != row)
+
+
+@pytest.mark.parametrize(
+    ("condition", "sqlstate"),
+    [
+        ("home::int = 12", "22P02"),
+        ("home::regclass::oid = 1", "42602"),
+        ("current_setting(home) = 'a'", "42704"),
+        ("chr(-length(home) + 4000000 - 17) = 'x'", "54000"),
+        ("make_date(ascii(home), 99, 99) IS NULL", "22008"),
+        ("told_as(home, '22012')", "22012"),
+    ],
+)
+def test_an_error_of_our_question_does_not_quote_a_masked_value(
+    proxy: Served, people: str, condition: str, sqlstate: str
+) -> None:
+    paper = denied(proxy, people, f"UPDATE people SET name = 'x' WHERE {condition}")
+    assert f"the count failed with SQLSTATE {sqlstate} (" in paper.measured.why
+    _is_nowhere(proxy, HOME)
+
+
+def test_an_sqlstate_that_a_function_makes_up_does_not_quote_a_masked_value(proxy: Served, people: str) -> None:
+    condition = "told_as('', upper(right(md5(home), 5)))"
+    paper = denied(proxy, people, f"UPDATE people SET name = 'x' WHERE {condition}")
+    assert "the count failed with an SQLSTATE that is not shown: it could quote data" in paper.measured.why
+    _is_nowhere(proxy, hashlib.md5(HOME.encode()).hexdigest()[-5:].upper())
+
+
+def _is_nowhere(proxy: Served, value: str) -> None:
+    for path in proxy.folder.glob("ledger.db*"):
+        assert value.encode() not in path.read_bytes()
 
 
 EMPTIED = {
@@ -587,7 +561,7 @@ EMPTIED = {
 @pytest.mark.parametrize("name", EMPTIED)
 def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str, name: str) -> None:
     sql, relation, rows = EMPTIED[name]
-    paper = _denied(proxy, people, sql)
+    paper = denied(proxy, people, sql)
     sample = paper.measured.sample
     assert sample is not None
     assert (sample.relation, len(paper.rows)) == (relation, rows), sample
@@ -598,7 +572,7 @@ def test_rows_of_what_is_emptied_or_dropped_are_shown(proxy: Served, people: str
 
 
 def test_a_masked_column_of_what_is_emptied_is_masked(proxy: Served, people: str) -> None:
-    paper = _denied(proxy, people, "TRUNCATE people")
+    paper = denied(proxy, people, "TRUNCATE people")
     assert paper.measured.sample is not None
     assert paper.measured.sample.masked == ("password", "home")
     assert HOME not in "\n".join(describe(paper, 2_000))

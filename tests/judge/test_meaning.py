@@ -266,7 +266,7 @@ def test_where_an_event_trigger_waits_no_relation_is_made_unasked() -> None:
         ("SELECT lo_create(0)", {"function"}),
         ("SELECT public.lo_create(0)", {"function"}),
         ("SELECT lower('a')", {"function"}),
-        ("SELECT pg_catalog.lower('a')", {"function"}),
+        ("SELECT pg_catalog.lower('a')", set()),
         ("SELECT nextval('s')", {"sequence"}),
         ("SELECT pg_catalog.pg_notify('a', 'b')", {"notify"}),
         ("SELECT app.nextval('s')", {"function"}),
@@ -282,6 +282,16 @@ def test_a_name_of_ones_own_beside_that_of_a_built_in_one_makes_it_unproven() ->
     assert qualifiers("SELECT nextval('s')", both) == {"function"}
     assert qualifiers("SELECT lo_create(1)", both) == {"function"}
     assert qualifiers("SELECT public.lo_create(1)", both) == set()
+
+
+def test_a_call_that_says_pg_catalog_is_unproven_if_somebody_put_a_function_there() -> None:
+    there = replace(CATALOG, elsewhere=frozenset({"lower", "nextval"}), added=frozenset({"lower", "nextval"}))
+    assert qualifiers("SELECT pg_catalog.lower('a')", there) == {"function"}
+    assert qualifiers("SELECT pg_catalog.nextval('s')", there) == {"function"}
+    assert qualifiers("SELECT pg_catalog.upper('a')", there) == set()
+    elsewhere = replace(there, added=frozenset())
+    assert qualifiers("SELECT pg_catalog.nextval('s')", elsewhere) == {"sequence"}
+    assert qualifiers("SELECT public.lower('a')", elsewhere) == {"function"}
 
 
 def test_operators_types_and_attributes_are_known_by_their_last_name() -> None:

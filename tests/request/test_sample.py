@@ -4,16 +4,18 @@ import json
 from typing import Any
 
 import pytest
+from postgast import pg_query_pb2
 
 from pgnotary.audit.sample_words import sample_lines
 from pgnotary.errors import NotCanonical
 from pgnotary.judge import grammar
+from pgnotary.request.assigned import as_stored, as_text, is_certain, value_in
 from pgnotary.request.columns import Column, Columns, columns_question, read_columns
 from pgnotary.request.masks import Masks, row_names
-from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows
+from pgnotary.request.sample import Becomes, Sample, SampleColumn, Value, opened_rows, sealed_rows, without
 from pgnotary.request.sample_text import Sampling
-from pgnotary.request.sampling import read_rows
-from pgnotary.request.selects import Uncounted, cast_to, root_of
+from pgnotary.request.sampling import addresses_of, differing, read_rows
+from pgnotary.request.selects import Uncounted, bare, root_of, written_as
 
 ROWS = (
     (Value("1"), Value(None), Value("it's")),
@@ -69,27 +71,74 @@ HIDES = [
     (("app.others.pay",), "pay", False),
     (('"Pay"',), "Pay", True),
     (('"Pay"',), "pay", False),
-    (("pay",), "Pay", False),
+    (('"Pay"',), "PAY", False),
+    (("pay",), "Pay", True),
+    (("Pay",), "pay", True),
+    (("homea*",), "homeAddr", True),
+    (("home a*",), "Home Address", True),
+    (("app.people.homea*",), "homeAddr", True),
+    (("app.others.homea*",), "homeAddr", False),
+    (("app.*.home*",), "homeAddr", True),
+    (('"app".people.pay',), "pay", False),
+    (('app."People".pay',), "pay", False),
+    (('app."people".pay',), "pay", False),
+    (("ap*.pay",), "pay", False),
 ]
 
 
 @pytest.mark.parametrize(("patterns", "column", "hides"), HIDES)
 def test_a_pattern_hides_a_column(patterns: tuple[str, ...], column: str, hides: bool) -> None:
-    assert Masks(patterns).hides(_columns(column), column) is hides
+    assert Masks(patterns).hides(_columns(column), Column(column, "text")) is hides
 
 
 def test_a_mask_of_a_table_holds_for_those_its_rows_stand_in() -> None:
     masks = Masks(("app.parent.pay",))
-    assert not masks.hides(_columns("pay"), "pay")
-    assert masks.hides(_columns("pay", kin=(("app", "parent"),)), "pay")
+    pay = Column("pay", "text")
+    assert not masks.hides(_columns("pay"), pay)
+    assert masks.hides(_columns("pay", kin=(("app", "parent"),)), pay)
+
+
+def test_a_column_hides_what_it_is_made_of() -> None:
+    pay = ((("app", "people"), ("app", "parent")), ("id", "pay"))
+    made = Column("twice", "int", made=(pay,))
+    assert Masks(("pay",)).hides(_columns(), made)
+    assert Masks(("app.parent.pay",)).hides(_columns(), made)
+    assert not Masks(("app.people.twice", "app.others.pay")).hides(Columns(("app", "x"), ()), made)
+    assert not Masks().hides(_columns(), made)
+    assert Masks().hides(_columns(), Column("login", "login", made=(((("app", "login"),), ("password",)),)))
+
+
+def test_what_names_a_column_that_is_made_of_masked_ones_is_hidden() -> None:
+    made = Column("twice", "int", made=(((("app", "people"),), ("pay",)),))
+    masks = Masks(("pay",)).of([Columns(("app", "people"), (made, Column("pay", "int")))])
+    for sql, hides in (("SELECT twice + 1 FROM people", True), ("SELECT id FROM people", False)):
+        statement = grammar.parse(sql.encode())[0]
+        assert masks.hides_computed(statement.node, statement.fields, {"people"}) is hides
+
+
+def test_what_calls_what_reads_tables_is_hidden() -> None:
+    masks = Masks(reads=lambda name: name == "look_up")
+    assert masks.hides(_columns(), Column("w", "text", calls=("upper", "look_up")))
+    assert not masks.hides(_columns(), Column("w", "text", calls=("upper",)))
+    assert masks.hides_behind(_columns("w", calls=("look_up",)))
+    assert not masks.hides_behind(_columns("w", calls=("upper",)))
+
+
+@pytest.mark.parametrize("name", ["pg_stats", "pg_statistic", "pg_stats_ext", "pg_attribute", "pg_stat_statements"])
+def test_what_has_values_of_any_table_is_hidden_whatever_masks_there_are(name: str) -> None:
+    assert Masks().hides_behind(Columns(("pg_catalog", name), ()))
+    assert Masks().hides_behind(_columns("x", behind=(((("pg_catalog", name),), ("v",)),)))
+    assert Masks().hides_behind(_columns("x", is_of_anything=True))
+    assert not Masks().hides_behind(Columns(("pg_catalog", "pg_class"), ()))
 
 
 def test_a_view_hides_what_it_reads() -> None:
-    view = _columns("x", behind=((("app", "salaries"), "pay"),))
+    view = _columns("x", behind=(((("app", "salaries"), ("app", "payments")), ("id", "pay")),))
     assert Masks(("app.salaries.pay",)).hides_behind(view)
     assert Masks(("pay",)).hides_behind(view)
-    assert not Masks(("app.salaries.id",)).hides_behind(view)
-    assert Masks().hides_behind(_columns("x", behind=((("app", "users"), "password"),)))
+    assert Masks(("app.payments.pay",)).hides_behind(view)
+    assert not Masks(("app.salaries.name", "app.others.pay")).hides_behind(view)
+    assert Masks().hides_behind(_columns("x", behind=(((("app", "users"),), ("password",)),)))
 
 
 COMPUTED = [
@@ -147,7 +196,23 @@ def test_rows_of_another_shape_are_an_error() -> None:
 def test_a_type_that_is_none_cannot_be_cast_to() -> None:
     value = root_of(b"UPDATE t SET a = 1", "UpdateStmt").target_list[0].res_target.val
     with pytest.raises(Uncounted, match="its type cannot be written out"):
-        cast_to(value, "int); DROP TABLE t; --")
+        as_stored(value, Column("a", "int); DROP TABLE t; --"))
+
+
+def test_words_say_how_many_columns_are_hidden_that_are_not_named() -> None:
+    sample = Sample(
+        relation="t",
+        columns=(SampleColumn(name="id"),),
+        masked=("a", "b"),
+        masked_more=1,
+        unreadable=("c",),
+        unreadable_more=1_570,
+    )
+    assert list(sample_lines(sample, ())) == [
+        ("sample", "0 rows as they stand now, of t"),
+        ("masked", "a, b AND 1 MORE COLUMN: no approver is shown their values"),
+        ("unreadable", "c AND 1,570 MORE COLUMNS: the role may not read them"),
+    ]
 
 
 def test_words_say_what_is_shown_and_what_is_not() -> None:
@@ -169,3 +234,79 @@ def test_words_say_what_is_shown_and_what_is_not() -> None:
     ]
     assert list(sample_lines(Sample(why="because"), ())) == [("sample", "none: because")]
     assert list(sample_lines(None, ())) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (Column("a", "int"), "CAST(x AS int)"),
+        (Column("a", "bpchar", limit=("bpchar", 7)), "pg_catalog.bpchar(CAST(x AS bpchar), 7, false)"),
+        (
+            Column("a", "app.label", limit=("character varying", 8)),
+            "CAST(pg_catalog.varchar(CAST(x AS character varying), 8, false) AS app.label)",
+        ),
+        (Column("a", '"bit"', limit=('"bit"', 3)), 'pg_catalog.bit(CAST(x AS "bit"), 3, false)'),
+    ],
+)
+def test_a_length_is_checked_as_an_assignment_checks_it(column: Column, text: str) -> None:
+    assert as_text("x", column) == text
+
+
+@pytest.mark.parametrize("value", ["1", "ARRAY[1, 2]", "ROW(1, CAST(b AS int))", "coalesce(a, 1)", "CAST(a AS text)"])
+@pytest.mark.parametrize(
+    "column", [Column("a", "int"), Column("a", "bpchar", limit=("bpchar", 7)), Column("a", "l", limit=("bpchar", 7))]
+)
+def test_the_value_in_what_is_stored_is_found_again(value: str, column: Column) -> None:
+    sql = f"UPDATE t SET a = {value}".encode()
+    node = root_of(sql, "UpdateStmt")
+    (raw,) = grammar.parse(sql)
+    meant = raw.fields["targetList"][0]["ResTarget"]["val"]
+    target = node.target_list[0].res_target.val
+    target.CopyFrom(as_stored(target, column))
+    whole = pg_query_pb2.Node()
+    whole.update_stmt.CopyFrom(node)
+    (again,) = grammar.parse(written_as(whole, sql))
+    tree = again.fields["targetList"][0]["ResTarget"]["val"]
+    assert bare(value_in(tree, meant, column)) == bare(meant)
+    assert value_in({"ColumnRef": {}}, meant, column) is None
+
+
+def test_a_length_inside_of_a_type_leaves_it_open_what_is_stored() -> None:
+    assert is_certain(Column("a", "text"))
+    assert is_certain(Column("a", "bpchar", limit=("bpchar", 7), limited=True))
+    assert not is_certain(Column("a", "character varying[]", limited=True))
+
+
+IDENTIFIED = Sampling(b"", SAMPLE, 5, is_identified=True)
+
+
+def test_rows_that_are_met_often_agree_or_say_where_not() -> None:
+    rows = [("7", "(0,1)", "1", "a", "x"), ("7", "(0,2)", "2", "b", "y"), ("7", "(0,1)", "1", "a", "x")]
+    met = addresses_of(IDENTIFIED, rows)
+    assert met == [("7", "(0,1)"), ("7", "(0,2)")]
+    assert differing(IDENTIFIED, met, rows, once=False) == set()
+    assert differing(IDENTIFIED, met, rows, once=True) == {"A b"}
+    assert differing(IDENTIFIED, met, [*rows, ("7", "(0,2)", "2", "b", "z")], once=False) == {"A b"}
+    assert differing(IDENTIFIED, met, rows[:1], once=False) == {"A b"}
+    long = ("7", "(0,1)", "1", "a", "x" * 201)
+    assert differing(IDENTIFIED, met[:1], [long], once=False) == set()
+    assert differing(IDENTIFIED, met[:1], [long, long], once=False) == {"A b"}
+    with pytest.raises(ValueError, match="has 0 new values, not 1"):
+        differing(IDENTIFIED, met, [("7", "(0,1)", "1", "a")], once=False)
+
+
+def test_what_is_not_certain_is_in_no_row() -> None:
+    sample, rows = without(SAMPLE, ROWS, {"A b"})
+    assert [column.becomes for column in sample.columns] == [None, Becomes.UNTOLD]
+    assert rows == tuple(row[:2] for row in ROWS)
+    assert opened_rows(sample, sealed_rows(rows)) == rows
+    assert without(SAMPLE, ROWS, set()) == (SAMPLE, ROWS)
+
+
+def test_where_nothing_is_certain_it_is_said_once() -> None:
+    columns = tuple(SampleColumn(name=name, becomes=Becomes.UNTOLD) for name in ("id", "b"))
+    sample = Sample(relation="app.t", columns=columns, rows=1)
+    assert list(sample_lines(sample, [(Value("1"), Value("x"))])) == [
+        ("sample", "1 row as they stand now, of app.t; what each of their columns becomes is not worked out"),
+        ("row 1", "id 1, b 'x'"),
+    ]

@@ -13,7 +13,7 @@ from pgnotary.request.signed_context import CONTEXT_FORMAT, context_digest, cont
 
 
 def held(**how: Any) -> tuple[Entry, Entry]:
-    asked, shown = MemoryLedger().hold(error="permission denied", **how)
+    asked, shown = MemoryLedger().hold(**how)
     return asked.entry, shown.entry
 
 

@@ -41,7 +41,7 @@ def test_a_count_that_fails_leaves_the_planners_number_as_an_estimate(play: Play
     assert "exact" not in body
     assert body["estimate"] == 20
     assert body["obtained"]["estimate"]["how"] == "statistics"
-    assert body["why"] == "the count of public.t failed with SQLSTATE 57014"
+    assert body["why"] == "the count of public.t failed with SQLSTATE 57014 (query_canceled)"
 
 
 def test_what_has_never_been_counted_is_no_zero(play: Play) -> None:

@@ -165,6 +165,14 @@ def test_bytes_that_are_no_entry_are_a_fault_and_no_crash(raw: bytes, ledger: Le
     assert any(fault.startswith("#7 cannot be read") for fault in faults(ledger))
 
 
+@pytest.mark.parametrize("value", [1234, True, "", "AAAA", b64(bytes(31)), b64(bytes(33)), "?"])
+def test_a_seal_that_is_no_commitment_is_found(value: Any) -> None:
+    ledger = Ledger().start()
+    ledger.edit(1, lambda fields: fields.update(seals={"statement": value}))
+    ledger.relink()
+    assert sole_fault(ledger).startswith("#1 cannot be read")
+
+
 def test_all_faults_are_listed_in_the_order_of_their_places(ledger: Ledger) -> None:
     for place in (2, 9, 5):
         ledger.edit(place, lambda fields: fields["body"].update(extra="x"))
@@ -393,6 +401,16 @@ def test_an_outcome_that_nobody_knows_is_found() -> None:
     ledger.step(EntryType.INTENT, "R-1", xid="771")
     ledger.step(EntryType.OUTCOME, "R-1", result="fine")
     assert sole_fault(ledger) == "#7 R-1: outcome without a known answer or result"
+
+
+@pytest.mark.parametrize("action", [[], ["commit-prepared"], {}, 7, True])
+def test_an_ending_whose_action_is_no_word_is_no_crash(action: Any) -> None:
+    ledger = asked()
+    ledger.decide("R-1")
+    ledger.step(EntryType.INTENT, "R-1", xid="771")
+    ledger.step(EntryType.EXECUTED, "R-1", rows=1, tags=["DELETE 1"])
+    ledger.step(EntryType.ENDING, "R-1", action=action)
+    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
 
 
 def test_more_rows_than_were_signed_are_found() -> None:

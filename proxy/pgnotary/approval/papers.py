@@ -9,6 +9,7 @@ the proxy; whether the entries are the ledger's own is for the head to prove tha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from pgnotary.ledger.canonical import JSON, decode, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
-from pgnotary.request.sample import Row, Sample, opened_rows
+from pgnotary.request.sample import Row, Sample, opened_each
 from pgnotary.request.signed_context import context_digest, context_document
 
 __all__ = [
@@ -31,9 +32,12 @@ __all__ = [
     "Obtained",
     "Paper",
     "Piece",
+    "Seen",
+    "Stated",
     "TableLock",
     "Taken",
     "Trigger",
+    "on",
     "read_paper",
 ]
 
@@ -108,7 +112,7 @@ class Obtained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     at: str
     took_us: _Count
     how: str
-    """count, explain, statistics, or text: the statement spells its rows out."""
+    """count, explain, statistics, text (the statement spells its rows out), or sum (over several statements)."""
 
     def __post_init__(self) -> None:
         """Refuse what is no time; ValidationError."""
@@ -181,8 +185,8 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rows: Reached
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of a `preview` entry; of the numbers of rows, only `exact` is one that others alone can make untrue."""
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of one change; of the numbers of rows, only `exact` is one that others alone can make untrue."""
 
     status: str
     why: str = ""
@@ -227,16 +231,59 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return self.at_most if self.exact is None else self.exact
 
     @property
-    def elsewhere(self) -> int:
-        """How many rows foreign keys change at the most, as far as each of them was counted; else 0."""
+    def along(self) -> int | None:
+        """How many rows foreign keys change at the most; None if one of them was not counted."""
         bounds = [each.rows.at_most if each.rows.exact is None else each.rows.exact for each in self.cascades]
         known = [bound for bound in bounds if bound is not None]
-        return sum(known) if len(known) == len(bounds) and not self.cascades_more else 0
+        return sum(known) if len(known) == len(bounds) and not self.cascades_more else None
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether its number of rows is the sum of those of several statements."""
+        return any(each.how == "sum" for each in self.obtained.values())
 
     @property
     def is_guess_counted(self) -> bool:
         """Whether the estimate is a count, though one that may be another when the statement runs."""
         return "estimate" in self.obtained and self.obtained["estimate"].how == "count"
+
+
+class Stated(Seen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was seen of one statement of a text in which several change something."""
+
+    place: Annotated[int, Meta(ge=1)]
+    """Of the statement among all of its text, from 1."""
+
+
+class Measured(Seen, frozen=True, kw_only=True):
+    """The body of a `preview` entry; of a text with several changes its numbers are sums over them."""
+
+    statements: tuple[Stated, ...] = ()
+    """Each of several changes; empty if there is one."""
+    statements_more: _Count = 0
+    """How many further ones have no preview."""
+
+    def __post_init__(self) -> None:
+        """Refuse statements out of their order; ValidationError."""
+        Seen.__post_init__(self)
+        places = [each.place for each in self.statements]
+        if places != sorted(set(places)):
+            raise ValueError("the statements do not stand in their order")
+        if self.statements and self.sample is not None:
+            raise ValueError("a sample beside statements, of which each has its own")
+
+    @property
+    def elsewhere(self) -> int:
+        """How many rows foreign keys change at the most, as far as each of them was counted; else 0."""
+        seen = self.statements or (self,)
+        bounds = [each.along for each in seen]
+        known = [bound for bound in bounds if bound is not None]
+        return sum(known) if len(known) == len(bounds) and not self.statements_more else 0
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples, in the order in which their rows are sealed."""
+        return tuple(each.sample for each in self.statements or (self,) if each.sample is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +312,7 @@ class Paper:
     prepared: str | None
     """What the prepared statement or cursor says that it runs; None if nobody knows."""
     rows: tuple[Row, ...]
-    """The rows of the preview's sample."""
-    error: str
-    """What PostgreSQL said when it was asked for the preview, or empty."""
+    """The rows of the preview's sample; of several samples, those of one behind those of another."""
     expires_at: datetime
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
@@ -289,12 +334,13 @@ class Paper:
         Not safe for a terminal.
         """
         parts = [part for part in self.context.parts if part.harmless is False]
-        return "; ".join(_on(part.kind, part.relations) for part in parts) or _on(
+        return "; ".join(on(part.kind, part.relations) for part in parts) or on(
             self.context.kind, self.context.relations
         )
 
 
-def _on(kind: str, relations: Sequence[str]) -> str:
+def on(kind: str, relations: Sequence[str]) -> str:
+    """Return a kind of statement with what it is about, e.g. `DELETE on orders`."""
     return kind.upper() + (f" on {', '.join(relations)}" if relations else "")
 
 
@@ -331,8 +377,7 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         reason=told.pop("reason", ""),
         parameters=_parameters(asked, told.pop("parameters", None)),
         prepared=told.pop("prepared", None),
-        rows=_rows(asked, measured.sample, said.pop("sample", None)),
-        error=said.pop("error", ""),
+        rows=_rows(asked, measured.samples, said.pop("sample", None)),
         expires_at=expires_at,
         unread=(
             *fields.unread("asked", Context),
@@ -349,11 +394,11 @@ def _parameters(asked: str, sealed: str | None) -> Parameters | None:
         raise _unfit(f"{asked}: {error}") from error
 
 
-def _rows(asked: str, sample: Sample | None, sealed: str | None) -> tuple[Row, ...]:
-    if (sample is None or not sample.rows) != (sealed is None):
+def _rows(asked: str, samples: Sequence[Sample], sealed: str | None) -> tuple[Row, ...]:
+    if any(sample.rows for sample in samples) != (sealed is not None):
         raise _unfit(f"{asked}: a sample without its rows, or rows without their sample")
     try:
-        return () if sample is None or sealed is None else opened_rows(sample, sealed.encode())
+        return () if sealed is None else tuple(chain(*opened_each(samples, sealed.encode())))
     except NotCanonical as error:
         raise _unfit(f"{asked}: {error}") from error
 

@@ -10,6 +10,7 @@ ledger is exported as it is, because then the export is the evidence. An existin
     proxy.vkey         the key that must have signed it
     allowed_signers, rosters/, decisions/   what follows from the entries: see `pgnotary.audit.evidence`
     README.txt         how to check all this with a shell, sha256sum and ssh-keygen
+    verify.py          a second verifier, `pgnotary.audit.standalone`, that needs Python and nothing else
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from pgnotary.audit.check import settled
 from pgnotary.audit.evidence import DECISIONS, ROSTERS, Evidence
-from pgnotary.audit.folder import CHECKPOINT, ENTRIES, KEY, OPENED, opened_line
+from pgnotary.audit.folder import CHECKPOINT, ENTRIES, KEY, OPENED, VERIFIER, opened_line, shipped_verifier
 from pgnotary.audit.veil import Veil
 from pgnotary.audit.withheld import check_patterns, is_withheld
 from pgnotary.errors import ConfigError, NotCanonical
@@ -67,6 +68,7 @@ def export_folder(
         (folder / file.name).write_bytes(file.content)
     for name, text in ((CHECKPOINT, checkpoint), (KEY, vkey + "\n"), ("README.txt", README)):
         (folder / name).write_bytes(text.encode())
+    (folder / VERIFIER).write_bytes(shipped_verifier())
     return Exported(evidence.entries, disclosure.opened, disclosure.withheld, disclosure.secret, evidence.decisions)
 
 
@@ -141,5 +143,11 @@ Run the commands in this folder. They need a POSIX shell, sed, sha256sum and ssh
    hashes; proxy.vkey is the key it is signed with. A key that comes with the evidence proves little: compare it with
    the one that you know, and compare the checkpoint with those that approvers and auditors have seen before.
 
-With pgnotary installed, all of this and more:  pgnotary verify . --key proxy.vkey
+All of this and more does verify.py, which needs Python 3.11 and nothing else. It was written from the format's
+description and shares no code with pgnotary. Who can change this folder can change that file too: take it, like the key
+and the roster, from a source of your own.
+
+  python3 /from/elsewhere/verify.py . --key /from/elsewhere/proxy.vkey --allowed-signers /from/elsewhere/allowed_signers
+
+With pgnotary installed:  pgnotary verify . --key proxy.vkey
 """

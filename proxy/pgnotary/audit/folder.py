@@ -10,6 +10,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -19,10 +20,11 @@ from pgnotary.ledger.canonical import MAX_ENTRY_BYTES, b64, decode, encode, unb6
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import StoredEntry
 
-__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "FolderReader", "opened_line"]
+__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "VERIFIER", "FolderReader", "opened_line", "shipped_verifier"]
 
 ENTRIES, OPENED, CHECKPOINT = "entries.jsonl", "opened.jsonl", "checkpoint.txt"
 KEY = "proxy.vkey"
+VERIFIER = "verify.py"
 
 # The longest message of the wire protocol is 1 GiB; a statement of more than this in base64 is not ours.
 _MAX_OPENED_LINE = 64 * 1024 * 1024
@@ -91,8 +93,19 @@ class FolderReader:
             yield f"{OPENED} has a value for an entry with leaf {leaf.hex()[:8]}, which is not in {ENTRIES}"
 
     def notes(self) -> Iterator[str]:
-        """Yield what is worth knowing of the folder and no fault: nothing."""
-        return iter(())
+        """Yield what is worth knowing of the folder and no fault: its verifier is not ours, or of another version."""
+        ours = shipped_verifier()
+        try:
+            with (self._path / VERIFIER).open("rb") as file:
+                found = file.read(len(ours) + 1)
+        except FileNotFoundError:
+            # Exports had none at first, and nobody needs the one that comes with the evidence.
+            return
+        except OSError as error:
+            yield f"{VERIFIER} cannot be read: {error.strerror}"
+            return
+        if found != ours:
+            yield f"{VERIFIER} is another one than this pgnotary writes: take one from a source of your own"
 
     def _compared(self, expected: File) -> Iterator[str]:
         try:
@@ -136,6 +149,11 @@ class FolderReader:
                     where[leaf].append(at)
                 at += len(line)
         return where, faults
+
+
+def shipped_verifier() -> bytes:
+    """Return the file that an export holds as `verify.py`."""
+    return resources.files("pgnotary.audit").joinpath("standalone.py").read_bytes()
 
 
 def opened_line(leaf: bytes, name: str, salt: bytes, value: bytes) -> bytes:

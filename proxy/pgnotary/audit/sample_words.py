@@ -30,16 +30,26 @@ def sample_lines(sample: Sample | None, rows: Sequence[Row]) -> Iterator[tuple[s
         yield _LABEL, f"none: {sample.why}"
         return
     given = "that the query gives now, for" if sample.given else "as they stand now, of"
-    becomes = " -> as they would become" if any(column.becomes for column in sample.columns) else ""
+    columns = sample.columns
+    becomes = " -> as they would become" if any(column.becomes for column in columns) else ""
+    if all(column.becomes is Becomes.UNTOLD for column in columns):
+        # Once for all, not with each value.
+        columns = tuple(SampleColumn(name=column.name, key=column.key) for column in columns)
+        becomes = "; what each of their columns becomes is not worked out"
     yield _LABEL, f"{counted(len(rows), 'row')} {given} {sample.relation}{becomes}"
     for number, row in enumerate(rows, 1):
-        yield f"row {number}", ", ".join(_told(sample.columns, row))
+        yield f"row {number}", ", ".join(_told(columns, row))
     if sample.masked:
-        yield "masked", f"{', '.join(map(identifier, sample.masked))}: no approver is shown their values"
+        yield "masked", f"{_named(sample.masked, sample.masked_more)}: no approver is shown their values"
     if sample.unreadable:
-        yield "unreadable", f"{', '.join(map(identifier, sample.unreadable))}: the role may not read them"
+        yield "unreadable", f"{_named(sample.unreadable, sample.unreadable_more)}: the role may not read them"
     if sample.more:
         yield _LABEL, f"AND {counted(sample.more, 'MORE COLUMN', 'MORE COLUMNS')}"
+
+
+def _named(columns: Sequence[str], more: int) -> str:
+    named = ", ".join(map(identifier, columns))
+    return f"{named} AND {counted(more, 'MORE COLUMN', 'MORE COLUMNS')}" if more else named
 
 
 def _told(columns: Sequence[SampleColumn], row: Row) -> Iterator[str]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pgnotary.audit.copied import Copied
 from pgnotary.audit.effect import Effect
 from pgnotary.audit.executions import Counted, Execution
-from pgnotary.audit.story import Story
+from pgnotary.audit.story import Preview, Story
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.request.life import State
 
@@ -124,6 +124,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "at_most": preview.at_most if preview else None,
         "estimate_by": (preview.how or None) if preview else None,
         "caveats": list(preview.caveats) if preview else [],
+        **_statements(preview),
         "state": story.state.value,
         "answer": decision.answer if decision else None,
         "approver": decision.approver if decision else None,
@@ -141,6 +142,22 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "xid": story.xid or None,
         **_copied(story.copied),
     }
+
+
+def _statements(preview: Preview | None) -> dict[str, JSON | None]:
+    """Return what was measured of each statement of a text in which several change something; nothing of others."""
+    if preview is None or not preview.statements:
+        return {}
+    told: list[JSON] = [
+        {
+            "place": each.place or 0,
+            "status": each.status,
+            **{name: rows for name in ("estimate", "exact", "at_most") if (rows := getattr(each, name)) is not None},
+            "caveats": list(each.caveats),
+        }
+        for each in preview.statements
+    ]
+    return {"statements": told, "statements_more": preview.more}
 
 
 def execution_fields(execution: Execution | Counted) -> dict[str, JSON | None]:

@@ -71,8 +71,12 @@ class Preview:
     """How the estimate was had: `count`, `explain`; empty if the entry does not say."""
     caveats: tuple[str, ...] = ()
     """Why the number may not be what then changed."""
-    error: str | None = None
-    """What PostgreSQL said when it could not be measured; None if it is withheld or there was no error."""
+    place: int | None = None
+    """Of a statement among several that change something: which of its text it is, from 1."""
+    statements: tuple["Preview", ...] = ()
+    """Of a text with several changes, each of them."""
+    more: int = 0
+    """How many further ones were not measured."""
 
     @property
     def rows(self) -> int | None:
@@ -301,7 +305,7 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
     body, at = entry.body, entry.position.time
     match entry.type:
         case EntryType.PREVIEW:
-            return replace(story, preview=preview_of(entry, opened))
+            return replace(story, preview=preview_of(entry))
         case EntryType.DECISION:
             return _decided(story, entry)
         case EntryType.REJECTED:
@@ -327,9 +331,23 @@ def disclosed(opened: Opened, name: str) -> str | None:
     return opened[name][1].decode(errors="replace") if name in opened else None
 
 
-def preview_of(entry: Entry, opened: Opened) -> Preview:
-    """Return what a `preview` entry says."""
-    body = entry.body
+def preview_of(entry: Entry) -> Preview:
+    """Return what a `preview` entry says; the caveats of a text are those of all its statements."""
+    whole = _preview(entry.body)
+    listed = entry.body.get("statements")
+    statements = tuple(
+        _preview(each) for each in (listed if isinstance(listed, list) else ()) if isinstance(each, Mapping)
+    )
+    caveats = dict.fromkeys((*whole.caveats, *(caveat for each in statements for caveat in each.caveats)))
+    return replace(
+        whole,
+        caveats=tuple(caveats),
+        statements=statements,
+        more=number(entry.body, "statements_more") or 0,
+    )
+
+
+def _preview(body: Mapping[str, JSON]) -> Preview:
     return Preview(
         status=text(body, "status"),
         why=text(body, "why"),
@@ -338,7 +356,7 @@ def preview_of(entry: Entry, opened: Opened) -> Preview:
         at_most=number(body, "at_most"),
         how=_how(body),
         caveats=texts(body, "caveats"),
-        error=disclosed(opened, "error"),
+        place=number(body, "place"),
     )
 
 

@@ -4,10 +4,9 @@ An entry and what is disclosed of its values enter, `Told` leaves. Executions ar
 them up, because they happened one by one before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 import msgspec
 
@@ -33,8 +32,9 @@ from pgnotary.audit.words import (
     who,
 )
 from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
-from pgnotary.request.sample import Sample, opened_rows
+from pgnotary.request.sample import Sample, opened_each
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.sessions import verdicts
 from pgnotary.verify.signed import signed
@@ -161,25 +161,36 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
 
 
 def _previewed(entry: Entry, opened: Opened) -> list[str]:
-    preview = preview_of(entry, opened)
+    preview = preview_of(entry)
     lines = [f"{entry.request} preview {preview_words(preview)}"]
-    lines += chain.from_iterable(quoted(f"{label}: {words}") for label, words in _sampled(entry, opened))
-    return [*lines, *quoted(preview.error)] if "error" in entry.seals else lines
+    # A value may have line ends, and would begin lines of its own: each row stays one.
+    return lines + [f"  | {label}: {words}" for label, words in _sampled(entry, opened)]
 
 
 def _sampled(entry: Entry, opened: Opened) -> Iterator[tuple[str, str]]:
     """Yield what the approver was shown of the rows; a sample that cannot be read is said to be one."""
-    if "sample" not in entry.body:
-        return
-    raw = disclosed(opened, "sample")
+    raw, told = disclosed(opened, "sample"), list(_samples(entry.body))
     try:
-        sample = msgspec.convert(entry.body["sample"], Sample)
-        if raw is None and sample.rows:
-            yield "sample", f"{counted(sample.rows, 'row')} of {sample.relation}, (withheld)"
-        else:
-            yield from sample_lines(sample, () if raw is None else opened_rows(sample, raw.encode()))
+        samples = [msgspec.convert(sample, Sample) for _, sample in told]
+        has_rows = any(sample.rows for sample in samples)
+        rows = opened_each(samples, raw.encode()) if raw is not None and has_rows else [()] * len(samples)
+        for (where, _), sample, own in zip(told, samples, rows, strict=True):
+            if raw is None and sample.rows:
+                yield f"{where}sample", f"{counted(sample.rows, 'row')} of {sample.relation}, (withheld)"
+            else:
+                yield from ((f"{where}{label}", words) for label, words in sample_lines(sample, own))
     except (msgspec.ValidationError, NotCanonical) as error:
         yield "sample", f"cannot be read: {error}"
+
+
+def _samples(body: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+    """Yield each sample that a preview tells of, with the statement that it is of, if there are several."""
+    if "sample" in body:
+        yield "", body["sample"]
+    listed = body.get("statements")
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, Mapping) and "sample" in each:
+            yield f"statement {number(each, 'place')}, ", each["sample"]
 
 
 def _decided(entry: Entry) -> list[str]:

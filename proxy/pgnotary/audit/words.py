@@ -3,6 +3,7 @@
 Whatever came from a client is passed on as it is; who shows it escapes it.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pgnotary.audit.effect import Effect
@@ -78,19 +79,33 @@ def who(person: str, user: str) -> str:
     return person if user in ("", person) else f"{person or 'nobody known'} (user {user})"
 
 
+_GUESSED = {
+    "count": "counted, but may be others when it runs",
+    "sum": "in all, but may be others when it runs",
+}
+
+
 def preview_words(preview: Preview | None) -> str:
-    """Return what was measured before the decision."""
+    """Return what was measured before the decision; of a text with several changes, of each of them as well."""
     if preview is None:
         return "none"
+    if not preview.statements:
+        return _measured(preview, preview.caveats)
+    each = [f"statement {one.place}: {_measured(one, one.caveats)}" for one in preview.statements]
+    more = [f"{counted(preview.more, 'more statement')} without a preview"] if preview.more else []
+    return "; ".join([_measured(preview, ()), *each, *more])
+
+
+def _measured(preview: Preview, caveats: Sequence[str]) -> str:
     parts = []
     if preview.exact is not None:
         parts.append(f"{row_count(preview.exact)} counted")
     if preview.at_most is not None:
         parts.append(f"AT MOST {row_count(preview.at_most)}")
     if preview.estimate is not None:
-        how = "counted, but may be others when it runs" if preview.how == "count" else "estimated"
+        how = _GUESSED.get(preview.how, "estimated")
         parts.append(f"about {row_count(preview.estimate)} {how}")
-    parts += preview.caveats
+    parts += caveats
     if preview.why:
         parts.append(preview.why)
     return f"{preview.status or 'unavailable'}: {', '.join(parts) or 'nothing is known'}"
@@ -245,8 +260,6 @@ def story_lines(story: Story) -> list[str]:
     if story.prepared is not None:
         lines += [behind_name(story), *quoted(story.prepared), ""]
     lines.append(f"preview  {preview_words(story.preview)}")
-    if story.preview is not None and story.preview.error is not None:
-        lines += quoted(story.preview.error)
     lines.append(f"decision {decision_words(story)}")
     if story.decision is not None:
         took = story.time_to_decision

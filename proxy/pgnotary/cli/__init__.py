@@ -22,14 +22,37 @@ from pgnotary.errors import PgnotaryError
 
 __all__ = ["main", "pgnotary"]
 
-_MODULES: Mapping[str, str] = {
-    **dict.fromkeys(("requests", "show", "watch"), "looking"),
-    **dict.fromkeys(("approve", "deny"), "signing"),
-    **dict.fromkeys(("verify", "search", "export", "replay", "report"), "auditor"),
-    "key": "approver_key",
-    **{name: name for name in ("check", "demo", "explain", "init", "policy", "serve", "user")},
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "approve": ("signing", "Sign that a held statement may run, and wait for its outcome."),
+    "check": ("check", "Check the configuration and the files that it names."),
+    "demo": ("demo", "Run PostgreSQL, a proxy, a ledger and an approver on this machine."),
+    "deny": ("signing", "Sign that a held statement must not run; the engineer is told why."),
+    "explain": ("explain", "Say whether SQL would be forwarded, held or refused, and why."),
+    "export": (
+        "auditor",
+        "Write a ledger into a new FOLDER that anybody can check by hand, or its requests into a table.",
+    ),
+    "init": ("init", "Write a configuration, a signing key, a first user and a first approver for your own database."),
+    "key": ("approver_key", "Your own key, which decisions are signed with."),
+    "policy": ("policy", "The rules that decide what is forwarded, held or refused."),
+    "replay": (
+        "auditor",
+        "Tell a session (S-...), a request (R-...) or what an entry (#12) belongs to, as it happened.",
+    ),
+    "report": (
+        "auditor",
+        "Report on a period in Markdown: counts, requests, what ended badly, and whether the ledger is whole.",
+    ),
+    "requests": ("looking", "List the statements that wait for a decision, oldest first."),
+    "search": ("auditor", "Find requests, or forwarded statements."),
+    "serve": ("serve", "Run the proxy until SIGTERM or SIGINT."),
+    "show": ("looking", "Show a request: an open one as it would be signed, an ended one as the ledger tells it."),
+    "user": ("user", "The people who may connect."),
+    "verify": ("auditor", "Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step."),
+    "watch": ("looking", "Print a line for each request that is held, decided or ends, until Ctrl-C."),
 }
-"""From a command to the module of this package that has it, under the same name."""
+"""From a command to the module of this package that has it, under the same name, and what `--help` says of it: to list
+all commands takes none of their modules."""
 
 
 class _Commands(click.Group):
@@ -37,15 +60,19 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return sorted(_MODULES)
+        return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        module = _MODULES.get(cmd_name)
-        if module is None:
+        if cmd_name not in _COMMANDS:
             return None
+        module, _ = _COMMANDS[cmd_name]
         command = getattr(import_module(f"pgnotary.cli.{module}"), cmd_name)
         return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # A command that must refuse says how it would have done: in the words as they were typed.

@@ -167,8 +167,8 @@ def search(
     "--withhold",
     multiple=True,
     metavar="NAME",
-    help="Leave sealed values out: statement, parameters, prepared, reason, error, document, signature, t*, or *. "
-    "A table has statements only.",
+    help="Leave sealed values out: statement, parameters, prepared, reason, sample, error, document, signature, t*, "
+    "or *. A table has statements only.",
 )
 @click.option("--secrets", is_flag=True, help="Give values that hold secrets too, and tables with them.")
 @ending

@@ -11,7 +11,7 @@ from itertools import chain
 import click
 import msgspec
 
-from pgnotary.approval.papers import Paper
+from pgnotary.approval.papers import Measured, Paper
 from pgnotary.judge.secrets import masked, secret_spans, told
 from pgnotary.request.sample import Value
 
@@ -45,17 +45,21 @@ def without_secrets(paper: Paper) -> Shown:
     shown = replace(
         paper,
         context=context,
-        measured=msgspec.structs.replace(paper.measured, why=told(paper.measured.why, *texts)),
+        measured=_measured(paper.measured, texts),
         statement=masked(statement, prepared).decode(),
         prepared=None if paper.prepared is None else masked(prepared).decode(),
         reason=told(paper.reason, *texts),
         rows=rows,
-        error=told(paper.error, *texts),
         unread=tuple((name, told(value, *texts) if isinstance(value, str) else value) for name, value in paper.unread),
     )
     spans = (*secret_spans(statement, prepared), *secret_spans(prepared))
     values = sum(new != old for new, old in zip(chain(*rows), chain(*paper.rows), strict=True))
     return Shown(shown, len(spans) + values, any(span.hides_code for span in spans))
+
+
+def _measured(measured: Measured, texts: tuple[bytes, ...]) -> Measured:
+    statements = tuple(msgspec.structs.replace(each, why=told(each.why, *texts)) for each in measured.statements)
+    return msgspec.structs.replace(measured, why=told(measured.why, *texts), statements=statements)
 
 
 def _told(value: Value, texts: tuple[bytes, ...]) -> Value:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pgnotary.errors import StatementError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import identifier, qualified
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.policy import Verdict, verdict
 from pgnotary.judge.reading import read
@@ -17,7 +17,7 @@ from pgnotary.judge.rules import Action, Policy, Subject
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Name, Part, Statement, StatementClass
 
-__all__ = ["NO_DATABASE", "Judged", "Touched", "View", "judge", "spelled", "touched"]
+__all__ = ["NO_DATABASE", "Judged", "Touched", "View", "judge", "touched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _refused(rule: str, reason: str) -> Judged:
 
 def touched(part: Part, view: View) -> Touched:
     """Return what a part reads, changes and calls; a relation that it changes is not listed as read, too."""
-    names = {spelled(name): name for name in (*part.targets, *sorted(part.names.relations))}
+    names = {qualified(name): name for name in (*part.targets, *sorted(part.names.relations))}
     changes = () if part.kind is StatementClass.COPY_OUT else part.written
     queries = part.names.queries
     reads = (
@@ -82,18 +82,13 @@ def touched(part: Part, view: View) -> Touched:
         reads=_once(_whole(name, view) for name in reads),
         changes=_once(_whole(names[word], view) if word in names else word for word in changes),
         queries=tuple(map(identifier, sorted(queries))),
-        calls=tuple(map(spelled, sorted(part.names.functions))),
+        calls=tuple(map(qualified, sorted(part.names.functions))),
     )
-
-
-def spelled(name: Name) -> str:
-    """Return a name as one would write it."""
-    return ".".join(map(identifier, name))
 
 
 def _whole(name: Name, view: View) -> str:
     found = view.catalog.find(name, view.scope.path)
-    return spelled(found[0][0] if len(found) == 1 else name)
+    return qualified(found[0][0] if len(found) == 1 else name)
 
 
 def _once(words: Iterator[str]) -> tuple[str, ...]:

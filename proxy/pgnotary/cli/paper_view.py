@@ -10,11 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 
-from pgnotary.approval.papers import Context, Paper
+from pgnotary.approval.papers import Context, Paper, on
 from pgnotary.audit.sample_words import sample_lines
-from pgnotary.audit.words import counted
+from pgnotary.audit.words import counted, row_count
 from pgnotary.cli.hidden import Shown, without_secrets
 from pgnotary.cli.preview_view import preview_lines
 from pgnotary.cli.safe_text import one_line, pieces, visible
@@ -171,10 +171,44 @@ def _drawn(character: str) -> str:
 
 def _measured(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield what the preview saw."""
-    yield from preview_lines(paper.measured)
-    yield from sample_lines(paper.measured.sample, paper.rows)
-    if paper.error:
-        yield "server said", one_line(paper.error)
+    measured, rows = paper.measured, iter(paper.rows)
+    if measured.statements:
+        yield from _summed(paper)
+    else:
+        yield from preview_lines(measured)
+    for each in measured.statements:
+        yield "", ""
+        yield from preview_lines(each, f"statement {each.place}", f"{_what(paper.context, each.place)}: ")
+        yield from sample_lines(each.sample, list(islice(rows, each.sample.rows)) if each.sample else ())
+    if measured.statements_more:
+        yield "", ""
+        yield (
+            "preview",
+            f"AND {counted(measured.statements_more, 'MORE STATEMENT', 'MORE STATEMENTS')} WITHOUT A PREVIEW",
+        )
+    if measured.statements:
+        yield "", ""
+    else:
+        yield from sample_lines(measured.sample, list(rows))
+
+
+def _summed(paper: Paper) -> Iterator[tuple[str, str]]:
+    """Yield what the preview says of all statements together, and what an approval without a number allows."""
+    measured, changing = paper.measured, len(paper.measured.statements) + paper.measured.statements_more
+    yield from preview_lines(measured, what=f"{changing} statements that change something: ")
+    if paper.context.has_ceiling and measured.bound is not None:
+        others = f", and {row_count(measured.elsewhere)} in other tables" if measured.elsewhere else ""
+        yield "ceiling", f"unless you name another: {row_count(measured.bound)} by all of them together{others}"
+    elif paper.context.has_ceiling:
+        yield "ceiling", "one number for all of them together, which you are asked for"
+
+
+def _what(context: Context, place: int) -> str:
+    """Return what the statement at a place of the text does to what."""
+    if place > len(context.parts):
+        return "NONE OF ITS TEXT"
+    part = context.parts[place - 1]
+    return on(part.kind, part.relations)
 
 
 def _bound(paper: Paper) -> Iterator[tuple[str, str]]:
@@ -246,8 +280,6 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
     sealed: dict[str, JSON] = {} if paper.prepared is None else {"prepared": paper.prepared}
     if paper.parameters is not None:
         sealed["parameters"] = [{"name": name, "value": value} for name, value in paper.bound]
-    if paper.error:
-        sealed["preview_error"] = paper.error
     if paper.rows:
         sealed["sample"] = [[in_json(value) for value in row] for row in paper.rows]
     return (
@@ -264,9 +296,23 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
             "hides_code": shown.hides_code,
             "reason": paper.reason,
             **sealed,
-            "preview": dict(paper.preview.body) | ({"why": paper.measured.why} if paper.measured.why else {}),
+            "preview": _preview(paper),
             "request_leaf": paper.request_leaf,
             "preview_leaf": paper.preview_leaf,
             "context": paper.digest,
         }
     )
+
+
+def _preview(paper: Paper) -> dict[str, JSON]:
+    """Return the body of the preview with the reasons in it as they are shown."""
+    body, measured = dict(paper.preview.body), paper.measured
+    if measured.why:
+        body["why"] = measured.why
+    if isinstance(listed := body.get("statements"), list):
+        shown = zip(listed, measured.statements, strict=True)
+        body["statements"] = [
+            dict(told) | ({"why": each.why} if each.why else {}) if isinstance(told, dict) else told
+            for told, each in shown
+        ]
+    return body

@@ -1,4 +1,4 @@
-"""What a preview saw, in words: a `Measured` enters, labels and texts leave, in the order in which they are read.
+"""What a preview saw of one change, in words: a `Seen` enters, labels and texts leave, in the order of reading.
 
 No number can be taken for what it is not: counted, AT MOST so many, or about so many. Texts hold names of the
 database's own; who shows them makes them safe.
@@ -6,7 +6,7 @@ database's own; who shows them makes them safe.
 
 from collections.abc import Iterator
 
-from pgnotary.approval.papers import Cascade, Holder, Measured, Reached, TableLock, Taken, Trigger
+from pgnotary.approval.papers import Cascade, Holder, Reached, Seen, TableLock, Taken, Trigger
 from pgnotary.audit.words import counted, row_count
 from pgnotary.ledger.canonical import parse_timestamp
 from pgnotary.request.caveats import CAVEATS
@@ -21,6 +21,7 @@ _HOW = {
     "statistics": "by the server's statistics",
 }
 _FIGURES = {"exact": "the count", "at_most": "the upper bound", "estimate": "the estimate", "sample": "the sample"}
+_SUM = "sum"
 _KEEP_ROWS = frozenset({"table", "materialized view", "foreign table"})
 _BECAUSE = {
     "named": "named",
@@ -39,56 +40,63 @@ _STOPS = {
 }
 
 
-def preview_lines(measured: Measured) -> Iterator[tuple[str, str]]:
-    """Yield what the preview saw."""
-    yield "preview", f"{rows_in_words(measured)}; {measured.status}, in {measured.took_us / 1_000:,.0f} ms"
-    for figure, had in measured.obtained.items():
+def preview_lines(seen: Seen, label: str = "preview", what: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what the preview saw; what is said of all its rows stands first."""
+    yield label, f"{what}{rows_in_words(seen)}; {seen.status}, in {seen.took_us / 1_000:,.0f} ms"
+    for figure, had in seen.obtained.items():
+        if had.how == _SUM:
+            continue  # The numbers that it is of say how they were had.
         at = parse_timestamp(had.at)
         how = f"{_HOW.get(had.how, had.how)}, {at:%H:%M:%S} UTC, in {had.took_us / 1_000:,.0f} ms"
         yield "obtained", f"{_FIGURES.get(figure, figure)}: {how}"
-    if measured.why:
-        yield "preview why", measured.why
-    for caveat in measured.caveats:
+    if seen.why:
+        yield "preview why", seen.why
+    for caveat in seen.caveats:
         yield "caveat", f"{caveat}: {CAVEATS.get(caveat, 'this version does not know the word')}"
-    yield from (("cascade", _cascade(each)) for each in measured.cascades)
-    yield from _more("cascade", measured.cascades_more)
-    yield from (("trigger", _trigger(each)) for each in measured.triggers)
-    yield from _more("trigger", measured.triggers_more)
-    yield from (("rule", each) for each in measured.rules)
-    yield from _more("rule", measured.rules_more)
-    if measured.row_security:
-        yield "row security", f"in force on {', '.join(measured.row_security)}"
-    yield from _more("row security", measured.row_security_more)
-    yield from (("takes", _taken(each)) for each in measured.takes)
-    yield from _more("takes", measured.takes_more)
-    yield from (("dependent", f"{each}: goes along under CASCADE, stops it without") for each in measured.dependents)
-    yield from _more("dependent", measured.dependents_more)
-    if measured.lock is not None:
-        yield "lock", _lock(measured.lock)
-    yield from (("in its way", _holder(each)) for each in measured.holders)
-    yield from _more("in its way", measured.holders_more)
+    yield from (("cascade", _cascade(each)) for each in seen.cascades)
+    yield from _more("cascade", seen.cascades_more)
+    yield from (("trigger", _trigger(each)) for each in seen.triggers)
+    yield from _more("trigger", seen.triggers_more)
+    yield from (("rule", each) for each in seen.rules)
+    yield from _more("rule", seen.rules_more)
+    if seen.row_security:
+        yield "row security", f"in force on {', '.join(seen.row_security)}"
+    yield from _more("row security", seen.row_security_more)
+    yield from (("takes", _taken(each)) for each in seen.takes)
+    yield from _more("takes", seen.takes_more)
+    yield from (("dependent", f"{each}: goes along under CASCADE, stops it without") for each in seen.dependents)
+    yield from _more("dependent", seen.dependents_more)
+    if seen.lock is not None:
+        yield "lock", _lock(seen.lock)
+    yield from (("in its way", _holder(each)) for each in seen.holders)
+    yield from _more("in its way", seen.holders_more)
 
 
-def rows_in_words(measured: Measured) -> str:
+def rows_in_words(seen: Seen) -> str:
     """Return how many rows the preview saw, and how it knows."""
     known = []
-    if measured.exact is not None:
-        known.append(f"{row_count(measured.exact)} counted")
-    if measured.at_most is not None:
-        known.append(f"AT MOST {row_count(measured.at_most)}")
-    if measured.estimate is not None:
-        how = "counted, but may be others when it runs" if measured.is_guess_counted else "estimated"
-        known.append(f"about {row_count(measured.estimate)} {how}")
-    if measured.relation_rows is not None:
-        known.append(f"of about {measured.relation_rows:,}{_share(measured)}")
+    if seen.exact is not None:
+        known.append(f"{row_count(seen.exact)} counted")
+    if seen.at_most is not None:
+        known.append(f"AT MOST {row_count(seen.at_most)}")
+    if seen.estimate is not None:
+        known.append(f"about {row_count(seen.estimate)} {_guessed(seen)}")
+    if seen.relation_rows is not None:
+        known.append(f"of about {seen.relation_rows:,}{_share(seen)}")
     return ", ".join(known) or row_count(None)
 
 
-def _share(measured: Measured) -> str:
-    rows = measured.estimate if measured.bound is None else measured.bound
-    if rows is None or not measured.relation_rows or rows > measured.relation_rows:
+def _guessed(seen: Seen) -> str:
+    if seen.is_summed:
+        return "in all, but may be others when it runs"
+    return "counted, but may be others when it runs" if seen.is_guess_counted else "estimated"
+
+
+def _share(seen: Seen) -> str:
+    rows = seen.estimate if seen.bound is None else seen.bound
+    if rows is None or not seen.relation_rows or rows > seen.relation_rows:
         return ""
-    return f" ({100 * rows / measured.relation_rows:.1f} %)"
+    return f" ({100 * rows / seen.relation_rows:.1f} %)"
 
 
 def _cascade(each: Cascade) -> str:

@@ -437,6 +437,7 @@ def read_catalog(functions: Functions, answer: str) -> Catalog:
             known=True,
             callable=one_argument | functions.callable | types,
             elsewhere=elsewhere,
+            added=frozenset(each.name for each in functions.own if each.oid in reached and each.schema == "pg_catalog"),
             bodies=_bodies(each for each in functions.own if each.name not in elsewhere),
             polymorphic=frozenset(each.name for each in functions.own if each.polymorphic),
             unifying=functions.unifying,

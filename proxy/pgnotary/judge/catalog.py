@@ -14,6 +14,8 @@ from pgnotary.judge.statement import Name
 
 __all__ = ["BUILT_IN", "Catalog", "Relation"]
 
+# No function reads a table without one of these words.
+_READING = frozenset({"from", "table"})
 _SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 # Of PostgreSQL 14 to 18, and by their prefixes those of all versions: what one argument is enough for.
@@ -52,6 +54,8 @@ class Catalog:
     """Names that `(x).name` may call: of functions that one argument is enough for, and of types; all unproven."""
     elsewhere: frozenset[str] = frozenset()
     """Names of functions of the database's own that are unproven."""
+    added: frozenset[str] = frozenset()
+    """Those of them that are in pg_catalog itself, where only a superuser puts a function."""
     bodies: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names of functions of the database's own all of which are proven -> the words in their bodies."""
     polymorphic: frozenset[str] = frozenset()
@@ -88,6 +92,10 @@ class Catalog:
             waiting += (words & self.bodies.keys()) - seen
             seen |= words
         return False
+
+    def reads_tables(self, function: str) -> bool:
+        """Say whether a proven function, or one that it calls, may read tables of its own accord."""
+        return self.mentions(function, _READING)
 
     def may_call(self, attribute: str) -> bool:
         """Say whether `(x).attribute` may be a call of something that is not known to be harmless."""

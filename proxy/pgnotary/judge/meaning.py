@@ -18,7 +18,7 @@ from pgnotary.judge.functions import (
     is_of_information_schema,
     qualifier_of,
 )
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import identifier, qualified
 from pgnotary.judge.scope import TEMP, UNSCOPED, Scope, Temporary
 from pgnotary.judge.statement import ONLY_A_NAME, Finding, Name, Names, Part, Qualifier, Statement, StatementClass
 
@@ -247,7 +247,8 @@ def _call(name: Name, catalog: Catalog) -> Finding | None:
         return None
     only = built_in(name)
     if only is not None:
-        if only in catalog.elsewhere:
+        # A name that says pg_catalog is looked up nowhere else.
+        if only in (catalog.elsewhere if len(name) == 1 else catalog.added):
             if is_harmless_built_in(only) or qualifier_of(only):
                 where = "outside pg_catalog too" if len(name) == 1 else "that is not PostgreSQL's own too"
                 return _seen(
@@ -277,7 +278,7 @@ def _resolved(names: Iterable[Name], catalog: Catalog, scope: Scope) -> tuple[Na
 
 def _reads(names: Names, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     for name in sorted(names.relations):
-        spelled = ".".join(map(identifier, name))
+        spelled = qualified(name)
         own = scope.temporary_kind(name)
         if own is Temporary.ODD:
             yield _seen(Qualifier.FUNCTION, f"reads {spelled}, a temporary relation that may call what nobody has read")
@@ -297,7 +298,7 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     if not part.targets or Qualifier.WRITE not in part.qualifiers:
         return
     for name in part.targets:
-        spelled = ".".join(map(identifier, name))
+        spelled = qualified(name)
         own = scope.temporary_kind(name)
         found = catalog.find(name, scope.path)
         if own not in (None, Temporary.PLAIN):
@@ -324,7 +325,7 @@ def _changes(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
 def _planned(part: Part, catalog: Catalog, scope: Scope) -> Iterator[Finding]:
     """Yield why even planning a change may run code: to plan it is to plan what rules do, and they call functions."""
     for name in part.targets:
-        spelled = ".".join(map(identifier, name))
+        spelled = qualified(name)
         if scope.temporary_kind(name) not in (None, Temporary.PLAIN):
             yield _seen(Qualifier.FUNCTION, f"plans a change of {spelled}, which may have rules")
         for _, relation in catalog.find(name, scope.path):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pgnotary.judge.grammar import Message
 from pgnotary.judge.harmless_functions import NAMING_TYPES, OF_ANY_TYPE
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.statement import Name, Names, frozen
 
 __all__ = [
@@ -155,7 +155,7 @@ def relation(fields: Mapping[str, Any]) -> Name:
 
 def relation_name(fields: Mapping[str, Any]) -> str:
     """Return the name of a RangeVar as one would write it, e.g. public.orders or public."Orders"."""
-    return ".".join(map(identifier, relation(fields)))
+    return qualified(relation(fields))
 
 
 def function_name(fields: Mapping[str, Any]) -> str:

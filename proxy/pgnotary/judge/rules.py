@@ -13,8 +13,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pgnotary.judge.identifiers import identifier
-from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
+from pgnotary.judge.identifiers import qualified
+from pgnotary.judge.statement import Part, Qualifier, StatementClass
 
 __all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Record", "Rule", "Subject", "Terms", "policy_of"]
 
@@ -91,7 +91,7 @@ class Rule:
             self.users and subject.user not in self.users
         ):
             return False
-        names = [_spelled(name) for name in part.resolved]
+        names = [qualified(name) for name in part.resolved]
         if self.result is Action.FORWARD:
             listed = _is_about_relations(part) and all(map(self._lists, names)) if self.relations else True
             return listed and part.qualifiers <= set(self.qualifiers)
@@ -108,10 +108,6 @@ class Rule:
         return any(fnmatchcase(name, pattern) for pattern in self.relations)
 
 
-def _spelled(name: Name) -> str:
-    return ".".join(map(identifier, name))
-
-
 def _is_about_relations(part: Part) -> bool:
     """Say whether a part names relations, and changes nothing but such as it names.
 
@@ -120,7 +116,7 @@ def _is_about_relations(part: Part) -> bool:
     """
     if Qualifier.WRITE not in part.qualifiers:
         return bool(part.resolved)
-    return bool(part.targets) and set(map(_spelled, part.targets)) >= set(part.written)
+    return bool(part.targets) and set(map(qualified, part.targets)) >= set(part.written)
 
 
 @dataclass(frozen=True, slots=True)

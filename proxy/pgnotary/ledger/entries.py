@@ -24,7 +24,7 @@ from enum import StrEnum
 
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.canonical import JSON, MAX_ENTRY_BYTES, b64, decode, encode, parse_timestamp, timestamp, unb64
-from pgnotary.ledger.tree import leaf_hash
+from pgnotary.ledger.tree import HASH_BYTES, leaf_hash
 
 __all__ = [
     "FIRST_PREV",
@@ -210,7 +210,7 @@ def parse_entry(raw: bytes) -> Entry:
         session=_text(fields, "session") if "session" in fields else None,
         request=_text(fields, "request") if "request" in fields else None,
         after=_hash(fields, "after") if "after" in fields else None,
-        seals={name: unb64(str(value)) for name, value in _object(fields, "seals").items()}
+        seals={name: _commitment(name, value) for name, value in _object(fields, "seals").items()}
         if "seals" in fields
         else {},
         raw=raw,
@@ -229,6 +229,13 @@ def _hash(fields: Mapping[str, JSON], name: str) -> bytes:
     if len(text) != 64 or text.strip("0123456789abcdef"):
         raise NotCanonical(f"entry with {name} {text!r}, expected 64 hexadecimal digits")
     return bytes.fromhex(text)
+
+
+def _commitment(name: str, value: JSON) -> bytes:
+    found = unb64(value) if isinstance(value, str) else b""
+    if len(found) != HASH_BYTES:
+        raise NotCanonical(f"entry with the seal {name!r:.60} that is no commitment: expected 32 bytes in base64")
+    return found
 
 
 def _object(fields: Mapping[str, JSON], name: str) -> Mapping[str, JSON]:

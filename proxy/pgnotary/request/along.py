@@ -11,7 +11,7 @@ findDependentObjects() and reportDependentObjects() for what CASCADE drops.
 
 from collections.abc import Iterable
 
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.statement import Name
 from pgnotary.request.places import filled
 from pgnotary.request.subject import Subject, dropped_in, subject_of
@@ -155,4 +155,4 @@ def _relations(subject: Subject) -> list[dict[str, object]]:
 
 
 def _spelled(names: Iterable[Name]) -> list[str]:
-    return [".".join(map(identifier, name)) for name in names]
+    return [qualified(name) for name in names]

@@ -13,14 +13,27 @@ from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.catalog import Catalog
+from pgnotary.judge.grammar import Message
 from pgnotary.judge.statement import Control, Part, StatementClass
 from pgnotary.request.clock import CLOCK_IN_BODIES, asks_clock, may_ask_clock
 from pgnotary.request.facts import Facts
+from pgnotary.request.selects import bare
 
-__all__ = ["AT_MOST", "CAVEATS", "NEVER", "called_by", "earlier_parts", "events_of", "of_facts", "of_text", "of_values"]
+__all__ = [
+    "AT_MOST",
+    "CAVEATS",
+    "EARLIER",
+    "NEVER",
+    "called_by",
+    "earlier_parts",
+    "events_of",
+    "of_facts",
+    "of_text",
+    "of_values",
+]
 
 CAVEATS = {
-    "before-trigger": "a BEFORE trigger may keep rows from being changed",
+    "before-trigger": "a BEFORE trigger may keep rows from being changed, or set what it likes in them",
     "instead-trigger": "an INSTEAD OF trigger does something else in place of the change",
     "rule": "a rule adds to the statement or takes its place",
     "row-security": "row security lets the role change other rows than it sees",
@@ -37,19 +50,31 @@ CAVEATS = {
 }
 """Each word with its sentence."""
 
+EARLIER = "earlier-parts"
+"""What is believed of no count is believed of no number of rows that go with a table either."""
 NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
 """With one of these no count says anything about the change."""
 AT_MOST = frozenset({"before-trigger", "conflict"})
 """With one of these, and no other, a count is an upper bound."""
 
 _ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
+# Aggregates that give another value when their rows come in another order.
+_ORDERED = frozenset(
+    """
+    any_value array_agg json_agg json_agg_strict json_object_agg json_object_agg_strict json_object_agg_unique
+    json_object_agg_unique_strict jsonb_agg jsonb_agg_strict jsonb_object_agg jsonb_object_agg_strict string_agg xmlagg
+    """.split()
+)
 _BEFORE = frozenset({Control.BEGIN, Control.SAVEPOINT, Control.RELEASE, Control.COMMIT})
 
 
 def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
     """Return what the tree of a query says; raises Unreadable for what the grammar does not know."""
     found = set()
-    for message in grammar.messages(node, tree):
+    messages = list(grammar.messages(node, tree))
+    # `= ANY (ARRAY(...))` asks for no order.
+    unordered = {id(message.fields["rexpr"].get("SubLink")) for message in messages if _asks_any(message)}
+    for message in messages:
         fields = message.fields
         match message.type:
             case "SQLValueFunction" if "TIME" in fields.get("op", "") or "DATE" in fields.get("op", ""):
@@ -58,11 +83,27 @@ def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
                 found.add("order")
             case "RangeTableSample":
                 found.add("order")
-            case "FuncCall" if "over" in fields:
+            case "FuncCall" if "over" in fields or _takes_order(fields):
+                found.add("order")
+            case "SubLink" if fields.get("subLinkType") == "ARRAY_SUBLINK" and id(fields) not in unordered:
+                found.add("order")
+            case "JsonArrayAgg" | "JsonObjectAgg" | "JsonArrayQueryConstructor":
                 found.add("order")
         if asks_clock(message):
             found.add("volatile")
     return found
+
+
+def _asks_any(message: Message) -> bool:
+    return message.type == "A_Expr" and message.fields.get("kind") in ("AEXPR_OP_ANY", "AEXPR_OP_ALL")
+
+
+def _takes_order(call: Mapping[str, Any]) -> bool:
+    """Say whether an aggregate depends on the order of its rows: unless it is that of what it takes, rows may tie."""
+    if call["funcname"][-1].get("String", {}).get("sval") not in _ORDERED:
+        return False
+    by = [each["SortBy"]["node"] for each in call.get("agg_order", ())]
+    return bool(bare(by[:1]) != bare(call.get("args", [])[:1]))
 
 
 def of_values(values: Iterable[bytes | None]) -> set[str]:
@@ -110,6 +151,9 @@ def _meet(facts: Facts, changes: int) -> bool:
     targets = [each.oid for each in facts.targets]
     named = sum(each.how == "named" for each in facts.targets)
     if named < changes or len(set(targets)) < len(targets) or any(each.triggers for each in facts.targets):
+        return True
+    # Each relation stands here once, from wherever it is reached: two views have a base in common, two parents a child.
+    if any(each.kind == "v" or each.how == "base" or each.parents > 1 for each in facts.targets):
         return True
     family = {*targets, *facts.ancestors}
     reached, keys = set(family), [each for each in facts.keys if each.on_delete in "cnd" or each.on_update in "cnd"]

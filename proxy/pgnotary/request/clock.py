@@ -13,7 +13,7 @@ from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.grammar import Message
-from pgnotary.request.facts import POPULATING
+from pgnotary.request.facts_question import POPULATING
 
 __all__ = ["CLOCK_IN_BODIES", "asks_clock", "may_ask_clock", "read_as_times"]
 

@@ -4,7 +4,7 @@ What is counted is a plain read, or it is not counted. The count of an UPDATE or
 target rows once, as PostgreSQL changes them once, however often the join meets them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "is_about",
     "is_about_query",
     "is_steady_when_repeated",
+    "met_by",
     "query_of",
     "rows_of",
     "source_in",
@@ -84,22 +85,37 @@ def values_of(tree: Mapping[str, Any]) -> int | None:
     return len(query["valuesLists"]) if plain else None
 
 
-def is_steady_when_repeated(node: str, tree: Mapping[str, Any]) -> bool:
-    """Say whether an UPDATE sets no column that its WHERE reads, and reads nothing else: then no run meets another."""
-    if node != "UpdateStmt" or tree.keys() & {"fromClause", "withClause"}:
+def is_steady_when_repeated(node: str, tree: Mapping[str, Any], reads: Callable[[str], bool]) -> bool:
+    """Say whether an UPDATE sets no column that its WHERE reads, and reads nothing else: then no run meets another.
+
+    `reads` says whether a function of that name may read tables. Whether all that the WHERE seems to read are columns
+    is for the catalog to say.
+    """
+    met = met_by(node, tree)
+    if met is None or tree.keys() & {"fromClause", "withClause"}:
         return False
     own = {tree["relation"]["relname"], tree["relation"].get("alias", {}).get("aliasname", "")}
     changed = {target["ResTarget"]["name"] for target in tree.get("targetList", ())}
-    read = set[str]()
     for message in grammar.messages("Node", tree.get("whereClause", {})):
         if message.type in ("SubLink", "A_Indirection"):
             return False
+        if message.type == "FuncCall" and reads(message.fields["funcname"][-1]["String"]["sval"]):
+            return False
+    return met.isdisjoint(changed) and met.isdisjoint(own)
+
+
+def met_by(node: str, tree: Mapping[str, Any]) -> set[str] | None:
+    """Return the names of the columns that the WHERE of an UPDATE seems to read; None if they cannot be told."""
+    if node != "UpdateStmt":
+        return None
+    found = set[str]()
+    for message in grammar.messages("Node", tree.get("whereClause", {})):
         if message.type == "ColumnRef":
             *_, last = message.fields["fields"]
             if "String" not in last:
-                return False
-            read.add(last["String"]["sval"])
-    return read.isdisjoint(changed) and read.isdisjoint(own)
+                return None
+            found.add(last["String"]["sval"])
+    return found
 
 
 def _count_of_rows(text: bytes, node: str, tree: Mapping[str, Any]) -> bytes:

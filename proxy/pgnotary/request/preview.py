@@ -19,13 +19,24 @@ from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
 from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
 from pgnotary.request.clock import read_as_times
-from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, source_in, values_of
-from pgnotary.request.facts import Facts, facts_question
+from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, met_by, source_in, values_of
+from pgnotary.request.facts import Facts
+from pgnotary.request.facts_question import facts_question
 from pgnotary.request.selects import Uncounted, explained_in
 from pgnotary.request.several import is_several, several_of
 from pgnotary.request.subject import Subject, subject_of
 
-__all__ = ["NO_QUESTIONS", "Questions", "cascades", "is_askable", "questions", "read_estimate", "worth"]
+__all__ = [
+    "NO_QUESTIONS",
+    "Questions",
+    "cascades",
+    "changed_along",
+    "is_askable",
+    "questions",
+    "questions_of",
+    "read_estimate",
+    "worth",
+]
 
 _NAMES_ONLY = frozenset({"UpdateStmt", "DeleteStmt", "MergeStmt"})
 _STEADY = frozenset({Qualifier.SEQUENCE, Qualifier.ADVISORY_LOCK, Qualifier.NOTIFY})
@@ -54,6 +65,8 @@ class Questions:
     """What rows can be shown of."""
     changes: int = 1
     """How many changes it makes, in its WITH too."""
+    listed: bool = False
+    """One of them is an INSERT of a single list, in which a call may give any number of rows."""
     subject: Subject | None = None
     """What it is about beside rows."""
     catalog: Catalog = field(default=BUILT_IN, repr=False)
@@ -68,7 +81,11 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
     doubtful = [part for part in statement.parts if part.doubt]
     if len(doubtful) != 1:
         return Questions(unavailable=f"{len(doubtful)} of its statements change something: a count needs exactly one")
-    part = doubtful[0]
+    return questions_of(statement, doubtful[0], catalog, scope)
+
+
+def questions_of(statement: Statement, part: Part, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Questions:
+    """Return what may be asked about one part that changes something, as if none before it did: `texts` knows that."""
     earlier = statement.parts[: statement.parts.index(part)]
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
@@ -82,7 +99,7 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
         counts = subject is not None and subject.emptied
         return Questions(subject=subject, unavailable="" if counts else _not_previewed(part))
     asked = Questions(_facts(part, b"", catalog), part=part, catalog=catalog, scope=scope, subject=subject)
-    asked = replace(asked, caveats=frozenset(earlier_parts(earlier)))
+    asked = replace(asked, caveats=frozenset(earlier_parts(each for each in earlier if each.harmless)))
     doubts = {each.qualifier for each in part.planning}
     if doubts:
         # What it sets may be computed by what no question may call; the rows that it meets can be counted all the same.
@@ -125,13 +142,14 @@ def _counting(asked: Questions, text: bytes, part: Part) -> Questions:
         conflicts = frozenset({"conflict"} if several.conflicts else ())
         sampled = next(iter(several.sources), None)
         asked = replace(asked, sampled=sampled, changes=several.parts, caveats=asked.caveats | conflicts)
+        asked = replace(asked, listed=several.listed)
         return _with_count(asked, several.count, part)
     caveats = set(asked.caveats)
     conflict = tree.get("onConflictClause")
     if conflict is not None and (conflict["action"] == "ONCONFLICT_NOTHING" or "whereClause" in conflict):
         caveats.add("conflict")
     if part.node == "InsertStmt" and (spelled := values_of(tree)) is not None:
-        return replace(asked, spelled=spelled, caveats=frozenset(caveats))
+        return replace(asked, spelled=spelled, listed=spelled == 1, caveats=frozenset(caveats))
     source = source_in(text, part.node, tree)
     asked = replace(asked, source=source, sampled=source, caveats=frozenset(caveats))
     return _with_count(asked, source.count, part)
@@ -163,13 +181,25 @@ def _facts(part: Part, count: bytes, catalog: Catalog) -> bytes:
     operators = {name[-1] for each in names for name in each.operators if name}
     trees = grammar.parse(count) if count else ()
     texts = {name for each in trees for name in read_as_times(grammar.messages(each.node, each.fields))}
-    only = False
+    only, met = False, set[str]()
     if part.tree and len(part.targets) == 1:
         try:
-            only = "inh" not in grammar.unpacked(part.tree)["relation"] and part.node in _NAMES_ONLY
+            tree = grammar.unpacked(part.tree)
+            met = met_by(part.node, tree) or met
+            only = "inh" not in tree["relation"] and part.node in _NAMES_ONLY
         except (grammar.Unreadable, KeyError):
             only = False
-    return facts_question(part.targets, sorted(part.names.relations), called, operators, texts, only=only)
+    listed = {name[-1] for name in (*part.names.functions, *part.names.operators) if name} | part.names.attributes
+    return facts_question(
+        part.targets,
+        sorted(part.names.relations),
+        called,
+        operators,
+        texts,
+        listed=listed,
+        met=met,
+        only=only,
+    )
 
 
 def worth(
@@ -186,10 +216,10 @@ def worth(
     if asked.spelled is not None:
         # Its rows are in the text, whatever its values say.
         caveats -= {"volatile", "order"}
-        # So are the calls: one that gives a set of rows may stand where there is a single list.
-        caveats |= {"set"} if asked.spelled == 1 and facts.sets else set()
     elif executions > 1 and not _is_steady(asked, facts):
         caveats.add("executions")
+    if asked.listed and facts.sets:
+        caveats.add("set")
     if not caveats:
         return Bound.EXACT, frozenset()
     return Bound.AT_MOST if caveats <= AT_MOST else Bound.UNKNOWN, frozenset(caveats)
@@ -198,13 +228,16 @@ def worth(
 def _is_steady(asked: Questions, facts: Facts) -> bool:
     """Say whether no execution can change what the next one meets."""
     source = asked.source
-    if source is None or any(each.triggers or each.generated for each in facts.targets):
+    if source is None or any(each.triggers for each in facts.targets):
         return False
     if any(each.on_update in "cnd" for each in facts.keys) or any(
         each.kind not in ("r", "p") for each in facts.targets
     ):
         return False
-    return is_steady_when_repeated(source.node, source.tree)
+    # A policy may read what is set, and of what is no column nobody knows what it reads.
+    if facts.strange or any(each.secured for each in facts.targets):
+        return False
+    return is_steady_when_repeated(source.node, source.tree, asked.catalog.reads_tables)
 
 
 def is_askable(asked: Questions, caveats: frozenset[str]) -> bool:
@@ -214,19 +247,36 @@ def is_askable(asked: Questions, caveats: frozenset[str]) -> bool:
 
 def cascades(asked: Questions, facts: Facts, bound: Bound, caveats: frozenset[str]) -> Iterator[Cascade]:
     """Yield what the change takes with it over foreign keys; a count is there only if it may be asked."""
-    part = asked.part
-    if part is None:
+    if asked.part is None:
         return
+    for each in _along(asked.part, asked.source, facts, bound, caveats):
+        askable = each.count and is_plain_read(each.count, asked.catalog, asked.scope)
+        yield each if askable or not each.count else replace(each, bound=Bound.UNKNOWN, count=b"")
+
+
+def changed_along(part: Part, facts: Facts) -> tuple[Cascade, ...]:
+    """Return what a part without triggers takes with it over foreign keys, uncounted; at most one more than `MOST`."""
+    # Before PostgreSQL 15 a row that an UPDATE moves to another partition is deleted, as its foreign keys see it.
+    moves = StatementClass.UPDATE in (part.changes or {part.kind}) and any(each.kind == "p" for each in facts.targets)
+    return _along(part, None, facts, Bound.UNKNOWN, frozenset(), moves=moves)
+
+
+def _along(
+    part: Part,
+    source: Source | None,
+    facts: Facts,
+    bound: Bound,
+    caveats: frozenset[str],
+    *,
+    moves: bool = False,
+) -> tuple[Cascade, ...]:
     kinds = part.changes or {part.kind}
     updates: frozenset[str] | None = frozenset()
     if StatementClass.UPDATE in kinds:
         # A BEFORE trigger may set any column.
         updates = None if "before-trigger" in caveats else _set_columns(part)
-    deletes = StatementClass.DELETE in kinds
-    found = cascades_of(facts, asked.source, deletes=deletes, updates=updates, bound=bound)
-    for each in found:
-        askable = each.count and is_plain_read(each.count, asked.catalog, asked.scope)
-        yield each if askable or not each.count else replace(each, bound=Bound.UNKNOWN, count=b"")
+    deletes = moves or StatementClass.DELETE in kinds
+    return cascades_of(facts, source, deletes=deletes, updates=updates, bound=bound)
 
 
 def _set_columns(part: Part) -> frozenset[str] | None:

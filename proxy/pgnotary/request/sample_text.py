@@ -6,8 +6,9 @@ Only casts of ours and a limit to the length of each value stand around what is 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pgnotary.judge.identifiers import identifier
-from pgnotary.request.columns import Columns
+from pgnotary.judge.identifiers import qualified, quoted
+from pgnotary.request.assigned import as_text
+from pgnotary.request.columns import Column, Columns
 from pgnotary.request.sample import MAX_CHARACTERS, Sample
 
 __all__ = ["Sampling", "around_sample", "spelled", "whole_name"]
@@ -24,17 +25,31 @@ class Sampling:
     """How many are shown at the most."""
     is_identified: bool = False
     """The first two values of each row say which row of the target it is."""
+    every: bytes = b""
+    """Of those: the question without a limit, to which `of_rows` gives another one."""
+    limit: int = 0
+    """After so many rows of the inner SELECT there may be more."""
+
+    def of_rows(self, addresses: Collection[tuple[str, str]], most: int) -> bytes:
+        """Return the question about rows of the target by their addresses, however often each is met."""
+        tables, places = (sorted(set(each)) for each in zip(*addresses, strict=True))
+        of_tables, at_places = ",".join(tables), ",".join(map(quoted, places))
+        found = (
+            f" WHERE pgnotary_sample.c0 OPERATOR(pg_catalog.=) ANY ('{{{of_tables}}}'::pg_catalog.oid[])"
+            f" AND pgnotary_sample.c1 OPERATOR(pg_catalog.=) ANY ('{{{at_places}}}'::pg_catalog.tid[]) LIMIT {most}"
+        )
+        return self.every + found.encode()
 
 
 def whole_name(columns: Columns) -> str:
     """Return a relation's whole name as PostgreSQL spells it."""
-    return ".".join(map(identifier, columns.relation))
+    return qualified(columns.relation)
 
 
-def spelled(place: int, type_: str = "") -> str:
-    """Return a value of an inner SELECT as text, cut to one character more than is shown; first made to `type_`."""
+def spelled(place: int, into: Column | None = None) -> str:
+    """Return a value of an inner SELECT as text, cut to one character more than is shown; first as a column has it."""
     value = f"pgnotary_sample.c{place}"
-    made = f"CAST({value} AS {type_})" if type_ else value
+    made = value if into is None else as_text(value, into)
     most = MAX_CHARACTERS + 1
     # Not IS NULL, which is true of a composite whose fields are all NULL.
     return f"CASE WHEN {value} IS DISTINCT FROM NULL THEN pg_catalog.left(pg_catalog.format('%s', {made}), {most}) END"

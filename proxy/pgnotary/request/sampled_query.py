@@ -5,15 +5,17 @@ by what it is made of.
 """
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import relation
 from pgnotary.judge.statement import Name
+from pgnotary.request.assigned import is_certain
 from pgnotary.request.columns import Column, Columns
 from pgnotary.request.counting import Source, is_about_query, query_of
 from pgnotary.request.masks import Masks, row_names
-from pgnotary.request.sample import MAX_COLUMNS, Sample, SampleColumn
+from pgnotary.request.sample import MAX_COLUMNS, MAX_NAMED, Sample, SampleColumn
 from pgnotary.request.sample_text import Sampling, around_sample, spelled, whole_name
 from pgnotary.request.selects import Uncounted, limit, written
 
@@ -21,12 +23,12 @@ __all__ = ["given", "starred_in"]
 
 
 def given(
-    source: Source, target: Columns, starred: Columns | None, masks: Masks, rows: int, *, doubt: bool
+    source: Source, target: Columns, starred: Columns | None, masks: Masks, rows: int, *, renamed: bool
 ) -> Sampling:
     """Return the sample of rows that the query of an INSERT gives; raises Uncounted or Unreadable.
 
-    `starred` is the relation of a `SELECT * FROM relation`. `doubt`: something that it names gives masked values under
-    names of its own.
+    `starred` is the relation of a `SELECT * FROM relation`. `renamed`: something that it names gives masked values
+    under names of its own.
     """
     inner = query_of(source.text, source.tree)
     inner.target_list.add().res_target.val.column_ref.fields.add().a_star.SetInParent()
@@ -35,20 +37,25 @@ def given(
     if not is_about_query(grammar.parse(text)[0].fields, source.tree):
         raise Uncounted("the sample cannot be written out as the statement is")
     into = _into(source, target)
-    sources = [True] * len(into) if doubt else _sources(source, starred, masks, len(into))
-    hidden = [masks.hides(target, column.name) or hides for column, hides in zip(into, sources, strict=True)]
+    sources = [True] * len(into) if renamed else _sources(source, starred, masks, len(into))
+    hidden = [masks.hides(target, column) or hides for column, hides in zip(into, sources, strict=True)]
     places = [place for place, hides in enumerate(hidden) if not hides]
     if not places:
         raise Uncounted("all that it would show is masked")
+    masked = [column.name for column, hides in zip(into, hidden, strict=True) if hides]
     shown, left = places[:MAX_COLUMNS], places[MAX_COLUMNS:]
     sample = Sample(
         relation=whole_name(target),
         given=True,
         columns=tuple(SampleColumn(name=into[place].name, key=into[place].key) for place in shown),
-        masked=tuple(column.name for column, hides in zip(into, hidden, strict=True) if hides),
+        masked=tuple(masked[:MAX_NAMED]),
+        masked_more=max(0, len(masked) - MAX_NAMED),
         more=len(left),
     )
-    values = [spelled(place, into[place].type) for place in shown]
+    # What cannot be said is shown as the query gives it.
+    values = [
+        spelled(place, each if each.type and is_certain(each) else None) for place in shown for each in [into[place]]
+    ]
     return Sampling(around_sample(text, values, len(into)), sample, rows)
 
 
@@ -63,7 +70,7 @@ def _into(source: Source, target: Columns) -> list[Column]:
             if known is None:
                 raise Uncounted("it names a column that its target has not")
             # Of a part of a column nobody knows the type.
-            found.append(known if "indirection" not in fields else Column(known.name, "", key=known.key))
+            found.append(known if "indirection" not in fields else replace(known, type=""))
         return found
     query = source.tree["selectStmt"]["SelectStmt"]
     while "larg" in query:
@@ -83,7 +90,7 @@ def _sources(source: Source, starred: Columns | None, masks: Masks, wanted: int)
     """Return of each column of an INSERT's query whether its values may be made of masked ones."""
     query: Mapping[str, Any] = source.tree["selectStmt"]["SelectStmt"]
     if starred is not None:
-        found = [masks.hides(starred, column.name) for column in starred.as_declared][:wanted]
+        found = [masks.hides(starred, column) for column in starred.as_declared][:wanted]
         return found + [True] * (wanted - len(found))
     rows = row_names(source.node, source.tree)
     if "withClause" in source.tree and masks.hides_computed("WithClause", source.tree["withClause"], rows):

@@ -11,16 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pgnotary.judge import grammar
 from pgnotary.judge.naming import relation
 from pgnotary.judge.statement import Name
+from pgnotary.request.becoming import Doubts
 from pgnotary.request.columns import Columns
 from pgnotary.request.counting import Source
 from pgnotary.request.masks import Masks
-from pgnotary.request.sample import MAX_CHARACTERS, Row, Value
+from pgnotary.request.sample import MAX_CHARACTERS, Becomes, Row, Value
 from pgnotary.request.sample_text import Sampling
 from pgnotary.request.sampled_query import given, starred_in
 from pgnotary.request.sampled_rows import IDENTITY, merged, standing
 from pgnotary.request.selects import Uncounted, queries_in
 
-__all__ = ["Sampling", "named_in", "read_rows", "sampling_of"]
+__all__ = ["Sampling", "addresses_of", "differing", "named_in", "read_rows", "sampling_of"]
 
 
 def named_in(source: Source) -> list[Name]:
@@ -39,12 +40,12 @@ def named_in(source: Source) -> list[Name]:
 
 
 def sampling_of(
-    source: Source, columns: Mapping[Name, Columns], masks: Masks, rows: int, *, joined: bool, new: bool = True
+    source: Source, columns: Mapping[Name, Columns], masks: Masks, rows: int, doubts: Doubts, *, joined: bool
 ) -> Sampling:
     """Return how the sample is had; raises Uncounted with the reason if it cannot be.
 
-    `joined`: a row of the target may be met several times, and can be told from others. `new`: what columns become is
-    asked for as well.
+    `joined`: a row of the target may be met several times, and can be told from others. What columns become is asked
+    for as far as there are no doubts.
     """
     target = columns.get(relation(source.tree["relation"]))
     if target is None:
@@ -55,12 +56,47 @@ def sampling_of(
     try:
         if source.node == "InsertStmt":
             starred = starred_in(source)
-            return given(source, target, columns.get(starred) if starred else None, masks, rows, doubt=renamed)
+            return given(source, target, columns.get(starred) if starred else None, masks, rows, renamed=renamed)
         if source.node == "MergeStmt":
             return merged(source, target, masks, rows, joined=joined)
-        return standing(source, target, masks, rows, joined=joined, new=new, doubt=renamed)
+        return standing(source, target, masks, rows, doubts, joined=joined, renamed=renamed)
     except grammar.Unreadable as doubt:
         raise Uncounted(f"the text {doubt}") from doubt
+
+
+def addresses_of(sampling: Sampling, rows: Iterable[Sequence[str | None]]) -> list[tuple[str, str]]:
+    """Return the addresses of the rows that are shown, in their order; raises ValueError if they have not its shape."""
+    found: dict[tuple[str, str], None] = {}
+    for row in rows:
+        table, place = row[: len(IDENTITY)]
+        found.setdefault((table or "", place or ""))
+    return list(found)[: sampling.rows]
+
+
+def differing(
+    sampling: Sampling, addresses: Sequence[tuple[str, str]], rows: Iterable[Sequence[str | None]], *, once: bool
+) -> set[str]:
+    """Return the columns of which it is not certain what they become, from all times that rows are met.
+
+    `once`: a row that is met twice may become something else then. Raises ValueError if a row has not its shape.
+    """
+    becoming = [column.name for column in sampling.sample.columns if column.becomes is Becomes.SHOWN]
+    met: dict[tuple[str | None, ...], list[tuple[str | None, ...]]] = {}
+    for row in rows:
+        lead, new = tuple(row[: len(IDENTITY)]), tuple(row[len(IDENTITY) + len(sampling.sample.columns) :])
+        if len(new) != len(becoming):
+            raise ValueError(f"a row of the sample has {len(new)} new values, not {len(becoming)}")
+        met.setdefault(lead, []).append(new)
+    if any(not met.get(each) or (once and len(met[each]) > 1) for each in addresses):
+        return set(becoming)
+    return {
+        name
+        for each in addresses
+        for place, name in enumerate(becoming)
+        if len({new[place] for new in met[each]}) > 1
+        # Of what is cut nobody knows whether it goes on alike.
+        or (len(met[each]) > 1 and len(met[each][0][place] or "") > MAX_CHARACTERS)
+    }
 
 
 def read_rows(sampling: Sampling, rows: Iterable[Sequence[str | None]]) -> tuple[Row, ...]:

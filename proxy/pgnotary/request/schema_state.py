@@ -28,7 +28,7 @@ from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.statement import Name, Statement, StatementClass
 from pgnotary.ledger.canonical import JSON, encode
 from pgnotary.request.along import along_question, subject_along
-from pgnotary.request.facts import OF_KEYS
+from pgnotary.request.facts_question import OF_KEYS
 from pgnotary.request.places import filled
 from pgnotary.request.reached import REACHED, parts_of
 

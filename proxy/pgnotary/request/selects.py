@@ -18,7 +18,6 @@ __all__ = [
     "add_count",
     "around",
     "bare",
-    "cast_to",
     "explained_in",
     "limit",
     "names_of",
@@ -98,19 +97,6 @@ def queries_in(tree: Mapping[str, Any]) -> set[str]:
 def names_of(relation: pg_query_pb2.RangeVar) -> list[str]:
     """Return the parts of a relation's name, as it is spelled."""
     return [name for name in (relation.catalogname, relation.schemaname, relation.relname) if name]
-
-
-def cast_to(value: pg_query_pb2.Node, type_: str) -> pg_query_pb2.Node:
-    """Return a value that is made to be of a type, which is spelled as the server does; raises Uncounted."""
-    try:
-        (statement,) = postgast.parse(f"SELECT CAST(NULL AS {type_})").stmts
-        select = statement.stmt.select_stmt
-    except Exception as error:
-        raise Uncounted(f"its type cannot be written out: {type_}") from error
-    cast = pg_query_pb2.Node()
-    cast.type_cast.arg.CopyFrom(value)
-    cast.type_cast.type_name.CopyFrom(select.target_list[0].res_target.val.type_cast.type_name)
-    return cast
 
 
 def around(rows: pg_query_pb2.SelectStmt) -> pg_query_pb2.SelectStmt:

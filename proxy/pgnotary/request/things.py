@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgnotary.judge.identifiers import identifier, quoted
+from pgnotary.judge.identifiers import qualified, quoted
 from pgnotary.judge.statement import Name
 from pgnotary.request.along import about
 from pgnotary.request.locking import LockMode
@@ -99,7 +99,7 @@ class Taken:
     @property
     def spelled(self) -> str:
         """Its whole name."""
-        return ".".join(map(identifier, self.name))
+        return qualified(self.name)
 
     @property
     def keeps_rows(self) -> bool:
@@ -180,6 +180,6 @@ def read_holders(answer: str) -> tuple[Holder, ...]:
 
 def _held(fields: Any) -> Holder:
     pid, role, mode, granted, schema, name, since = fields
-    spelled = ".".join(map(identifier, (str(schema), str(name))))
+    spelled = qualified((str(schema), str(name)))
     seconds = None if since is None else int(since)
     return Holder(int(pid), str(role), LockMode[str(mode)], bool(granted), spelled, seconds)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.scope import TEMP
 from pgnotary.judge.secret_values import words_masked
 from pgnotary.judge.statement import Name, Statement
@@ -273,4 +273,4 @@ def _said(relation: _Counter) -> str:
 
 
 def _spelled(name: Iterable[str]) -> str:
-    return words_masked(".".join(map(identifier, name)))
+    return words_masked(qualified(name))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError
-from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.statement import Name, Part, Qualifier, StatementClass
 from pgnotary.session.inject import put
 from pgnotary.session.state import SessionState
@@ -241,7 +241,7 @@ def _less(now: _Rows, was: _Rows) -> _Rows:
 
 
 def _spelled(oid: int, relation: _Relation) -> str:
-    return ".".join(map(identifier, relation.name)) if relation.name else f"the relation with oid {oid}"
+    return qualified(relation.name) if relation.name else f"the relation with oid {oid}"
 
 
 def _in_words(rows: _Rows) -> str:

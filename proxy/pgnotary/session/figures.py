@@ -4,13 +4,13 @@ Texts of questions enter; what becomes the body of a `preview` entry leaves. Eac
 of time of its own, so that one that fails leaves the next ones asked, and is noted as a failure, never as zero.
 """
 
-import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgnotary.ledger.canonical import JSON, MAX_INT, encode, timestamp
 from pgnotary.request.cascades import MOST
+from pgnotary.request.conditions import in_words
 from pgnotary.session.inject import put
 from pgnotary.session.parameters import bound_to
 from pgnotary.session.sent import Sent
@@ -23,11 +23,11 @@ _FIRST = b"SAVEPOINT pgnotary_figure"
 _NEXT = b"ROLLBACK TO SAVEPOINT pgnotary_figure"
 # JIT would take a hundred times as long to compile the question about the catalog as the server takes to answer it.
 _NO_JIT = b"SET LOCAL jit = off"
-_DATA_EXCEPTION = "22"
-_QUOTED = re.compile(r'".*"', re.DOTALL)
 _BUDGET = 5
 """How many limits of one question all of them may take together; what is left is not asked."""
-_MAX_LISTS_BYTES = 44_000
+_MAX_LISTS_BYTES = 48_000
+"""Of an entry's 65,535: what else is said in a preview stands beside its lists."""
+_MAX_WHY = 2_000
 
 
 @dataclass(slots=True)
@@ -43,11 +43,17 @@ class Figures:
     lists: dict[str, list[JSON]] = field(default_factory=dict)
     """By name; each is cut to what fits when all are there."""
     why: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
     sealed: dict[str, bytes] = field(default_factory=dict)
     asked: int = 0
+    """How many questions were put in the same frame."""
     took_us: int = 0
     """What the last question took."""
+    began: float = field(init=False)
+    """When these were begun; `started` is when those of the whole text were."""
+
+    def __post_init__(self) -> None:
+        """Look at the clock."""
+        self.began = self.state.now.monotonic
 
     def set(self, figure: str, rows: int, how: str) -> None:
         """Keep a number of rows; there may be more than a ledger's numbers can say."""
@@ -79,10 +85,7 @@ class Figures:
             answer = yield from self._put(text, ours=ours, executions=executions)
         self.took_us = int((self.state.now.monotonic - started) * 1_000_000)
         if answer.error is not None:
-            self.why.append(f"{what} failed with SQLSTATE {answer.error.sqlstate}")
-            # What is wrong with a value is said with the value, and it may be one that nobody is to be shown.
-            quotes = (answer.error.sqlstate or "").startswith(_DATA_EXCEPTION)
-            self.errors.append(_QUOTED.sub('"***"', str(answer.error)) if quotes else str(answer.error))
+            self.why.append(f"{what} failed with {in_words(answer.error.sqlstate)}")
             return None
         return answer.rows
 
@@ -101,10 +104,22 @@ class Figures:
         """Return the sum of an answer of numbers, or None if there is nothing or something is not known."""
         return total(int(text) if text else None for text in answer)
 
-    def fitting(self) -> dict[str, JSON]:
+    def told(self, share: int = 1) -> dict[str, JSON]:
+        """Return what a preview says of them, in the room that one of so many has."""
+        body = self.body | self._fitting(_MAX_LISTS_BYTES // share)
+        counted = body.keys() & {"exact", "at_most"}
+        if self.why:
+            body["why"] = "; ".join(self.why)[: _MAX_WHY // share]
+        partly = counted or body.keys() & {"estimate", "takes", "lock"}
+        body["status"] = "measured" if counted and not self.why else "partly" if partly else "unavailable"
+        if self.obtained:
+            body["obtained"] = self.obtained
+        return body
+
+    def _fitting(self, most: int) -> dict[str, JSON]:
         """Return what fits of the lists, without those that are empty; `name_more` says how many are left out."""
         shown = {name: items[:MOST] for name, items in self.lists.items() if items}
-        while sum(len(encode(items)) for items in shown.values()) > _MAX_LISTS_BYTES:
+        while sum(len(encode(items)) for items in shown.values()) > most:
             longest = max(shown, key=lambda name: len(encode(shown[name])))
             shown[longest] = shown[longest][: len(shown[longest]) // 2]
         more = {f"{name}_more": len(self.lists[name]) - len(items) for name, items in shown.items()}

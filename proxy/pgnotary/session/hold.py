@@ -27,13 +27,14 @@ from pgnotary.request.context import Client, request_draft
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
 from pgnotary.request.parameters import check_size
-from pgnotary.request.preview import NO_QUESTIONS, questions
+from pgnotary.request.preview import NO_QUESTIONS, Questions, questions
+from pgnotary.request.texts import Asking, asking
 from pgnotary.session.actions import Announce, Looked, Retire
 from pgnotary.session.events import Decided
 from pgnotary.session.examine import Examination, NotExaminable, close, examine
 from pgnotary.session.execute import execute, void
-from pgnotary.session.measuring import measure
 from pgnotary.session.places import TooManyHeld
+from pgnotary.session.previewing import preview
 from pgnotary.session.refuse import fail_block, refuse
 from pgnotary.session.relaying import Withdrawn
 from pgnotary.session.sent import Sent
@@ -165,19 +166,19 @@ def _ask_for_approval(
     hold_s = min(wished_s, examination.hold_limit_s or wished_s)
     deadline = state.now.monotonic + hold_s
     # Before the request is durable: one COMMIT may tell a thousand sessions at once, and each would work this out then.
-    asking = questions(statement, state.catalog, state.scope) if verdict.terms.preview else NO_QUESTIONS
+    about = _questions(state, statement, verdict)
     asked = yield from _request(state, request, statement, verdict, examination, hold_s)
     bound = examination.parameters
     try:
         types = [oid for oid, _ in bound.types] if bound else []
-        preview = yield from measure(state, request, asked.leaf, asking, types, sent, verdict.terms)
+        measured = yield from preview(state, request, asked.leaf, about, types, sent, verdict.terms)
         yield from close(state)
     except (UpstreamLost, UpstreamProtocolError):
         yield from _withdraw(state, request, asked.leaf, Ending.UPSTREAM_LOST)
         raise
-    (receipt,) = yield from write(preview)
+    (receipt,) = yield from write(measured)
     previewed = receipt.filed()
-    rows = next((preview.body[name] for name in ("exact", "at_most", "estimate") if name in preview.body), None)
+    rows = next((measured.body[name] for name in ("exact", "at_most", "estimate") if name in measured.body), None)
     # What cannot be held to a number may be more rows by the time that it runs, so here it is as many as there may be.
     termed = state.terms(statement, verdict, rows if statement.countable and isinstance(rows, int) else None)
     if termed.action is Action.REFUSE:
@@ -190,6 +191,14 @@ def _ask_for_approval(
     state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)
     state.actions.append(Announce(asked, previewed))
     return Held(request, previewed.leaf, deadline, hold_s, examination.standing)
+
+
+def _questions(state: SessionState, statement: Statement, verdict: Verdict) -> Questions | Asking:
+    """Return what is asked about its one change, or about each of several."""
+    if not verdict.terms.preview:
+        return NO_QUESTIONS
+    several = asking(statement, state.catalog, state.scope)
+    return questions(statement, state.catalog, state.scope) if several is None else several
 
 
 def _request(

@@ -1,80 +1,65 @@
-"""What a held statement would change, asked of the server: `Questions` enter, a `preview` entry leaves.
+"""What a held statement would change, asked of the server: `Questions` enter, `Figures` leave.
 
 All of it happens inside the read-only frame of an examination. A number stands as `exact` only if nothing is known that
 could make the change another one; `obtained` says when and how each was had.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any
 
 from pgnotary.judge.rules import Terms
 from pgnotary.ledger.canonical import JSON, MAX_INT
-from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.cascades import MOST, Bound, Cascade
-from pgnotary.request.caveats import events_of
+from pgnotary.request.caveats import EARLIER, events_of
 from pgnotary.request.facts import Facts, Trigger, read_facts
 from pgnotary.request.preview import Questions, cascades, is_askable, read_estimate, worth
 from pgnotary.session.figures import Figures, total
 from pgnotary.session.sampling import sample, sample_emptied
-from pgnotary.session.sent import Sent
-from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Flow, Step
 from pgnotary.session.weighing import weigh
 
 __all__ = ["measure"]
 
-_MAX_WHY = 2_000
 _MAX_RULE = 1_000
 """Characters of a rule's text."""
 
 
 def measure(
-    state: SessionState, request: str, after: bytes, asked: Questions, types: Sequence[int], sent: Sent, terms: Terms
-) -> Generator[Step, Any, Draft]:
-    """Ask what may be asked and return the `preview` entry.
+    found: Figures,
+    asked: Questions,
+    terms: Terms,
+    believed: Callable[[Facts | None], Questions] | None = None,
+) -> Generator[Step, Any, Facts | None]:
+    """Ask what may be asked of one statement, note it, and return what the catalog has said of its relations.
 
-    What is bound several times is measured once for each, and summed up. `terms` say what may be shown of the rows.
+    What is bound several times is measured once for each, and summed up. `terms` say what may be shown of the rows;
+    `believed` gives the questions with what the relations say about statements that run before it.
     """
-    found = Figures(state, types, sent, state.now.monotonic)
     if asked.unavailable:
         found.why.append(asked.unavailable)
     facts = yield from _facts(found, asked)
-    values = (value for each in sent.bounds for value in each.values)
-    bound, caveats = worth(asked, facts, sent.executions, values)
+    if believed is not None:
+        asked = believed(facts)
+    values = (value for each in found.sent.bounds for value in each.values)
+    bound, caveats = worth(asked, facts, found.sent.executions, values)
     if asked.explain and "rule" not in caveats:
         yield from _estimate(found, asked)
     if asked.spelled is not None and bound is not Bound.UNKNOWN:
         found.took_us = 0
-        found.set(bound.value, asked.spelled * sent.executions, "text")
+        found.set(bound.value, asked.spelled * found.sent.executions, "text")
     elif is_askable(asked, caveats):
         yield from _count(found, asked, bound)
-        yield from sample(found, asked, facts, terms)
-    if caveats and asked.facts:
-        found.body["caveats"] = sorted(caveats)
+        yield from sample(found, asked, facts, caveats, terms)
+    # Of what changes no rows nothing was looked at, and only what runs before it is a reason to doubt.
+    if told := caveats if asked.facts else caveats & {EARLIER}:
+        found.body["caveats"] = sorted(told)
     if facts is not None:
         yield from _surroundings(found, asked, facts, bound, caveats)
     if asked.subject is not None:
-        emptied = yield from weigh(found, asked.subject)
+        emptied = yield from weigh(found, asked.subject, settled=EARLIER not in caveats)
         if emptied is not None:
             yield from sample_emptied(found, emptied, terms)
-    return _draft(found, request, after)
-
-
-def _draft(found: Figures, request: str, after: bytes) -> Draft:
-    body, state = found.body | found.fitting(), found.state
-    counted = body.keys() & {"exact", "at_most"}
-    if found.why:
-        body["why"] = "; ".join(found.why)[:_MAX_WHY]
-    partly = counted or body.keys() & {"estimate", "takes", "lock"}
-    body["status"] = "measured" if counted and not found.why else "partly" if partly else "unavailable"
-    if found.obtained:
-        body["obtained"] = found.obtained
-    body["took_us"] = int((state.now.monotonic - found.started) * 1_000_000)
-    # The server's words may quote data.
-    errors = {"error": "\n".join(found.errors).encode()} if found.errors else {}
-    return Draft(
-        EntryType.PREVIEW, body, session=state.who.session, request=request, after=after, sealed=found.sealed | errors
-    )
+    return facts
 
 
 def _facts(found: Figures, asked: Questions) -> Generator[Step, Any, Facts | None]:

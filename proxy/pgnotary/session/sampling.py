@@ -4,38 +4,50 @@ The values are sealed, their columns stand in the preview. Where there is no sam
 and no word, where the text itself spells the rows out or where no row would be met.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from pgnotary.judge.catalog import BUILT_IN, Catalog
+from pgnotary.judge import grammar
+from pgnotary.judge.catalog import Catalog
 from pgnotary.judge.rules import Terms
 from pgnotary.judge.statement import Name
+from pgnotary.request.becoming import Doubts, doubts_of, facts_of_settings_question
+from pgnotary.request.caveats import of_values
 from pgnotary.request.columns import Columns, columns_question, read_columns
 from pgnotary.request.counting import Source
-from pgnotary.request.facts import Facts
+from pgnotary.request.facts import Facts, read_facts
 from pgnotary.request.masks import Masks
 from pgnotary.request.preview import Questions, is_plain_read
-from pgnotary.request.sample import Sample, sealed_rows
+from pgnotary.request.sample import Becomes, Sample, sealed_rows, without
 from pgnotary.request.sampled_rows import emptied
-from pgnotary.request.sampling import Sampling, named_in, read_rows, sampling_of
+from pgnotary.request.sampling import (
+    Sampling,
+    addresses_of,
+    differing,
+    named_in,
+    read_rows,
+    sampling_of,
+)
 from pgnotary.request.selects import Uncounted
 from pgnotary.session.figures import Figures
 from pgnotary.session.steps import Flow, Step
 
 __all__ = ["sample", "sample_emptied"]
 
-# No function reads a table without one of these words.
-_READING = frozenset({"from", "table"})
+_MOST_EXECUTIONS = 100
+"""Of more it is not asked whether several meet the same row."""
+_MOST_TIMES = 1_000
+"""So often the rows that are shown may be met in one run."""
 
 
-def sample(found: Figures, asked: Questions, facts: Facts | None, terms: Terms) -> Flow:
+def sample(found: Figures, asked: Questions, facts: Facts | None, caveats: frozenset[str], terms: Terms) -> Flow:
     """Ask for a few of the rows that a change would meet, and note them or why there are none."""
     if asked.sampled is None or facts is None or 0 in (found.body.get("exact"), found.body.get("at_most")):
         return
-    yield from _noted(found, terms, _of_change(found, asked, asked.sampled, facts, terms))
+    yield from _noted(found, terms, _of_change(found, asked, asked.sampled, facts, caveats, terms))
 
 
 def sample_emptied(found: Figures, table: Name, terms: Terms) -> Flow:
@@ -57,25 +69,52 @@ def _most(found: Figures, terms: Terms) -> int:
     return found.state.rules.sample_rows if terms.sample_rows is None else terms.sample_rows
 
 
-def _masks(found: Figures, terms: Terms, catalog: Catalog = BUILT_IN) -> Masks:
-    return Masks((*found.state.rules.mask, *terms.mask), lambda name: catalog.mentions(name, _READING))
+def _masks(found: Figures, terms: Terms, catalog: Catalog) -> Masks:
+    return Masks((*found.state.rules.mask, *terms.mask), catalog.reads_tables)
 
 
-def _of_change(found: Figures, asked: Questions, source: Source, facts: Facts, terms: Terms) -> Flow:
+def _of_change(
+    found: Figures, asked: Questions, source: Source, facts: Facts, caveats: frozenset[str], terms: Terms
+) -> Flow:
     columns, most = (yield from _columns(found, named_in(source))), _most(found, terms)
-    known = frozenset(column.name for relation in columns.values() for column in relation.columns)
-    masks = replace(_masks(found, terms, asked.catalog), known=known)
-    sampling = _sampling(asked, source, columns, masks, most, joined=_is_joined(source, facts))
+    masks = _masks(found, terms, asked.catalog).of(columns.values())
+    doubts = yield from _doubts(found, asked, source, facts, caveats)
+    met_often = _is_joined(source) or found.sent.executions > 1
+    told_apart = all(each.kind in ("r", "p") for each in facts.targets)
+    if met_often and not told_apart:
+        doubts = replace(doubts, all=True)
+    sampling = _sampling(asked, source, columns, masks, most, doubts, joined=met_often and told_apart)
     yield from _take(found, sampling, ours=False)
+
+
+def _doubts(
+    found: Figures, asked: Questions, source: Source, facts: Facts, caveats: frozenset[str]
+) -> Generator[Step, Any, Doubts]:
+    """Return of which columns it is not certain what they become."""
+    if source.node != "UpdateStmt":
+        return Doubts()
+    try:
+        question = facts_of_settings_question(source, asked.catalog)
+        answer = yield from found.ask("the question about what it sets", question, ours=True)
+        made_of = read_facts("".join(answer)) if answer is not None else None
+        bound = of_values(value for each in found.sent.bounds for value in each.values)
+        if made_of is not None:
+            return doubts_of(source, asked.catalog, facts, made_of, caveats, clock_bound=bool(bound))
+    except (grammar.Unreadable, ValueError):
+        found.why.append("what it sets cannot be looked into")
+    return Doubts(all=True)
 
 
 def _of_table(found: Figures, table: Name, terms: Terms) -> Flow:
     columns = yield from _columns(found, [table])
     if table not in columns:
         raise Uncounted("its columns are not known")
+    masks = _masks(found, terms, found.state.catalog)
+    if masks.hides_behind(columns[table]):
+        raise Uncounted("it is made of masked columns")
     # A table whose rows were counted: to read one runs nobody's code, since PostgreSQL lets no generated column that is
     # computed then call a function of one's own.
-    yield from _take(found, emptied(columns[table], _masks(found, terms), _most(found, terms)), ours=True)
+    yield from _take(found, emptied(columns[table], masks, _most(found, terms)), ours=True)
 
 
 def _take(found: Figures, sampling: Sampling, *, ours: bool) -> Flow:
@@ -89,9 +128,34 @@ def _take(found: Figures, sampling: Sampling, *, ours: bool) -> Flow:
         raise Uncounted(str(error)) from error
     if not rows:
         raise Uncounted("it met no row")
-    found.sealed["sample"] = sealed_rows(rows)
-    found.body["sample"] = msgspec.to_builtins(msgspec.structs.replace(sampling.sample, rows=len(rows)))
     found.note_time("sample", "select")
+    untold = yield from _untold(found, sampling, answer)
+    shown, rows = without(sampling.sample, rows, untold)
+    found.sealed["sample"] = sealed_rows(rows)
+    found.body["sample"] = msgspec.to_builtins(msgspec.structs.replace(shown, rows=len(rows)))
+
+
+def _untold(
+    found: Figures, sampling: Sampling, answer: Sequence[Sequence[str | None]]
+) -> Generator[Step, Any, set[str]]:
+    """Return the columns of which rows that are met several times leave it open what they become.
+
+    Where not all was seen that meets the rows that are shown, it is asked for.
+    """
+    becoming = {column.name for column in sampling.sample.columns if column.becomes is Becomes.SHOWN}
+    if not sampling.every or not becoming:
+        return set()
+    executions, met = found.sent.executions, answer
+    addresses = addresses_of(sampling, answer)
+    if executions > 1 or len(answer) >= sampling.limit:
+        if executions > _MOST_EXECUTIONS or found.is_late:
+            return becoming
+        question = sampling.of_rows(addresses, _MOST_TIMES)
+        asked = yield from found.rows("the question what meets its rows", question, executions=executions)
+        if asked is None or len(asked) >= _MOST_TIMES:
+            return becoming
+        met = asked
+    return differing(sampling, addresses, met, once=executions > 1)
 
 
 def _columns(found: Figures, names: list[Name]) -> Generator[Step, Any, dict[Name, Columns]]:
@@ -105,17 +169,24 @@ def _columns(found: Figures, names: list[Name]) -> Generator[Step, Any, dict[Nam
 
 
 def _sampling(
-    asked: Questions, source: Source, columns: dict[Name, Columns], masks: Masks, most: int, *, joined: bool
+    asked: Questions,
+    source: Source,
+    columns: dict[Name, Columns],
+    masks: Masks,
+    most: int,
+    doubts: Doubts,
+    *,
+    joined: bool,
 ) -> Sampling:
     """Return how the sample is had: with what columns become, if that is a plain read, else without."""
-    for new in (True, False):
-        sampling = sampling_of(source, columns, masks, most, joined=joined, new=new)
-        if is_plain_read(sampling.question, asked.catalog, asked.scope):
+    for each in (doubts, replace(doubts, all=True)):
+        sampling = sampling_of(source, columns, masks, most, each, joined=joined)
+        further = [sampling.of_rows([("0", "(0,0)")], 1)] if sampling.every else []
+        if all(is_plain_read(text, asked.catalog, asked.scope) for text in (sampling.question, *further)):
             return sampling
     raise Uncounted("what was built for it is not a plain read")
 
 
-def _is_joined(source: Source, facts: Facts) -> bool:
-    """Say whether a row of the target may be met several times, and has an address by which to tell it."""
-    further = source.node == "MergeStmt" or source.tree.get("fromClause") or source.tree.get("usingClause")
-    return bool(further) and all(each.kind in ("r", "p") for each in facts.targets)
+def _is_joined(source: Source) -> bool:
+    """Say whether one run may meet a row of the target several times."""
+    return source.node == "MergeStmt" or bool(source.tree.get("fromClause") or source.tree.get("usingClause"))

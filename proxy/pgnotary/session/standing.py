@@ -20,11 +20,13 @@ _IDLE_TIMERS = (
     b"pg_catalog.current_setting('idle_session_timeout')",
     b"coalesce(pg_catalog.current_setting('transaction_timeout', true), '0')",
 )
-# They decide what a text means: 01/02/2026 is in January or in February.
+# They decide what a text means, and how a sample's values are spelled: 01/02/2026 is in January or in February.
 _SETTINGS = ("datestyle", "intervalstyle", "timezone")
 # So do these, and people are told of them only if they are not as PostgreSQL has them.
 _USUAL = {
     "array_nulls": "on",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
     "row_security": "on",
     "session_replication_role": "origin",
     "transform_null_equals": "off",

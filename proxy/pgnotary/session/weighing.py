@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from pgnotary.judge.statement import Name
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST
-from pgnotary.request.facts import facts_question, read_facts
+from pgnotary.request.facts import read_facts
+from pgnotary.request.facts_question import facts_question
 from pgnotary.request.subject import Subject
 from pgnotary.request.things import (
     Holder,
@@ -29,16 +30,17 @@ __all__ = ["weigh"]
 _T = TypeVar("_T")
 
 
-def weigh(found: Figures, subject: Subject) -> Generator[Step, Any, Name | None]:
+def weigh(found: Figures, subject: Subject, *, settled: bool = True) -> Generator[Step, Any, Name | None]:
     """Note how it locks, who is in its way, what it takes and how much that is.
 
-    Return the first table, by its whole name, that is known to lose rows.
+    What was counted stands as an estimate unless it is settled: what runs before it may change that. Return the first
+    table, by its whole name, that is known to lose rows.
     """
     if subject.locking is not None:
         lock: dict[str, JSON] = {"mode": subject.locking.mode.name}
         found.body["lock"] = lock | ({"work": subject.locking.work.value} if subject.locking.work else {})
         yield from _holders(found, subject)
-    return None if subject.changes_rows else (yield from _things(found, subject))
+    return None if subject.changes_rows else (yield from _things(found, subject, settled=settled))
 
 
 def _holders(found: Figures, subject: Subject) -> Flow:
@@ -73,15 +75,16 @@ def _holder(each: Holder) -> JSON:
     return told if each.since_s is None else told | {"since_s": min(each.since_s, MAX_INT)}
 
 
-def _things(found: Figures, subject: Subject) -> Generator[Step, Any, Name | None]:
+def _things(found: Figures, subject: Subject, *, settled: bool) -> Generator[Step, Any, Name | None]:
     things = yield from _read(found, "the question what it takes", things_question(subject), read_things)
     if things is None:
         return None
     rows: list[int | None] = []
     if subject.emptied:
-        rows = yield from _rows(found, things)
+        rows = yield from _rows(found, things, settled=settled)
     found.lists["takes"] = [
-        _taken(each, rows[place] if place < len(rows) else None) for place, each in enumerate(things.relations)
+        _taken(each, rows[place] if place < len(rows) else None, settled=settled)
+        for place, each in enumerate(things.relations)
     ]
     found.lists["dependents"] = list(things.dependents)
     if subject.emptied and not subject.dropped:
@@ -98,7 +101,7 @@ def _triggers(found: Figures, things: Things) -> Flow:
         found.lists["triggers"] = [each.fields for each in triggers if "truncate" in each.events]
 
 
-def _rows(found: Figures, things: Things) -> Generator[Step, Any, list[int | None]]:
+def _rows(found: Figures, things: Things, *, settled: bool) -> Generator[Step, Any, list[int | None]]:
     """Count the rows of all that goes; return them by place, None of what keeps none or could not be counted."""
     rows: list[int | None] = []
     took_us = 0
@@ -112,7 +115,7 @@ def _rows(found: Figures, things: Things) -> Generator[Step, Any, list[int | Non
     )
     if counted is not None:
         found.took_us = took_us
-        found.set("exact", counted, "count")
+        found.set("exact" if settled else "estimate", counted, "count")
     elif believed is not None:
         found.took_us = 0
         found.set("estimate", believed, "statistics")
@@ -131,10 +134,10 @@ def _count(found: Figures, each: Taken) -> Generator[Step, Any, int | None]:
     return None if answer is None else found.number(answer)
 
 
-def _taken(each: Taken, rows: int | None) -> JSON:
+def _taken(each: Taken, rows: int | None, *, settled: bool) -> JSON:
     known: dict[str, JSON] = {}
     if rows is not None:
-        known["exact"] = min(rows, MAX_INT)
+        known["exact" if settled else "estimate"] = min(rows, MAX_INT)
     elif each.keeps_rows and each.rows is not None:
         known["estimate"] = min(each.rows, MAX_INT)
     return {

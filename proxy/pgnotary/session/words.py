@@ -15,6 +15,12 @@ from pgnotary.session.standing import Standing
 __all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
 
 
+_GUESSED = {
+    "count": "counted, but may be others when it runs",
+    "sum": "in all, but may be others when it runs",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """An open hold: no more than its end needs, since it may wait for hours, and others with it."""
@@ -39,8 +45,7 @@ def rows_in_words(preview: Filed) -> str:
     if "estimate" in body:
         obtained = body.get("obtained")
         had = obtained.get("estimate") if isinstance(obtained, dict) else None
-        is_count = isinstance(had, dict) and had.get("how") == "count"
-        how = "counted, but may be others when it runs" if is_count else "planner estimate"
+        how = _GUESSED.get(str(had.get("how")) if isinstance(had, dict) else "", "planner estimate")
         return f"about {body['estimate']} rows ({how})"
     return "rows unknown"
 

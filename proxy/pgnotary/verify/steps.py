@@ -41,6 +41,7 @@ def leads_to(entry: Entry) -> State | None:
         result = _RESULTS.get(str(entry.body.get("result")))
         # What is resolved says how; nothing else does.
         return result if entry.body.get("fate") in (_FATES if result is State.RESOLVED else (None,)) else None
-    if entry.type is EntryType.ENDING and entry.body.get("action") in _ENDS_PREPARED:
+    # As text: what is no text might not even be looked up.
+    if entry.type is EntryType.ENDING and str(entry.body.get("action")) in _ENDS_PREPARED:
         return State.PREPARED
     return _MOVES_TO.get(entry.type) or STAYS_IN.get(entry.type)

@@ -1,0 +1,1468 @@
+#!/usr/bin/env python3
+"""A second verifier of an exported ledger, in one file that needs Python 3.11 and nothing else.
+
+    python3 verify.py [FOLDER] --key VKEY [--allowed-signers FILE] [--checkpoint FILE]... [--quiet]
+
+An exported folder (default: the current one) and what you know by yourself enter: the proxy's key, the roster, and
+checkpoints that you remember. Each fault leaves as a line with the place of its entry, counted from 0. Exit status:
+
+    0   no fault
+    1   tampered with: at least one fault
+    2   no fault, but the evidence is incomplete: the key came with the folder itself (no --key), decisions were held
+        against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, or values are withheld
+    3   wrong usage, or a folder or file that cannot be read
+
+It was written from docs/ledger-format.md, shares no code with pgnotary, imports nothing of it, and writes nothing. So
+a mistake in one of the two shows where they differ. It comes with each export, and who changes an export can change
+it there: run one that you have from a source of your own. Memory is bounded by what is open at one time, by the
+number of decisions, and by the number of opened values.
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+__all__ = ["Bad", "Key", "Verification", "check_folder", "ed25519_is_good", "head_sizes", "main", "read_roster"]
+
+GOOD, TAMPERED, INCOMPLETE, USAGE = range(4)
+
+
+class Bad(Exception):
+    """Something that is not what the format says; its text says what."""
+
+
+# ---- Ed25519 (RFC 8032, section 5.1) -------------------------------------------------------------------------------
+#
+# What is accepted, exactly:
+#   the key and R are canonical encodings (y below p, no minus zero) of points on the curve, neither of small order;
+#   S is below the order of the base point; and [S]B = [k]A + R, without the cofactor, as libsodium checks it.
+# The RFC allows the equation with the cofactor too. The two differ only for signatures that the owner of the private
+# key has crafted with a part of small order; one that only some readers accept is not one to rely on.
+
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _P) % _P
+_ROOT = pow(2, (_P - 1) // 4, _P)
+
+_Point = tuple[int, int, int, int]
+_NEUTRAL: _Point = (0, 1, 1, 0)
+
+
+def _add(a: _Point, b: _Point) -> _Point:
+    s, t = (a[1] - a[0]) * (b[1] - b[0]) % _P, (a[1] + a[0]) * (b[1] + b[0]) % _P
+    u, v = 2 * a[3] * b[3] * _D % _P, 2 * a[2] * b[2] % _P
+    e, f, g, h = t - s, v - u, v + u, t + s
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+def _times(number: int, point: _Point) -> _Point:
+    sum_ = _NEUTRAL
+    while number:
+        if number & 1:
+            sum_ = _add(sum_, point)
+        point = _add(point, point)
+        number >>= 1
+    return sum_
+
+
+def _negative(point: _Point) -> _Point:
+    return (-point[0] % _P, point[1], point[2], -point[3] % _P)
+
+
+def _is_neutral(point: _Point) -> bool:
+    return point[0] % _P == 0 and (point[1] - point[2]) % _P == 0
+
+
+def _point(encoded: bytes) -> _Point | None:
+    """Return the point of a canonical encoding (section 5.1.3), or None."""
+    number = int.from_bytes(encoded, "little")
+    sign, y = number >> 255, number & (2**255 - 1)
+    if y >= _P:
+        return None
+    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
+    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    if (v * x * x - u) % _P:
+        x = x * _ROOT % _P
+        if (v * x * x - u) % _P:
+            return None
+    if x == 0 and sign:
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return (x, y, 1, x * y % _P)
+
+
+_BASE = _point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
+
+
+def ed25519_is_good(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Say whether a signature over a message was made by the key whose public half this is."""
+    if len(public) != 32 or len(signature) != 64 or _BASE is None:
+        return False
+    a, r = _point(public), _point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if a is None or r is None or s >= _L or _is_neutral(_times(8, a)) or _is_neutral(_times(8, r)):
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % _L
+    return _is_neutral(_add(_times(s, _BASE), _negative(_add(_times(k, a), r))))
+
+
+# ---- Canonical JSON ------------------------------------------------------------------------------------------------
+
+_MAX_ENTRY = 65_535
+_MAX_INT = 2**53 - 1
+_MAX_DEPTH = 16
+_KEY = re.compile(r"[a-z][a-z0-9_]*")
+_HEX = re.compile(r"[0-9a-f]*")
+_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\.([0-9]{6})Z")
+
+
+def _no_float(text: str) -> NoReturn:
+    raise Bad(f"a number that is no integer: {text[:20]}")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Bad("a key that stands twice")
+    return found
+
+
+def _in_profile(value: Any, depth: int) -> None:
+    if isinstance(value, (dict, list)):
+        if depth >= _MAX_DEPTH:
+            raise Bad(f"nested deeper than {_MAX_DEPTH}")
+        for key in value if isinstance(value, dict) else ():
+            if not _KEY.fullmatch(key):
+                raise Bad(f"the key {key!r:.60}")
+        for each in value.values() if isinstance(value, dict) else value:
+            _in_profile(each, depth + 1)
+    elif value is None:
+        raise Bad("null")
+    elif isinstance(value, int) and not -_MAX_INT <= value <= _MAX_INT:
+        raise Bad("an integer of 2^53 or more")
+
+
+def _canonical(value: Any) -> bytes:
+    """Return the bytes of a value that is in the profile; there this is what RFC 8785 says."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    """Return the object whose only encoding these bytes are."""
+    try:
+        value = json.loads(raw.decode(), object_pairs_hook=_pairs, parse_float=_no_float, parse_constant=_no_float)
+        if not isinstance(value, dict):
+            raise Bad("no object")
+        _in_profile(value, 0)
+        # A lone surrogate has no UTF-8: that is a ValueError too, as are digits without end.
+        if _canonical(value) != raw:
+            raise Bad("not in canonical form")
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"not JSON: {error}") from error
+    return value
+
+
+def _unbase64(value: Any) -> bytes:
+    try:
+        found = base64.b64decode(value, validate=True) if isinstance(value, str) else None
+    except (binascii.Error, ValueError):
+        found = None
+    if found is None or _base64(found) != value:
+        raise Bad(f"not base64 in its only spelling: {value!r:.40}")
+    return found
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _unhex(value: Any, size: int) -> bytes:
+    if not isinstance(value, str) or len(value) != 2 * size or not _HEX.fullmatch(value):
+        raise Bad(f"{value!r:.80} where {2 * size} hexadecimal digits are expected")
+    return bytes.fromhex(value)
+
+
+def _time(value: Any) -> datetime:
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    try:
+        if found:
+            year, month, day, hour, minute, second, micro = map(int, found.groups())
+            return datetime(year, month, day, hour, minute, second, micro, UTC)
+    except ValueError:
+        pass
+    raise Bad(f"no time: {value!r:.40}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Bad(f"{value!r:.40} where a text is expected")
+    return value
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _count(value: Any) -> int:
+    if not _is_int(value) or value < 0:
+        raise Bad(f"{value!r:.40} where a number from 0 is expected")
+    return int(value)
+
+
+def _number(body: dict[str, Any], name: str) -> int | None:
+    return body[name] if _is_int(body.get(name)) else None
+
+
+# ---- The tree (RFC 6962, section 2) --------------------------------------------------------------------------------
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+class _Tree:
+    """Grows by leaves, tells its root, and keeps the roots at the sizes that it was told."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self.size = 0
+        self._sizes = frozenset(sizes)
+        self._peaks: list[tuple[int, bytes]] = []
+        self._kept = {0: _sha256(b"")}
+
+    def append(self, leaf: bytes) -> None:
+        width = 1
+        while self._peaks and self._peaks[-1][0] == width:
+            leaf = _sha256(b"\x01" + self._peaks.pop()[1] + leaf)
+            width *= 2
+        self._peaks.append((width, leaf))
+        self.size += 1
+        if self.size in self._sizes:
+            self._kept[self.size] = self.root()
+
+    def root(self) -> bytes:
+        if not self._peaks:
+            return self._kept[0]
+        root = self._peaks[-1][1]
+        for _, peak in reversed(self._peaks[:-1]):
+            root = _sha256(b"\x01" + peak + root)
+        return root
+
+    def at(self, size: int) -> bytes | None:
+        return self.root() if size == self.size else self._kept.get(size)
+
+
+# ---- Checkpoints (c2sp.org/signed-note, c2sp.org/tlog-checkpoint) --------------------------------------------------
+
+_MAX_NOTE = 131_072
+_NOTE_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A name and the Ed25519 key whose signatures under that name are believed."""
+
+    name: str
+    public: bytes
+    id: bytes
+    text: str
+
+    @classmethod
+    def read(cls, text: str) -> "Key":
+        """Read `name+id+base64`; raises Bad."""
+        name, _, rest = text.partition("+")
+        id_, _, encoded = rest.partition("+")
+        _check_name(name)
+        kind = _unbase64(encoded)
+        expected = _sha256(name.encode() + b"\n" + kind)[:4]
+        if kind[:1] != b"\x01" or len(kind) != 33 or id_ != expected.hex():
+            raise Bad(f"not an Ed25519 verifier key with its own id: {text!r:.80}")
+        return cls(name, kind[1:], expected, text)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the proxy has signed: the root over the first `size` entries of the ledger `origin`."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @classmethod
+    def read(cls, note: str, key: Key) -> "Checkpoint":
+        """Read a signed note; raises Bad unless `key` has signed it."""
+        _check_characters(note)
+        body, gap, tail = note.rpartition("\n\n")
+        if not gap or not tail.endswith("\n"):
+            raise Bad("not a signed note")
+        text, ours = body + "\n", 0
+        for line in tail[:-1].split("\n"):
+            dash, name, encoded, *more = [*line.split(" "), "", ""]
+            if dash != "\u2014" or not encoded or any(more):
+                raise Bad(f"not a signature line: {line!r:.60}")
+            if line.count(" ") != 2:
+                raise Bad(f"not a signature line: {line!r:.60}")
+            _check_name(name)
+            value = _unbase64(encoded)
+            if len(value) <= 4:
+                raise Bad("a signature that is too short")
+            if (name, value[:4]) == (key.name, key.id):
+                ours += 1
+                if not ed25519_is_good(key.public, text.encode(), value[4:]):
+                    raise Bad(f"a wrong signature by {name!r:.60}")
+        if not ours:
+            raise Bad(f"not signed by {key.name!r:.60} with this key")
+        return cls._of_text(text)
+
+    @classmethod
+    def _of_text(cls, text: str) -> "Checkpoint":
+        lines = text.split("\n")
+        if len(lines) != 4 or lines[3] or not lines[0]:
+            raise Bad("not the three lines of a checkpoint: origin, size, root")
+        if not re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1]):
+            raise Bad(f"no size: {lines[1]!r:.40}")
+        size, root = int(lines[1]), _unbase64(lines[2])
+        if len(root) != 32 or (size == 0 and root != _sha256(b"")):
+            raise Bad("no root of that size")
+        return cls(lines[0], size, root)
+
+
+def _check_name(name: str) -> None:
+    if not name or "+" in name or any(each.isspace() for each in name):
+        raise Bad(f"not a key name: {name!r:.60}")
+    _check_characters(name)
+
+
+def _check_characters(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise Bad("a note that is not UTF-8") from error
+    if size > _MAX_NOTE or _NOTE_CONTROL.search(text):
+        raise Bad("a note with a control character, or longer than one may be")
+
+
+# ---- SSH: keys, signatures (PROTOCOL.sshsig), rosters (ssh-keygen(1), "ALLOWED SIGNERS") ---------------------------
+
+_NAMESPACE = "decision@pgnotary"
+_ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END SSH SIGNATURE-----\n?")
+_MAX_ARMOR = 4_096
+
+
+def _ssh_strings(data: bytes, count: int) -> list[bytes]:
+    """Return exactly so many strings behind their lengths (RFC 4251, section 5), with nothing after them."""
+    found = []
+    for _ in range(count):
+        end = 4 + int.from_bytes(data[:4], "big")
+        if len(data) < max(4, end):
+            raise Bad("cut short")
+        found.append(data[4:end])
+        data = data[end:]
+    if data:
+        raise Bad("bytes too many")
+    return found
+
+
+def _ssh_pack(*strings: bytes) -> bytes:
+    return b"".join(len(each).to_bytes(4, "big") + each for each in strings)
+
+
+def _ssh_public(blob: bytes) -> bytes:
+    kind, public = _ssh_strings(blob, 2)
+    if kind != b"ssh-ed25519" or len(public) != 32:
+        raise Bad("not an ssh-ed25519 key")
+    return public
+
+
+def _fingerprint(public: bytes) -> str:
+    return "SHA256:" + _base64(_sha256(_ssh_pack(b"ssh-ed25519", public))).rstrip("=")
+
+
+def _signer_of(armored: str, message: bytes) -> bytes:
+    """Return the public key that signed these bytes as a decision."""
+    found = _ARMOR.fullmatch(armored) if len(armored) <= _MAX_ARMOR else None
+    if not found:
+        raise Bad("not an armored SSH signature")
+    blob = _unbase64(found[1].replace("\n", ""))
+    if blob[:10] != b"SSHSIG\0\0\0\1":
+        raise Bad("not an SSH signature of version 1")
+    key, namespace, reserved, hashed, inner = _ssh_strings(blob[10:], 5)
+    public = _ssh_public(key)
+    kind, signature = _ssh_strings(inner, 2)
+    if (namespace, reserved, hashed, kind) != (_NAMESPACE.encode(), b"", b"sha512", b"ssh-ed25519"):
+        raise Bad(f"an SSH signature for the namespace {namespace!r:.40}, hash {hashed!r:.20}, type {kind!r:.20}")
+    signed = b"SSHSIG" + _ssh_pack(namespace, b"", b"sha512", hashlib.sha512(message).digest())
+    if not ed25519_is_good(public, signed, signature):
+        raise Bad("the signature is wrong")
+    return public
+
+
+@dataclass(frozen=True)
+class _Signer:
+    person: str
+    namespaces: list[str] | None
+    after: datetime | None
+    before: datetime | None
+
+
+_Roster = dict[bytes, _Signer]
+"""Public key -> whose it is, and where and when it counts."""
+
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+:/-]{0,127}")
+_OPTION = re.compile(r'(namespaces|valid-after|valid-before)="([^"\\]*)"')
+_SPACE = r"[A-Za-z0-9][A-Za-z0-9._@+:/-]*"
+_SPACES = re.compile(f"{_SPACE}(,{_SPACE})*")
+_ROSTER_TIME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})([0-9]{2})?)?Z?")
+_ROSTER_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_COMMENT_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def read_roster(text: str) -> _Roster:
+    """Return who may sign, by public key; raises Bad naming the line."""
+    roster: _Roster = {}
+    spelled: dict[str, str] = {}
+    for number, whole in enumerate(text.split("\n"), 1):
+        line = whole.removesuffix("\r").strip(" \t")
+        if not line or line.startswith("#"):
+            continue
+        try:
+            public, signer = _roster_line(line)
+            if public in roster:
+                raise Bad("a key that is listed already")
+            if spelled.setdefault(signer.person.lower(), signer.person) != signer.person:
+                raise Bad("two names that differ only in case")
+        except Bad as error:
+            raise Bad(f"line {number}: {error}") from error
+        roster[public] = signer
+    return roster
+
+
+def _roster_line(line: str) -> tuple[bytes, _Signer]:
+    if _ROSTER_CONTROL.search(line):
+        raise Bad("a control character")
+    person, *rest = re.split(r"[ \t]+", line, maxsplit=1)
+    if not _PERSON.fullmatch(person) or not rest:
+        raise Bad(f"{person!r:.60} is not one person with a key")
+    options: dict[str, str] = {}
+    key = rest[0]
+    if not key.startswith("ssh-ed25519"):
+        key = _read_options(key, options)
+    key = key.strip(" \t\r\n").replace("\t", " ")
+    if "PRIVATE KEY" in key:
+        raise Bad("a private key")
+    kind, _, key = key.partition(" ")
+    encoded, _, comment = key.lstrip(" ").partition(" ")
+    comment = comment.strip(" ")
+    if kind != "ssh-ed25519" or _COMMENT_CONTROL.search(comment) or comment != comment.strip():
+        raise Bad("not the line of an ssh-ed25519 key")
+    names = options.get("namespaces")
+    if names is not None and not _SPACES.fullmatch(names):
+        raise Bad(f"no namespaces: {names!r:.60}")
+    after, before = (_roster_time(options.get(name)) for name in ("valid-after", "valid-before"))
+    if after and before and before <= after:
+        raise Bad("valid-before is not after valid-after")
+    return _ssh_public(_unbase64(encoded)), _Signer(person, None if names is None else names.split(","), after, before)
+
+
+def _read_options(text: str, into: dict[str, str]) -> str:
+    """Read `name="value",...` and return what follows it."""
+    while found := _OPTION.match(text):
+        if found[1] in into:
+            raise Bad(f"{found[1]} is given twice")
+        into[found[1]] = found[2]
+        text = text[found.end() :]
+        if not text.startswith(","):
+            break
+        text = text[1:]
+        if not _OPTION.match(text):
+            raise Bad("an option behind a comma that is none of ours")
+    if not into or not text.startswith((" ", "\t")):
+        raise Bad(f"neither an ssh-ed25519 key nor options that we know: {text!r:.60}")
+    return text
+
+
+def _roster_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    found = _ROSTER_TIME.fullmatch(text)
+    if not found:
+        raise Bad(f"no time: {text!r:.40}")
+    year, month, day, hour, minute, second = (int(each or 0) for each in found.groups())
+    try:
+        at = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise Bad(f"no time: {text!r:.40}") from error
+    if at <= datetime(1970, 1, 1, tzinfo=UTC):
+        raise Bad("a time before 1970")
+    return at
+
+
+def _find(roster: _Roster, public: bytes, at: datetime) -> str:
+    """Return whose key it is, if it may sign decisions at that time."""
+    signer = roster.get(public)
+    if signer is None:
+        raise Bad(f"nobody on the roster has the key {_fingerprint(public)}")
+    if signer.namespaces is not None and _NAMESPACE not in signer.namespaces:
+        raise Bad(f"{signer.person} may not sign decisions with this key")
+    if (signer.after and at < signer.after) or (signer.before and at > signer.before):
+        raise Bad(f"{signer.person}'s key is not valid at {at}")
+    return signer.person
+
+
+# ---- Entries -------------------------------------------------------------------------------------------------------
+
+_LIFE = frozenset("preview decision withdrawn expired orphaned void intent executed ending outcome".split())
+_TYPES = _LIFE | frozenset(
+    "proxy-started proxy-stopped roster session-opened session-closed forwarded request decision-rejected".split()
+)
+_NEEDED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
+_MAY = _NEEDED | {"session", "request", "after", "seals"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    raw: bytes
+    leaf: bytes
+    ledger: str
+    seq: int
+    prev: bytes
+    time: datetime
+    type: str
+    body: dict[str, Any]
+    session: str | None
+    request: str | None
+    after: bytes | None
+    seals: dict[str, str]
+    """Name -> commitment, base64."""
+
+
+def _leaf(raw: bytes) -> bytes:
+    return _sha256(b"\x00" + raw)
+
+
+def _entry(raw: bytes) -> _Entry:
+    fields = _decode(raw)
+    if fields.get("v") != "pgnotary/entry/0":
+        raise Bad(f"of the format {fields.get('v')!r:.40}")
+    if not _NEEDED <= fields.keys() <= _MAY:
+        raise Bad(f"lacks, or should not have, {', '.join(sorted((_NEEDED - fields.keys()) | (fields.keys() - _MAY)))}")
+    if fields["type"] not in (types := sorted(_TYPES)):
+        raise Bad(f"of the type {fields['type']!r:.40}, none of {len(types)}")
+    body, seals = fields["body"], fields.get("seals", {})
+    if not isinstance(body, dict) or not isinstance(seals, dict):
+        raise Bad("whose body or seals are no object")
+    for name, value in seals.items():
+        if len(_unbase64(value)) != 32:
+            raise Bad(f"whose seal {name} is not 32 bytes long")
+    return _Entry(
+        raw=raw,
+        leaf=_leaf(raw),
+        ledger=_text(fields["ledger"]),
+        seq=_count(fields["seq"]),
+        prev=_unhex(fields["prev"], 32),
+        time=_time(fields["time"]),
+        type=fields["type"],
+        body=body,
+        session=_text(fields["session"]) if "session" in fields else None,
+        request=_text(fields["request"]) if "request" in fields else None,
+        after=_unhex(fields["after"], 32) if "after" in fields else None,
+        seals=seals,
+    )
+
+
+# ---- Forwarded statements ------------------------------------------------------------------------------------------
+
+_COLUMNS = ("text", "alike", "at_us", "took_us")
+_TOLD_TEXTS = frozenset({"kind", "verdict", "tag", "sqlstate", "would", "why", "copied_sha256"})
+_TOLD_COUNTS = frozenset({"rows", "copied_bytes"})
+
+
+def _forwarded(body: dict[str, Any]) -> tuple[int, int, set[str]]:
+    """Return how many were forwarded, how many refused, and the names of the texts that ran."""
+    if "summaries" in body:
+        return _summed(body), 0, set()
+    if body.keys() != {"since", "alike", "executions"}:
+        raise Bad("a forwarded entry that is of neither form")
+    first, alike, columns = _time(body["since"]), body["alike"], body["executions"]
+    if not isinstance(alike, list) or not isinstance(columns, dict) or columns.keys() != set(_COLUMNS):
+        raise Bad("a forwarded entry with other columns than one has")
+    text, of, at_us, took_us = (columns[name] for name in _COLUMNS)
+    for column in (text, of, at_us, took_us):
+        if not isinstance(column, list) or len(column) != len(text) or not all(map(_is_int, column)):
+            raise Bad("a column that is no list of as many numbers")
+    if not 1 <= len(text) <= 500 or min(*text, *took_us) < 0 or set(of) != set(range(len(alike))):
+        raise Bad("a forwarded entry whose numbers are out of their ranges")
+    for each in alike:
+        _check_alike(each)
+    for after in at_us:
+        try:
+            first + timedelta(microseconds=after)
+        except OverflowError as error:
+            raise Bad("a time that is none") from error
+    refused = sum(alike[place]["verdict"] == "refuse" for place in of)
+    return len(of) - refused, refused, {f"t{number}" for number in text}
+
+
+def _check_alike(told: Any) -> None:
+    if not isinstance(told, dict) or not told.keys() <= _TOLD_TEXTS | _TOLD_COUNTS:
+        raise Bad("a forwarded entry that tells something else of an execution")
+    if told.get("verdict") not in ("forward", "refuse") or "kind" not in told:
+        raise Bad("an execution without kind or verdict")
+    for name, value in told.items():
+        _text(value) if name in _TOLD_TEXTS else _count(value)
+
+
+def _summed(body: dict[str, Any]) -> int:
+    listed = body["summaries"]
+    if len(body) != 1 or not isinstance(listed, list) or not listed:
+        raise Bad("summaries that are no list, or not all that is said")
+    total, before = 0, ""
+    for each in listed:
+        fields = {"kind", "executions", "rows", "took_us", "first", "last", "sha256"}
+        if not isinstance(each, dict) or each.keys() != fields:
+            raise Bad("a summary with other fields than one has")
+        if _text(each["kind"]) <= before:
+            raise Bad("summaries that are not sorted by kind")
+        before = each["kind"]
+        _unhex(each["sha256"], 32)
+        _time(each["first"]), _time(each["last"])
+        _count(each["rows"]), _count(each["took_us"])
+        if not _count(each["executions"]):
+            raise Bad("a summary of nothing")
+        total += each["executions"]
+    return total
+
+
+# ---- Decisions -----------------------------------------------------------------------------------------------------
+
+_CEILING = ("max_rows", "max_other_rows")
+_DOCUMENT = frozenset(
+    "v ledger request request_leaf preview_leaf context user database kind statement decision reason approver head"
+    " decided_at nonce".split()
+)
+
+
+def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
+    """Return a decision's document, as bytes and read, and its signature."""
+    raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
+    fields = _decode(raw)
+    if fields.get("v") != "pgnotary/decision/0" or fields.keys() - set(_CEILING) != _DOCUMENT:
+        raise Bad("a document of another format, or with other fields than one has")
+    for name in ("ledger", "request", "user", "database", "kind", "statement", "reason", "approver"):
+        if name in ("request", "reason", "approver"):
+            _text(fields[name])
+    for name, size in (("request_leaf", 32), ("preview_leaf", 32), ("context", 32), ("nonce", 16)):
+        _unhex(fields[name], size)
+    _time(fields["decided_at"])
+    head = fields["head"]
+    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
+        raise Bad("a head that is not a size and a root")
+    _count(head["size"]), _unhex(head["root"], 32)
+    if fields["decision"] not in ("approve", "deny"):
+        raise Bad(f"a decision that is neither approve nor deny: {fields['decision']!r:.40}")
+    if "max_rows" in fields:
+        _count(fields["max_rows"])
+        if fields["decision"] == "deny":
+            raise Bad("a denial that allows rows")
+    if "max_other_rows" in fields:
+        if "max_rows" not in fields:
+            raise Bad("max_other_rows without max_rows")
+        if fields["max_other_rows"] != "any":
+            _count(fields["max_other_rows"])
+    return raw, fields, signature
+
+
+def head_sizes(raws: Iterable[bytes]) -> set[int]:
+    """Return the sizes of the heads that decisions name: the first look over a ledger."""
+    sizes = set()
+    for raw in raws:
+        if b'"type":"decision"' in raw:
+            try:
+                sizes.add(_document(_entry(raw))[1]["head"]["size"])
+            except Bad:
+                continue
+    return sizes
+
+
+def _context(request: _Entry, preview: _Entry) -> bytes:
+    document = {
+        "v": "pgnotary/context/0",
+        "ledger": request.ledger,
+        "request": request.request or "",
+        "session": request.session or "",
+        "request_leaf": request.leaf.hex(),
+        "preview_leaf": preview.leaf.hex(),
+        "held_at": f"{request.time:%Y-%m-%dT%H:%M:%S.%fZ}".rjust(27, "0"),
+        "asked": request.body,
+        "sealed": request.seals,
+        "measured": preview.body,
+        "measured_sealed": preview.seals,
+    }
+    return _sha256(b"pgnotary/context/0\n" + _canonical(document))
+
+
+# ---- The life of requests ------------------------------------------------------------------------------------------
+
+_MOVES = {
+    "held": {"approved", "denied", "expired", "withdrawn", "orphaned"},
+    "approved": {"intent", "void"},
+    "intent": {"executed", "failed", "rolled-back", "unknown"},
+    "executed": {"committed", "rolled-back", "unknown", "prepared"},
+    "prepared": {"committed", "rolled-back", "unknown", "resolved"},
+    "unknown": {"resolved", "prepared"},
+}
+_RESULTS = frozenset({"committed", "rolled-back", "failed", "unknown", "prepared", "resolved"})
+_COMMITS = frozenset({"autocommit", "commit", "batch-commit", "commit-prepared", "outside"})
+_COUNTING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+
+
+def _leads_to(entry: _Entry) -> str | None:
+    """Return the state that an entry moves its request to; None if it says none that there is."""
+    body = entry.body
+    match entry.type:
+        case "decision":
+            answer = body.get("answer")
+            return "approved" if answer == "approve" else "denied" if answer == "deny" else None
+        case "outcome":
+            result, fate = body.get("result"), body.get("fate")
+            if not isinstance(result, str) or result not in _RESULTS:
+                return None
+            fits = fate in ("committed", "rolled-back") if result == "resolved" else fate is None
+            return result if fits else None
+        case "ending":
+            return "prepared" if body.get("action") in ("commit-prepared", "rollback-prepared") else "executed"
+        case "preview":
+            return "held"
+        case _:
+            return entry.type
+
+
+def _has_committed(outcome: _Entry) -> bool:
+    return "committed" in (outcome.body.get("result"), outcome.body.get("fate"))
+
+
+@dataclass
+class _Life:
+    request: _Entry
+    whole: bool
+    needs: int
+    last: bytes
+    leaves: set[bytes]
+    state: str = "held"
+    preview: _Entry | None = None
+    approvals: int = 0
+    ceiling: dict[str, Any] = field(default_factory=dict)
+    intent: _Entry | None = None
+    executed: _Entry | None = None
+    gid: Any = None
+
+
+@dataclass
+class _Session:
+    opened: _Entry
+    held: int = 0
+    texts: set[str] = field(default_factory=set)
+
+
+class _Ids:
+    """Which request ids were used: the highest number, and the ranges below it that were not."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+        self._free: list[tuple[int, int]] = []
+
+    def is_used(self, request: str) -> bool:
+        found = re.fullmatch(r"R-([1-9][0-9]{0,14})", request)
+        number = int(found[1]) if found else self._highest + 1
+        return number <= self._highest and not any(low <= number <= high for low, high in self._free)
+
+    def use(self, request: str) -> bool:
+        """Mark one; False if it is none, or used."""
+        found = re.fullmatch(r"R-([1-9][0-9]{0,14})", request)
+        if not found or self.is_used(request):
+            return False
+        number = int(found[1])
+        if number > self._highest:
+            self._free.append((self._highest + 1, number - 1))
+            self._highest = number
+        else:
+            parts = [
+                part
+                for low, high in self._free
+                for part in ([(low, number - 1), (number + 1, high)] if low <= number <= high else [(low, high)])
+            ]
+            self._free = parts
+        self._free = [(low, high) for low, high in self._free if low <= high]
+        return True
+
+
+# ---- Row counts ----------------------------------------------------------------------------------------------------
+
+
+def _of_changed(body: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what was changed in the targets, and elsewhere."""
+    listed = body.get("changed", [])
+    if not isinstance(listed, list):
+        raise Bad("changed is no list")
+    for each in listed:
+        if not isinstance(each, dict) or not isinstance(each.get("target"), bool):
+            raise Bad("changed does not say of what")
+        _text(each.get("relation")), _text(each.get("root", ""))
+        for name in ("inserted", "updated", "deleted"):
+            _count(each.get(name, 0))
+    return [each for each in listed if each["target"]], [each for each in listed if not each["target"]]
+
+
+def _sum(changed: list[dict[str, Any]], *names: str) -> int:
+    return sum(each.get(name, 0) for each in changed for name in names or ("inserted", "updated", "deleted"))
+
+
+def _tag_rows(tags: list[str]) -> int:
+    total = 0
+    for tag in tags:
+        last = tag.split(" ")[-1]
+        if tag.split(" ")[0] in _COUNTING and last.isascii() and last.isdigit():
+            total += int(last)
+    return total
+
+
+def _rows_of(body: dict[str, Any]) -> Iterator[str]:
+    """Yield what speaks against the counts of an `executed` entry."""
+    try:
+        own, others = _of_changed(body)
+    except Bad as error:
+        yield str(error)
+        return
+    whole = "changed_more" not in body
+    said, counted = _number(body, "other_rows") or 0, _sum(others)
+    if said < counted or (whole and said != counted):
+        yield f"says {said} rows in other tables, its relations count {counted}"
+    rows, tags = _number(body, "rows"), body.get("tags")
+    if rows is None or not isinstance(tags, list) or len(tags) >= 200 or not whole:
+        return
+    short = [tag for tag in tags if isinstance(tag, str) and len(tag) <= 64]
+    told = _tag_rows(short)
+    moved = 0
+    for root in {each.get("root", "") for each in own} - {""}:
+        parts = [each for each in own if each.get("root") == root]
+        moved += min(_sum(parts, "inserted"), _sum(parts, "deleted"))
+    moved = min(moved, max(told - _sum(own, "updated"), 0))
+    counted = max(told, _sum(own) - moved)
+    # A COPY of rows out of the database, beside others, has a tag that is not in the sum.
+    may_be_less = len(tags) != 1 and any(tag.startswith("COPY") for tag in short)
+    if rows > counted or (rows < counted and not may_be_less):
+        yield f"says {rows} rows, its tags and relations count {counted}"
+
+
+def _exceeds(ceiling: dict[str, Any], rows: int, others: int) -> bool:
+    most = ceiling.get("max_other_rows", 0)
+    return bool(rows > ceiling["max_rows"] or (most != "any" and others > most))
+
+
+def _ended(outcome: _Entry, life: _Life) -> Iterator[str]:
+    """Yield what speaks against an outcome."""
+    body, executed = outcome.body, life.executed.body if life.executed else None
+    way, result = body.get("ended"), body.get("result")
+    if way is not None and (isinstance(way, str) and way in _COMMITS) is not (result == "committed"):
+        yield f"{result!r:.40}, and ended by {way!r:.40}"
+    sent = life.intent.body.get("xid") if life.intent else None
+    if body.get("xid") is not None and sent is not None and body["xid"] != sent:
+        yield f"the outcome is of the transaction {body['xid']!r:.40}, sent was {sent!r:.40}"
+    rows, counted = _number(body, "rows"), None if executed is None else _number(executed, "rows")
+    if executed is not None and rows is not None and rows != counted:
+        yield f"the outcome says {rows} rows, executed says {counted}"
+    ceiling = life.ceiling
+    if "ceiling_exceeded" in body:
+        yield from _excess(outcome, ceiling)
+    if not ceiling or not _has_committed(outcome):
+        return
+    counts = [each for each in (rows, counted) if each is not None]
+    if not counts:
+        yield f"committed without a row count, approved for at most {ceiling['max_rows']}"
+    elif max(counts) > ceiling["max_rows"]:
+        yield f"committed {max(counts)} rows, approved for at most {ceiling['max_rows']}"
+    others = (_number(executed, "other_rows") or 0) if executed is not None else 0
+    if _exceeds(ceiling, 0, others):
+        yield f"committed {others} rows in other tables, approved for at most {ceiling.get('max_other_rows', 0)} there"
+    if executed is not None and "uncountable" in executed:
+        yield "committed what could not be counted, under a ceiling"
+
+
+def _excess(outcome: _Entry, ceiling: dict[str, Any]) -> Iterator[str]:
+    told = outcome.body["ceiling_exceeded"]
+    if _has_committed(outcome):
+        yield "more than was signed, and committed all the same"
+    if not isinstance(told, dict) or not ceiling:
+        yield "more than was signed, and no number was"
+        return
+    if {name: told[name] for name in _CEILING if name in told} != ceiling:
+        yield "more than was signed, but another number was signed"
+    rows, others = told.get("rows"), told.get("other_rows", 0)
+    if isinstance(rows, int) and isinstance(others, int) and not _exceeds(ceiling, rows, others):
+        yield "more than was signed, but it is not more"
+
+
+# ---- The whole -----------------------------------------------------------------------------------------------------
+
+Report = Callable[[int | None, str], None]
+"""Takes a fault: the place of its entry, or None if it is about the folder, and what it is."""
+
+Opened = dict[str, tuple[bytes, bytes]]
+"""Name -> salt and value of what is kept of an entry's sealed values."""
+
+_SAME = ("user", "person", "database", "client", "upstream_pid", "system_identifier")
+
+
+class Verification:
+    """One pass over one ledger, entry by entry; faults go to `report`.
+
+    `sizes` are those that `head_sizes` found, and those of the checkpoints that are given to `finish`.
+    """
+
+    def __init__(self, sizes: Iterable[int], roster: _Roster | None, report: Report) -> None:
+        self._report = report
+        self._tree = _Tree(sizes)
+        self._pinned = roster
+        self._recorded: _Roster | None = None
+        self._ledger: str | None = None
+        self._prev = bytes(32)
+        self._next_seq = 0
+        self._last_time: datetime | None = None
+        self._lives: dict[str, _Life] = {}
+        self._sessions: dict[str, _Session] = {}
+        self._ids = _Ids()
+        names = "rosters requests decisions rejected executions committed forwarded refused opened withheld"
+        self.counts = dict.fromkeys(names.split(), 0)
+
+    @property
+    def ledger(self) -> str:
+        """Its name; "" if it has no entry."""
+        return self._ledger or ""
+
+    @property
+    def size(self) -> int:
+        """How many entries were taken."""
+        return self._tree.size
+
+    @property
+    def root(self) -> bytes:
+        """The root over them."""
+        return self._tree.root()
+
+    def standing(self, *states: str) -> list[str]:
+        """Return the requests that are in one of these states and have not ended."""
+        return [request for request, life in self._lives.items() if life.state in states]
+
+    def take(self, raw: bytes, opened: Opened) -> None:
+        """Check the next entry."""
+        try:
+            entry = _entry(raw)
+        except Bad as error:
+            self._fault(f"cannot be read: {error}")
+        else:
+            if len(raw) > _MAX_ENTRY:
+                self._fault(f"has {len(raw)} bytes, an entry has at most {_MAX_ENTRY}")
+            self._place(entry)
+            self._seals(entry, opened)
+            self._session(entry)
+            self._follow(entry)
+        self._prev = _leaf(raw)
+        self._next_seq += 1
+        self._tree.append(self._prev)
+
+    def finish(self, newest: Checkpoint | None, remembered: Iterable[Checkpoint] = ()) -> None:
+        """Check the checkpoints: the newest covers all, each gives the root of what it covers."""
+        for each in [*remembered, *([newest] if newest else [])]:
+            last = max(0, min(each.size, self.size) - 1)
+            if self._ledger is not None and each.origin != self._ledger:
+                self._report(last, f"a checkpoint is of {each.origin!r:.80}, not of {self._ledger!r:.80}")
+            elif each.size > self.size:
+                self._report(
+                    self.size,
+                    f"and what follows is missing: a checkpoint covers {each.size} entries, here are {self.size}",
+                )
+            elif self._tree.at(each.size) != each.root:
+                self._report(last, f"the checkpoint over {each.size} entries is not about these: one was changed")
+        if newest and newest.size < self.size and newest.origin == self.ledger:
+            self._report(newest.size, f"is not covered: the newest checkpoint ends at {newest.size} of {self.size}")
+
+    def _fault(self, text: str) -> None:
+        self._report(self.size, text)
+
+    def _place(self, entry: _Entry) -> None:
+        if entry.seq != self._next_seq:
+            self._fault(f"says seq {entry.seq}, expected {self._next_seq}")
+        self._next_seq = entry.seq
+        if entry.prev != self._prev:
+            text = f"is not what #{self.size} names before it: one was changed, or what stood between them is gone"
+            self._report(max(0, self.size - 1), text)
+        if self._ledger is None:
+            self._ledger = entry.ledger
+        elif entry.ledger != self._ledger:
+            self._fault(f"is of the ledger {entry.ledger!r:.80}, the first of {self._ledger!r:.80}")
+        if self._last_time is not None and entry.time < self._last_time:
+            self._fault("was appended before the entry before it")
+        self._last_time = entry.time
+
+    def _seals(self, entry: _Entry, opened: Opened) -> None:
+        for name, (salt, value) in opened.items():
+            hashed = _sha256(b"pgnotary/seal/0\n" + name.encode() + b"\x00" + salt + value)
+            if name not in entry.seals:
+                self._fault(f"has no seal {name!r:.60}, but a value is kept for it")
+            elif len(salt) != 32 or entry.seals[name] != _base64(hashed):
+                self._fault(f"does not commit to the value that is kept for {name!r:.60}")
+        self.counts["opened"] += len(opened)
+        self.counts["withheld"] += len(entry.seals.keys() - opened.keys())
+
+    # Sessions
+
+    def _session(self, entry: _Entry) -> None:
+        name = entry.session or ""
+        session = self._sessions.get(name)
+        match entry.type:
+            case "proxy-started":
+                self._sessions.clear()
+            case "session-opened":
+                if session:
+                    self._fault(f"opens {name!r:.60}, which is open")
+                self._sessions[name] = _Session(entry)
+            case "request":
+                self._asked_in(entry, session)
+            case "preview" if session:
+                session.held += 1
+            case "session-closed" if session:
+                held = _number(entry.body, "held")
+                if held is not None and held > session.held:
+                    self._fault(f"closes {name!r:.60} with {held} held, {session.held} are in the ledger")
+                del self._sessions[name]
+            case "session-closed":
+                self._fault(f"closes {name!r:.60}, which is not open")
+            case _:
+                pass
+
+    def _asked_in(self, request: _Entry, session: _Session | None) -> None:
+        if session is None:
+            self._fault(f"asks in the session {request.session!r:.60}, which is not open")
+            return
+        for name in _SAME:
+            opened, asked = session.opened.body.get(name), request.body.get(name)
+            if opened is not None and asked is not None and opened != asked:
+                self._fault(f"asks with {name} {asked!r:.60}, its session was opened with {opened!r:.60}")
+
+    # Requests
+
+    def _follow(self, entry: _Entry) -> None:
+        if entry.type == "request":
+            self._ask(entry)
+        elif entry.type in _LIFE:
+            self._step(entry)
+        elif entry.type == "decision-rejected":
+            self._reject(entry)
+        else:
+            if entry.request is not None or entry.after is not None:
+                self._fault(f"of the type {entry.type} belongs to no request, but names one")
+            if entry.type == "roster":
+                self._put_in_force(entry)
+            elif entry.type == "forwarded":
+                self._forward(entry)
+
+    def _put_in_force(self, entry: _Entry) -> None:
+        self.counts["rosters"] += 1
+        try:
+            self._recorded = read_roster(_text(entry.body.get("allowed_signers", "")))
+        except Bad as error:
+            self._recorded = None
+            self._fault(f"is a roster that cannot be read: {error}")
+
+    def _forward(self, entry: _Entry) -> None:
+        try:
+            forwarded, refused, texts = _forwarded(entry.body)
+        except Bad as error:
+            self._fault(str(error))
+            return
+        self.counts["forwarded"] += forwarded
+        self.counts["refused"] += refused
+        if session := self._sessions.get(entry.session or ""):
+            session.texts |= entry.seals.keys()
+            if missing := texts - session.texts:
+                self._fault(f"tells of {min(missing)}, a text that is sealed nowhere before in its session")
+
+    def _ask(self, entry: _Entry) -> None:
+        request = entry.request
+        if request is None or not self._ids.use(request):
+            self._fault(f"{request!r:.60} is not the id of a new request")
+        if request is None:
+            return
+        if entry.after is not None:
+            self._fault(f"{request}: begins here, but names an entry before it")
+        whole = "statement" in entry.seals and all(
+            isinstance(entry.body.get(name), str) for name in ("user", "person", "database", "kind")
+        )
+        if not whole:
+            self._fault(f"{request}: lacks its user, person, database, kind or sealed statement")
+        needs = _number(entry.body, "needs")
+        self.counts["requests"] += 1
+        self._lives[request] = _Life(entry, whole, 1 if needs is None else needs, entry.leaf, {entry.leaf})
+
+    def _step(self, entry: _Entry) -> None:
+        request = entry.request or ""
+        life = self._lives.get(request)
+        if entry.request is None or life is None:
+            self._fault(f"{request!r:.60}: {entry.type} of what is not open here")
+            return
+        if entry.after != life.last:
+            self._fault(f"{request}: does not name the newest entry of its request")
+        if entry.session is not None and entry.session != life.request.session:
+            self._fault(f"{request}: in another session than it was asked in")
+        to = _leads_to(entry)
+        if to is None:
+            self._fault(f"{request}: {entry.type} without a known answer or result")
+        else:
+            stays = entry.type in ("preview", "ending")
+            legal = life.state == to if stays else to in _MOVES[life.state]
+            if not legal or (entry.type == "preview" and life.preview):
+                self._fault(f"{request}: is {life.state}, {entry.type} ({to}) cannot follow")
+        self._tell(entry, life)
+        life.last = entry.leaf
+        life.leaves.add(entry.leaf)
+        life.state = to or life.state
+        if life.state not in _MOVES:
+            del self._lives[request]
+
+    def _tell(self, entry: _Entry, life: _Life) -> None:
+        faults: Iterable[str] = ()
+        match entry.type:
+            case "preview":
+                life.preview = entry
+            case "decision":
+                self._decide(entry, life)
+            case "intent":
+                self.counts["executions"] += 1
+                life.intent = entry
+                faults = self._intend(entry, life)
+            case "executed":
+                life.executed = entry
+                faults = _rows_of(entry.body)
+            case "ending":
+                faults = self._named(entry, life)
+            case "outcome":
+                faults = [*_ended(entry, life), *self._named(entry, life)]
+                self.counts["committed"] += _has_committed(entry)
+                if entry.body.get("result") == "prepared":
+                    life.gid = entry.body.get("gid", "")
+            case _:
+                pass
+        for fault in faults:
+            self._fault(f"{entry.request}: {fault}")
+
+    def _intend(self, intent: _Entry, life: _Life) -> Iterator[str]:
+        if life.approvals < life.needs:
+            yield f"sent with {life.approvals} approvals, it needs {life.needs}"
+        for name in ("system_identifier", "upstream_pid"):
+            asked, sent = life.request.body.get(name), intent.body.get(name)
+            if asked is not None and sent is not None and asked != sent:
+                yield f"sent to {name} {sent!r:.60}, asked for {asked!r:.60}"
+
+    def _named(self, entry: _Entry, life: _Life) -> Iterator[str]:
+        gid = entry.body.get("gid")
+        if life.gid is None:
+            if entry.body.get("result") == "prepared" and not isinstance(gid, str):
+                yield "prepared without a name"
+        elif gid is not None and gid != life.gid:
+            yield f"prepared as {life.gid!r:.60}, ended as {gid!r:.60}"
+
+    # Decisions
+
+    def _reject(self, entry: _Entry) -> None:
+        self.counts["rejected"] += 1
+        if entry.request is None:
+            return
+        life = self._lives.get(entry.request)
+        if life is None:
+            if not self._ids.is_used(entry.request):
+                self._fault(f"{entry.request!r:.60}: rejects a decision about what nobody has asked for")
+        elif entry.after is not None and entry.after not in life.leaves:
+            self._fault(f"{entry.request}: rejects beside what is not of its life")
+
+    def _decide(self, entry: _Entry, life: _Life) -> None:
+        self.counts["decisions"] += 1
+        if life.preview is None or not life.whole:
+            self._fault(f"{entry.request}: decided without a request and a preview to decide about")
+            return
+        try:
+            raw, document, signature = _document(entry)
+        except Bad as error:
+            self._fault(f"{entry.request}: the document cannot be read: {error}")
+            return
+        roster = self._recorded if self._pinned is None else self._pinned
+        try:
+            if roster is None:
+                raise Bad("no roster is in force, so nobody could have decided")
+            public = _signer_of(signature, raw)
+            person = _find(roster, public, entry.time)
+            _check_document(document, person, life.request, life.preview)
+            if entry.body.get("key") != _fingerprint(public):
+                raise Bad("the entry names another key")
+        except Bad as error:
+            self._fault(f"{entry.request}: {error}")
+        said = _ceiling_of(document) | {"approver": document["approver"], "answer": document["decision"]}
+        for name in ("approver", "answer", *_CEILING):
+            recorded = entry.body.get(name)
+            if recorded != said.get(name) or type(recorded) is not type(said.get(name)):
+                self._fault(
+                    f"{entry.request}: the entry says {name} {recorded!r:.60}, signed was {said.get(name)!r:.60}"
+                )
+        self._check_head(entry, document["head"], life.preview)
+        if document["decision"] == "approve":
+            life.approvals += 1
+            life.ceiling = _ceiling_of(document)
+
+    def _check_head(self, entry: _Entry, head: dict[str, Any], preview: _Entry) -> None:
+        size = head["size"]
+        if size > self.size:
+            self._fault(f"{entry.request}: the approver saw {size} entries, here are {self.size} before it")
+            return
+        if size <= preview.seq:
+            self._fault(f"{entry.request}: the approver saw {size} entries, without the preview #{preview.seq}")
+        root = self._tree.at(size)
+        if root is None or root.hex() != head["root"]:
+            self._fault(
+                f"{entry.request}: the approver saw another head over {size} entries: they were rewritten since"
+            )
+
+
+def _ceiling_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers that an entry repeats; a `max_other_rows` of 0 is left out, as if it was not said."""
+    numbers = {name: document[name] for name in _CEILING if name in document}
+    return {name: number for name, number in numbers.items() if name == "max_rows" or number != 0}
+
+
+def _check_document(document: dict[str, Any], person: str, request: _Entry, preview: _Entry) -> None:
+    if person != document["approver"]:
+        raise Bad(f"signed by {person}'s key, but the document says {document['approver']!r:.60}")
+    expected = {
+        "ledger": request.ledger,
+        "request": request.request,
+        "request_leaf": request.leaf.hex(),
+        "preview_leaf": preview.leaf.hex(),
+        "context": _context(request, preview).hex(),
+        "user": request.body["user"],
+        "database": request.body["database"],
+        "kind": request.body["kind"],
+        "statement": request.seals["statement"],
+    }
+    for name, value in expected.items():
+        if document[name] != value:
+            raise Bad(f"{name} is {document[name]!r:.80} in the document, {value!r:.80} in the ledger")
+    if person.casefold() == request.body["person"].casefold():
+        raise Bad(f"{person} asked for it: somebody else must decide")
+    if "max_rows" in document and request.body.get("countable") is False:
+        raise Bad("a highest row count where rows cannot be counted")
+
+
+# ---- The folder ----------------------------------------------------------------------------------------------------
+
+_MAX_LINE = 64 * 1024 * 1024
+
+
+def check_folder(
+    folder: Path, key: Key, roster: _Roster | None, remembered: list[Checkpoint], report: Report
+) -> Verification:
+    """Verify an exported folder; OSError if its entries or its checkpoint cannot be read."""
+    newest = None
+    try:
+        newest = Checkpoint.read((folder / "checkpoint.txt").read_bytes().decode(), key)
+    except (Bad, UnicodeDecodeError) as error:
+        report(None, f"checkpoint.txt cannot be believed: {error}")
+    sizes = head_sizes(raw for raw in _lines(folder)) | {each.size for each in remembered}
+    verification = Verification(sizes | ({newest.size} if newest else set()), roster, report)
+    places = _opened_places(folder, report)
+    used: set[bytes] = set()
+    evidence = _Evidence(folder, report)
+    with _opened_file(folder) as file:
+        for raw in _lines(folder):
+            leaf = _leaf(raw)
+            opened: Opened = {}
+            for at in places.get(leaf, ()):
+                file.seek(at)
+                _, name, salt, value = _opened(file.readline(_MAX_LINE))
+                opened[name] = (salt, value)
+                used.add(leaf)
+            evidence.take(raw, verification.size)
+            verification.take(raw, opened)
+    verification.finish(newest, remembered)
+    for leaf in places.keys() - used:
+        report(None, f"opened.jsonl has a value for the leaf {leaf.hex()[:16]}, which no entry has")
+    evidence.finish()
+    try:
+        if (folder / "proxy.vkey").read_bytes().removesuffix(b"\n") != key.text.encode():
+            report(None, "proxy.vkey holds another key than the one that this is verified with")
+    except FileNotFoundError:
+        report(None, "proxy.vkey is missing")
+    return verification
+
+
+def _lines(folder: Path) -> Iterator[bytes]:
+    with (folder / "entries.jsonl").open("rb") as file:
+        while line := file.readline(_MAX_ENTRY + 2):
+            yield line.removesuffix(b"\n")
+
+
+def _opened_file(folder: Path) -> BinaryIO:
+    # Without the file all values are withheld.
+    path = folder / "opened.jsonl"
+    return path.open("rb") if path.is_file() else Path("/dev/null").open("rb")
+
+
+def _opened(line: bytes) -> tuple[bytes, str, bytes, bytes]:
+    fields = _decode(line.removesuffix(b"\n"))
+    if fields.keys() != {"leaf", "name", "salt", "value"}:
+        raise Bad("other fields than leaf, name, salt and value")
+    return _unhex(fields["leaf"], 32), _text(fields["name"]), _unbase64(fields["salt"]), _unbase64(fields["value"])
+
+
+def _opened_places(folder: Path, report: Report) -> dict[bytes, list[int]]:
+    """Return where the values of each leaf stand."""
+    places: dict[bytes, list[int]] = {}
+    seen: set[tuple[bytes, str]] = set()
+    with _opened_file(folder) as file:
+        at = number = 0
+        while line := file.readline(_MAX_LINE):
+            number += 1
+            try:
+                leaf, name, _, _ = _opened(line)
+                if (leaf, name) in seen:
+                    raise Bad("another value of the same name and entry")
+                seen.add((leaf, name))
+                places.setdefault(leaf, []).append(at)
+            except Bad as error:
+                report(None, f"opened.jsonl line {number} cannot be used: {error}")
+            at += len(line)
+    return places
+
+
+class _Evidence:
+    """Compares the files that follow from the entries: rosters/, allowed_signers, decisions/."""
+
+    def __init__(self, folder: Path, report: Report) -> None:
+        self._folder = folder
+        self._report = report
+        self._names: set[str] = set()
+        self._roster: bytes | None = None
+
+    def take(self, raw: bytes, place: int) -> None:
+        try:
+            entry = _entry(raw)
+            if entry.type == "roster":
+                self._roster = _text(entry.body.get("allowed_signers", "")).encode()
+                self._compare(f"rosters/{place}", self._roster)
+            elif entry.type == "decision":
+                name = f"decisions/{entry.request}.json"
+                document, _, signature = _document(entry)
+                if re.fullmatch(r"R-[0-9]{1,15}", entry.request or "") and name not in self._names:
+                    self._compare(name, document)
+                    self._compare(f"{name}.sig", signature.encode())
+        except Bad:
+            # Told where the entry is checked.
+            return
+
+    def finish(self) -> None:
+        if self._roster is not None:
+            self._compare("allowed_signers", self._roster)
+        for top in ("allowed_signers", "decisions", "rosters"):
+            path = self._folder / top
+            found = [path] if top == "allowed_signers" and path.exists() else sorted(path.rglob("*"))
+            for each in found:
+                name = each.relative_to(self._folder).as_posix()
+                if (each.is_symlink() or not each.is_dir()) and name not in self._names:
+                    self._report(None, f"{name!r:.80} is in the folder, but no entry says so")
+
+    def _compare(self, name: str, content: bytes) -> None:
+        self._names.add(name)
+        try:
+            with (self._folder / name).open("rb") as file:
+                if file.read(len(content) + 1) != content:
+                    self._report(None, f"{name} is not what its entry says")
+        except OSError as error:
+            self._report(None, f"{name} is missing or cannot be read: {error.strerror}")
+
+
+# ---- The command ---------------------------------------------------------------------------------------------------
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def _visible(text: str) -> str:
+    """Return a text in which nothing can play with a terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _read(path: str) -> str:
+    return Path(path).read_bytes().decode()
+
+
+def main(words: list[str]) -> int:
+    """Run the command and return its exit status."""
+    parser = _Arguments(prog="verify.py", description="Verify an exported ledger.", allow_abbrev=False)
+    parser.add_argument("folder", nargs="?", default=".", help="what `pgnotary export` wrote (default: .)")
+    parser.add_argument("--key", help="the proxy's key, name+id+base64, or a file that holds it")
+    parser.add_argument("--allowed-signers", metavar="FILE", help="hold all decisions against this roster")
+    parser.add_argument("--checkpoint", metavar="FILE", action="append", default=[], help="one that you remember")
+    parser.add_argument("--quiet", action="store_true", help="print faults only")
+    asked = parser.parse_args(words)
+    found = 0
+
+    def report(place: int | None, text: str) -> None:
+        nonlocal found
+        found += 1
+        print(_visible(text if place is None else f"#{place} {text}"))
+
+    def say(text: str) -> None:
+        if not asked.quiet:
+            print(_visible(text))
+
+    folder = Path(asked.folder)
+    try:
+        given = asked.key if asked.key is not None else str(folder / "proxy.vkey")
+        key = Key.read((_read(given) if Path(given).is_file() else given).removesuffix("\n"))
+        roster = None if asked.allowed_signers is None else read_roster(_read(asked.allowed_signers))
+        remembered = [Checkpoint.read(_read(path), key) for path in asked.checkpoint]
+        done = check_folder(folder, key, roster, remembered, report)
+    except (OSError, UnicodeDecodeError, Bad) as error:
+        print(_visible(f"verify.py: {error}"), file=sys.stderr)
+        return USAGE
+    if found:
+        say(f"{found} faults in {done.size} entries")
+        return TAMPERED
+    say(f"ok  {done.size} entries of {done.ledger or 'an empty ledger'}, head {done.root.hex()}")
+    say("ok  " + ", ".join(f"{number} {name}" for name, number in done.counts.items()))
+    if waiting := [*done.standing("held", "approved", "intent", "executed", "prepared")]:
+        say(f"note  not ended yet: {', '.join(waiting)}")
+    lacking = []
+    if asked.key is None:
+        lacking.append("the key came with the folder: pin it with --key")
+    if roster is None and done.counts["decisions"]:
+        lacking.append("decisions were held against rosters of the ledger itself: pin one with --allowed-signers")
+    if unknown := done.standing("unknown"):
+        lacking.append(f"outcome unknown: {', '.join(unknown)}")
+    if withheld := done.counts["withheld"]:
+        lacking.append(f"sealed values that are withheld: {withheld}")
+    for each in lacking:
+        say(f"incomplete  {each}")
+    return INCOMPLETE if lacking else GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
