@@ -36,6 +36,13 @@ CREATE TABLE veiled (x int, y int);
 ALTER TABLE veiled ENABLE ROW LEVEL SECURITY;
 CREATE POLICY by_plain ON veiled USING (x IN (SELECT p.x FROM plain p));
 CREATE FUNCTION unread_one() RETURNS int LANGUAGE plpgsql AS $$ BEGIN DELETE FROM plain WHERE x = 2; RETURN 1; END $$;
+CREATE TABLE made (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a * 10) STORED UNIQUE);
+CREATE TABLE made_child (id int, g int REFERENCES made (g) ON UPDATE CASCADE);
+CREATE TABLE top (id int PRIMARY KEY);
+CREATE TABLE middle (id int PRIMARY KEY, up int REFERENCES top ON DELETE SET NULL,
+  g int GENERATED ALWAYS AS (coalesce(up, -1)) STORED UNIQUE);
+CREATE TABLE below (id int PRIMARY KEY, g int REFERENCES middle (g) ON UPDATE CASCADE);
+CREATE TABLE refers_to_pa (id int, pa int REFERENCES pa);
 CREATE TABLE lone_parent (id int PRIMARY KEY);
 CREATE TABLE lone_child (id int PRIMARY KEY, up int REFERENCES lone_parent ON DELETE CASCADE);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk;
@@ -44,6 +51,11 @@ INSERT INTO other SELECT i, i FROM generate_series(1, 20) i;
 INSERT INTO numbered SELECT i, i FROM generate_series(1, 5) i;
 INSERT INTO pa SELECT generate_series(1, 3);
 INSERT INTO ch SELECT i, i FROM generate_series(1, 3) i;
+INSERT INTO made (id, a) SELECT i, i FROM generate_series(1, 5) i;
+INSERT INTO made_child SELECT i, i * 10 FROM generate_series(1, 5) i;
+INSERT INTO top SELECT generate_series(1, 4);
+INSERT INTO middle SELECT i, i FROM generate_series(1, 4) i;
+INSERT INTO below SELECT i, i FROM generate_series(1, 4) i;
 INSERT INTO guarded SELECT generate_series(1, 4);
 INSERT INTO veiled SELECT i, i FROM generate_series(1, 10) i;
 INSERT INTO lone_parent SELECT generate_series(1, 4);
@@ -125,6 +137,13 @@ TEXTS = [
     Text("DELETE FROM orders WHERE total < 7; DELETE FROM shipments", "exact estimate*", "estimate"),
     Text(
         "DELETE FROM customers WHERE id = 3; UPDATE notes SET words = 'y' WHERE customer IS NULL",
+        "exact estimate*",
+        "estimate",
+    ),
+    Text("UPDATE made SET a = 100 WHERE id = 1; DELETE FROM made_child WHERE g < 900", "exact estimate*", "estimate"),
+    Text("DELETE FROM top WHERE id = 1; DELETE FROM below WHERE g < 4", "exact estimate*", "estimate"),
+    Text(
+        "INSERT INTO refers_to_pa VALUES (1, 1); DELETE FROM pa WHERE xmax = '0' AND id > 3",
         "exact estimate*",
         "estimate",
     ),

@@ -54,6 +54,17 @@ CREATE TABLE timed (id int);
 ALTER TABLE timed ENABLE ROW LEVEL SECURITY;
 CREATE POLICY recent ON timed USING (id IN (SELECT id FROM recent));
 INSERT INTO timed SELECT generate_series(1, 5);
+CREATE TABLE keyed (id int PRIMARY KEY, v int);
+CREATE TABLE refers (x int REFERENCES keyed ON UPDATE CASCADE);
+CREATE VIEW renames AS SELECT id AS key, v AS id FROM keyed;
+INSERT INTO keyed SELECT i, i FROM generate_series(1, 3) i;
+INSERT INTO refers VALUES (1), (2);
+CREATE TABLE made (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a * 10) STORED UNIQUE);
+CREATE TABLE of_made (g int REFERENCES made (g) ON UPDATE CASCADE);
+INSERT INTO made (id, a) SELECT i, i FROM generate_series(1, 3) i;
+INSERT INTO of_made VALUES (10), (20);
+CREATE VIEW one_address AS SELECT id, a, 0::oid AS tableoid, '(0,1)'::tid AS ctid FROM t;
+CREATE VIEW no_table AS SELECT id, a, NULL::oid AS tableoid FROM t;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk_of_counts;
 ANALYZE;
 """
@@ -87,7 +98,7 @@ ATTACKS = {
         "UPDATE t SET a = %s WHERE ctid = '(0,1)'", "executions", [(1,), (2,)]
     ),
     "a system column without its table": Attack(
-        "UPDATE t SET a = %s WHERE xmax::text = '0'", "executions", [(1,), (2,)]
+        "UPDATE t SET a = %s WHERE xmax::text = '0'", "executions volatile", [(1,), (2,)]
     ),
     "a system column of the table": Attack(
         "UPDATE moved SET k = %s WHERE moved.tableoid = 'moved_1'::regclass", "executions", [(2,), (2,)]
@@ -122,6 +133,15 @@ ATTACKS = {
         "DELETE FROM t WHERE (SELECT string_agg(x::text, '') FROM other) LIKE id || '%'", "order"
     ),
     "a value of any row": Attack("DELETE FROM t WHERE id = (SELECT any_value(x) FROM other)", "order"),
+    "a view whose rows all have one address": Attack(
+        "DELETE FROM one_address USING other WHERE other.id > one_address.id", "view-rows"
+    ),
+    "an update of one": Attack("UPDATE one_address v SET a = other.x FROM other WHERE other.id = v.id", "view-rows"),
+    "a MERGE into a view of no table": Attack(
+        "MERGE INTO no_table v USING other o ON v.id = o.id WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN DO NOTHING",
+        "view-rows",
+    ),
+    "which transactions have met a row": Attack("DELETE FROM t WHERE xmax = '0'", "volatile"),
 }  # fmt: skip
 
 
@@ -172,3 +192,26 @@ def test_what_only_looks_exact_is_not_called_so(proxy: Served, attacked: str, na
     assert body.get("exact", changed) == changed, body
     assert "exact" not in body
     assert " ".join(body.get("caveats", ())) == attack.caveats, body
+
+
+HIDDEN_KEYS = {
+    "a view that has the key under another name": ("UPDATE renames SET key = key + 100", "public.refers", 2),
+    "a key that is generated of what is set": ("UPDATE made SET a = a + 100", "public.of_made", 2),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN_KEYS)
+def test_a_foreign_key_that_the_names_do_not_show_is_told(proxy: Served, attacked: str, name: str) -> None:
+    sql, table, rows = HIDDEN_KEYS[name]
+    with proxy.connect(attacked, autocommit=False) as connection:
+        before = _changed(connection)
+        worker = threading.Thread(target=lambda: connection.execute(sql.encode()))
+        worker.start()
+        paper = proxy.held()
+        proxy.decide(paper, Answer.APPROVE)
+        worker.join(60)
+        changed = _changed(connection) - before
+        connection.rollback()
+    body: dict[str, Any] = dict(paper.preview.body)
+    assert [each["to"] for each in body["cascades"]] == [table]
+    assert changed == 3 + rows

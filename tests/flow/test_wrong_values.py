@@ -238,6 +238,17 @@ EXECUTIONS: dict[str, tuple[str, list[tuple[Any, ...]], set[str]]] = {
         "UPDATE many SET n = %s WHERE id = %s", [(1000 + i, i) for i in range(1, 9)] + [(7, 2)], {"n"},
     ),
     "each meets what others have changed": ("UPDATE things SET n = n + %s WHERE n < %s", [(1, 3), (1, 3)], {"n"}),
+    "each reads what those before it have made": (
+        "UPDATE things SET n = (SELECT max(n) FROM things) + %s WHERE id = %s", [(1, 1), (1, 2)], {"n"}
+    ),
+    "each asks whether others have made it": (
+        "UPDATE things SET n = CASE WHEN EXISTS (SELECT FROM things WHERE n = 700) THEN 1 ELSE 700 END WHERE id = %s",
+        [(1,), (2,)],
+        {"n"},
+    ),
+    "each joins what others have made": (
+        "UPDATE many SET n = m.n + %s FROM many m WHERE m.id = many.id - 1 AND many.id = %s", [(1, 2), (1, 3)], {"n"}
+    ),
     "a word that is a time": ("UPDATE things SET at = %s WHERE id = %s", [("now", 1), ("now", 2)], {"at"}),
 }  # fmt: skip
 

@@ -49,21 +49,31 @@ def facts_of_settings_question(source: Source, catalog: Catalog) -> bytes:
 
 
 def doubts_of(
-    source: Source, catalog: Catalog, facts: Facts, made_of: Facts, caveats: frozenset[str], *, clock_bound: bool
+    source: Source,
+    catalog: Catalog,
+    facts: Facts,
+    made_of: Facts,
+    caveats: frozenset[str],
+    *,
+    clock_bound: bool,
+    repeated: bool,
 ) -> Doubts:
     """Return what cannot be said; raises Unreadable.
 
     `facts` are those of the statement, `made_of` those of the values that it sets. `clock_bound`: a bound value is a
-    word that the clock gives a meaning.
+    word that the clock gives a meaning. `repeated`: it runs several times, and each run reads what those before it have
+    left.
     """
     if source.node != "UpdateStmt":
         return Doubts()
     joined = source.tree.keys() & {"fromClause", "withClause"} or any(each.kind == "v" for each in facts.targets)
-    unsteady = bool(caveats & {"volatile", "order"} and joined)
+    unsteady = bool(joined and (repeated or caveats & {"volatile", "order"}))
     found = {
         name
         for name, tree in _settings(source)
-        if (unsteady and not tree.keys() <= _GIVEN) or _is_doubtful(tree, catalog, made_of, clock_bound=clock_bound)
+        if (unsteady and not tree.keys() <= _GIVEN)
+        or (repeated and _reads_rows(tree, catalog))
+        or _is_doubtful(tree, catalog, made_of, clock_bound=clock_bound)
     }
     if caveats & _ELSEWHERE or _is_meddled_with(facts):
         return Doubts(all=True, beside=None)
@@ -80,6 +90,14 @@ def _settings(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]]:
             row = several["source"].get("RowExpr")
             tree = several["source"] if row is None else row["args"][several["colno"] - 1]
         yield str(fields["name"]), tree
+
+
+def _reads_rows(tree: Mapping[str, Any], catalog: Catalog) -> bool:
+    """Say whether a value is made of other rows than the one that is changed."""
+    messages = list(grammar.messages("Node", tree))
+    names = names_of(messages)
+    called = {name[-1] for name in names.functions if name} | names.attributes
+    return any(message.type == "SubLink" for message in messages) or any(map(catalog.reads_tables, called))
 
 
 def _is_doubtful(tree: Mapping[str, Any], catalog: Catalog, made_of: Facts, *, clock_bound: bool) -> bool:
@@ -114,12 +132,9 @@ def _is_meddled_with(facts: Facts) -> bool:
 
 def _beside(facts: Facts) -> frozenset[str] | None:
     """Return the columns that may change though nobody sets them: a view's second name of one, a key's other end."""
-    if any(each.twice for each in facts.targets):
-        return None
     targets = {each.oid for each in facts.targets}
-    return frozenset(
-        own
-        for key in facts.keys
-        if key.on_update in "cnd" and not targets.isdisjoint(key.family)
-        for own, _, _ in key.columns
-    )
+    keys = [key for key in facts.keys if key.on_update in "cnd" and not targets.isdisjoint(key.family)]
+    # A view may have a column twice, or under another name.
+    if any(each.twice or (keys and each.kind == "v") for each in facts.targets):
+        return None
+    return frozenset(own for key in keys for own, _, _ in key.columns)

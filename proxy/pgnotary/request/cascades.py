@@ -109,10 +109,12 @@ def _is_same(rows: _Rows, known: _Rows) -> bool:
 def _below(facts: Facts, rows: _Rows) -> Iterator[_Rows]:
     for key in facts.keys:
         letter = key.on_delete if rows.deleted else key.on_update
-        touched = rows.deleted or rows.columns is None or {column for _, column, _ in key.columns} & rows.columns
+        any_column = rows.deleted or rows.columns is None or key.computed
+        touched = any_column or {column for _, column, _ in key.columns} & (rows.columns or set())
         if key.source in rows.oids and letter in _ACTIONS and touched:
             deleted = rows.deleted and letter == "c"
-            columns = None if deleted else frozenset(column for column, _, _ in key.columns)
+            # A BEFORE trigger may set any column.
+            columns = None if deleted or key.keeps else frozenset(column for column, _, _ in key.columns)
             yield _Rows(key.family, deleted, columns, rows.depth + 1, key, letter, rows)
 
 

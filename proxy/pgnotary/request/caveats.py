@@ -20,11 +20,14 @@ from pgnotary.request.facts import Facts
 from pgnotary.request.selects import bare
 
 __all__ = [
+    "ADDRESS",
     "AT_MOST",
     "CAVEATS",
     "EARLIER",
     "NEVER",
+    "VIEW_ROWS",
     "called_by",
+    "columns_in",
     "earlier_parts",
     "events_of",
     "of_facts",
@@ -46,10 +49,13 @@ CAVEATS = {
     "earlier-parts": "what stands before it in the same text runs first, and may change what it meets",
     "several": "several parts of it may change the same rows, and each row is changed once",
     "executions": "it runs several times, and each run may change what the next one meets",
+    "view-rows": "it joins the rows of a view, which nobody can tell from each other",
     "unseen": "the server did not say what else stands between the statement and its rows",
 }
 """Each word with its sentence."""
 
+VIEW_ROWS = "view-rows"
+"""With it the rows cannot be counted, but shown."""
 EARLIER = "earlier-parts"
 """What is believed of no count is believed of no number of rows that go with a table either."""
 NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
@@ -57,6 +63,10 @@ NEVER = frozenset({"instead-trigger", "rule", "row-security", "foreign"})
 AT_MOST = frozenset({"before-trigger", "conflict"})
 """With one of these, and no other, a count is an upper bound."""
 
+ADDRESS = frozenset({"tableoid", "ctid"})
+"""Where a row of a table is stored; a view may have columns of these names that say something else."""
+# Which transactions have met a row: a foreign key that is checked is one.
+_MET = frozenset({"xmin", "xmax", "cmin", "cmax"})
 _ORDER_WORDS = frozenset({"limit", "offset", "fetch", "tablesample", "over"})
 # Aggregates that give another value when their rows come in another order.
 _ORDERED = frozenset(
@@ -91,7 +101,17 @@ def of_text(node: str, tree: Mapping[str, Any]) -> set[str]:
                 found.add("order")
         if asks_clock(message):
             found.add("volatile")
-    return found
+    return found | ({"volatile"} if _MET & _columns(messages) else set())
+
+
+def columns_in(node: str, tree: Mapping[str, Any]) -> set[str]:
+    """Return the last names of all columns that the tree of a query seems to read; raises Unreadable."""
+    return _columns(grammar.messages(node, tree))
+
+
+def _columns(messages: Iterable[Message]) -> set[str]:
+    last = (message.fields["fields"][-1] for message in messages if message.type == "ColumnRef")
+    return {name["String"]["sval"] for name in last if "String" in name}
 
 
 def _asks_any(message: Message) -> bool:

@@ -118,6 +118,8 @@ class ForeignKey:
     """The referencing relation has rules, which act on what a foreign key does as well."""
     codes: bool
     """The referencing relation may run code, as `RelationFacts.codes` says."""
+    computed: bool
+    """One of the referenced columns is generated: what sets another column may change it."""
     indexed: bool
     columns: tuple[tuple[str, str, str], ...]
     """Referencing column, referenced column, and the operator that compares the referenced with the referencing one."""
@@ -237,6 +239,7 @@ def _key(fields: Mapping[str, Any]) -> ForeignKey:
         keeps=bool(fields["keeps"]),
         ruled=bool(fields["ruled"]),
         codes=bool(fields["codes"]),
+        computed=bool(fields["computed"]),
         indexed=bool(fields["indexed"]),
         columns=tuple((str(own), str(referenced), str(operator)) for own, referenced, operator in fields["columns"]),
     )

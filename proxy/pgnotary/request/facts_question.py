@@ -188,6 +188,8 @@ SELECT pg_catalog.json_build_object(
       AND g.tgenabled OPERATOR(pg_catalog.<>) 'O')
     AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'replica',
   'ruled', EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w WHERE w.ev_class OPERATOR(pg_catalog.=) k.conrelid),
+  'computed', EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+    AND a.attnum OPERATOR(pg_catalog.=) ANY (k.confkey) AND a.attgenerated OPERATOR(pg_catalog.<>) ''),
   'codes', __CODES_OF__(k.conrelid),
   'keeps', EXISTS (SELECT FROM fires JOIN pg_catalog.pg_trigger AS g ON g.oid OPERATOR(pg_catalog.=) fires.oid
     WHERE (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 3) OPERATOR(pg_catalog.=) 3

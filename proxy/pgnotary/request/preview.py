@@ -17,7 +17,18 @@ from pgnotary.judge.reading import read
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
-from pgnotary.request.caveats import AT_MOST, NEVER, called_by, earlier_parts, of_facts, of_text, of_values
+from pgnotary.request.caveats import (
+    ADDRESS,
+    AT_MOST,
+    NEVER,
+    VIEW_ROWS,
+    called_by,
+    columns_in,
+    earlier_parts,
+    of_facts,
+    of_text,
+    of_values,
+)
 from pgnotary.request.clock import read_as_times
 from pgnotary.request.counting import CHANGING, Source, is_steady_when_repeated, met_by, source_in, values_of
 from pgnotary.request.facts import Facts
@@ -65,6 +76,8 @@ class Questions:
     """What rows can be shown of."""
     changes: int = 1
     """How many changes it makes, in its WITH too."""
+    addressed: bool = False
+    """The count tells rows from each other by where they are stored."""
     listed: bool = False
     """One of them is an INSERT of a single list, in which a call may give any number of rows."""
     subject: Subject | None = None
@@ -160,11 +173,14 @@ def _with_count(asked: Questions, count: bytes, part: Part) -> Questions:
     if not is_plain_read(count, asked.catalog, asked.scope):
         raise Uncounted("the count built from it is not a plain read")
     counted, caveats = read(count), set(asked.caveats)
+    addressed = False
     for each in grammar.parse(count):
         caveats |= of_text(each.node, each.fields)
+        addressed |= bool(ADDRESS & columns_in(each.node, each.fields))
     functions = {name[-1] for each in counted.parts for name in each.names.functions}
     caveats |= called_by(functions, asked.catalog)[1]
-    return replace(asked, facts=_facts(part, count, asked.catalog), count=count, caveats=frozenset(caveats))
+    facts = _facts(part, count, asked.catalog)
+    return replace(asked, facts=facts, count=count, addressed=addressed, caveats=frozenset(caveats))
 
 
 def is_plain_read(text: bytes, catalog: Catalog, scope: Scope) -> bool:
@@ -213,6 +229,7 @@ def worth(
         caveats |= set(of_facts(facts, asked.part, asked.changes))
         # Whatever it is that it changes, it was not looked at.
         caveats |= set() if facts.targets else {"unseen"}
+        caveats |= {VIEW_ROWS} if asked.addressed and not _is_tables(facts) else set()
     if asked.spelled is not None:
         # Its rows are in the text, whatever its values say.
         caveats -= {"volatile", "order"}
@@ -230,9 +247,7 @@ def _is_steady(asked: Questions, facts: Facts) -> bool:
     source = asked.source
     if source is None or any(each.triggers for each in facts.targets):
         return False
-    if any(each.on_update in "cnd" for each in facts.keys) or any(
-        each.kind not in ("r", "p") for each in facts.targets
-    ):
+    if any(each.on_update in "cnd" for each in facts.keys) or not _is_tables(facts):
         return False
     # A policy may read what is set, and of what is no column nobody knows what it reads.
     if facts.strange or any(each.secured for each in facts.targets):
@@ -273,10 +288,16 @@ def _along(
     kinds = part.changes or {part.kind}
     updates: frozenset[str] | None = frozenset()
     if StatementClass.UPDATE in kinds:
-        # A BEFORE trigger may set any column.
-        updates = None if "before-trigger" in caveats else _set_columns(part)
+        # A BEFORE trigger may set any column, and those of a view have names of their own.
+        anything = "before-trigger" in caveats or not _is_tables(facts)
+        updates = None if anything else _set_columns(part)
     deletes = moves or StatementClass.DELETE in kinds
     return cascades_of(facts, source, deletes=deletes, updates=updates, bound=bound)
+
+
+def _is_tables(facts: Facts) -> bool:
+    """Say whether all that is changed is a table: its columns have their own names, and its rows an address each."""
+    return all(each.kind in ("r", "p") for each in facts.targets)
 
 
 def _set_columns(part: Part) -> frozenset[str] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from pgnotary.judge.rules import Terms
 from pgnotary.ledger.canonical import JSON, MAX_INT
 from pgnotary.request.cascades import MOST, Bound, Cascade
-from pgnotary.request.caveats import EARLIER, events_of
+from pgnotary.request.caveats import EARLIER, VIEW_ROWS, events_of
 from pgnotary.request.facts import Facts, Trigger, read_facts
 from pgnotary.request.preview import Questions, cascades, is_askable, read_estimate, worth
 from pgnotary.session.figures import Figures, total
@@ -48,7 +48,8 @@ def measure(
         found.took_us = 0
         found.set(bound.value, asked.spelled * found.sent.executions, "text")
     elif is_askable(asked, caveats):
-        yield from _count(found, asked, bound)
+        if VIEW_ROWS not in caveats:
+            yield from _count(found, asked, bound)
         yield from sample(found, asked, facts, caveats, terms)
     # Of what changes no rows nothing was looked at, and only what runs before it is a reason to doubt.
     if told := caveats if asked.facts else caveats & {EARLIER}:

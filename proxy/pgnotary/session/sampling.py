@@ -99,7 +99,15 @@ def _doubts(
         made_of = read_facts("".join(answer)) if answer is not None else None
         bound = of_values(value for each in found.sent.bounds for value in each.values)
         if made_of is not None:
-            return doubts_of(source, asked.catalog, facts, made_of, caveats, clock_bound=bool(bound))
+            return doubts_of(
+                source,
+                asked.catalog,
+                facts,
+                made_of,
+                caveats,
+                clock_bound=bool(bound),
+                repeated=found.sent.executions > 1,
+            )
     except (grammar.Unreadable, ValueError):
         found.why.append("what it sets cannot be looked into")
     return Doubts(all=True)
