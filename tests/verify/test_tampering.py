@@ -410,7 +410,7 @@ def test_an_ending_whose_action_is_no_word_is_no_crash(action: Any) -> None:
     ledger.step(EntryType.INTENT, "R-1", xid="771")
     ledger.step(EntryType.EXECUTED, "R-1", rows=1, tags=["DELETE 1"])
     ledger.step(EntryType.ENDING, "R-1", action=action)
-    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+    assert verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries()).open == ("R-1",)
 
 
 def test_more_rows_than_were_signed_are_found() -> None:
@@ -496,7 +496,7 @@ def _changing(max_rows: int | None, others: int | None = 0, **executed: Any) -> 
 def test_rows_within_what_was_signed_are_no_fault(max_rows: int | None, others: int | None) -> None:
     ledger = _changing(max_rows, others)
     ledger.step(EntryType.OUTCOME, "R-1", result="committed", rows=6)
-    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+    assert verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries()).committed == 1
 
 
 @pytest.mark.parametrize(
@@ -535,7 +535,7 @@ def test_what_was_more_than_was_signed_is_told_as_it_was() -> None:
     ledger = _changing(6, 8)
     exceeded = {"max_rows": 6, "max_other_rows": 8, "rows": 6, "other_rows": 9}
     ledger.step(EntryType.OUTCOME, "R-1", result="rolled-back", ceiling_exceeded=exceeded)
-    verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries())
+    assert verify(ledger.entries(), ledger.notes[-1], VKEY, ahead=ledger.entries()).rolled_back == 1
 
 
 @pytest.mark.parametrize(

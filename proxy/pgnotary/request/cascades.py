@@ -76,7 +76,7 @@ def cascades_of(
     `updates`: the columns that it may set, None for any; `bound`: what the count of the targets themselves is worth.
     """
     oids = frozenset({each.oid for each in facts.targets}) | facts.ancestors
-    if not all(each.kind in ("r", "p") for each in facts.targets):
+    if not facts.only_tables:
         source = None
     reached = []
     if deletes:

@@ -153,6 +153,11 @@ class Facts:
         return tuple(each for each in self.relations if each.target)
 
     @property
+    def only_tables(self) -> bool:
+        """Whether all that may change is a table: its columns have their own names, and its rows an address each."""
+        return all(each.kind in ("r", "p") for each in self.targets)
+
+    @property
     def target_rows(self) -> int | None:
         """The planner's number of rows in the targets; None if it is not known of one of them."""
         found = {each.oid: each.rows for each in self.targets if each.kind in ("r", "m", "f")}

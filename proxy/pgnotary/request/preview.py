@@ -229,7 +229,7 @@ def worth(
         caveats |= set(of_facts(facts, asked.part, asked.changes))
         # Whatever it is that it changes, it was not looked at.
         caveats |= set() if facts.targets else {"unseen"}
-        caveats |= {VIEW_ROWS} if asked.addressed and not _is_tables(facts) else set()
+        caveats |= {VIEW_ROWS} if asked.addressed and not facts.only_tables else set()
     if asked.spelled is not None:
         # Its rows are in the text, whatever its values say.
         caveats -= {"volatile", "order"}
@@ -247,7 +247,7 @@ def _is_steady(asked: Questions, facts: Facts) -> bool:
     source = asked.source
     if source is None or any(each.triggers for each in facts.targets):
         return False
-    if any(each.on_update in "cnd" for each in facts.keys) or not _is_tables(facts):
+    if any(each.on_update in "cnd" for each in facts.keys) or not facts.only_tables:
         return False
     # A policy may read what is set, and of what is no column nobody knows what it reads.
     if facts.strange or any(each.secured for each in facts.targets):
@@ -289,15 +289,10 @@ def _along(
     updates: frozenset[str] | None = frozenset()
     if StatementClass.UPDATE in kinds:
         # A BEFORE trigger may set any column, and those of a view have names of their own.
-        anything = "before-trigger" in caveats or not _is_tables(facts)
+        anything = "before-trigger" in caveats or not facts.only_tables
         updates = None if anything else _set_columns(part)
     deletes = moves or StatementClass.DELETE in kinds
     return cascades_of(facts, source, deletes=deletes, updates=updates, bound=bound)
-
-
-def _is_tables(facts: Facts) -> bool:
-    """Say whether all that is changed is a table: its columns have their own names, and its rows an address each."""
-    return all(each.kind in ("r", "p") for each in facts.targets)
 
 
 def _set_columns(part: Part) -> frozenset[str] | None:

@@ -80,10 +80,9 @@ def _of_change(
     masks = _masks(found, terms, asked.catalog).of(columns.values())
     doubts = yield from _doubts(found, asked, source, facts, caveats)
     met_often = _is_joined(source) or found.sent.executions > 1
-    told_apart = all(each.kind in ("r", "p") for each in facts.targets)
-    if met_often and not told_apart:
+    if met_often and not facts.only_tables:
         doubts = replace(doubts, all=True)
-    sampling = _sampling(asked, source, columns, masks, most, doubts, joined=met_often and told_apart)
+    sampling = _sampling(asked, source, columns, masks, most, doubts, joined=met_often and facts.only_tables)
     yield from _take(found, sampling, ours=False)
 
 
