@@ -624,7 +624,15 @@ _FACTS = json.dumps(
     {
         "relations": [
             {"oid": 16_400, "target": True, "how": "named", "schema": "public", "name": "t", "kind": "r", "rows": 20}
-            | {"secured": False, "policies": None, "twice": False, "parents": 0, "rules": None, "triggers": None}
+            | {
+                "secured": False,
+                "policies": None,
+                "twice": False,
+                "renames": False,
+                "parents": 0,
+                "rules": None,
+                "triggers": None,
+            }
             | {"unsteady": False, "codes": False}
         ],
         "unsteady": None,

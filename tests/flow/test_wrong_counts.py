@@ -57,6 +57,10 @@ INSERT INTO timed SELECT generate_series(1, 5);
 CREATE TABLE keyed (id int PRIMARY KEY, v int);
 CREATE TABLE refers (x int REFERENCES keyed ON UPDATE CASCADE);
 CREATE VIEW renames AS SELECT id AS key, v AS id FROM keyed;
+CREATE VIEW renames_with_a_blank AS SELECT id AS "the key", v FROM keyed;
+CREATE VIEW renamed_since AS SELECT id, v FROM keyed;
+ALTER VIEW renamed_since RENAME COLUMN id TO key;
+CREATE VIEW over_renames AS SELECT key, id FROM renames;
 INSERT INTO keyed SELECT i, i FROM generate_series(1, 3) i;
 INSERT INTO refers VALUES (1), (2);
 CREATE TABLE made (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS (a * 10) STORED UNIQUE);
@@ -196,6 +200,9 @@ def test_what_only_looks_exact_is_not_called_so(proxy: Served, attacked: str, na
 
 HIDDEN_KEYS = {
     "a view that has the key under another name": ("UPDATE renames SET key = key + 100", "public.refers", 2),
+    "another name with a blank": ('UPDATE renames_with_a_blank SET "the key" = "the key" + 100', "public.refers", 2),
+    "a column that was renamed later": ("UPDATE renamed_since SET key = key + 100", "public.refers", 2),
+    "a view over such a view": ("UPDATE over_renames SET key = key + 100", "public.refers", 2),
     "a key that is generated of what is set": ("UPDATE made SET a = a + 100", "public.of_made", 2),
 }
 

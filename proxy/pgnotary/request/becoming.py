@@ -135,6 +135,6 @@ def _beside(facts: Facts) -> frozenset[str] | None:
     targets = {each.oid for each in facts.targets}
     keys = [key for key in facts.keys if key.on_update in "cnd" and not targets.isdisjoint(key.family)]
     # A view may have a column twice, or under another name.
-    if any(each.twice or (keys and each.kind == "v") for each in facts.targets):
+    if any(each.twice or (keys and each.renames) for each in facts.targets):
         return None
     return frozenset(own for key in keys for own, _, _ in key.columns)

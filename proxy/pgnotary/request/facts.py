@@ -80,6 +80,8 @@ class RelationFacts:
     """How many relations it inherits from, or is a partition of."""
     twice: bool = False
     """It is a view that may show one column under two names."""
+    renames: bool = False
+    """It is a view that may show a column under another name."""
 
     @property
     def spelled(self) -> str:
@@ -210,6 +212,7 @@ def _relation(fields: Mapping[str, Any]) -> RelationFacts:
         unsteady=bool(fields["unsteady"]) or name[0] in ("pg_catalog", "information_schema"),
         parents=int(fields["parents"]),
         twice=bool(fields["twice"]),
+        renames=bool(fields["renames"]),
     )
 
 

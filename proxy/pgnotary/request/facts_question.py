@@ -99,6 +99,14 @@ SELECT pg_catalog.json_build_object(
       w.ev_action::pg_catalog.text, ':resorigtbl [1-9][0-9]* :resorigcol [1-9][0-9]*', 'g') AS m (found)
     WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND t.target AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
     GROUP BY m.found HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1),
+  'renames', EXISTS (SELECT FROM pg_catalog.pg_rewrite AS w CROSS JOIN LATERAL pg_catalog.regexp_matches(
+      w.ev_action::pg_catalog.text, __RENAMED__, 'g') AS m (found)
+    JOIN pg_catalog.pg_attribute AS own ON own.attrelid OPERATOR(pg_catalog.=) c.oid
+      AND own.attnum OPERATOR(pg_catalog.=) (m.found)[1]::pg_catalog.int2
+    JOIN pg_catalog.pg_attribute AS its ON its.attrelid OPERATOR(pg_catalog.=) (m.found)[2]::pg_catalog.oid
+      AND its.attnum OPERATOR(pg_catalog.=) (m.found)[3]::pg_catalog.int2
+    WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND t.target AND w.rulename OPERATOR(pg_catalog.=) '_RETURN'
+    AND own.attname OPERATOR(pg_catalog.<>) its.attname),
   'parents', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_inherits AS i
     WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid),
   'secured', CASE WHEN t.how OPERATOR(pg_catalog.=) 'base' THEN c.relrowsecurity
@@ -252,6 +260,11 @@ EXISTS (SELECT FROM (
         WHERE e.oid OPERATOR(pg_catalog.=) y.typelem AND e.typtype OPERATOR(pg_catalog.=) 'e'))))
 """.strip()
 _CODES_OF = re.compile(r"__CODES_OF__\(([a-z.]+)\)")
+# A column of a view: its number, and table and number of the column that it shows. A blank in a name has a backslash.
+_RENAMED = (
+    r":resno ([0-9]+) :resname (?:[^ \\]|\\.)+ :ressortgroupref [0-9]+ "
+    ":resorigtbl ([1-9][0-9]*) :resorigcol ([1-9][0-9]*)"
+)
 _GOES_ON = "'{c,n,d}'::pg_catalog.\"char\"[]"
 # What a view or a policy has that may pick other rows, or ask the clock: SQLValueFunction's first nine ask it.
 _ODD = (
@@ -291,5 +304,6 @@ def facts_question(
     }
     text = _CODES_OF.sub(lambda of: _CODES.replace("__RELATION__", of[1]), _QUESTION)
     text = text.replace("__GOES_ON__", _GOES_ON).replace("__STEADY__", steady).replace("__ODD__", f"'{_ODD}'")
+    text = text.replace("__RENAMED__", f"'{_RENAMED}'")
     text = text.replace("__OF_KEYS__", OF_KEYS).replace("__GIVEN__", given)
     return filled(text, values)

@@ -288,8 +288,8 @@ def _along(
     kinds = part.changes or {part.kind}
     updates: frozenset[str] | None = frozenset()
     if StatementClass.UPDATE in kinds:
-        # A BEFORE trigger may set any column, and those of a view have names of their own.
-        anything = "before-trigger" in caveats or not facts.only_tables
+        # A BEFORE trigger may set any column, and of a view that renames them the text has other names.
+        anything = "before-trigger" in caveats or any(each.renames for each in facts.targets)
         updates = None if anything else _set_columns(part)
     deletes = moves or StatementClass.DELETE in kinds
     return cascades_of(facts, source, deletes=deletes, updates=updates, bound=bound)
