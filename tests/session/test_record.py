@@ -29,7 +29,7 @@ from pgnotary.ledger.entries import EntryType
 from pgnotary.ledger.summaries import summaries_in
 from pgnotary.session import actions
 from pgnotary.session.events import ClientBytes, UpstreamBytes
-from pgnotary.verify.sessions import verdicts
+from pgnotary.verify.sessions import told_by
 from pgnotary.wire import messages
 from pgnotary.wire.messages import SYNC
 
@@ -264,7 +264,8 @@ def test_what_a_session_has_forwarded_is_what_its_ledger_counts(play: Play) -> N
     play >> CLIENT_GONE << until("close")
     entries = [entry for entry in play.ledger.entries if entry.type is EntryType.FORWARDED]
     closed = play.ledger.body("session-closed")
-    found = [sum(numbers) for numbers in zip(*map(verdicts, entries), strict=True)]
+    told = [told_by(entry) for entry in entries]
+    found = [sum(each.forwarded for each in told), sum(each.refused for each in told)]
     assert found == [closed["forwarded"], closed["refused"]] == [5, 1]
     assert all(entry.session == SESSION for entry in entries)
 
@@ -322,4 +323,4 @@ def test_a_client_that_leaves_while_too_many_wait_has_them_recorded(play: Play) 
     runs_by_itself(play)
     play >> durable << "upstream Terminate" << "close"
     entries = [entry for entry in play.ledger.entries if entry.type is EntryType.FORWARDED]
-    assert [verdicts(entry) for entry in entries] == [(1, 0), (4_000, 0)]
+    assert [(each.forwarded, each.refused) for each in map(told_by, entries)] == [(1, 0), (4_000, 0)]

@@ -36,7 +36,7 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.sample import Sample, opened_each
 from pgnotary.verify.decisions import Opened
-from pgnotary.verify.sessions import verdicts
+from pgnotary.verify.sessions import told_by
 from pgnotary.verify.signed import signed
 
 __all__ = ["Told", "tell", "tell_execution"]
@@ -131,7 +131,8 @@ def _of_session(entry: Entry) -> str:
         counts = ", ".join(f"{number(body, name) or 0:,} {name}" for name in ("forwarded", "held", "refused"))
         return f"{session} closed: {text(body, 'why')}; {counts}"
     verb = "counts" if "summaries" in body else "lists"
-    return f"{session} {verb} {counted(sum(verdicts(entry)), 'execution')}"
+    told = told_by(entry)
+    return f"{session} {verb} {counted(told.forwarded + told.refused, 'execution')}"
 
 
 def _asked(entry: Entry, opened: Opened) -> list[str]:

@@ -184,7 +184,8 @@ def encode_entry(draft: Draft, position: Position, commitments: Mapping[str, byt
 
 
 _REQUIRED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
-_OPTIONAL = frozenset({"session", "request", "after", "seals"})
+_KNOWN = _REQUIRED | {"session", "request", "after", "seals"}
+_TYPES = {each.value: each for each in EntryType}
 
 
 def parse_entry(raw: bytes) -> Entry:
@@ -192,16 +193,15 @@ def parse_entry(raw: bytes) -> Entry:
     fields = decode(raw)
     if fields.get("v") != FORMAT:
         raise NotCanonical(f"entry of format {fields.get('v')!r}, expected {FORMAT!r}")
-    if missing := _REQUIRED - fields.keys():
-        raise NotCanonical(f"entry lacks {', '.join(sorted(missing))}")
-    if unknown := fields.keys() - _REQUIRED - _OPTIONAL:
-        raise NotCanonical(f"entry has unknown {', '.join(sorted(unknown))}")
-    try:
-        type_ = EntryType(_text(fields, "type"))
-    except ValueError as error:
-        raise NotCanonical(f"entry of unknown type {fields['type']!r}") from error
+    if not _REQUIRED <= fields.keys() <= _KNOWN:
+        if missing := _REQUIRED - fields.keys():
+            raise NotCanonical(f"entry lacks {', '.join(sorted(missing))}")
+        raise NotCanonical(f"entry has unknown {', '.join(sorted(fields.keys() - _KNOWN))}")
+    type_ = _TYPES.get(_text(fields, "type"))
+    if type_ is None:
+        raise NotCanonical(f"entry of unknown type {fields['type']!r}")
     seq = fields["seq"]
-    if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
+    if type(seq) is not int or seq < 0:
         raise NotCanonical(f"entry with seq {seq!r}, expected a number from 0")
     return Entry(
         position=Position(_text(fields, "ledger"), seq, _hash(fields, "prev"), parse_timestamp(_text(fields, "time"))),
@@ -226,9 +226,14 @@ def _text(fields: Mapping[str, JSON], name: str) -> str:
 
 def _hash(fields: Mapping[str, JSON], name: str) -> bytes:
     text = _text(fields, name)
-    if len(text) != 64 or text.strip("0123456789abcdef"):
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    # It takes upper case and spaces too.
+    if len(found) != HASH_BYTES or found.hex() != text:
         raise NotCanonical(f"entry with {name} {text!r}, expected 64 hexadecimal digits")
-    return bytes.fromhex(text)
+    return found
 
 
 def _commitment(name: str, value: JSON) -> bytes:

@@ -13,17 +13,17 @@ check, read back and hash.
         took_us  microseconds
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.canonical import JSON, encode, parse_timestamp, timestamp
 
-__all__ = ["MAX_EXECUTIONS", "Alike", "Executed", "Executions", "executions_in"]
+__all__ = ["MAX_EXECUTIONS", "Alike", "Executed", "Executions", "Told", "executions_in", "told_in"]
 
 MAX_EXECUTIONS = 500
 _MAX_BYTES = 57_000
@@ -33,10 +33,10 @@ _EXECUTION_BYTES = 4 + 3 * 16 + 3
 _SEAL_BYTES = len('"t9007199254740991":"",') + 44
 
 _MICROSECOND = timedelta(microseconds=1)
-_COLUMNS = ("text", "alike", "at_us", "took_us")
-
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_Number = TypeVar("_Number", bound=int)
+_Column = Annotated[list[_Number], msgspec.Meta(min_length=1, max_length=MAX_EXECUTIONS)]
 
 
 class Alike(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -104,6 +104,19 @@ class Executions:
         }
 
 
+class _Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    text: _Column[_Count]
+    alike: _Column[_Count]
+    at_us: _Column[int]
+    took_us: _Column[_Count]
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    since: str
+    alike: list[Alike]
+    executions: _Columns
+
+
 @dataclass(frozen=True, slots=True)
 class Executed:
     """One execution, as its entry tells of it."""
@@ -116,43 +129,53 @@ class Executed:
     """The fields of its `Alike`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a `forwarded` entry tells of its executions, all together."""
+
+    forwarded: int
+    refused: int
+    texts: frozenset[str]
+    """The names that their texts are sealed under, here or before."""
+
+
 def executions_in(body: Mapping[str, JSON]) -> Iterator[Executed]:
     """Yield the executions that a `forwarded` entry tells of; raises NotCanonical if its body is not of the form."""
-    since, alike, columns = body.get("since"), body.get("alike"), body.get("executions")
-    if not (isinstance(since, str) and isinstance(alike, Sequence) and isinstance(columns, Mapping)):
-        raise NotCanonical("a forwarded entry without since, alike or executions")
-    if len(body) != 3 or columns.keys() != set(_COLUMNS):
-        raise NotCanonical("a forwarded entry with more, or with other columns, than one has")
-    first = parse_timestamp(since)
-    text, of, at_us, took_us = (_numbers(columns, name) for name in _COLUMNS)
-    if not len(text) == len(of) == len(at_us) == len(took_us):
-        raise NotCanonical("a forwarded entry with columns of different lengths")
-    if not 0 < len(text) <= MAX_EXECUTIONS:
-        raise NotCanonical(f"a forwarded entry with {len(text)} executions, expected 1 to {MAX_EXECUTIONS}")
-    if min(*text, *took_us) < 0 or set(of) != set(range(len(alike))):
-        raise NotCanonical("a forwarded entry with a number below 0, or with something that is told of no execution")
-    for each in alike:
-        _check_alike(each)
-    for number, place, microseconds, took in zip(text, of, at_us, took_us, strict=True):
-        told = alike[place] if 0 <= place < len(alike) else None
-        if not isinstance(told, Mapping):
-            raise NotCanonical(f"a forwarded entry that tells nothing of an execution: alike[{place}]")
-        try:
-            at = first + microseconds * _MICROSECOND
-        except OverflowError as error:
-            raise NotCanonical(f"a forwarded entry with an execution {microseconds} us after its first") from error
-        yield Executed(f"t{number}", at, took, told)
+    columns, alike, since = _read(body)
+    told = [msgspec.to_builtins(each) for each in alike]
+    rows = zip(columns.text, columns.alike, columns.at_us, columns.took_us, strict=True)
+    for number, place, microseconds, took in rows:
+        yield Executed(f"t{number}", _began(since, microseconds), took, told[place])
 
 
-def _check_alike(told: JSON) -> None:
+def told_in(body: Mapping[str, JSON]) -> Told:
+    """Return how many executions a `forwarded` entry tells of, and of which texts, without looking at each.
+
+    Raises NotCanonical whenever `executions_in` does.
+    """
+    columns, alike, _ = _read(body)
+    refused = sum(columns.alike.count(place) for place, each in enumerate(alike) if each.verdict == "refuse")
+    return Told(len(columns.text) - refused, refused, frozenset(f"t{number}" for number in set(columns.text)))
+
+
+def _read(body: Mapping[str, JSON]) -> tuple[_Columns, list[Alike], datetime]:
+    """Check a whole body, in a tenth of the time that a look at each number takes."""
     try:
-        msgspec.convert(told, Alike)
+        read = msgspec.convert(body, _Body)
     except msgspec.ValidationError as error:
-        raise NotCanonical(f"a forwarded entry that tells of an execution: {error}") from error
+        raise NotCanonical(f"a forwarded entry of another form than one has: {error}") from error
+    columns, since = read.executions, parse_timestamp(read.since)
+    if not len(columns.text) == len(columns.alike) == len(columns.at_us) == len(columns.took_us):
+        raise NotCanonical("a forwarded entry with columns of different lengths")
+    if set(columns.alike) != set(range(len(read.alike))):
+        raise NotCanonical("a forwarded entry with something that is told of no execution, or with nothing told of one")
+    _began(since, min(columns.at_us))
+    _began(since, max(columns.at_us))
+    return columns, read.alike, since
 
 
-def _numbers(columns: Mapping[str, JSON], name: str) -> Sequence[int]:
-    column = columns.get(name)
-    if not isinstance(column, list) or not all(type(each) is int for each in column):
-        raise NotCanonical(f"a forwarded entry whose column {name} is no list of numbers")
-    return column
+def _began(first: datetime, microseconds: int) -> datetime:
+    try:
+        return first + microseconds * _MICROSECOND
+    except OverflowError as error:
+        raise NotCanonical(f"a forwarded entry with an execution {microseconds} us after its first") from error

@@ -7,22 +7,31 @@ from emptying its WAL.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import timestamp
-from pgnotary.ledger.entries import parse_entry
+from pgnotary.ledger.entries import FORMAT, parse_entry
+from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import StoredEntry
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
-from pgnotary.store.states import States
+from pgnotary.store.states import NAMES_REQUEST, States
 
 __all__ = ["SqliteReader"]
 
 # Entries in one page: at most 16 MiB of entries, and what is sealed beside them.
 _PAGE = 256
 _BEFORE_ALL = -(2**63)
+
+_COLUMNS = ("seq", "leaf", "time", "type", "request", "session")
+
+# Long values are fetched one by one, so that a page of them need not fit into memory.
+_SEALS = """SELECT e.seq, s.name, s.salt, CASE WHEN length(s.value) <= 1024 THEN s.value END, s.name
+    FROM entry e CROSS JOIN sealed s ON s.leaf = e.leaf WHERE e.seq BETWEEN ? AND ? ORDER BY e.seq, s.name"""
+_SEALED_IN = "SELECT count(*) FROM entry e CROSS JOIN sealed s ON s.leaf = e.leaf WHERE e.seq BETWEEN ? AND ?"
 
 
 class SqliteReader:
@@ -53,37 +62,43 @@ class SqliteReader:
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry that is there when the first is asked for, in order."""
-        for seq, leaf, raw in self._paged("entry", "seq", "leaf, raw"):
-            yield StoredEntry(_entry_bytes(seq, raw), self._opened_seals(seq, leaf))
+        for page in self._pages("entry", "seq", "leaf, raw"):
+            opened = self._opened_seals(page[0][0], page[-1][0])
+            for seq, leaf, raw in page:
+                found = {name: self._seal(seq, leaf, *seal) for name, *seal in opened.pop(seq, ())}
+                yield StoredEntry(_entry_bytes(seq, raw), found)
 
     def checkpoints(self) -> Iterator[str]:
         """Yield every checkpoint that is there when the first is asked for, in order."""
-        for size, note in self._paged("checkpoint", "size", "note"):
-            if type(note) is not str:
-                raise LedgerBroken([f"the checkpoint over {size} entries is not a text"])
-            yield note
+        for page in self._pages("checkpoint", "size", "note"):
+            for size, note in page:
+                if type(note) is not str:
+                    raise LedgerBroken([f"the checkpoint over {size} entries is not a text"])
+                yield note
 
     def index_faults(self) -> Iterator[str]:
         """Yield a fault for whatever does not fit the entries: columns, sealed values, where requests stand.
 
         None of these is hashed: whoever can write the file can hide an entry from a search, never from `entries`.
         """
-        names = ("leaf", "time", "type", "request", "session")
         states = States()
-        for seq, raw, *columns in self._paged("entry", "seq", ", ".join(("raw", *names))):
-            try:
-                entry = parse_entry(_entry_bytes(seq, raw))
-            except (NotCanonical, LedgerBroken) as error:
-                yield f"entry {seq} cannot be read: {error}"
-                continue
-            states.take(entry)
-            said = (entry.leaf, timestamp(entry.position.time), entry.type.value, entry.request, entry.session)
-            if wrong := [name for name, column, value in zip(names, columns, said, strict=True) if column != value]:
-                yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
-        yield from states.faults(self._rows("SELECT request, state, leaf FROM request_state ORDER BY rowid"))
-        strays = "SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"
-        for (name,) in self._rows(strays):
-            yield f"a sealed value {name!r:.60} belongs to no entry"
+        # One moment for all three: a ledger may grow while it is read.
+        self._rows("BEGIN")
+        try:
+            [(end,)] = self._rows("SELECT max(seq) FROM entry")
+            [(sealed,)] = self._rows("SELECT count(*) FROM sealed")
+            standing = self._rows("SELECT request, state, leaf FROM request_state ORDER BY rowid")
+        finally:
+            self._rows("COMMIT")
+        for page in self._pages("entry", "seq", "raw, leaf, time, type, request, session", end):
+            [(found,)] = self._rows(_SEALED_IN, (page[0][0], page[-1][0]))
+            sealed -= found
+            for seq, raw, *columns in page:
+                yield from _column_faults(seq, _entry_bytes(seq, raw), columns, states)
+        yield from states.faults(standing)
+        if sealed:
+            for (name,) in self._rows("SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"):
+                yield f"a sealed value {name!r:.60} belongs to no entry"
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth knowing of the file and no fault."""
@@ -91,21 +106,29 @@ class SqliteReader:
         if lacking:
             yield f"the file lacks {', '.join(lacking)}: a copy may, in the proxy's own file somebody took them away"
 
-    def _opened_seals(self, seq: int, leaf: object) -> dict[str, tuple[bytes, bytes]]:
-        rows = self._rows("SELECT name, salt, value FROM sealed WHERE leaf = ? ORDER BY name", (leaf,))
-        for name, salt, value in rows:
-            if (type(name), type(salt), type(value)) != (str, bytes, bytes):
-                raise LedgerBroken([f"a sealed value of entry {seq} has not its types"])
-        return {name: (salt, value) for name, salt, value in rows}
+    def _opened_seals(self, first: int, last: int) -> dict[int, list[tuple[Any, ...]]]:
+        """Return what is kept of sealed values of some entries, by seq: name, salt, value or None if it is long."""
+        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for seq, *seal in self._rows(_SEALS, (first, last)):
+            found[seq].append(tuple(seal))
+        return found
 
-    def _paged(self, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
-        """Yield key and columns of all rows that there are now, in order."""
+    def _seal(self, seq: int, leaf: object, salt: object, value: object, name: object) -> tuple[bytes, bytes]:
+        if value is None:
+            [(value,)] = self._rows("SELECT value FROM sealed WHERE leaf = ? AND name = ?", (leaf, name))
+        if type(name) is not str or type(salt) is not bytes or type(value) is not bytes:
+            raise LedgerBroken([f"a sealed value of entry {seq} has not its types"])
+        return salt, value
+
+    def _pages(self, table: str, key: str, columns: str, end: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield key and columns of all rows up to `end`, or that there are now, in order."""
         # The names are our own; every value is bound.
-        [(end,)] = self._rows(f"SELECT max({key}) FROM {table}")  # noqa: S608
+        if end is None:
+            [(end,)] = self._rows(f"SELECT max({key}) FROM {table}")  # noqa: S608
         page = f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
         last = _BEFORE_ALL
         while rows := self._rows(page, (last, end)):
-            yield from rows
+            yield rows
             last = rows[-1][0]
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -129,6 +152,38 @@ class SqliteReader:
         # Before anything else is read: a view could answer every reading otherwise.
         if faults := examined(self._rows(OBJECTS))[0]:
             raise LedgerBroken(faults)
+
+
+def _column_faults(seq: int, raw: bytes, columns: Sequence[Any], states: States) -> Iterator[str]:
+    """Yield what is wrong with the columns beside an entry's bytes, and let `states` follow it."""
+    leaf, time, type_, request, session = columns
+    if (
+        request is None
+        and NAMES_REQUEST not in raw
+        and leaf == leaf_hash(raw)
+        and _ends_with(raw, seq, time, type_, session)
+    ):
+        return
+    try:
+        entry = parse_entry(raw)
+    except NotCanonical as error:
+        yield f"entry {seq} cannot be read: {error}"
+        return
+    states.take(entry)
+    at = entry.position
+    said = (at.seq, entry.leaf, timestamp(at.time), entry.type.value, entry.request, entry.session)
+    stand = (seq, *columns)
+    if wrong := [name for name, column, value in zip(_COLUMNS, stand, said, strict=True) if column != value]:
+        yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
+
+
+def _ends_with(raw: bytes, seq: int, time: object, type_: object, session: object) -> bool:
+    """Say whether an entry's last fields are these, as they are if it is canonical: reading it takes ten times as long.
+
+    False may only mean that it must be read to know.
+    """
+    asked = "" if session is None else f'"session":"{session}",'
+    return raw.endswith(f',"seq":{seq},{asked}"time":"{time}","type":"{type_}","v":"{FORMAT}"}}'.encode())
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pgnotary.errors import BadRoster, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.executions import Told
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
@@ -20,7 +21,7 @@ from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
 from pgnotary.verify.rosters import changes
-from pgnotary.verify.sessions import Sessions, verdicts
+from pgnotary.verify.sessions import Sessions, told_by
 from pgnotary.verify.steps import STAYS_IN, STEPS, leads_to
 
 __all__ = ["Lives", "Tally"]
@@ -89,7 +90,8 @@ class Lives:
 
     def follow(self, entry: Entry, opened: Opened) -> None:
         """Take the next entry and what is disclosed of it; `heads` must reach up to the one before it."""
-        self._sessions.follow(entry)
+        told = self._told(entry) if entry.type is EntryType.FORWARDED else None
+        self._sessions.follow(entry, told)
         if entry.type is EntryType.REQUEST:
             self._ask(entry)
         elif entry.type in STEPS:
@@ -107,15 +109,18 @@ class Lives:
     def _note_facts(self, entry: Entry) -> None:
         if entry.type is EntryType.ROSTER:
             self._put_in_force(entry)
-        elif entry.type is EntryType.FORWARDED:
-            try:
-                forwarded, refused = verdicts(entry)
-            except NotCanonical as error:
-                self._fault(str(error))
-                return
-            self.tally.forwarded += forwarded
-            self.tally.counted += forwarded if "summaries" in entry.body else 0
-            self.tally.refused += refused
+
+    def _told(self, entry: Entry) -> Told | None:
+        """Count what was forwarded and refused."""
+        try:
+            told = told_by(entry)
+        except NotCanonical as error:
+            self._fault(str(error))
+            return None
+        self.tally.forwarded += told.forwarded
+        self.tally.counted += told.forwarded if "summaries" in entry.body else 0
+        self.tally.refused += told.refused
+        return told
 
     def _put_in_force(self, entry: Entry) -> None:
         self.tally.rosters += 1

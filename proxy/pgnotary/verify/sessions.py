@@ -3,18 +3,16 @@
 Only open sessions are kept; none survives its proxy, so a start forgets them. The number is that of the checklist.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pgnotary.errors import NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
-from pgnotary.ledger.executions import executions_in
+from pgnotary.ledger.executions import Told, told_in
 from pgnotary.ledger.summaries import summaries_in
 from pgnotary.verify.execution import number
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 
-__all__ = ["Sessions", "verdicts"]
+__all__ = ["Sessions", "told_by"]
 
 # What cannot change while a session lasts; role and application can.
 _SAME = ("user", "person", "database", "client", "upstream_pid", "system_identifier")
@@ -38,8 +36,8 @@ class Sessions:
         self._findings = findings
         self._open: dict[str, _Session] = {}
 
-    def follow(self, entry: Entry) -> None:
-        """Take the next entry; `heads` must reach up to the one before it."""
+    def follow(self, entry: Entry, told: Told | None) -> None:
+        """Take the next entry, and what it tells of executions, if it can be read; `heads` must reach up to it."""
         # (18) a request is asked in an open session, by whom and over what that session was opened with
         name = entry.session or ""
         session = self._open.get(name)
@@ -56,11 +54,8 @@ class Sessions:
                 session.held += 1
             case EntryType.FORWARDED if session is not None:
                 # Of one that cannot be read there is a fault already.
-                with suppress(NotCanonical):
-                    forwarded, refused = verdicts(entry)
-                    session.forwarded += forwarded
-                    session.refused += refused
-                    self._read_texts(entry, session)
+                if told is not None:
+                    self._ran(entry, told, session)
             case EntryType.CLOSED if session is None:
                 self._fault(f"{name or 'no session'} is closed, but is not open")
             case EntryType.CLOSED:
@@ -68,11 +63,11 @@ class Sessions:
             case _:
                 pass
 
-    def _read_texts(self, entry: Entry, session: _Session) -> None:
-        session.texts |= entry.seals.keys()
-        if "summaries" in entry.body:
-            return
-        if missing := {each.text for each in executions_in(entry.body)} - session.texts:
+    def _ran(self, entry: Entry, told: Told, session: _Session) -> None:
+        session.forwarded += told.forwarded
+        session.refused += told.refused
+        session.texts.update(entry.seals)
+        if missing := told.texts - session.texts:
             self._fault(f"{entry.session} ran {min(missing)}, a text that is sealed nowhere before")
 
     def _ask(self, request: Entry, session: _Session | None) -> None:
@@ -100,12 +95,8 @@ class Sessions:
         self._findings.fault(self._heads.size, text)
 
 
-def verdicts(entry: Entry) -> tuple[int, int]:
-    """Return how many executions of an entry were forwarded, and how many were refused.
-
-    Raises NotCanonical if it does not tell of them in a form of `forwarded` entries.
-    """
+def told_by(entry: Entry) -> Told:
+    """Return how many executions a `forwarded` entry tells of; raises NotCanonical if it has not the form of one."""
     if "summaries" in entry.body:
-        return sum(each.executions for each in summaries_in(entry.body)), 0
-    refusals = [each.told.get("verdict") == "refuse" for each in executions_in(entry.body)]
-    return len(refusals) - sum(refusals), sum(refusals)
+        return Told(sum(each.executions for each in summaries_in(entry.body)), 0, frozenset())
+    return told_in(entry.body)
