@@ -11,7 +11,7 @@ from tests.store.ledgers import LEDGER, VKEY, edited, held, note, one, opened, s
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.life import Move, State
-from pgnotary.store import Append, sqlite
+from pgnotary.store import Append, writing
 
 
 @pytest.fixture
@@ -100,11 +100,11 @@ def test_a_checkpoint_by_another_key_is_no_checkpoint(closed: Path) -> None:
 async def test_a_life_that_cannot_be_is_named(
     path: Path, appends: list[Append], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def unguarded(*_: object) -> bool:
+    def unguarded(*_: object) -> bool:
         return True
 
     # The store itself does not write such lives.
-    monkeypatch.setattr(sqlite, "_moved", unguarded)
+    monkeypatch.setattr(writing, "_moved", unguarded)
     async with opened(path) as store:
         await one(store, *appends)
     with pytest.raises(AssertionError, match=re.escape(fault)):

@@ -12,9 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import aiosqlite
 import pytest
 from tests.check import check_ledger
 from tests.store.ledgers import LEDGER, SEED, VKEY, held, noon, note, one, opened
@@ -24,25 +23,41 @@ from pgnotary.errors import LedgerUnavailable, RequestMoved
 from pgnotary.request.life import State
 from pgnotary.store.sqlite import SqliteStore
 
+_T = TypeVar("_T")
+
 
 class Faulty:
-    """Lets one call to the database fail, before or after it took effect."""
+    """Lets one statement fail, before or after it took effect."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: BaseException = sqlite3.OperationalError("disk I/O error")
         self.happens = False
         self._countdown = -1
-        execute: Callable[..., Any] = aiosqlite.Connection._execute
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+        # A class of C, whose methods cannot be replaced: the ledger's connection is made of one that has others.
+        monkeypatch.setattr(sqlite3, "connect", lambda *call, **named: connect(*call, **named, factory=self))
 
-        async def _execute(db: aiosqlite.Connection, *call: Any, **named: Any) -> Any:
-            self._countdown -= 1
-            if self._countdown != -1:
-                return await execute(db, *call, **named)
-            if self.happens:
-                await execute(db, *call, **named)
-            raise self.error
+    def __call__(self, *call: Any, **named: Any) -> sqlite3.Connection:
+        faulty = self
 
-        monkeypatch.setattr(aiosqlite.Connection, "_execute", _execute)
+        class Connection(sqlite3.Connection):
+            def execute(self, *call: Any) -> sqlite3.Cursor:
+                return faulty.meets(lambda: super(Connection, self).execute(*call))
+
+            def close(self) -> None:
+                faulty.meets(super().close)
+
+        self.meets(lambda: None)
+        return Connection(*call, **named)
+
+    def meets(self, call: Callable[[], _T]) -> _T:
+        """Let a call fail if it is its turn."""
+        self._countdown -= 1
+        if self._countdown != -1:
+            return call()
+        if self.happens:
+            call()
+        raise self.error
 
     def after(self, calls: int) -> None:
         """Let so many calls succeed and the next one fail."""

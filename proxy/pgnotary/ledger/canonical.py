@@ -30,6 +30,7 @@ __all__ = [
     "parse_timestamp",
     "timestamp",
     "unb64",
+    "written",
 ]
 
 JSON: TypeAlias = str | int | bool | Sequence["JSON"] | Mapping[str, "JSON"]
@@ -78,16 +79,26 @@ def encode(value: JSON) -> bytes:
     Takes str (an Enum that is one counts as its text, if that is its value too), int, bool, list, tuple and any
     Mapping; raises NotCanonical naming the path of whatever lies outside the profile.
     """
+    return _written(value)[0]
+
+
+def written(value: Mapping[str, JSON]) -> tuple[bytes, dict[str, JSON]]:
+    """The canonical bytes of an object, and what they read back as; raises NotCanonical as `encode` does."""
+    data, read = _written(value)
+    return data, decode(data) if read is None else read
+
+
+def _written(value: JSON) -> tuple[bytes, dict[str, JSON] | None]:
     try:
         data = _encoder.encode(value)
         # What reads back as what was given has lost nothing on the way, and was checked while it was read.
         if (read := _plain(data)) is not None and read == value:
-            return data
+            return data, read
     # A lone surrogate is UnicodeEncodeError.
     except (TypeError, ValueError, RecursionError):
         pass
     _check(value, "$", 0)
-    return _encoder.encode(value)
+    return _encoder.encode(value), None
 
 
 def decode(data: bytes) -> dict[str, JSON]:

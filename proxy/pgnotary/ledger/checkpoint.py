@@ -9,6 +9,7 @@ believed before that.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from nacl.exceptions import BadSignatureError
@@ -101,10 +102,16 @@ def sign(checkpoint: Checkpoint, name: str, seed: bytes) -> str:
     text = checkpoint.text
     _check_characters(text)
     _parse(text)
-    key = SigningKey(seed)
-    key_id = NoteKey(name, bytes(key.verify_key)).key_id
+    key, key_id = _signer(name, seed)
     signature = key.sign(text.encode()).signature
     return f"{text}\n\u2014 {name} {b64(key_id + signature)}\n"
+
+
+@lru_cache(maxsize=4)
+def _signer(name: str, seed: bytes) -> tuple[SigningKey, bytes]:
+    """A key and its id; a proxy signs with one key for each COMMIT, and deriving it takes as long as signing."""
+    key = SigningKey(seed)
+    return key, NoteKey(name, bytes(key.verify_key)).key_id
 
 
 def verify(note: str, vkey: str) -> Checkpoint:

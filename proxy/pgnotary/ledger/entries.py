@@ -23,7 +23,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pgnotary.errors import NotCanonical
-from pgnotary.ledger.canonical import JSON, MAX_ENTRY_BYTES, b64, decode, encode, parse_timestamp, timestamp, unb64
+from pgnotary.ledger.canonical import JSON, MAX_ENTRY_BYTES, b64, decode, parse_timestamp, timestamp, unb64, written
 from pgnotary.ledger.tree import HASH_BYTES, leaf_hash
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Receipt",
     "encode_entry",
     "parse_entry",
+    "write_entry",
 ]
 
 FORMAT = "pgnotary/entry/0"
@@ -158,8 +159,11 @@ class Filed:
         return leaf_hash(self.raw)
 
 
-def encode_entry(draft: Draft, position: Position, commitments: Mapping[str, bytes]) -> bytes:
-    """Return an entry's canonical bytes; raises NotCanonical if a value does not fit or the entry is too large."""
+def write_entry(draft: Draft, position: Position, commitments: Mapping[str, bytes]) -> Entry:
+    """Return the entry that a draft becomes, read back from its bytes: what cannot be read must not be written.
+
+    Raises NotCanonical if a value does not fit or the entry is too large.
+    """
     fields: dict[str, JSON] = {
         "v": FORMAT,
         "ledger": position.ledger,
@@ -177,10 +181,15 @@ def encode_entry(draft: Draft, position: Position, commitments: Mapping[str, byt
         fields["after"] = draft.after.hex()
     if commitments:
         fields["seals"] = {name: b64(value) for name, value in commitments.items()}
-    raw = encode(fields)
+    raw, read = written(fields)
     if len(raw) > MAX_ENTRY_BYTES:
         raise NotCanonical(f"an entry of type {draft.type} has {len(raw)} bytes; at most {MAX_ENTRY_BYTES} fit")
-    return raw
+    return _entry(raw, read)
+
+
+def encode_entry(draft: Draft, position: Position, commitments: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of the entry that a draft becomes; raises NotCanonical."""
+    return write_entry(draft, position, commitments).raw
 
 
 _REQUIRED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
@@ -190,7 +199,10 @@ _TYPES = {each.value: each for each in EntryType}
 
 def parse_entry(raw: bytes) -> Entry:
     """Read an entry's bytes; raises NotCanonical naming the field that is missing, unknown or not of its form."""
-    fields = decode(raw)
+    return _entry(raw, decode(raw))
+
+
+def _entry(raw: bytes, fields: Mapping[str, JSON]) -> Entry:
     if fields.get("v") != FORMAT:
         raise NotCanonical(f"entry of format {fields.get('v')!r}, expected {FORMAT!r}")
     if not _REQUIRED <= fields.keys() <= _KNOWN:

@@ -5,14 +5,13 @@ all of them. Nothing is written here, and the tail that a batch began with is ne
 batch is dropped and nothing has happened.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.checkpoint import Checkpoint, sign
-from pgnotary.ledger.entries import Draft, Position, Receipt, encode_entry, parse_entry
+from pgnotary.ledger.entries import Draft, Position, Receipt, write_entry
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import Tree
 
@@ -42,7 +41,7 @@ class Batch:
         self._leaf = tail.leaf
         # A clock that was set back must not put an entry before its predecessor.
         self._time = max(now.astimezone(UTC), tail.time)
-        self._tree = copy.deepcopy(tail.tree)
+        self._tree = Tree.of(tail.tree.size, tail.tree.roots)
         self.receipts: list[Receipt] = []
         """Of what was taken, in order."""
 
@@ -56,10 +55,9 @@ class Batch:
                 seals = {name: commitment(name, salt, value) for name, (salt, value) in opened.items()}
             except ValueError as error:
                 raise NotCanonical(str(error)) from error
-            # Read back from the bytes: what cannot be read must not be written.
-            entry = parse_entry(encode_entry(draft, Position(self._ledger, seq, prev, self._time), seals))
-            receipts.append(Receipt(entry, opened))
-            prev = entry.leaf
+            receipt = Receipt(write_entry(draft, Position(self._ledger, seq, prev, self._time), seals), opened)
+            receipts.append(receipt)
+            prev = receipt.leaf
         return receipts
 
     def take(self, receipts: Sequence[Receipt]) -> None:

@@ -21,27 +21,26 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-import aiosqlite
 from nacl.signing import SigningKey
 
-from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical, RequestMoved
-from pgnotary.ledger.canonical import timestamp
+from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
-from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
+from pgnotary.ledger.entries import FIRST_PREV, Entry, Receipt, parse_entry
 from pgnotary.ledger.seals import SALT_BYTES
 from pgnotary.ledger.subtrees import BLOCK, Subtrees
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
 from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.batch import Batch, Tail
+from pgnotary.store.connection import Connection, connected
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
+from pgnotary.store.writing import write
 
 __all__ = ["SqliteStore"]
 
@@ -49,9 +48,6 @@ __all__ = ["SqliteStore"]
 _BUSY_S = 2.0
 # Leaves read at once while the tree is rebuilt: some milliseconds of hashing between two turns of the event loop.
 _PAGE = 4096
-# Rows of four values in one INSERT: Python gives up its lock for each statement, not for each row, and the event loop
-# would take it each time. SQLite takes 32,766 values.
-_ROWS_AT_ONCE = 1024
 # Entries read at once while the states are compared: at most 16 MiB.
 _ENTRIES = 256
 
@@ -97,7 +93,7 @@ class SqliteStore:
             raise ConfigError(f"a ledger cannot have this name: {error}") from error
         self._turn = asyncio.Lock()
         """Held by whoever uses the connection: reads must not see half a transaction."""
-        self._db: aiosqlite.Connection | None = None
+        self._db: Connection | None = None
         """None before it is opened, after an error, and once closed."""
         self._lock_file: int | None = None
         self._inode: tuple[int, int] | None = None
@@ -138,22 +134,13 @@ class SqliteStore:
     async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
         """See `Store.append`."""
         async with self._connection() as (db, tail):
-            await db.execute_fetchall("BEGIN IMMEDIATE")
             batch = Batch(self._ledger, tail, self._now(), self._salt)
-            results = [await _admit(db, batch, group) for group in groups]
-            if not batch.receipts:
-                await db.execute_fetchall("ROLLBACK")
-                return results
-            end = batch.tail(self._seed)
-            await db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", map(_entry_row, batch.receipts))
-            await _seal(db, [row for receipt in batch.receipts for row in _sealed_rows(receipt)])
-            await db.execute_fetchall("INSERT INTO checkpoint VALUES (?, ?)", (end.tree.size, end.note))
-            self._check_in_place()
-            await db.execute_fetchall("COMMIT")
-            # Only now: a COMMIT that fails may or may not have happened, and only the file knows.
-            self._tail = end
-            for receipt in batch.receipts:
-                self._subtrees.append(receipt.leaf)
+            results, end = await db.run(lambda plain: write(plain, batch, groups, self._seed, self._check_in_place))
+            if end is not None:
+                # Only now: a COMMIT that fails may or may not have happened, and only the file knows.
+                self._tail = end
+                for receipt in batch.receipts:
+                    self._subtrees.append(receipt.leaf)
         return results
 
     async def state(self, request: str) -> State | None:
@@ -222,7 +209,7 @@ class SqliteStore:
                 self._lock_file = None
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[aiosqlite.Connection, Tail]]:
+    async def _connection(self) -> AsyncIterator[tuple[Connection, Tail]]:
         """Lend the connection and the tail; opens the file again if the last use failed.
 
         Whatever goes wrong inside, cancellation too, costs the connection: it may stand in the middle of a transaction.
@@ -245,7 +232,7 @@ class SqliteStore:
         """Open the file, make its tables if it is empty, and read its tail: at the start and after every error."""
         # A missing file fails here: aiosqlite does not wait for the thread of a connection that cannot be opened.
         there = inode(self._path)
-        db = await aiosqlite.connect(self._path.as_uri() + "?mode=rw", uri=True, isolation_level=None, timeout=_BUSY_S)
+        db = await connected(self._path.as_uri() + "?mode=rw", _BUSY_S)
         try:
             await self._recognise(db)
             await _settle(db)
@@ -263,7 +250,7 @@ class SqliteStore:
         if db is not None:
             await _discard(db)
 
-    async def _recognise(self, db: aiosqlite.Connection) -> None:
+    async def _recognise(self, db: Connection) -> None:
         """Set the connection up; raises ConfigError if this is not our kind of file, or not our ledger."""
         # First of all, since setting the journal mode would write into a foreign file.
         application = await _value(db, "PRAGMA application_id")
@@ -302,7 +289,7 @@ class SqliteStore:
                 f"{self._path} was made under another key ({error}): give the key it was made with"
             ) from error
 
-    async def _read_tail(self, db: aiosqlite.Connection) -> Tail:
+    async def _read_tail(self, db: Connection) -> Tail:
         """Rebuild the tree over all leaves and check the end against it; raises LedgerBroken."""
         acknowledged = None if self._tail is None else self._tail.tree
         growing = Subtrees()
@@ -328,7 +315,7 @@ class SqliteStore:
         self._subtrees = growing
         return tail
 
-    async def _last_time(self, db: aiosqlite.Connection, seq: int, prev: bytes, leaf: bytes) -> datetime:
+    async def _last_time(self, db: Connection, seq: int, prev: bytes, leaf: bytes) -> datetime:
         """Check the last entry's bytes against its place; return its time."""
         raw = await _value(db, "SELECT raw FROM entry WHERE seq = ?", (seq,))
         try:
@@ -341,7 +328,7 @@ class SqliteStore:
             raise LedgerBroken([f"entry {seq} belongs to another place"])
         return position.time
 
-    async def _newest_note(self, db: aiosqlite.Connection, tree: Tree) -> str:
+    async def _newest_note(self, db: Connection, tree: Tree) -> str:
         """Check the newest checkpoint against the tree; return it."""
         note = str(await _value(db, "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"))
         try:
@@ -363,80 +350,12 @@ class SqliteStore:
         return self._tail
 
 
-def _entry_row(receipt: Receipt) -> tuple[Any, ...]:
-    entry = receipt.entry
-    at = timestamp(entry.position.time)
-    return entry.position.seq, entry.leaf, entry.raw, at, entry.type.value, entry.request, entry.session
-
-
-def _sealed_rows(receipt: Receipt) -> Iterator[tuple[Any, ...]]:
-    leaf = receipt.leaf
-    for name, (salt, value) in receipt.opened.items():
-        yield leaf, name, salt, value
-
-
-async def _seal(db: aiosqlite.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        some = rows[start : start + _ROWS_AT_ONCE]
-        insert = "INSERT INTO sealed VALUES " + ", ".join(["(?, ?, ?, ?)"] * len(some))  # noqa: S608 - no text of others
-        await db.execute_fetchall(insert, [*chain.from_iterable(some)])
-
-
-async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]) -> list[Receipt] | Exception:
-    """Take a group into the batch and make its moves, or return why not and leave no trace of it."""
-    for each in group:
-        if each.move and each.move.request != each.draft.request:
-            return NotCanonical(f"an entry of request {each.draft.request} cannot move {each.move.request}")
-    try:
-        receipts = batch.place([each.draft for each in group])
-    except NotCanonical as error:
-        return error
-    steps = [(each, receipt.leaf) for each, receipt in zip(group, receipts, strict=True) if each.draft.request]
-    if steps:
-        await db.execute_fetchall("SAVEPOINT one_group")
-        for each, leaf in steps:
-            if not await _moved(db, each, leaf):
-                request = str(each.draft.request)
-                found = await _state(db, request)
-                await db.execute_fetchall("ROLLBACK TO one_group")
-                await db.execute_fetchall("RELEASE one_group")
-                return RequestMoved(request, found)
-        await db.execute_fetchall("RELEASE one_group")
-    batch.take(receipts)
-    return receipts
-
-
-async def _moved(db: aiosqlite.Connection, each: Append, leaf: bytes) -> bool:
-    """Make the move, or only note the request's last leaf; False if the request is not where the entry continues."""
-    request, after, move = each.draft.request, each.draft.after, each.move
-    if move is None:
-        # Evidence stands beside the life of a request: nothing continues from it.
-        if each.draft.type is EntryType.REJECTED:
-            return True
-        done = await db.execute_fetchall(
-            "UPDATE request_state SET leaf = ? WHERE request = ? AND leaf = ? RETURNING state", (leaf, request, after)
-        )
-    elif move.of is None:
-        if after is not None:
-            return False
-        done = await db.execute_fetchall(
-            "INSERT INTO request_state VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING state",
-            (request, move.to.value, leaf),
-        )
-    else:
-        done = await db.execute_fetchall(
-            "UPDATE request_state SET state = ?, leaf = ? WHERE request = ? AND state = ? AND leaf = ? RETURNING state",
-            (move.to.value, leaf, request, move.of.value, after),
-        )
-    return bool(list(done))
-
-
-async def _state(db: aiosqlite.Connection, request: str) -> State | None:
+async def _state(db: Connection, request: str) -> State | None:
     rows = list(await db.execute_fetchall("SELECT state FROM request_state WHERE request = ?", (request,)))
     return State(rows[0][0]) if rows else None
 
 
-async def _leaves(db: aiosqlite.Connection) -> AsyncIterator[tuple[int, object]]:
+async def _leaves(db: Connection) -> AsyncIterator[tuple[int, object]]:
     """Yield seq and leaf of every entry, whatever their numbers."""
     last = -(2**63)
     while rows := list(
@@ -447,7 +366,7 @@ async def _leaves(db: aiosqlite.Connection) -> AsyncIterator[tuple[int, object]]
         last = rows[-1][0]
 
 
-async def _block(db: aiosqlite.Connection, number: int) -> list[bytes]:
+async def _block(db: Connection, number: int) -> list[bytes]:
     """Return the leaves of one block of the tree, as they are stored."""
     start = number * BLOCK
     rows = await db.execute_fetchall(
@@ -459,7 +378,7 @@ async def _block(db: aiosqlite.Connection, number: int) -> list[bytes]:
     return leaves
 
 
-async def _check_states(db: aiosqlite.Connection) -> None:
+async def _check_states(db: Connection) -> None:
     """Compare where the requests stand with what their entries say; raises LedgerBroken.
 
     The table is ours alone, so whatever contradicts the entries was written by somebody else: a move that is built on
@@ -482,7 +401,7 @@ async def _check_states(db: aiosqlite.Connection) -> None:
         raise LedgerBroken(faults)
 
 
-async def _settle(db: aiosqlite.Connection) -> None:
+async def _settle(db: Connection) -> None:
     """Copy what the WAL holds into the main file and sync that, before anything is built on it.
 
     After a failed fsync, entries may be in the page cache alone, where we can read them and a power cut cannot: Linux
@@ -496,13 +415,13 @@ async def _settle(db: aiosqlite.Connection) -> None:
         )
 
 
-async def _discard(db: aiosqlite.Connection) -> None:
+async def _discard(db: Connection) -> None:
     # It is broken already, or everything is committed: either way nothing can be lost by a close that fails.
     with suppress(sqlite3.Error):
         await db.close()
 
 
-async def _value(db: aiosqlite.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+async def _value(db: Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
     """The only value of the only row; LedgerBroken if there is no row."""
     rows = list(await db.execute_fetchall(sql, parameters))
     if not rows:
