@@ -10,13 +10,22 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Forked"]
+__all__ = ["Forked", "fork"]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pgnotary.cli.serve", "pgnotary.cli.auditor", "pgnotary.cli.signing"])
+
+
+def fork(function: Callable[..., object], *arguments: Any) -> BaseProcess:
+    """Start a function of a module in such a process; whoever started it must wait for it, or kill it."""
+    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    return process
 
 
 class Forked:

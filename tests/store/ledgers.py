@@ -1,6 +1,6 @@
 """What the tests of this folder write, and into which ledger.
 
-Run as a program it appends to the ledger at a path for ever, and says what is durable, until it is killed.
+`append_for_ever` is for a process of its own: it appends until it is killed, and says what is durable.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from nacl.signing import SigningKey
 
@@ -70,8 +71,13 @@ def edited(path: Path, *statements: str) -> None:
     db.close()
 
 
-async def endless(path: Path) -> None:
-    """Append groups of three, eight at a time, and print place and leaf of each entry once it is durable."""
+def append_for_ever(path: Path, said: Path) -> None:
+    """Append groups of three, eight at a time, and write place and leaf of each entry to a file once it is durable."""
+    with said.open("a", buffering=1) as file:
+        asyncio.run(_endless(path, file))
+
+
+async def _endless(path: Path, said: TextIO) -> None:
     async with opened(path) as store, Appender(store) as appender, asyncio.TaskGroup() as tasks:
         numbers = iter(range(await store.last_request_number() + 1, sys.maxsize))
 
@@ -79,12 +85,7 @@ async def endless(path: Path) -> None:
             while True:
                 n = next(numbers)
                 for receipt in await appender.append(note(n), held(f"R-{n}"), note(n)):
-                    sys.stdout.write(f"{receipt.entry.position.seq} {receipt.leaf.hex()}\n")
-                sys.stdout.flush()
+                    said.write(f"{receipt.entry.position.seq} {receipt.leaf.hex()}\n")
 
         for _ in range(8):
             tasks.create_task(append())
-
-
-if __name__ == "__main__":
-    asyncio.run(endless(Path(sys.argv[1])))
