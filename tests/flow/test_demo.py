@@ -60,14 +60,9 @@ def test_the_program_in_the_lines_is_called_as_it_can_be_from_there(demo: ByHand
     assert demo.auditor.startswith(f"{shlex.quote(str(RUN))} verify --config 'kept here/")
 
 
-def test_where_run_stands_it_is_called_shortly() -> None:
+def test_where_run_stands_it_is_called_shortly_and_ctrl_c_ends_everything() -> None:
     with demo_by_hand(["./run", "demo"]) as demo:
         assert demo.auditor.startswith("./run verify ")
-        assert demo.interrupt() == 0
-
-
-def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
-    with demo_by_hand([str(RUN), "demo"], cwd=tmp_path) as demo:
         folder = demo.config.parent
         upstream = folder.joinpath("pgnotary.toml").read_text().split('[upstream]\naddress = "127.0.0.1:')[1]
         assert demo.interrupt() == 0

@@ -478,7 +478,7 @@ def improvised(
     return found
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(SCRIPTS, VERDICTS, CHANCE)
 def test_the_promises_hold_in_a_kind_world(
     scenes: list[list[str | bytes]], verdicts: list[tuple[Answer, int | None] | None], chance: Random
@@ -490,7 +490,7 @@ def test_the_promises_hold_in_a_kind_world(
     )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=80)
 @given(SCRIPTS, VERDICTS, CHANCE, st.integers(1, 6))
 def test_the_promises_hold_through_troubles(
     scenes: list[list[str | bytes]], verdicts: list[tuple[Answer, int | None] | None], chance: Random, troubles: int
