@@ -114,11 +114,11 @@ class Entry:
     """Name -> commitment, 32 bytes."""
     raw: bytes
     """The canonical bytes: what is hashed."""
+    leaf: bytes = field(init=False, repr=False, compare=False)
+    """Its leaf hash, 32 bytes."""
 
-    @property
-    def leaf(self) -> bytes:
-        """Its leaf hash, 32 bytes."""
-        return leaf_hash(self.raw)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leaf", leaf_hash(self.raw))
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,13 +200,14 @@ class _Reading:
             entry = parse_entry(kept.raw)
         except NotCanonical as error:
             self.findings.fault(place, f"cannot be read: {error}")
+            self._prev = leaf_hash(kept.raw)
         else:
             if len(kept.raw) > MAX_ENTRY_BYTES:
                 self.findings.fault(place, f"has {len(kept.raw)} bytes, an entry has at most {MAX_ENTRY_BYTES}")
             self._check_position(place, entry)
             self._check_seals(place, entry, kept.opened)
             self._lives.follow(entry, kept.opened)
-        self._prev = leaf_hash(kept.raw)
+            self._prev = entry.leaf
         self._next_seq += 1
         self._heads.append(self._prev)
 
