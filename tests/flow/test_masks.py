@@ -94,6 +94,33 @@ CREATE TYPE two AS (a int, b int);
 CREATE TABLE openly (id int PRIMARY KEY, n int, twice int GENERATED ALWAYS AS (n * 2) STORED, pair two);
 INSERT INTO openly VALUES (1, 2, DEFAULT, ROW(1, 2));
 CREATE VIEW of_openly AS SELECT id, twice FROM openly;
+CREATE TABLE residents (home text PRIMARY KEY, n int, UNIQUE (n, home));
+INSERT INTO residents VALUES ('{HOME}', 1);
+CREATE TABLE guests (id int, place text UNIQUE REFERENCES residents,
+  loud text GENERATED ALWAYS AS (place || '!') STORED);
+INSERT INTO guests VALUES (1, '{HOME}');
+CREATE TABLE visits (id int, spot text REFERENCES guests (place));
+INSERT INTO visits VALUES (1, '{HOME}');
+CREATE TABLE pairs (id int, n int, spot text, FOREIGN KEY (n, spot) REFERENCES residents (n, home));
+INSERT INTO pairs VALUES (1, 1, '{HOME}');
+CREATE TABLE trips (id int, spot text REFERENCES residents) PARTITION BY LIST (id);
+CREATE TABLE trips_1 PARTITION OF trips FOR VALUES IN (1);
+INSERT INTO trips VALUES (1, '{HOME}');
+CREATE TABLE tours (id int, spot text) PARTITION BY LIST (id);
+CREATE TABLE tours_1 PARTITION OF tours FOR VALUES IN (1);
+ALTER TABLE tours_1 ADD FOREIGN KEY (spot) REFERENCES residents;
+INSERT INTO tours VALUES (1, '{HOME}');
+CREATE TABLE elder (id int, spot text);
+CREATE TABLE younger (FOREIGN KEY (spot) REFERENCES residents) INHERITS (elder);
+INSERT INTO younger VALUES (1, '{HOME}');
+CREATE TABLE spots (spot text PRIMARY KEY, n int) PARTITION BY LIST (spot);
+CREATE TABLE spots_1 PARTITION OF spots DEFAULT;
+INSERT INTO spots VALUES ('{HOME}', 1);
+CREATE TABLE owners (id int PRIMARY KEY, home text REFERENCES spots);
+INSERT INTO owners VALUES (1, '{HOME}');
+CREATE TABLE bosses (id int PRIMARY KEY, boss int REFERENCES bosses, owner int REFERENCES owners, label text);
+INSERT INTO bosses VALUES (1, 1, 1, 'open');
+CREATE VIEW of_key AS SELECT id, spot AS w FROM visits;
 CREATE ROLE clerk_of_masks;
 CREATE TABLE guarded (id int, {", ".join(f"c{i} int" for i in range(30))});
 INSERT INTO guarded VALUES (1);
@@ -210,6 +237,19 @@ ATTACKS = {
     "a name in quotes, computed from": _into('SELECT "homeAddr" FROM spelled'),
     "another case, computed from": _into('SELECT "HomePhone" || "HOME" FROM spelled'),
     "a whole name in quotes": 'DELETE FROM "Spelled"',
+    "a foreign key that is referred to": "UPDATE guests SET id = 2",
+    "a foreign key to a foreign key": "DELETE FROM visits",
+    "a foreign key of several columns": "UPDATE pairs SET id = 2",
+    "a foreign key of a partition's table": "DELETE FROM trips_1",
+    "a foreign key of a table of partitions": "UPDATE trips SET spot = spot",
+    "a foreign key of a partition alone": "DELETE FROM tours",
+    "a foreign key of a child alone": "DELETE FROM elder",
+    "a foreign key, computed from": _into("SELECT upper(spot) || '!' FROM visits"),
+    "a foreign key under another name": _into("SELECT v.w FROM (SELECT spot AS w FROM visits) v"),
+    "a column generated of a foreign key": _into("SELECT left(loud, 20) FROM guests"),
+    "a view of a foreign key": _into("SELECT w FROM of_key"),
+    "what a masked foreign key refers to": "UPDATE spots SET n = 2",
+    "a partition that a masked foreign key refers to": "UPDATE spots_1 SET n = 2",
 }
 
 
@@ -235,6 +275,7 @@ def test_a_virtual_column_is_nowhere_if_what_it_is_made_of_is_masked(
 
 OPEN = {
     "a generated column of what is open": ("DELETE FROM openly", ["id", "n", "twice", "pair"]),
+    "a foreign key to what is open, and one to itself": ("DELETE FROM bosses", ["id", "boss", "owner", "label"]),
     "a view of what is open": ("DELETE FROM of_openly", ["id", "twice"]),
     "PostgreSQL's own tables without values": (_into("SELECT relname FROM pg_class WHERE relname = 'openly'"), ["t"]),
 }
@@ -247,6 +288,11 @@ def test_what_is_made_of_nothing_masked_is_shown(proxy: Served, her: psycopg.Con
     assert run.names == names
     assert run.rows
     assert run.sample.masked == ()
+
+
+def test_of_a_foreign_key_of_several_columns_the_others_are_shown(proxy: Served, her: psycopg.Connection[Any]) -> None:
+    run = Run(proxy, her, "DELETE FROM pairs")
+    assert (run.names, run.rows, run.sample.masked) == (["id", "n"], [["1", "1"]], ("spot",))
 
 
 def test_a_materialized_view_of_what_is_masked_is_not_shown_when_it_is_dropped(proxy: Served, database: str) -> None:

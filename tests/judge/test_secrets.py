@@ -14,7 +14,7 @@ from pgnotary.judge.grammar import Unreadable
 from pgnotary.judge.reading import read
 from pgnotary.judge.secret_names import is_secret_name
 from pgnotary.judge.secret_values import words_masked
-from pgnotary.judge.secrets import MARKER, discreet, masked, secret_parameters, secret_spans, told
+from pgnotary.judge.secrets import MARKER, discreet, masked, secret_spans, told
 
 
 def _masked(sql: str, runs: str = "") -> str:
@@ -177,12 +177,6 @@ def test_what_is_only_about_secrets_is_left_alone(sql: str) -> None:
 def test_an_execute_hides_what_its_prepared_statement_takes_for_a_secret() -> None:
     runs = "p:\nINSERT INTO users (name, password) VALUES ($1, $2)"
     assert _masked("EXECUTE p('eva', 'hunter2')", runs) == "EXECUTE p('eva', '***')"
-
-
-def test_the_parameters_that_are_secrets_are_known() -> None:
-    sql = b"UPDATE u SET password = crypt($1, gen_salt('bf')), note = $2 WHERE token = $3 AND $4 = u.secret"
-    assert secret_parameters(sql) == {1, 3, 4}
-    assert secret_parameters(b"SELECT $1, '") == frozenset()
 
 
 def test_more_comments_than_the_grammar_reads_hide_no_secret() -> None:

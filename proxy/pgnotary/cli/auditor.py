@@ -6,7 +6,7 @@ verify; the others tell nothing but what the newest checkpoint covers.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -323,7 +323,11 @@ def _find_requests(looking: "Search", reader: LedgerReader, veil: "Veil | None",
     from pgnotary.audit.story import stories
     from pgnotary.audit.words import STORY_COLUMNS, story_row
 
-    found = _watched(looking.stories(stories(reader.entries(), veil)), veil)
+    found = _watched(
+        looking.stories(stories(reader.entries(), veil)),
+        veil,
+        lambda story: (story.statement, *(story.parameters or ())),
+    )
     if as_json:
         print_json(map(story_fields, found))
     else:
@@ -335,18 +339,20 @@ def _find_forwarded(looking: "Search", reader: LedgerReader, veil: "Veil | None"
     from pgnotary.audit.search import execution_fields
     from pgnotary.audit.words import EXECUTION_COLUMNS, execution_row
 
-    found = _watched(looking.executions(executions(reader.entries(), veil)), veil)
+    found = _watched(looking.executions(executions(reader.entries(), veil)), veil, lambda each: (each.statement,))
     if as_json:
         print_json(map(execution_fields, found))
     else:
         print_table(EXECUTION_COLUMNS, map(execution_row, found))
 
 
-def _watched(found: Iterable[_Found], veil: "Veil | None") -> Iterator[_Found]:
-    """Pass on what was found, and let the veil see it."""
+def _watched(
+    found: Iterable[_Found], veil: "Veil | None", texts: Callable[[_Found], Iterable[str | None]]
+) -> Iterator[_Found]:
+    """Pass on what was found, and let the veil see its texts."""
     for each in found:
         if veil:
-            veil.notice(each.statement or "")
+            veil.notice("\n".join(filter(None, texts(each))))
         yield each
 
 

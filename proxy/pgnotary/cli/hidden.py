@@ -5,7 +5,9 @@ drawn from the shown paper loses its secrets, and how many it has lost is counte
 know to be hidden.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import click
@@ -13,6 +15,7 @@ import msgspec
 
 from pgnotary.approval.papers import Measured, Paper
 from pgnotary.judge.secrets import masked, secret_spans, told
+from pgnotary.request import veiled_parameters
 from pgnotary.request.sample import Value
 
 __all__ = ["Shown", "secrets_option", "without_secrets"]
@@ -26,42 +29,51 @@ class Shown:
 
     paper: Paper
     hidden: int
-    """How many secrets its texts have that it does not show."""
+    """How many secrets its texts, and what is bound to them, have that it does not show."""
     hides_code: bool = False
     """Whether a text that runs, or one that nobody could take apart, is hidden with them."""
 
 
 def without_secrets(paper: Paper) -> Shown:
-    """Return a paper in which each secret of its texts is replaced by a marker."""
+    """Return a paper in which each secret of its texts, and of what is bound to them, is replaced by a marker."""
     statement, prepared = paper.statement.encode(), (paper.prepared or "").encode()
-    texts = (statement, prepared)
-    rows = tuple(tuple(_told(value, texts) for value in row) for row in paper.rows)
+    bound = (
+        None if paper.parameters is None else veiled_parameters.without_secrets(paper.parameters, statement, prepared)
+    )
+    tell = partial(_told, texts=(statement, prepared), values=bound.values if bound else frozenset())
+    rows = tuple(tuple(_sampled(value, tell) for value in row) for row in paper.rows)
     context = msgspec.structs.replace(
         paper.context,
-        why=told(paper.context.why, *texts),
-        search_path=told(paper.context.search_path, *texts),
-        application=told(paper.context.application, *texts),
+        why=tell(paper.context.why),
+        search_path=tell(paper.context.search_path),
+        application=tell(paper.context.application),
     )
     shown = replace(
         paper,
         context=context,
-        measured=_measured(paper.measured, texts),
+        measured=_measured(paper.measured, tell),
         statement=masked(statement, prepared).decode(),
+        parameters=bound.parameters if bound else None,
         prepared=None if paper.prepared is None else masked(prepared).decode(),
-        reason=told(paper.reason, *texts),
+        reason=tell(paper.reason),
         rows=rows,
-        unread=tuple((name, told(value, *texts) if isinstance(value, str) else value) for name, value in paper.unread),
+        unread=tuple((name, tell(value) if isinstance(value, str) else value) for name, value in paper.unread),
     )
     spans = (*secret_spans(statement, prepared), *secret_spans(prepared))
-    values = sum(new != old for new, old in zip(chain(*rows), chain(*paper.rows), strict=True))
-    return Shown(shown, len(spans) + values, any(span.hides_code for span in spans))
+    hidden = sum(new != old for new, old in zip(chain(*rows), chain(*paper.rows), strict=True))
+    hidden += len(spans) + (bound.hidden if bound else 0)
+    return Shown(shown, hidden, any(span.hides_code for span in spans) or (bound is not None and bound.hides_code))
 
 
-def _measured(measured: Measured, texts: tuple[bytes, ...]) -> Measured:
-    statements = tuple(msgspec.structs.replace(each, why=told(each.why, *texts)) for each in measured.statements)
-    return msgspec.structs.replace(measured, why=told(measured.why, *texts), statements=statements)
+def _told(message: str, *, texts: tuple[bytes, ...], values: frozenset[str]) -> str:
+    return told(message, *texts, values=values)
 
 
-def _told(value: Value, texts: tuple[bytes, ...]) -> Value:
+def _measured(measured: Measured, tell: Callable[[str], str]) -> Measured:
+    statements = tuple(msgspec.structs.replace(each, why=tell(each.why)) for each in measured.statements)
+    return msgspec.structs.replace(measured, why=tell(measured.why), statements=statements)
+
+
+def _sampled(value: Value, tell: Callable[[str], str]) -> Value:
     """Return a sampled value without what has the shape of a secret, or is one of the texts', whatever its column."""
-    return value if value.text is None else Value(told(value.text, *texts), value.is_cut)
+    return value if value.text is None else Value(tell(value.text), value.is_cut)

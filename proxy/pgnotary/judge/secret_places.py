@@ -5,7 +5,7 @@ follows a name is its value up to the next comma, bracket or clause.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pgnotary.judge.literals import Lexeme, Sort
@@ -17,7 +17,15 @@ from pgnotary.judge.secret_values import (
     opens_secret,
 )
 
-__all__ = ["Places", "find_places"]
+__all__ = ["Arguments", "Places", "find_places", "no_arguments"]
+
+Arguments = Callable[[Sequence[str | None]], Set[int]]
+"""Which arguments of an EXECUTE are secrets, counted from 1; None is one that is no plain value."""
+
+
+def no_arguments(_: Sequence[str | None]) -> Set[int]:
+    """Say that no argument is a secret."""
+    return frozenset()
 
 
 @dataclass(slots=True)
@@ -34,7 +42,9 @@ class Places:
 
 
 _OPENING, _CLOSING = frozenset("(["), frozenset(")]")
-_COMPARES = frozenset("= <> != < > <= >= ~ !~ ~* !~* ~~ ~~* !~~ || ^@ like ilike similar in".split())
+_COMPARES = frozenset("= <> != < > <= >= ~ !~ ~* !~* ~~ ~~* !~~ || ^@ @> <@ && like ilike similar in".split())
+# Behind one of these, a secret in whatever is on the right makes one of what is on the left.
+_COMPARES_BACK = (_COMPARES - {"||"}) | {"between"}
 _ASSIGNS = _COMPARES | frozenset([":=", "=>", ":", "to", "default", "value"])
 _ROWS_FOLLOW = frozenset(["values", "select", "with", "overriding", "default", "("])
 _POINTS_INTO = frozenset(["->", "->>", "#>", "#>>", "["])
@@ -46,6 +56,7 @@ _ENDS_NAME = frozenset(
     """.split()
 )
 _ENDS_VALUE = _ENDS_NAME - {"as", "by", "end", "into", "select", "set", "values", "with"} | {"as"}
+_BEGINS_VALUE = _ENDS_VALUE | frozenset({"by", "distinct", "into", "not", "select", "set", "values", "with"})
 _MAX_BETWEEN = 24
 # How many words may be looked at: ordinary statements take 3 to 10 for each of theirs, a million take a second.
 _EFFORT, _EFFORT_EACH = 20_000, 40
@@ -78,7 +89,12 @@ _TAKE_NAMES = frozenset(
 _NO_SECRETS = frozenset({"gen_salt"})
 _SECRET_FUNCTION = re.compile(r"passw|secret|passphrase|credential|token$|authenticat|(?:^|_)(?:login|sign_?in)$")
 # What they are given beside a secret is another one.
-_CHOOSE = frozenset({"coalesce", "nullif", "concat", "greatest", "least"})
+_CHOOSE = frozenset("coalesce nullif concat greatest least starts_with strpos texteq regexp_like".split())
+# Rows come from what they are given, and so may a secret.
+_GIVE_ROWS = re.compile(
+    r"unnest|jsonb?_(?:to_record(?:set)?|populate_record(?:set)?|array_elements(?:_text)?|each(?:_text)?)"
+)
+_FROM = frozenset({"from", "join", "lateral"})
 _NOT_CALLED = frozenset("table into exists on update join from index only type domain view truncate".split())
 _NAME = re.compile(r"[^\W\d][\w.]*")
 _SETTERS = frozenset({"local", "session"})
@@ -95,12 +111,12 @@ class _Tiresome(Exception):
 
 
 def find_places(
-    statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: frozenset[int] = frozenset()
+    statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: Arguments = no_arguments
 ) -> Places:
     """Return what is to hide in a statement, and which of its literals are code.
 
     `parses` says whether PostgreSQL's grammar can read the text. `inside`: it is itself the content of a literal, in a
-    language that may not be SQL. `arguments`: which arguments of an EXECUTE are secrets, counted from 1.
+    language that may not be SQL. `arguments` says which arguments of an EXECUTE are secrets.
     """
     finder = _Finder(statement, parses=parses, inside=inside, arguments=arguments)
     try:
@@ -115,7 +131,7 @@ class _Finder:
     """One search through one statement."""
 
     def __init__(
-        self, statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: frozenset[int]
+        self, statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: Arguments
     ) -> None:
         self._all = statement
         self._parses = parses
@@ -129,6 +145,8 @@ class _Finder:
         self._pair_brackets()
         self._flows = False
         """A secret column is filled from somewhere else in the statement."""
+        self._flowing: set[str] = set()
+        """Under which names it may stand there; "*" if it may be any."""
         self.places = Places()
 
     def search(self) -> None:
@@ -140,6 +158,8 @@ class _Finder:
                 self._judge_word(i)
             if self._is(i, Sort.STRING, Sort.NUMBER, Sort.PARAMETER) and self._is_named_behind(i + 1):
                 self.places.hidden.add(i)
+            elif self._word(i) in _COMPARES_BACK or self._is_distinct(i):
+                self._judge_comparison(i)
         self._judge_roles()
         self._judge_openings()
         if self._flows:
@@ -217,12 +237,13 @@ class _Finder:
                 calls.pop()
             elif self._is(i, Sort.STRING, Sort.PARAMETER) or (numbers and self._is(i, Sort.NUMBER) and not any(calls)):
                 self.places.hidden.add(i)
-                found = True
+                # A key of a document is no value of it.
+                found |= self._word(i - 1) not in _POINTS_INTO
             i += 1
         return found
 
-    def _hide_value(self, start: int, *, numbers: bool = True) -> None:
-        """Hide the value that begins there."""
+    def _end_of_value(self, start: int) -> int:
+        """Return where the value ends that begins there."""
         end = start
         stack: list[str] = []
         while end < len(self._all):
@@ -236,13 +257,73 @@ class _Finder:
             elif not stack and (word == "," or word in _ENDS_VALUE):
                 break
             end += 1
+        return end
+
+    def _begin_of_value(self, end: int) -> int:
+        """Return where the value begins that ends before `end`."""
+        begin = end
+        while begin > 0:
+            word = self._word(begin - 1)
+            if word in _CLOSING and begin - 1 in self._opens:
+                begin = self._opens[begin - 1]
+            elif word in _OPENING or word == "," or word in _BEGINS_VALUE:
+                break
+            else:
+                begin -= 1
+        return begin
+
+    def _has_secret_behind(self, start: int) -> bool:
+        """Say whether the value that begins there is made of a secret; of a query in it, by what that lists."""
+        at, end = start, self._end_of_value(start)
+        while at < end:
+            if self._word(at) == "from" and (opening := self._around[at]) is not None and opening >= start:
+                at = self._closing(opening)
+            elif self._is_named_secret(at) and self._word(at + 1) != "(":
+                return True
+            else:
+                at += 1
+        return False
+
+    def _judge_comparison(self, i: int) -> None:
+        """'...' = lower(password), ('...', 5) = (password, id), (password, id) = ('...', 5)."""
+        behind = i + 1
+        if self._is_distinct(i):
+            behind += 3 if self._word(i + 1) == "not" else 2
+        begin = self._begin_of_value(i)
+        left = list(self._items(self._opens[i - 1])) if i - 1 in self._opens else []
+        opening = behind + 1 if self._word(behind) == "row" else behind
+        rights = [list(self._items(opening))] if self._word(opening) == "(" else []
+        if len(left) > 1 and any(map(self._is_secret_item, left)):
+            # Behind IN there are several.
+            inner = [list(self._items(item.start)) for row in rights for item in row if self._word(item.start) == "("]
+            self._hide_like(left, inner or rights)
+        elif len(left) > 1 and rights and len(rights[0]) == len(left):
+            self._hide_like(rights[0], [left])
+        elif self._has_secret_behind(behind):
+            self._hide(range(begin, i), numbers=False)
+
+    def _is_secret_item(self, item: range) -> bool:
+        return len(item) > 0 and self._is_named_secret(item.stop - 1)
+
+    def _hide_like(self, names: list[range], rows: list[list[range]]) -> None:
+        """Hide of each row what is compared with a secret among the names."""
+        for row in rows:
+            for name, item in zip(names, row, strict=False):
+                if len(row) == len(names) and self._is_secret_item(name):
+                    self._hide(item)
+
+    def _hide_value(self, start: int, *, numbers: bool = True) -> None:
+        """Hide the value that begins there."""
+        end = self._end_of_value(start)
         has_constants = self._hide(range(start, end), numbers=numbers)
         words = [i for i in range(start, end) if self._is(i, Sort.WORD)]
         if words and (self._inside or not self._parses()):
             # Where a name was meant as a value: password = hunter2, or in another language password = "hunter2".
             kept = (i for i in words if self._all[i].quoted or (not self._parses() and self._is_value_word(i)))
             self.places.hidden.update(kept)
-        self._flows |= not has_constants and any(self._word(i + 1) != "(" for i in words)
+        if not has_constants and any(self._word(i + 1) != "(" for i in words):
+            self._flows = True
+            self._flowing.update(self._all[i].value for i in words)
 
     def _is_value_word(self, i: int) -> bool:
         return (
@@ -313,10 +394,16 @@ class _Finder:
             self._judge_columns(i)
             if self._word(i - 1) == "as" and (opening := self._opens.get(i - 2)) is not None:
                 self._hide(range(opening, i - 2))
-        if word == "execute" and self._arguments and self._word(i + 2) == "(":
-            for n, item in enumerate(self._items(i + 2), 1):
-                if n in self._arguments:
-                    self._hide(item)
+        if word == "execute" and self._word(i + 2) == "(":
+            items = list(self._items(i + 2))
+            for n in self._arguments([self._plain_value(item) for item in items]):
+                if n <= len(items):
+                    self._hide(items[n - 1])
+
+    def _plain_value(self, item: range) -> str | None:
+        """Return what the one literal of an item says; None if it has none, or several."""
+        said = [self._all[at].value for at in item if self._is(at, Sort.STRING)]
+        return said[0] if len(said) == 1 else None
 
     def _seek_value(self, name: int) -> None:
         """Find the value of a name: right behind it, or behind the next operator of its item."""
@@ -342,6 +429,10 @@ class _Finder:
                 return
             elif word in _ASSIGNS:
                 self._hide_value(i + 1, numbers=numbers)
+                return
+            elif word == "between":
+                self._hide_value(i + 1, numbers=numbers)
+                self._hide_value(self._end_of_value(i + 1) + 1, numbers=numbers)
                 return
             elif self._is_distinct(i):
                 self._hide_value(i + (4 if self._word(i + 1) == "not" else 3), numbers=numbers)
@@ -423,6 +514,7 @@ class _Finder:
             if ends or (depth == 0 and word == ","):
                 if self._word(i - 1) == "*":
                     self._flows = True  # Which of its columns is whose is not to be seen here.
+                    self._flowing.add("*")
                 if n in secret:
                     self._hide_item(range(start, i))
                 n, start = n + 1, i + 1
@@ -431,17 +523,38 @@ class _Finder:
                 return
 
     def _hide_item(self, item: range) -> None:
-        if not self._hide(item):
-            self._flows |= any(self._is(i, Sort.WORD) and self._word(i) not in ("null", "default") for i in item)
+        if self._hide(item):
+            return
+        words = [i for i in item if self._is(i, Sort.WORD) and self._word(i) not in ("null", "default")]
+        self._flows |= bool(words)
+        self._flowing.update(self._all[i].value for i in words)
 
     def _hide_lists(self) -> None:
-        """Hide the literals of every VALUES and the literals in FROM lists: one of them is the secret that flows."""
+        """Hide the literals of every VALUES, of calls that give rows, and those under the names by which it flows."""
         for i in range(len(self._all)):
+            gives_rows = self._word(i - 1) in _FROM or _GIVE_ROWS.fullmatch(self._all[i].value)
+            if self._is(i, Sort.WORD) and self._word(i + 1) == "(" and gives_rows:
+                self._hide(range(i + 1, self._closing(i + 1)))
+            if self._is(i, Sort.WORD) and self._all[i].value in self._flowing and self._is_alias(i):
+                end = i - 1 if self._word(i - 1) == "as" else i
+                self._hide(range(self._begin_of_value(end), end))
+            if "*" in self._flowing and self._word(i) == "select" and self._word(i - 1) == "(":
+                self._hide(range(i + 1, self._end_of_list(i + 1)))
             if self._word(i) == "values":
                 at = i + 1
                 while self._word(at) == "(":
                     self._hide(range(at, self._closing(at)))
                     at = self._closing(at) + 2
+
+    def _is_alias(self, i: int) -> bool:
+        """Say whether a word may be the name of the value before it."""
+        return self._word(i - 1) not in (".", ",", "(") and self._word(i + 1) in ("", ",", ")", "from", "where")
+
+    def _end_of_list(self, at: int) -> int:
+        """Return where the list of a SELECT in brackets ends."""
+        while at < len(self._all) and self._word(at) not in (*_CLOSING, "from", "where"):
+            at = self._closing(at) + 1 if self._word(at) in _OPENING else at + 1
+        return at
 
     def _judge_set(self, i: int) -> None:
         """SET app.api_key = ..., also of a role or a database; of an UPDATE each column is judged by its name."""
@@ -484,11 +597,11 @@ class _Finder:
         """A literal that ends where a secret follows makes secrets of all literals behind it."""
         opened = False
         for i, each in enumerate(self._all):
-            if each.sort is not Sort.STRING:
+            if each.sort not in (Sort.STRING, Sort.PARAMETER):
                 continue
             if opened:
                 self.places.hidden.add(i)
-            elif i not in self.places.hidden and self._opens_secret(i):
+            elif each.sort is Sort.STRING and i not in self.places.hidden and self._opens_secret(i):
                 opened = True
 
     def _opens_secret(self, i: int) -> bool:

@@ -19,18 +19,21 @@ hidden from the first quote on; where in doubt, rather too much is.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 
-from pgnotary.judge import grammar
+from pgnotary.judge.bound_secrets import Bindings
 from pgnotary.judge.grammar import Unreadable
-from pgnotary.judge.literals import Lexeme, Sort, code_of, lexemes, literal_value
+from pgnotary.judge.literals import Lexeme, Sort, code_of, literal_value
 from pgnotary.judge.secret_names import is_secret_name
-from pgnotary.judge.secret_places import Places, find_places
+from pgnotary.judge.secret_places import Arguments, Places, find_places, no_arguments
+from pgnotary.judge.secret_reading import Reading, cut
 from pgnotary.judge.secret_values import HIDDEN, carries_secret, words_masked
 
-__all__ = ["HIDDEN", "MARKER", "Span", "discreet", "masked", "secret_parameters", "secret_spans", "told"]
+__all__ = ["HIDDEN", "MARKER", "Span", "discreet", "masked", "masked_inside", "secret_spans", "told"]
 
 MARKER = b"'***'"
 """What stands for a secret literal, however long it was."""
@@ -49,6 +52,7 @@ _IN_PLAIN_QUOTES = re.compile(rb"'(?:[^']|'')*+'")
 _QUOTE = re.compile(r"['\"]|\$[^\W\d]?\w*\$")
 # Also of a server that speaks another language.
 _QUOTATION = re.compile(r"(?s)([\"\u00ab\u201e\u201c])(.+)([\"\u00bb\u201d\u201c])")
+_UNSPACED = re.compile(r"[^\s\"')]*")
 _WORD = re.compile(r"[^\W\d][\w$]{0,62}")
 _NAME = re.compile(r"[^\W\d][\w.]*")
 
@@ -76,7 +80,7 @@ def secret_spans(text: bytes, runs: bytes = b"") -> tuple[Span, ...]:
 
     `runs` is what the prepared statements say that it names: an EXECUTE may hand them a secret.
     """
-    arguments = secret_parameters(runs) if runs else frozenset()
+    arguments = Bindings(b"", runs).arguments
     spans = _once(text, arguments)
     for _ in range(_MAX_ROUNDS):
         if not spans:
@@ -90,28 +94,39 @@ def secret_spans(text: bytes, runs: bytes = b"") -> tuple[Span, ...]:
     return (Span(0, len(text), hides_code=True),)
 
 
-def secret_parameters(text: bytes) -> frozenset[int]:
-    """Return the numbers of the parameters that stand where a secret would: `UPDATE users SET password = $1`."""
-    try:
-        return _found(text).parameters
-    except Unreadable:
-        return frozenset()
+def masked_inside(code: str) -> str | None:
+    """Return a text that runs and stands inside a value, without its secrets; None if they have no place of their own.
+
+    It may be in another language, or in none: what only looks like SQL is not hidden for its quotes.
+    """
+    spans = _spans_inside(code, 0)
+    return None if spans is None else _replaced(code.encode(errors="replace"), spans).decode() if spans else code
 
 
-def told(message: str, *texts: bytes) -> str:
-    """Return what somebody says about texts (a server, a parser), without what it quotes of their secrets."""
+def told(message: str, *texts: bytes, values: Collection[str] = ()) -> str:
+    """Return what somebody says about texts (a server, a parser), without what it quotes of their secrets.
+
+    `values` are further ones: what was bound to the texts.
+    """
     if any(len(text) > _MAX_SEARCHED for text in texts):
         message = _QUOTATION.sub(rf"\1{HIDDEN}\3", message)
     texts = tuple(text for text in texts if len(text) <= _MAX_SEARCHED)
     for text in texts:
         message = _QUOTATION.sub(lambda quoted, text=text: _quotation(quoted, text), message)  # type: ignore[misc]
-    for value in sorted({value for text in texts for value in _values(text)}, key=len, reverse=True):
+    for value in sorted({value for text in texts for value in _values(text)}.union(values), key=len, reverse=True):
         if len(value) >= _LEAST:
-            # Servers cut what they quote.
-            tail = r"[^\s\"')]*" if len(value) > _BEGINNING else ""
             message = message.replace(value, HIDDEN)
-            message = re.sub(re.escape(value[:_BEGINNING]) + tail, HIDDEN, message) if tail else message
+            message = _without_beginning(message, value) if len(value) > _BEGINNING else message
     return words_masked(message)
+
+
+def _without_beginning(message: str, value: str) -> str:
+    """Return a message without the beginning of a long value: servers cut what they quote, and so do samples."""
+    while (start := message.find(value[:_BEGINNING])) >= 0:
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(message[start:], value, strict=False)))
+        rest = _UNSPACED.match(message, start + alike)
+        message = message[:start] + HIDDEN + message[rest.end() if rest else start + alike :]
+    return message
 
 
 def discreet(message: str, text: bytes) -> str:
@@ -162,66 +177,25 @@ def _values(text: bytes, depth: int = 0) -> Iterator[str]:
                 yield from _values(value.encode(errors="replace"), depth + 1)
 
 
-def _once(text: bytes, arguments: frozenset[int]) -> tuple[Span, ...]:
+def _once(text: bytes, arguments: Arguments) -> tuple[Span, ...]:
     try:
-        return _joined(_found(text, arguments=arguments).spans)
+        return _joined(_found(text, arguments=arguments))
     except Unreadable:
         return _careful(text)
 
 
-@dataclass(slots=True)
-class _Found:
-    spans: list[Span] = field(default_factory=list)
-    parameters: frozenset[int] = frozenset()
-
-
-def _found(text: bytes, depth: int = 0, arguments: frozenset[int] = frozenset()) -> _Found:
+def _found(text: bytes, depth: int = 0, arguments: Arguments = no_arguments) -> list[Span]:
     """Return the secrets of a text, or of one inside it; raises Unreadable if it has no tokens."""
-    found = _Found()
-    plain = []
-    for each in lexemes(text):
-        if each.sort is not Sort.COMMENT:
-            plain.append(each)
-        elif carries_secret(each.value):
-            found.spans.append(Span(each.start, each.end, _COMMENT_MARKER))
-    is_inside = depth > 0
-    parses = _Reading(text, is_inside=is_inside)
-    for statement in _statements(plain):
+    pieces, is_inside = cut(text), depth > 0
+    comments = (each for each in pieces.comments if carries_secret(each.value))
+    spans = [Span(each.start, each.end, _COMMENT_MARKER) for each in comments]
+    parses = Reading(text, is_inside=is_inside)
+    for statement in pieces.statements:
         places = find_places(statement, parses=parses, inside=is_inside, arguments=arguments)
-        found.spans += _spans_of(statement, places)
-        found.parameters |= {int(statement[i].value[1:]) for i in places.hidden if statement[i].sort is Sort.PARAMETER}
+        spans += _spans_of(statement, places)
         for i in places.code - places.hidden:
-            found.spans += _inside(text, statement[i], depth)
-    return found
-
-
-class _Reading:
-    """Whether PostgreSQL's grammar can read a text; asked of it once, and only if somebody needs to know."""
-
-    def __init__(self, text: bytes, *, is_inside: bool) -> None:
-        self._text = text
-        # What stands inside a literal may be another language, whose mistakes are not known here.
-        self._parses: bool | None = True if is_inside else None
-
-    def __call__(self) -> bool:
-        if self._parses is None:
-            try:
-                grammar.parse(self._text)
-                self._parses = True
-            except Unreadable:
-                self._parses = False
-        return self._parses
-
-
-def _statements(plain: Sequence[Lexeme]) -> Iterator[list[Lexeme]]:
-    statement: list[Lexeme] = []
-    for each in plain:
-        if each.sort is Sort.MARK and each.value == ";":
-            yield statement
-            statement = []
-        else:
-            statement.append(each)
-    yield statement
+            spans += _inside(text, statement[i], depth)
+    return spans
 
 
 def _spans_of(statement: Sequence[Lexeme], places: Places) -> Iterator[Span]:
@@ -238,21 +212,24 @@ def _spans_of(statement: Sequence[Lexeme], places: Places) -> Iterator[Span]:
 def _inside(text: bytes, literal: Lexeme, depth: int) -> list[Span]:
     """Return the secrets of the text in a literal; the literal itself if they have no place of their own in it."""
     whole = [Span(start, end, hides_code=True) for start, end in literal.places]
-    code = literal.value.encode(errors="replace")
-    if depth >= _MAX_NESTING:
-        return whole if _may_hold(literal.value) else []
-    try:
-        spans = _found(code, depth + 1).spans
-    except Unreadable:
-        # Not SQL, or not only: where every quote may be an apostrophe, none tells where a secret begins.
-        return whole if _may_hold(literal.value) else []
+    spans = _spans_inside(literal.value, depth)
     if not spans:
-        return []
+        return whole if spans is None else []
+    code = literal.value.encode(errors="replace")
     if (begin := code_of(text, literal)) is not None:
         return [replace(each, start=begin + each.start, end=begin + each.end) for each in spans]
     if _IN_PLAIN_QUOTES.fullmatch(text, literal.start, literal.end) and len(literal.places) == 1:
         return [_in_quotes(each, code, literal.start + 1) for each in spans]
     return whole
+
+
+def _spans_inside(value: str, depth: int) -> list[Span] | None:
+    """Return the secrets of a text that a value says; None if it may hold one that has no place of its own in it."""
+    with suppress(Unreadable):
+        if depth < _MAX_NESTING:
+            return _found(value.encode(errors="replace"), depth + 1)
+    # Too deep, or not SQL, or not only: where every quote may be an apostrophe, none tells where a secret begins.
+    return None if _may_hold(value) else []
 
 
 def _in_quotes(span: Span, code: bytes, begin: int) -> Span:

@@ -1,14 +1,35 @@
 """What values are made of, as the catalog tells it: names in a query of ours enter, pieces of its SQL leave.
 
 A value is made of what its column is generated of, of the fields of its type (through domains, arrays and ranges), and
-of all that a view reads. Every operator in the pieces is spelled out, because the client's search_path is in force.
+of all that a view reads. The columns at the two ends of a foreign key have the same values, so each is made of the
+other. Every operator in the pieces is spelled out, because the client's search_path is in force.
 Each recursion is over a set of what the catalog has, so it ends. OFFSET 0 keeps the planner at one look into an index
 for each row: it would read all of pg_attribute instead.
 
 Source: PostgreSQL 18, "pg_depend", "pg_rewrite"; outfuncs.c for what a stored tree looks like.
 """
 
-__all__ = ["CALLED", "READ", "kin_of", "parts_of"]
+__all__ = ["CALLED", "ENDS", "READ", "kin_of", "parts_of"]
+
+
+def kin_of(oid: str) -> str:
+    """Return the oids and JSON names of relations that the rows of one may stand in under the same columns: it itself,
+    what inherits from it, and all that those inherit from.
+    """
+    return f"""(
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(k.nspname, k.relname)) AS names,
+  pg_catalog.array_agg(s.oid) AS oids FROM (
+    WITH RECURSIVE below (oid) AS (SELECT {oid} UNION SELECT i.inhrelid FROM below CROSS JOIN LATERAL (
+      SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
+      WHERE i.inhparent OPERATOR(pg_catalog.=) below.oid OFFSET 0) AS i),
+    above (oid) AS (SELECT below.oid FROM below UNION SELECT i.inhparent FROM above CROSS JOIN LATERAL (
+      SELECT i.inhparent FROM pg_catalog.pg_inherits AS i
+      WHERE i.inhrelid OPERATOR(pg_catalog.=) above.oid OFFSET 0) AS i)
+    TABLE above) AS s
+CROSS JOIN LATERAL (SELECT kn.nspname, k.relname FROM pg_catalog.pg_class AS k
+  JOIN pg_catalog.pg_namespace AS kn ON kn.oid OPERATOR(pg_catalog.=) k.relnamespace
+  WHERE k.oid OPERATOR(pg_catalog.=) s.oid OFFSET 0) AS k)"""  # noqa: S608  # an alias of ours
+
 
 # What a generated column is made of hangs on its row in pg_attrdef, before PostgreSQL 15 on the column itself.
 _GENERATED = """
@@ -25,6 +46,32 @@ _OF_PART = """
 g.attrelid OPERATOR(pg_catalog.=) part.relation AND g.attnum OPERATOR(pg_catalog.=) part.number
 AND g.attgenerated OPERATOR(pg_catalog.<>) ''
 """
+# The rows of a table may stand in its partitions, children and parents, whose foreign keys say of them what its own do.
+_SAME_KIN = f"""
+CASE WHEN key_end.relation OPERATOR(pg_catalog.=) part.relation THEN true
+  WHEN key_end.has_kin THEN key_end.relation OPERATOR(pg_catalog.=)
+    ANY ((SELECT p_kin.oids FROM {kin_of("part.relation")} AS p_kin)::pg_catalog.oid[]) END"""  # noqa: S608
+ENDS = """key_end (relation, name, has_kin, other, other_number) AS (
+SELECT e.relation, a.attname, i.has_kin, e.other, e.other_number FROM (
+    SELECT k.conrelid, x.own, k.confrelid, x.other FROM pg_catalog.pg_constraint AS k
+    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) AS x (own, other)
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+    UNION ALL
+    SELECT k.confrelid, x.other, k.conrelid, x.own FROM pg_catalog.pg_constraint AS k
+    CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) AS x (own, other)
+    WHERE k.contype OPERATOR(pg_catalog.=) 'f' AND k.conparentid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+  ) AS e (relation, number, other, other_number)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) e.relation
+  AND a.attnum OPERATOR(pg_catalog.=) e.number
+CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits AS h
+  WHERE h.inhrelid OPERATOR(pg_catalog.=) e.relation
+    OR h.inhparent OPERATOR(pg_catalog.=) e.relation)) AS i (has_kin)),
+key_name (names) AS (SELECT pg_catalog.array_agg(DISTINCT key_end.name) FROM key_end)"""
+"""Queries in WITH: the columns of all foreign keys, each with the column at its other end, in both directions.
+
+And what they are called: of a table with a thousand columns hardly any is one.
+"""
+
 _STEP = f"""
 SELECT o.attrelid, o.attnum, o.attname, o.atttypid FROM {_GENERATED}
 JOIN pg_catalog.pg_attribute AS o ON o.attrelid OPERATOR(pg_catalog.=) g.attrelid
@@ -48,6 +95,12 @@ UNION ALL
 SELECT f.attrelid, f.attnum, f.attname, f.atttypid FROM pg_catalog.pg_type AS t
 JOIN pg_catalog.pg_attribute AS f ON f.attrelid OPERATOR(pg_catalog.=) t.typrelid
 WHERE t.oid OPERATOR(pg_catalog.=) part.type AND f.attnum OPERATOR(pg_catalog.>) 0 AND NOT f.attisdropped
+UNION ALL
+SELECT o.attrelid, o.attnum, o.attname, o.atttypid FROM key_end
+JOIN pg_catalog.pg_attribute AS o ON o.attrelid OPERATOR(pg_catalog.=) key_end.other
+  AND o.attnum OPERATOR(pg_catalog.=) key_end.other_number
+WHERE part.name OPERATOR(pg_catalog.=) ANY ((SELECT key_name.names FROM key_name)::pg_catalog.name[])
+  AND key_end.name OPERATOR(pg_catalog.=) part.name AND {_SAME_KIN}
 """  # noqa: S608  # of pieces of ours
 # An operator is known by the function behind it.
 _FUNCTION = """
@@ -94,25 +147,6 @@ call (name) AS (
     AND d.objid OPERATOR(pg_catalog.=) view.rule {_FUNCTION})
 """  # noqa: S608  # of pieces of ours
 """WITH what the view `c` reads: columns (all of them if `number` is NULL), views' rules, names of called functions."""
-
-
-def kin_of(oid: str) -> str:
-    """Return the oids and JSON names of relations that the rows of one may stand in under the same columns: it itself,
-    what inherits from it, and all that those inherit from.
-    """
-    return f"""(
-SELECT pg_catalog.json_agg(pg_catalog.json_build_array(k.nspname, k.relname)) AS names,
-  pg_catalog.array_agg(s.oid) AS oids FROM (
-    WITH RECURSIVE below (oid) AS (SELECT {oid} UNION SELECT i.inhrelid FROM below CROSS JOIN LATERAL (
-      SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i
-      WHERE i.inhparent OPERATOR(pg_catalog.=) below.oid OFFSET 0) AS i),
-    above (oid) AS (SELECT below.oid FROM below UNION SELECT i.inhparent FROM above CROSS JOIN LATERAL (
-      SELECT i.inhparent FROM pg_catalog.pg_inherits AS i
-      WHERE i.inhrelid OPERATOR(pg_catalog.=) above.oid OFFSET 0) AS i)
-    TABLE above) AS s
-CROSS JOIN LATERAL (SELECT kn.nspname, k.relname FROM pg_catalog.pg_class AS k
-  JOIN pg_catalog.pg_namespace AS kn ON kn.oid OPERATOR(pg_catalog.=) k.relnamespace
-  WHERE k.oid OPERATOR(pg_catalog.=) s.oid OFFSET 0) AS k)"""  # noqa: S608  # an alias of ours
 
 
 def parts_of(start: str) -> str:

@@ -7,13 +7,14 @@ catalog says of its relations can always be asked.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pgnotary.judge import grammar
 from pgnotary.judge.catalog import BUILT_IN, Catalog
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.reading import read
+from pgnotary.judge.renaming import may_rename
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Part, Qualifier, Statement, StatementClass
 from pgnotary.request.cascades import Bound, Cascade, cascades_of
@@ -82,8 +83,14 @@ class Questions:
     """One of them is an INSERT of a single list, in which a call may give any number of rows."""
     subject: Subject | None = None
     """What it is about beside rows."""
+    renamed: bool = False
+    """What runs before it may have renamed what it names, so nobody knows which values a mask hides."""
     catalog: Catalog = field(default=BUILT_IN, repr=False)
     scope: Scope = field(default=UNSCOPED, repr=False)
+
+    def behind_renames(self) -> "Questions":
+        """Return what is asked where something may have been renamed before."""
+        return replace(self, renamed=True)
 
 
 NO_QUESTIONS = Questions(unavailable="policy asks for no preview")
@@ -100,6 +107,13 @@ def questions(statement: Statement, catalog: Catalog = BUILT_IN, scope: Scope = 
 def questions_of(statement: Statement, part: Part, catalog: Catalog = BUILT_IN, scope: Scope = UNSCOPED) -> Questions:
     """Return what may be asked about one part that changes something, as if none before it did: `texts` knows that."""
     earlier = statement.parts[: statement.parts.index(part)]
+    asked = _questions_of(statement, part, earlier, catalog, scope)
+    return replace(asked, renamed=any(map(may_rename, earlier)))
+
+
+def _questions_of(
+    statement: Statement, part: Part, earlier: Sequence[Part], catalog: Catalog, scope: Scope
+) -> Questions:
     if any(each.rescopes for each in earlier):
         return Questions(unavailable="what stands before it changes where its names are looked up")
     explained = part.node == "ExplainStmt"

@@ -49,6 +49,11 @@ class Asking:
     more: int = 0
     """How many further changes nothing is asked about."""
 
+    def behind_renames(self) -> "Asking":
+        """Return what is asked where something may have been renamed before."""
+        each = tuple(replace(one, questions=one.questions.behind_renames()) for one in self.statements)
+        return replace(self, statements=each)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:

@@ -56,6 +56,8 @@ class Block:
     """Something has been forwarded in it that may write, so its COMMIT must."""
     remade: bool = False
     """Something has been forwarded in it that may have changed the catalog; its end may change that back."""
+    renamed: bool = False
+    """What has run in it may have renamed what masks know by its name; what is undone of that counts, too."""
     rescoped: bool = False
     """Something in it may have changed where names are looked up; its end may change that back."""
     holds_cursor: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 
 from pgnotary.errors import StatementError, UpstreamProtocolError, UpstreamRefused
 from pgnotary.judge.policy import Verdict
+from pgnotary.judge.renaming import may_rename
 from pgnotary.judge.rules import Record
 from pgnotary.judge.statement import Part, Qualifier, Statement
 from pgnotary.ledger.executions import MAX_EXECUTIONS
@@ -189,6 +190,7 @@ def note_effects(state: SessionState, parts: Sequence[Part], manners: Sequence[M
         return
     if state.block:
         state.block.wrote = True
+        state.block.renamed |= any(map(may_rename, parts))
     written = [part for part, manner in zip(parts, manners, strict=True) if manner.writes]
     if any(_may_change_catalog(part) for part in written):
         state.changed()

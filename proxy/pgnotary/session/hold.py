@@ -197,8 +197,8 @@ def _questions(state: SessionState, statement: Statement, verdict: Verdict) -> Q
     """Return what is asked about its one change, or about each of several."""
     if not verdict.terms.preview:
         return NO_QUESTIONS
-    several = asking(statement, state.catalog, state.scope)
-    return questions(statement, state.catalog, state.scope) if several is None else several
+    asked = asking(statement, state.catalog, state.scope) or questions(statement, state.catalog, state.scope)
+    return asked.behind_renames() if state.block and state.block.renamed else asked
 
 
 def _request(

@@ -59,7 +59,7 @@ def measure(
     if asked.subject is not None:
         emptied = yield from weigh(found, asked.subject, settled=EARLIER not in caveats)
         if emptied is not None:
-            yield from sample_emptied(found, emptied, terms)
+            yield from sample_emptied(found, asked, emptied, terms)
     return facts
 
 

@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved, StatementError, TooLarge, UpstreamProtocolError
+from pgnotary.judge.renaming import may_rename
 from pgnotary.judge.statement import Control, Part, Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
@@ -107,6 +108,7 @@ class Run:
         self._state.scope_stale = True
         if self._state.block:
             self._state.block.rescoped = True
+            self._state.block.renamed |= any(map(may_rename, statement.parts))
         self._state.names.doubtful = True  # A PREPARE inside it outlives even its failure.
         if answer.error is not None:
             return (yield from self._fail(statement, answer))

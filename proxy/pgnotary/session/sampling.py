@@ -37,6 +37,7 @@ from pgnotary.session.steps import Flow, Step
 
 __all__ = ["sample", "sample_emptied"]
 
+_RENAMED = "what runs before it may rename what is masked"
 _MOST_EXECUTIONS = 100
 """Of more it is not asked whether several meet the same row."""
 _MOST_TIMES = 1_000
@@ -47,16 +48,18 @@ def sample(found: Figures, asked: Questions, facts: Facts | None, caveats: froze
     """Ask for a few of the rows that a change would meet, and note them or why there are none."""
     if asked.sampled is None or facts is None or 0 in (found.body.get("exact"), found.body.get("at_most")):
         return
-    yield from _noted(found, terms, _of_change(found, asked, asked.sampled, facts, caveats, terms))
+    taking = _of_change(found, asked, asked.sampled, facts, caveats, terms)
+    yield from _noted(found, terms, taking, renamed=asked.renamed)
 
 
-def sample_emptied(found: Figures, table: Name, terms: Terms) -> Flow:
+def sample_emptied(found: Figures, asked: Questions, table: Name, terms: Terms) -> Flow:
     """Ask for a few of the rows of a table that loses all, and note them or why there are none."""
-    yield from _noted(found, terms, _of_table(found, table, terms))
+    yield from _noted(found, terms, _of_table(found, table, terms), renamed=asked.renamed)
 
 
-def _noted(found: Figures, terms: Terms, asking: Flow) -> Flow:
-    why = "policy asks for none" if _most(found, terms) == 0 else "no time was left" if found.is_late else ""
+def _noted(found: Figures, terms: Terms, asking: Flow, *, renamed: bool) -> Flow:
+    why = _RENAMED if renamed else ""
+    why = "policy asks for none" if _most(found, terms) == 0 else "no time was left" if found.is_late else why
     try:
         if why:
             raise Uncounted(why)
