@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import timestamp
+from pgnotary.ledger.checkpoint import claimed_size
 from pgnotary.ledger.entries import parse_entry
 from pgnotary.store import StoredEntry
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
@@ -22,7 +23,6 @@ __all__ = ["SqliteReader"]
 
 # Entries in one page: at most 16 MiB of entries, and what is sealed beside them.
 _PAGE = 256
-_BEFORE_ALL = -(2**63)
 
 
 class SqliteReader:
@@ -68,7 +68,7 @@ class SqliteReader:
 
         None of these is hashed: whoever can write the file can hide an entry from a search, never from `entries`.
         """
-        names = ("leaf", "time", "type", "request", "session")
+        names = ("seq", "leaf", "time", "type", "request", "session")
         states = States()
         for seq, raw, *columns in self._paged("entry", "seq", ", ".join(("raw", *names))):
             try:
@@ -77,9 +77,15 @@ class SqliteReader:
                 yield f"entry {seq} cannot be read: {error}"
                 continue
             states.take(entry)
-            said = (entry.leaf, timestamp(entry.position.time), entry.type.value, entry.request, entry.session)
+            at = entry.position
+            said = (at.seq, entry.leaf, timestamp(at.time), entry.type.value, entry.request, entry.session)
             if wrong := [name for name, column, value in zip(names, columns, said, strict=True) if column != value]:
-                yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
+                kept = f", kept as {seq}," if seq != at.seq else ""
+                yield f"entry {at.seq}{kept} says something else than its columns: {', '.join(wrong)}"
+        for size, note in self._paged("checkpoint", "size", "note"):
+            # Readers take the one with the highest number for the newest.
+            if type(note) is str and claimed_size(note) != size:
+                yield f"a checkpoint over {claimed_size(note)} entries is kept as one over {size}"
         yield from states.faults(self._rows("SELECT request, state, leaf FROM request_state ORDER BY rowid"))
         strays = "SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"
         for (name,) in self._rows(strays):
@@ -102,11 +108,12 @@ class SqliteReader:
         """Yield key and columns of all rows that there are now, in order."""
         # The names are our own; every value is bound.
         [(end,)] = self._rows(f"SELECT max({key}) FROM {table}")  # noqa: S608
-        page = f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
-        last = _BEFORE_ALL
-        while rows := self._rows(page, (last, end)):
+        page = f"SELECT {key}, {columns} FROM {table} WHERE {{}} {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
+        # The first page has no lower end: nothing is below the lowest number that SQLite has, so a row may hide there.
+        rows = self._rows(page.format(""), (end,))
+        while rows:
             yield from rows
-            last = rows[-1][0]
+            rows = self._rows(page.format(f"{key} > ? AND"), (rows[-1][0], end))
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
