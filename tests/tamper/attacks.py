@@ -114,7 +114,7 @@ def a_finished_request_is_made_to_be_held_again(adversary: Adversary, ground: Gr
 @attack(2)
 def an_entry_is_edited_and_all_behind_it_hashed_again(adversary: Adversary, ground: Ground) -> Told:
     place = ground.witnessed_life[OUTCOME]
-    adversary.edit(place, lambda fields: fields["body"].update(rows=1))
+    adversary.edit(place, _other)
     adversary.relink()
     adversary.write()
     at = ground.covered_until(place)

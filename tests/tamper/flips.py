@@ -129,8 +129,9 @@ def remember_what_was_read(patch: pytest.MonkeyPatch) -> None:
 
     All but one entry of each ledger is that of the one before, and thousands are verified.
     """
-    read = cache(parse_entry)
     for module in (checklist, heads, reader):
-        patch.setattr(module, "parse_entry", read)
-    check = cache(VerifyKey.verify)
-    patch.setattr(VerifyKey, "verify", check)
+        patch.setattr(module, "parse_entry", _READ)
+    patch.setattr(VerifyKey, "verify", _CHECKED)
+
+
+_READ, _CHECKED = cache(parse_entry), cache(VerifyKey.verify)

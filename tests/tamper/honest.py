@@ -154,7 +154,7 @@ def _restored(folder: Path) -> Honest:
 
 def _vacuumed(folder: Path) -> Honest:
     """A copy as VACUUM INTO writes it."""
-    made, copy = _everything(folder), folder / "copy.db"
+    made, copy = _one_approval(folder), folder / "copy.db"
     db = sqlite3.connect(made.path)
     db.execute("VACUUM INTO ?", (str(copy),))
     db.close()

@@ -143,8 +143,8 @@ def test_the_ledger_has_something_in_every_column(path: Path) -> None:
     assert all(cells(path, column) for column in columns(path))
 
 
-def test_every_bit_of_a_small_ledger_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every bit of every column but an entry's own bytes, of which others flip each one."""
+def test_the_bits_of_a_small_ledger_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the numbers, and every third of the rest, but an entry's own bytes, of which others flip each one."""
     remember_what_was_read(monkeypatch)
     ledger = Ledger().start("bo")
     path = deposit(tmp_path / "ledger.db", ledger.stored, [ledger.sign(0), ledger.sign(2)])
@@ -155,6 +155,7 @@ def test_every_bit_of_a_small_ledger_is_told(tmp_path: Path, monkeypatch: pytest
 
     for column in ("entry.seq", "entry.leaf", "entry.time", "entry.type", "checkpoint.size"):
         for cell in cells(path, column):
-            tried += sum(table.flip(cell, bit, look) for bit in range(cell.bits))
+            bits = range(cell.bits) if isinstance(cell.value, int) else range(1, cell.bits, 3)
+            tried += sum(table.flip(cell, bit, look) for bit in bits)
     table.close()
-    assert tried > 1_000
+    assert tried > 400

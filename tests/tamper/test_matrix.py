@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.audit.running import run
 from tests.tamper.attacks import ATTACKS, Attack
+from tests.tamper.flips import remember_what_was_read
 from tests.tamper.ground import Ground, built
 from tests.tamper.matrix import attacked
 
@@ -16,6 +17,11 @@ from pgnotary.verify.misbehaviour import examine
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     return built(tmp_path_factory.mktemp("ground"), 30)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    remember_what_was_read(monkeypatch)
 
 
 @pytest.mark.usefixtures("elsewhere")
