@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
-from tests.second.agreement import ed25519_is_good
+from tests.second.agreement import ed25519_is_good, sodium
 
 from pgnotary.audit import standalone
 from pgnotary.errors import BadCheckpoint, BadProof, NotCanonical, PgnotaryError
@@ -27,14 +25,6 @@ NUMBER, MESSAGE, SIGNATURE, RESULT, ABOUT = range(5)
 
 def vectors(name: str) -> Any:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def sodium(public: bytes, message: bytes, signature: bytes) -> bool:
-    try:
-        VerifyKey(public).verify(message, signature)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def test_each_file_of_vectors_is_named_with_its_source() -> None:

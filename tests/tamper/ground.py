@@ -87,20 +87,16 @@ class Ground:
 
 
 def grown(entries: int) -> Ledger:
-    """A ledger with every type and every end that there is, and one more request behind all that."""
+    """A ledger with every type and every end that there is, and two more requests behind all that."""
     ledger = whole(entries)
-    ledger.open_session("S-99999998")
-    ledger.ask("R-999998", session="S-99999998")
-    ledger.preview("R-999998")
-    ledger.decide("R-999998", max_rows=2000)
-    ledger.run("R-999998")
-    ledger.close_session("S-99999998", forwarded=0, held=1)
-    ledger.open_session("S-99999999")
-    ledger.ask("R-999999", session="S-99999999")
-    ledger.preview("R-999999")
-    ledger.decide("R-999999", max_rows=2000)
-    ledger.run("R-999999")
-    ledger.close_session("S-99999999", forwarded=0, held=1)
+    for number in (999_998, 999_999):
+        session, request = f"S-{number:08}", f"R-{number}"
+        ledger.open_session(session)
+        ledger.ask(request, session=session)
+        ledger.preview(request)
+        ledger.decide(request, max_rows=2000)
+        ledger.run(request)
+        ledger.close_session(session, forwarded=0, held=1)
     ledger.append(Draft(EntryType.STOPPED, {"why": "asked to"}))
     return ledger
 

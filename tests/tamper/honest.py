@@ -67,8 +67,8 @@ def _revoked(folder: Path) -> Honest:
     return _kept(folder, ledger)
 
 
-def _crashed(folder: Path) -> Honest:
-    """Killed with one request held and one sent; the next start finds both, and later what became of the second."""
+def _killed() -> Ledger:
+    """Killed with one request held and one sent; the next start finds both."""
     ledger = Ledger().start("ana", "bo")
     ledger.open_session()
     ledger.ask("R-1")
@@ -80,19 +80,17 @@ def _crashed(folder: Path) -> Honest:
     ledger.start("ana", "bo")
     ledger.step(EntryType.ORPHANED, "R-1", why="the proxy was gone")
     ledger.step(EntryType.OUTCOME, "R-2", result="unknown", xid="771")
-    return _kept(folder, ledger, roster_text("ana", "bo"), status=2)
+    return ledger
+
+
+def _crashed(folder: Path) -> Honest:
+    return _kept(folder, _killed(), roster_text("ana", "bo"), status=2)
 
 
 def _recovered(folder: Path) -> Honest:
-    ledger = Ledger().start("ana", "bo")
-    ledger.open_session()
-    ledger.ask("R-1")
-    ledger.preview("R-1")
-    ledger.decide("R-1")
-    ledger.step(EntryType.INTENT, "R-1", xid="771", upstream_pid=4711)
-    ledger.start("ana", "bo")
-    ledger.step(EntryType.OUTCOME, "R-1", result="unknown", xid="771")
-    ledger.step(EntryType.OUTCOME, "R-1", result="resolved", fate="committed", xid="771")
+    """Later it is known what became of the second one."""
+    ledger = _killed()
+    ledger.step(EntryType.OUTCOME, "R-2", result="resolved", fate="committed", xid="771")
     return _kept(folder, ledger, roster_text("ana", "bo"))
 
 

@@ -29,7 +29,7 @@ EXCUSED = {
 
 # Of each column; four times as many of the entries themselves.
 FEW = 6
-MOST_LONG = 500
+MOST_LONG = 250
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """A storage that keeps only a part of what was durable: the WAL cut anywhere, or with one bit flipped.
 
-SQLite takes what is left of it for the whole, so the ledger is a good one that ends with an earlier batch. Nothing in the
-file can tell; a head that somebody remembers does.
+SQLite takes what is left of it for the whole, so the ledger is a good one that ends with an earlier batch. Nothing in
+the file can tell; a head that somebody remembers does.
 """
 
 import random
@@ -53,10 +53,8 @@ def left(kept: Path, wal: bytes, head: Checkpoint) -> int:
             return size
         with pytest.raises(LedgerBroken) as broken:
             check(reader, VKEY, heads=[head])
-    assert len(broken.value.faults) == 1
-    assert broken.value.faults[0].startswith(
-        f"#{size} and what follows is missing: a remembered head covers {head.size}"
-    )
+    [fault] = broken.value.faults
+    assert fault.startswith(f"#{size} and what follows is missing: a remembered head covers {head.size}")
     return size
 
 
