@@ -29,7 +29,7 @@ EXCUSED = {
 
 # Of each column; four times as many of the entries themselves.
 FEW = 6
-MOST_LONG = 250
+MOST_LONG = 150
 
 
 @pytest.fixture(scope="module")
