@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from tests.verify.builder import VKEY, Ledger, one_approval
 
-from pgnotary.audit.check import check, claimed_size, vouched
+from pgnotary.audit.check import check, vouched
 from pgnotary.errors import LedgerBroken
 from pgnotary.store import StoredEntry
 
@@ -65,11 +65,6 @@ def test_a_checkpoint_that_cannot_be_read_is_a_fault() -> None:
     ledger.notes.append("rubbish")
     with pytest.raises(LedgerBroken, match="cannot be believed"):
         check(ledger, VKEY)
-
-
-@pytest.mark.parametrize("note", ["", "a", "a\nb\nc", "a\n-1\n", "a\n\u0661\n", "a\n" + "9" * 30 + "\n"])
-def test_a_text_that_claims_no_size_has_none(note: str) -> None:
-    assert claimed_size(note) == -1
 
 
 def test_an_empty_ledger_can_be_vouched_for() -> None:

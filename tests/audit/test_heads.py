@@ -138,6 +138,32 @@ def test_a_fork_shown_to_two_people_is_proven_by_the_heads_of_both_machines(tmp_
     assert examine(proof.read_bytes(), VKEY).proven
 
 
+def test_what_another_head_knows_narrows_where_a_ledger_was_rewritten(tmp_path: Path) -> None:
+    ledger = long_ledger(20)
+    files = [heads_file(tmp_path / f"at-{size}", head(ledger, size)) for size in (0, 5, 10, 15)]
+    changed = Ledger(stored=list(ledger.stored), keeps=False)
+    changed.edit(12, lambda fields: fields.update(session="S-00000002"))
+    changed.relink(resign=False)
+    changed.notes = [changed.sign()]
+    words = [word for file in files for word in ("--heads", file)]
+    done = run("verify", exported(changed, tmp_path / "e"), "--key", VKEY, *words)
+    assert done.exit_code == 1
+    assert "FAIL  #14 or an entry before it is not what it was: " in done.stdout
+    assert "rewritten behind the first 10, which another remembered head knows as they are, or there are" in done.stdout
+
+
+@pytest.mark.parametrize("size", [8, 15, 20])
+def test_where_another_ledger_parts_from_this_one_is_not_told_by_heads_of_this_one(tmp_path: Path, size: int) -> None:
+    """Bo has seen the other ledger, ana this one, also beyond: up to where hers reaches nothing is known of his."""
+    ledger = long_ledger(20)
+    bo = heads_file(tmp_path / "bo", head(rewritten(ledger, 0), 8))
+    ana = heads_file(tmp_path / "ana", head(ledger, 5), head(ledger, size))
+    done = run("verify", exported(ledger, tmp_path / "e"), "--key", VKEY, "--heads", bo, "--heads", ana)
+    assert done.exit_code == 1
+    assert f"there are two ledgers, since another remembered head, over {size} entries, is this one's" in done.stdout
+    assert "rewritten" not in done.stdout
+
+
 def test_two_heads_over_the_same_size_prove_it_even_beyond_the_end_of_the_ledger(tmp_path: Path) -> None:
     ledger = long_ledger(20)
     longer = rewritten(ledger, 0)

@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.errors import BadCheckpoint
 from pgnotary.ledger.canonical import b64
-from pgnotary.ledger.checkpoint import Checkpoint, NoteKey, open_note, parse_vkey, sign, verify, vkey
+from pgnotary.ledger.checkpoint import Checkpoint, NoteKey, claimed_size, open_note, parse_vkey, sign, verify, vkey
 from pgnotary.ledger.tree import EMPTY_ROOT
 
 VECTORS: dict[str, Any] = json.loads(
@@ -204,3 +204,8 @@ def test_a_name_that_would_break_the_line_is_refused(name: str) -> None:
 def test_a_verifier_key_that_is_not_exactly_one_is_refused(text: str) -> None:
     with pytest.raises(BadCheckpoint):
         parse_vkey(text)
+
+
+@pytest.mark.parametrize("note", ["", "a", "a\nb\nc", "a\n-1\n", "a\n\u0661\n", "a\n" + "9" * 30 + "\n"])
+def test_a_text_that_claims_no_size_has_none(note: str) -> None:
+    assert claimed_size(note) == -1

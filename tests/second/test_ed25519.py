@@ -10,9 +10,8 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
-from tests.second.agreement import ed25519_is_good
+from nacl.signing import SigningKey
+from tests.second.agreement import ed25519_is_good, sodium
 
 from pgnotary.audit import standalone
 
@@ -55,14 +54,6 @@ SMALL = [
     "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
     "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
 ]
-
-
-def sodium(public: bytes, message: bytes, signature: bytes) -> bool:
-    try:
-        VerifyKey(public).verify(message, signature)
-    except (BadSignatureError, ValueError):
-        return False
-    return True
 
 
 def encoded(point: standalone._Point) -> bytes:

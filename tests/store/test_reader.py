@@ -283,6 +283,12 @@ def test_a_clean_ledger_has_no_index_faults(closed: Path, small_pages: None) -> 
         ("UPDATE entry SET type = 'x' WHERE seq = 3", "entry 3 says something else than its columns: type"),
         ("UPDATE entry SET leaf = zeroblob(32) WHERE seq = 0", "entry 0 says something else than its columns: leaf"),
         ("UPDATE entry SET raw = zeroblob(9) WHERE seq = 0", "entry 0 cannot be read: not JSON"),
+        ("UPDATE entry SET seq = -7 WHERE seq = 0", "entry 0, kept as -7, says something else than its columns: seq"),
+        (
+            "UPDATE entry SET seq = 1099511627776 WHERE seq = (SELECT max(seq) FROM entry)",
+            "entry 4, kept as 1099511627776, says something else than its columns: seq",
+        ),
+        ("UPDATE checkpoint SET size = -1 WHERE size = 0", "a checkpoint over 0 entries is kept as one over -1"),
     ],
 )
 def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault: str) -> None:
@@ -290,6 +296,22 @@ def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault
     with SqliteReader(closed) as reader:
         found, *_ = reader.index_faults()
     assert found.startswith(fault)
+
+
+def test_a_row_under_the_lowest_number_that_there_is_cannot_hide(closed: Path, small_pages: None) -> None:
+    lowest = -(2**63)
+    edited(
+        closed,
+        f"INSERT INTO entry SELECT {lowest}, leaf, raw, time, type, request, session FROM entry WHERE seq = 2",
+        f"INSERT INTO checkpoint SELECT {lowest}, note FROM checkpoint WHERE size = 0",
+    )
+    with SqliteReader(closed) as reader:
+        raws = [each.raw for each in reader.entries()]
+        assert raws[0] == raws[3]
+        assert len(raws) == 6
+        notes = list(reader.checkpoints())
+        assert notes[0] == notes[1]
+        assert next(reader.index_faults()).startswith(f"entry 2, kept as {lowest}, says something else")
 
 
 def test_a_sealed_value_of_no_entry_is_found(closed: Path) -> None:

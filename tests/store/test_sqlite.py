@@ -465,6 +465,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         "UPDATE entry SET leaf = zeroblob(32) WHERE seq = 4",
         "UPDATE entry SET leaf = zeroblob(32) WHERE seq = 0",
         "UPDATE entry SET seq = -1 WHERE seq = 0",
+        "INSERT INTO entry SELECT -9223372036854775808, leaf, raw, time, type, request, session FROM entry LIMIT 1",
         "DELETE FROM entry WHERE seq = 0",
         "DELETE FROM entry WHERE seq = 2",
         "DELETE FROM entry WHERE seq = 4",
@@ -474,6 +475,7 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         "DELETE FROM checkpoint WHERE size > 0",
         "UPDATE checkpoint SET note = replace(note, char(10) || '5', char(10) || '4') WHERE size = 5",
         "UPDATE checkpoint SET note = '' WHERE size = 5",
+        "UPDATE checkpoint SET size = 1099511627776 WHERE size = 5",
         "DROP TABLE entry",
     ],
 )

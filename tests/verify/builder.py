@@ -55,6 +55,8 @@ class Ledger:
     """The last entry of each request's chain."""
     requests: dict[str, Entry] = field(default_factory=dict)
     previews: dict[str, Entry] = field(default_factory=dict)
+    name: str = LEDGER
+    seed: bytes = PROXY_SEED
     keeps: bool = True
     """Whether a checkpoint is kept for each entry; each costs a walk over all leaves."""
     before_edit: dict[bytes, bytes] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Ledger:
         prev = leaf_hash(self.stored[-1].raw) if self.stored else FIRST_PREV
         opened = {name: (bytes([seq % 256, i]) * 16, value) for i, (name, value) in enumerate(draft.sealed.items())}
         commitments = {name: commitment(name, salt, value) for name, (salt, value) in opened.items()}
-        raw = encode_entry(draft, Position(LEDGER, seq, prev, self.clock), commitments)
+        raw = encode_entry(draft, Position(self.name, seq, prev, self.clock), commitments)
         self.stored.append(StoredEntry(raw, opened))
         if self.keeps:
             self.notes.append(self.sign())
@@ -93,7 +95,7 @@ class Ledger:
     def sign(self, size: int | None = None) -> str:
         raws = self.raws[:size]
         root = root_of(leaf_hash(raw) for raw in raws)
-        return notes.sign(notes.Checkpoint(LEDGER, len(raws), root), LEDGER, PROXY_SEED)
+        return notes.sign(notes.Checkpoint(self.name, len(raws), root), self.name, self.seed)
 
     def step(self, type_: EntryType, request: str, **body: JSON) -> Entry:
         """Append the next entry in a request's life."""

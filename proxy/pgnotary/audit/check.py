@@ -15,12 +15,12 @@ from typing import Protocol, runtime_checkable
 from pgnotary.audit.folder import FolderReader
 from pgnotary.audit.words import counted
 from pgnotary.errors import LedgerBroken
-from pgnotary.ledger.checkpoint import Checkpoint
+from pgnotary.ledger.checkpoint import Checkpoint, claimed_size
 from pgnotary.request.roster import Roster
 from pgnotary.store import LedgerReader, StoredEntry
 from pgnotary.verify.checklist import Summary, verify
 
-__all__ = ["Indexed", "check", "claimed_size", "gaps", "newest", "noted", "settled", "vouched"]
+__all__ = ["Indexed", "check", "gaps", "newest", "noted", "settled", "vouched"]
 
 
 @runtime_checkable
@@ -156,12 +156,6 @@ def settled(reader: LedgerReader) -> tuple[Iterator[StoredEntry], str]:
     if newest(reader) == before:
         return _chained(first, entries), before
     return islice(_chained(first, entries), max(0, claimed_size(before))), before
-
-
-def claimed_size(note: str) -> int:
-    """Return the size that a checkpoint's text claims, not yet believed, or -1 if it claims none."""
-    size = note.split("\n", 2)[1:2]
-    return int(size[0]) if size and size[0].isascii() and size[0].isdigit() and len(size[0]) < 20 else -1
 
 
 def _chained(first: list[StoredEntry], rest: Iterator[StoredEntry]) -> Iterator[StoredEntry]:

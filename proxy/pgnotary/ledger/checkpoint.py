@@ -19,7 +19,17 @@ from pgnotary.errors import BadCheckpoint, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
 from pgnotary.ledger.tree import EMPTY_ROOT, HASH_BYTES
 
-__all__ = ["MAX_NOTE_BYTES", "Checkpoint", "NoteKey", "open_note", "parse_vkey", "sign", "verify", "vkey"]
+__all__ = [
+    "MAX_NOTE_BYTES",
+    "Checkpoint",
+    "NoteKey",
+    "claimed_size",
+    "open_note",
+    "parse_vkey",
+    "sign",
+    "verify",
+    "vkey",
+]
 
 # Room for well over the 16 signatures that signed-note asks verifiers to accept, post-quantum ones included.
 MAX_NOTE_BYTES = 131_072
@@ -112,6 +122,12 @@ def _signer(name: str, seed: bytes) -> tuple[SigningKey, bytes]:
     """A key and its id; a proxy signs with one key for each COMMIT, and deriving it takes as long as signing."""
     key = SigningKey(seed)
     return key, NoteKey(name, bytes(key.verify_key)).key_id
+
+
+def claimed_size(note: str) -> int:
+    """The size that a note's text claims, not yet believed, or -1 if it claims none."""
+    size = note.split("\n", 2)[1:2]
+    return int(size[0]) if size and size[0].isascii() and size[0].isdigit() and len(size[0]) < 20 else -1
 
 
 def verify(note: str, vkey: str) -> Checkpoint:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.canonical import timestamp
+from pgnotary.ledger.checkpoint import claimed_size
 from pgnotary.ledger.entries import FORMAT, parse_entry
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import StoredEntry
@@ -24,7 +25,6 @@ __all__ = ["SqliteReader"]
 
 # Entries in one page: at most 16 MiB of entries, and what is sealed beside them.
 _PAGE = 256
-_BEFORE_ALL = -(2**63)
 
 _COLUMNS = ("seq", "leaf", "time", "type", "request", "session")
 
@@ -94,7 +94,12 @@ class SqliteReader:
             [(found,)] = self._rows(_SEALED_IN, (page[0][0], page[-1][0]))
             sealed -= found
             for seq, raw, *columns in page:
-                yield from _column_faults(seq, _entry_bytes(seq, raw), columns, states)
+                yield from _column_faults(seq, raw, columns, states)
+        for page in self._pages("checkpoint", "size", "note"):
+            for size, note in page:
+                # Readers take the one with the highest number for the newest.
+                if type(note) is str and claimed_size(note) != size:
+                    yield f"a checkpoint over {claimed_size(note)} entries is kept as one over {size}"
         yield from states.faults(standing)
         if sealed:
             for (name,) in self._rows("SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"):
@@ -125,11 +130,12 @@ class SqliteReader:
         # The names are our own; every value is bound.
         if end is None:
             [(end,)] = self._rows(f"SELECT max({key}) FROM {table}")  # noqa: S608
-        page = f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? AND {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
-        last = _BEFORE_ALL
-        while rows := self._rows(page, (last, end)):
+        page = f"SELECT {key}, {columns} FROM {table} WHERE {{}} {key} <= ? ORDER BY {key} LIMIT {_PAGE}"  # noqa: S608
+        # The first page has no lower end: nothing is below the lowest number that SQLite has, so a row may hide there.
+        rows = self._rows(page.format(""), (end,))
+        while rows:
             yield rows
-            last = rows[-1][0]
+            rows = self._rows(page.format(f"{key} > ? AND"), (rows[-1][0], end))
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -154,19 +160,16 @@ class SqliteReader:
             raise LedgerBroken(faults)
 
 
-def _column_faults(seq: int, raw: bytes, columns: Sequence[Any], states: States) -> Iterator[str]:
+def _column_faults(seq: int, raw: object, columns: Sequence[Any], states: States) -> Iterator[str]:
     """Yield what is wrong with the columns beside an entry's bytes, and let `states` follow it."""
-    leaf, time, type_, request, session = columns
-    if (
-        request is None
-        and NAMES_REQUEST not in raw
-        and leaf == leaf_hash(raw)
-        and _ends_with(raw, seq, time, type_, session)
-    ):
-        return
     try:
+        raw = _entry_bytes(seq, raw)
+        leaf, time, type_, request, session = columns
+        of_none = request is None and NAMES_REQUEST not in raw
+        if of_none and _ends_with(raw, seq, time, type_, session) and leaf == leaf_hash(raw):
+            return
         entry = parse_entry(raw)
-    except NotCanonical as error:
+    except (NotCanonical, LedgerBroken) as error:
         yield f"entry {seq} cannot be read: {error}"
         return
     states.take(entry)
@@ -174,7 +177,8 @@ def _column_faults(seq: int, raw: bytes, columns: Sequence[Any], states: States)
     said = (at.seq, entry.leaf, timestamp(at.time), entry.type.value, entry.request, entry.session)
     stand = (seq, *columns)
     if wrong := [name for name, column, value in zip(_COLUMNS, stand, said, strict=True) if column != value]:
-        yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
+        kept = f", kept as {seq}," if seq != at.seq else ""
+        yield f"entry {at.seq}{kept} says something else than its columns: {', '.join(wrong)}"
 
 
 def _ends_with(raw: bytes, seq: int, time: object, type_: object, session: object) -> bool:

@@ -330,13 +330,17 @@ class SqliteStore:
 
     async def _newest_note(self, db: Connection, tree: Tree) -> str:
         """Check the newest checkpoint against the tree; return it."""
-        note = str(await _value(db, "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1"))
+        newest = list(await db.execute_fetchall("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"))
+        kept_as, note = newest[0] if newest else (0, "")
         try:
             found = verify(note, self._vkey)
         except BadCheckpoint as error:
             raise LedgerBroken([f"the newest checkpoint does not verify: {error}"]) from error
         if found != Checkpoint(self._ledger, tree.size, tree.root()):
             raise LedgerBroken([f"the newest checkpoint is over {found.size} entries, but not over these {tree.size}"])
+        if kept_as != found.size:
+            # None could be put behind it.
+            raise LedgerBroken([f"the newest checkpoint is over {found.size} entries, but kept as one over {kept_as}"])
         return note
 
     def _check_in_place(self) -> None:
@@ -357,13 +361,13 @@ async def _state(db: Connection, request: str) -> State | None:
 
 async def _leaves(db: Connection) -> AsyncIterator[tuple[int, object]]:
     """Yield seq and leaf of every entry, whatever their numbers."""
-    last = -(2**63)
-    while rows := list(
-        await db.execute_fetchall("SELECT seq, leaf FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", (last, _PAGE))
-    ):
+    # The first page has no lower end: nothing is below the lowest number that SQLite has, so a row may hide there.
+    rows = list(await db.execute_fetchall("SELECT seq, leaf FROM entry ORDER BY seq LIMIT ?", (_PAGE,)))
+    while rows:
         for seq, leaf in rows:
             yield seq, leaf
-        last = rows[-1][0]
+        page = "SELECT seq, leaf FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = list(await db.execute_fetchall(page, (rows[-1][0], _PAGE)))
 
 
 async def _block(db: Connection, number: int) -> list[bytes]:

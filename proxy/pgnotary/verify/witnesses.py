@@ -33,7 +33,11 @@ class Witnesses:
         # (19) each remembered head is the ledger's at that size
         if self._remembered is None:
             return None
-        witnessed = 0
+        agreeing = [
+            head.size
+            for head in self._remembered
+            if head.origin == (ledger or head.origin) and heads.root_at(head.size) == head.root
+        ]
         for head in self._remembered:
             root = heads.root_at(head.size)
             if ledger and head.origin != ledger:
@@ -48,12 +52,22 @@ class Witnesses:
                 findings.fault(
                     max(0, head.size - 1),
                     f"or an entry before it is not what it was: a remembered head over {head.size} entries has root "
-                    f"{head.root.hex()[:8]}, these have {(root or b'').hex()[:8]}: the ledger was rewritten, or there "
-                    "are two",
+                    f"{head.root.hex()[:8]}, these have {(root or b'').hex()[:8]}: {_why(head.size, agreeing)}",
                 )
-            else:
-                witnessed = max(witnessed, head.size)
-        return witnessed
+        return max(agreeing, default=0)
+
+
+def _why(size: int, agreeing: Sequence[int]) -> str:
+    """Return what may have happened to a ledger that one head contradicts, and heads of these sizes do not.
+
+    That a shorter head agrees says where a rewritten ledger was changed, but not where another one parts from this:
+    who remembers that one may never have been shown a word of this.
+    """
+    known = max(agreeing, default=0)
+    if known >= size:
+        return f"there are two ledgers, since another remembered head, over {known} entries, is this one's"
+    behind = f" behind the first {known}, which another remembered head knows as they are" if known else ""
+    return f"the ledger was rewritten{behind}, or there are two"
 
 
 def _order(head: Checkpoint) -> tuple[int, bytes, str]:

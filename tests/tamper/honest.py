@@ -1,0 +1,173 @@
+"""Honest ledgers, of which nobody may find a fault: a folder enters, a file with what people know of it leaves.
+
+A new way in which a ledger can come about (archived, redacted, with heartbeats, ...) gets its maker here, under its own
+name in MAKERS: every test of this folder that must find nothing then runs over it.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.second.test_difference import whole
+from tests.tamper.adversary import deposit
+from tests.verify.builder import LEDGER, PROXY_SEED, VKEY, Ledger, one_approval, roster_text
+
+from pgnotary.ledger.entries import Draft, EntryType, parse_entry
+from pgnotary.ledger.remembered import Remembered, remembered
+from pgnotary.store import Append
+from pgnotary.store.sqlite import SqliteStore
+
+__all__ = ["MAKERS", "Honest"]
+
+
+@dataclass(frozen=True)
+class Honest:
+    """A ledger without a fault."""
+
+    path: Path
+    heads: list[Remembered]
+    """What somebody's machine remembers of it."""
+    roster: str | None = None
+    """The roster that all its decisions may be held against; None: only those that it records itself."""
+    status: int = 0
+    """What `verify` says: 2 where an outcome is unknown, or values are withheld."""
+    vkey: str = VKEY
+
+
+def _kept(folder: Path, ledger: Ledger, roster: str | None = None, status: int = 0) -> Honest:
+    """Put a ledger that was built in memory into a file; heads are remembered from its first half and its end."""
+    size = len(ledger.stored)
+    path = deposit(folder / "ledger.db", ledger.stored, [ledger.sign(each) for each in (0, size // 3, size)])
+    heads = [remembered(ledger.sign(each), VKEY, ledger.clock) for each in (size // 2, size)]
+    return Honest(path, heads, roster, status)
+
+
+def _one_approval(folder: Path) -> Honest:
+    return _kept(folder, one_approval(), roster_text("ana", "bo"))
+
+
+def _everything(folder: Path) -> Honest:
+    return _kept(folder, whole(200), roster_text("ana", "bo"), status=2)
+
+
+def _revoked(folder: Path) -> Honest:
+    """Bo decides, leaves and is taken from the roster; then ana decides, and bo's decisions stay good."""
+    ledger = one_approval()
+    ledger.roster("ana")
+    ledger.open_session("S-00000002")
+    ledger.ask("R-2", session="S-00000002")
+    ledger.preview("R-2")
+    ledger.decide("R-2", approver="bo", type_=EntryType.REJECTED, why="nobody on the roster")
+    ledger.decide("R-2", approver="ana")
+    ledger.run("R-2")
+    ledger.close_session("S-00000002", forwarded=0)
+    return _kept(folder, ledger)
+
+
+def _killed() -> Ledger:
+    """Killed with one request held and one sent; the next start finds both."""
+    ledger = Ledger().start("ana", "bo")
+    ledger.open_session()
+    ledger.ask("R-1")
+    ledger.preview("R-1")
+    ledger.ask("R-2")
+    ledger.preview("R-2")
+    ledger.decide("R-2")
+    ledger.step(EntryType.INTENT, "R-2", xid="771", upstream_pid=4711)
+    ledger.start("ana", "bo")
+    ledger.step(EntryType.ORPHANED, "R-1", why="the proxy was gone")
+    ledger.step(EntryType.OUTCOME, "R-2", result="unknown", xid="771")
+    return ledger
+
+
+def _crashed(folder: Path) -> Honest:
+    return _kept(folder, _killed(), roster_text("ana", "bo"), status=2)
+
+
+def _recovered(folder: Path) -> Honest:
+    """Later it is known what became of the second one."""
+    ledger = _killed()
+    ledger.step(EntryType.OUTCOME, "R-2", result="resolved", fate="committed", xid="771")
+    return _kept(folder, ledger, roster_text("ana", "bo"))
+
+
+def _withheld(folder: Path) -> Honest:
+    """Every sealed value is gone, as the law may demand; the chain does not need them."""
+    made = _one_approval(folder)
+    db = sqlite3.connect(made.path)
+    with db:
+        db.execute("DELETE FROM sealed")
+    db.close()
+    return Honest(made.path, made.heads, made.roster, status=2)
+
+
+def _empty(folder: Path) -> Honest:
+    ledger = Ledger()
+    path = deposit(folder / "ledger.db", [], [ledger.sign()])
+    return Honest(path, [remembered(ledger.sign(), VKEY, ledger.clock)])
+
+
+def _stored(folder: Path) -> Honest:
+    """Written by the store itself in batches, opened twice."""
+    path, told = folder / "ledger.db", Ledger().start()
+    told.open_session()
+    told.forward("select 1")
+    told.close_session(held=0)
+    told.append(Draft(EntryType.STOPPED, {"why": "asked to"}))
+    notes = asyncio.run(_append(path, [_draft(raw) for raw in told.raws]))
+    return Honest(path, [remembered(note, VKEY, datetime.now(UTC)) for note in notes])
+
+
+def _draft(raw: bytes) -> Append:
+    entry = parse_entry(raw)
+    return Append(Draft(entry.type, entry.body, entry.session, sealed=dict.fromkeys(entry.seals, b"select 1")))
+
+
+async def _append(path: Path, drafts: list[Append]) -> list[str]:
+    clock = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    notes = []
+    for some in (drafts[:3], drafts[3:]):
+        store = await SqliteStore.open(path, LEDGER, PROXY_SEED, now=lambda: clock + timedelta(seconds=1))
+        try:
+            await store.append([[each] for each in some])
+            notes.append(store.checkpoint())
+        finally:
+            await store.close()
+    return notes
+
+
+def _restored(folder: Path) -> Honest:
+    """A backup taken with SQLite's own means while the store has it open, put back with nothing lost."""
+    made = _stored(folder)
+    source, copy = sqlite3.connect(made.path), folder / "restored.db"
+    target = sqlite3.connect(copy)
+    source.backup(target)
+    for db in (source, target):
+        db.close()
+    return Honest(copy, made.heads)
+
+
+def _vacuumed(folder: Path) -> Honest:
+    """A copy as VACUUM INTO writes it."""
+    made, copy = _one_approval(folder), folder / "copy.db"
+    db = sqlite3.connect(made.path)
+    db.execute("VACUUM INTO ?", (str(copy),))
+    db.close()
+    return Honest(copy, made.heads, made.roster, made.status)
+
+
+MAKERS: dict[str, Callable[[Path], Honest]] = {
+    "one approval": _one_approval,
+    "every type and every end": _everything,
+    "an approver who has left": _revoked,
+    "crashed, and nobody knows": _crashed,
+    "crashed and recovered": _recovered,
+    "values withheld": _withheld,
+    "nothing yet": _empty,
+    "written by the store": _stored,
+    "restored from a backup": _restored,
+    "a vacuumed copy": _vacuumed,
+}
