@@ -186,13 +186,18 @@ class ScriptedServer:
     """Its search_path."""
     schema: dict[str, Any] = field(
         default_factory=lambda: {
-            "relations": [["public", "t", "r 16400", *["0f" * 16] * 8]],
+            "relations": [["public", "t", "r 16400", 10, *["0f" * 16] * 10]],
             "functions": None,
             "operators": None,
             "event triggers": "0f" * 16,
             "behind": None,
             "domains": None,
             "casts": "0f" * 16,
+            "around": None,
+            "mappings": None,
+            "roles": None,
+            "usual": None,
+            "said": None,
         }
     )
     """What it says of how the relations are defined that a held statement names."""

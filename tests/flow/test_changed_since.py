@@ -364,6 +364,56 @@ def _state(proxy: Served, database: str) -> list[tuple[Any, ...]]:
         return behind.execute("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM watched)").fetchall()
 
 
+# What stands around the relations, with a schema for each; tests/request/test_schema_state.py has all kinds of it.
+AROUND = {
+    "options of a server": (
+        "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER files FOREIGN DATA WRAPPER w OPTIONS (host 'a');"
+        "CREATE FOREIGN TABLE far (id int) SERVER files",
+        "DELETE FROM far",
+        "ALTER SERVER files OPTIONS (SET host 'b')",
+        "the server files",
+    ),
+    "a label": (
+        "CREATE TYPE mood AS ENUM ('sad', 'fine'); CREATE TABLE moods (m mood); INSERT INTO moods VALUES ('fine')",
+        "UPDATE moods SET m = 'sad' WHERE m > 'sad'",
+        "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'sad'",
+        "the labels of public.mood",
+    ),
+    "who owns a view": (
+        "CREATE TABLE base (id int); INSERT INTO base VALUES (1); CREATE VIEW over AS SELECT id FROM base",
+        "DELETE FROM over",
+        "ALTER VIEW over OWNER TO pg_monitor",
+        "owner of public.over",
+    ),
+    "a table in a block of code": (
+        "CREATE TABLE emptied (id int); INSERT INTO emptied VALUES (1)",
+        "DO $$ BEGIN DELETE FROM emptied; END $$",
+        "ALTER TABLE emptied RENAME TO old; CREATE TABLE emptied (id int); INSERT INTO emptied VALUES (2), (3)",
+        "public.emptied",
+    ),
+    "a schema of the name": (
+        "CREATE SCHEMA s; CREATE TABLE s.kept (id int)",
+        "ALTER SCHEMA s RENAME TO gone",
+        "ALTER SCHEMA s RENAME TO other; CREATE SCHEMA s",
+        "the schema s",
+    ),
+}
+
+
+@pytest.mark.parametrize(("schema", "text", "change", "what"), AROUND.values(), ids=AROUND)
+def test_what_stands_around_it_voids_it_too(
+    proxy: Served, database: str, schema: str, text: str, change: str, what: str
+) -> None:
+    with proxy.behind(database) as behind, proxy.connect(database) as her:
+        behind.execute(schema.encode())
+        request, met = _decided(proxy, her, text, lambda: behind.execute(change.encode()))
+    assert met is not None
+    assert (met.sqlstate, f"{what}: signed" in (met.diag.message_detail or "")) == ("55000", True), met
+    void = until(lambda: [each for each in proxy.life(request) if each["type"] == "void"], "the entry")[-1]
+    assert what in [each["what"] for each in void["body"]["changed"]]
+    assert [each["type"] for each in proxy.life(request)] == ["request", "preview", "decision", "void"]
+
+
 # What has changed is asked in the same way, however the statement came.
 EXTENDED = ("a column", "another table of the name", "what a trigger runs", "DDL", "outside a transaction")
 
@@ -464,7 +514,7 @@ def test_what_a_cast_runs_is_looked_at(proxy: Served, made: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["__NAMED__", "__CALLED__", "__SPELLED__", "__OPERATORS__", "__ASPECTS__", "__GONE__", "__TAKEN__", "__TYPES__"],
+    ["__NAMED__", "__CALLED__", "__SPELLED__", "__OPERATORS__", "__ASPECTS__", "__GONE__", "__TAKEN__", "__SAID__"],
 )
 def test_a_table_that_is_called_like_a_place_in_our_questions_puts_nothing_into_them(
     proxy: Served, made: str, place: str

@@ -151,6 +151,11 @@ UNCOUNTED = [
         "the WITH query t has the name of its target, which a count would read",
     ),
     ("ALTER TABLE t ADD b int", "what ALTER changes is not counted in rows"),
+    (
+        "DO $$ BEGIN DELETE FROM t; END $$",
+        "what DO changes is not counted in rows; what its code names is compared again",
+    ),
+    ("CALL p()", "what CALL changes is not counted in rows; what its code names is compared again before it runs"),
     ("nonsense", "it cannot be read, so nobody knows what to count"),
     ("DELETE FROM t; DELETE FROM s", "2 of its statements change something: a count needs exactly one"),
     (

@@ -20,11 +20,16 @@ NOTHING = {
     "domains": None,
     "event triggers": "",
     "casts": "",
+    "around": None,
+    "mappings": None,
+    "roles": None,
+    "usual": None,
+    "said": None,
 }
 
 
 def _another_table(play: Play) -> None:
-    play.server.schema |= {"relations": [["public", "t", "r 16999", *["0f" * 16] * 8]]}
+    play.server.schema |= {"relations": [["public", "t", "r 16999", 10, *["0f" * 16] * 10]]}
 
 
 def _no_table(play: Play) -> None:
@@ -32,8 +37,8 @@ def _no_table(play: Play) -> None:
 
 
 def _another_trigger(play: Play) -> None:
-    prints = ["aa" * 16 if place == 2 else "0f" * 16 for place in range(8)]
-    play.server.schema |= {"relations": [["public", "t", "r 16400", *prints]]}
+    prints = ["aa" * 16 if place == 2 else "0f" * 16 for place in range(10)]
+    play.server.schema |= {"relations": [["public", "t", "r 16400", 10, *prints]]}
 
 
 def _another_function(play: Play) -> None:
@@ -42,6 +47,18 @@ def _another_function(play: Play) -> None:
 
 def _another_operator(play: Play) -> None:
     play.server.schema = {**play.server.schema, "operators": [["###", "dd" * 16]]}
+
+
+def _another_owner(play: Play) -> None:
+    play.server.schema |= {"relations": [["public", "t", "r 16400", 16_500, *["0f" * 16] * 10]]}
+
+
+def _other_options(play: Play) -> None:
+    play.server.schema = {**play.server.schema, "around": [["server", "files", "ee" * 16]]}
+
+
+def _other_memberships(play: Play) -> None:
+    play.server.schema = {**play.server.schema, "roles": [["app_rw", "0f" * 16, "ee" * 16]]}
 
 
 def _another_role(play: Play) -> None:
@@ -57,6 +74,8 @@ CHANGES = {
     "search_path": (_another_path, "search_path", '"$user", public', "prod, public"),
     "relation": (_another_table, "public.t", "r 16400", "r 16999"),
     "triggers": (_another_trigger, "triggers of public.t", "0f" * 16, "aa" * 16),
+    "owner": (_another_owner, "owner of public.t", "10", "16500"),
+    "server": (_other_options, "the server files", "", "ee" * 16),
     "operator": (_another_operator, "the operator ###", "", "dd" * 16),
     "function": (_another_function, "the function wipe", "", "bb" * 16),
 }
@@ -80,7 +99,7 @@ def test_what_is_gone_is_told_with_all_that_was_its_own(play: Play) -> None:
     _no_table(play)
     play >> approve() << until("record void") << until(HEAD) << "client ready I"
     changed = play.ledger.body("void")["changed"]
-    assert len(changed) == 9
+    assert len(changed) == 12
     assert {"what": "public.t", "signed": "r 16400", "found": ""} in changed
 
 
@@ -108,6 +127,15 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
     assert len(play.ledger.body("void")["changed"]) == 20
 
 
+def test_what_a_role_may_and_belongs_to_are_told_apart(play: Play) -> None:
+    play.server.schema = {**play.server.schema, "roles": [["app_rw", "0f" * 16, "aa" * 16]]}
+    held(play)
+    _other_memberships(play)
+    play >> approve() << until("record void") << until(HEAD) << "client ready I"
+    told = {"what": "memberships of the role app_rw", "signed": "aa" * 16, "found": "ee" * 16}
+    assert play.ledger.body("void")["changed"] == [told]
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -118,9 +146,12 @@ def test_at_most_twenty_changes_are_told(play: Play) -> None:
         [(*CONTEXT, *TIMERS), ("[]",)],
         [(*CONTEXT, *TIMERS), (json.dumps([NOTHING, [["view", "v"]]]),)],
         [(*CONTEXT, *TIMERS), (None,)],
+        [(*CONTEXT, *TIMERS), (json.dumps([NOTHING | {"around": [["server", "files"]]}]),)],
+        [(*CONTEXT, *TIMERS), (json.dumps([NOTHING | {"roles": [["app_rw", "aa"]]}]),)],
+        [(*CONTEXT, *TIMERS), (json.dumps([{key: NOTHING[key] for key in NOTHING if key != "said"}]),)],
         [
             (*CONTEXT, *TIMERS),
-            (json.dumps([NOTHING | {"relations": [["public", "t", "r 1", "aa"]]}]),),
+            (json.dumps([NOTHING | {"relations": [["public", "t", "r 1", 10, "aa"]]}]),),
         ],
         [(*CONTEXT, "0", "0", "soon", "off"), (json.dumps([NOTHING]),)],
     ],

@@ -19,6 +19,7 @@ from tests.session.chance import ANOTHERS, MOST, Improvised, improvise
 from tests.session.stories import GIVES_XID, XID
 
 from pgnotary.judge.asked import FUNCTIONS_QUESTION, reach_question, read_functions
+from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
 from pgnotary.judge.scoped import SCOPE_QUESTIONS
 from pgnotary.judge.statement import Statement
@@ -123,7 +124,9 @@ CHANCE = st.integers(0, 2**32).map(Random)
 
 LIMITS = "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 200"
 LOOKS = {f"BEGIN READ ONLY; {LIMITS}", f"SAVEPOINT pgnotary_look; SET LOCAL transaction_read_only = on; {LIMITS}"}
-CONTEXT, SCHEMA = (each.decode() for each in standing_texts(Statement(b"", ())))
+CONTEXT, *SCHEMAS = (each.decode() for each in standing_texts(Statement(b"", ())))
+# Of DDL more is asked.
+SCHEMAS.append(re.sub(r"'\[[^']+\]'::", "'[]'::", standing_texts(read(b"create table t ()"))[1].decode()))
 
 
 # Whatever it names.
@@ -135,9 +138,9 @@ def _with_places(question: str) -> str:
 
 # What goes along with what is dropped or emptied is asked beside it, once for each part.
 ALONG = rf"(?:,\ \({_with_places(along_question(Subject(None)).decode())}\))*"
-NAMED, CLOSED, JIT = SCHEMA.partition("), pg_catalog.set_config('jit'")
-STANDS = _with_places(NAMED) + ALONG + re.escape(CLOSED + JIT)
-STANDING = re.compile(f"{re.escape(CONTEXT)}; {STANDS}")
+ASKED = [schema.partition("), pg_catalog.set_config('jit'") for schema in SCHEMAS]
+STANDS = "|".join(_with_places(named) + ALONG + re.escape(closed + jit) for named, closed, jit in ASKED)
+STANDING = re.compile(f"{re.escape(CONTEXT)}; (?:{STANDS})")
 BEHIND_IT = re.compile(f"; {STANDING.pattern}\\Z")
 LOOKS_EXTENDED = {"BEGIN READ ONLY", "SAVEPOINT pgnotary_look"}
 LOOKS_EXTENDED_END = {"ROLLBACK", "RELEASE SAVEPOINT pgnotary_look"}

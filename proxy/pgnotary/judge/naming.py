@@ -1,4 +1,4 @@
-"""The names in a parse tree: relations, functions, operators and types that a statement mentions, or uses unsaid.
+"""The names in a parse tree: relations, functions, operators, types, collations that a statement says, or uses unsaid.
 
 A tree enters, `Names` leave. Some operators stand in no text: JOIN USING, IN, BETWEEN and CASE compare with the `=`,
 `<=` and `>=` that the session's search_path finds.
@@ -58,7 +58,7 @@ def strings(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
 def names_of(tree: Sequence[Message]) -> Names:
     """Return what a tree names."""
     relations, functions, operators, types = set[Name](), set[Name](), set[Name](), set[Name]()
-    queries, selected, constructs = set[str](), set[str](), set[str]()
+    queries, selected, constructs, collations = set[str](), set[str](), set[str](), set[Name]()
     for message in tree:
         fields = message.fields
         match message.type:
@@ -74,6 +74,8 @@ def names_of(tree: Sequence[Message]) -> Names:
                 constructs.add(_QUERY_CONSTRUCTS.get(fields.get("op", ""), "json_table"))
             case "TypeName":
                 types.add(_of_this_database(fields.get("names", ())))
+            case "CollateClause":
+                collations.add(_of_this_database(fields.get("collname", ())))
             case "A_Expr":
                 operators |= _of_expression(fields)
             case "SubLink" | "SortBy":
@@ -90,6 +92,7 @@ def names_of(tree: Sequence[Message]) -> Names:
         attributes=frozen(selected),
         operators=frozen(operators),
         types=frozen(types),
+        collations=frozen(collations),
         constructs=frozen(constructs),
         typed_by_text=types_by_text(functions),
         unifies=("#=",) in operators or _calls(_UNIFYING, functions) or _makes_arrays(tree) or _takes_whole_rows(tree),

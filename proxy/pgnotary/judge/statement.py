@@ -157,6 +157,7 @@ class Names:
     """What it selects with a dot, which may be a call."""
     operators: frozenset[Name] = frozenset()
     types: frozenset[Name] = frozenset()
+    collations: frozenset[Name] = frozenset()
     constructs: frozenset[str] = frozenset()
     """Syntax that an older server takes for a call of a function of that name."""
     typed_by_text: bool = False

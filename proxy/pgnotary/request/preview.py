@@ -328,7 +328,11 @@ def _not_previewed(part: Part) -> str:
         return "its rows come from the client once it is approved: not countable before it runs"
     if part.kind is StatementClass.UNKNOWN:
         return "it cannot be read, so nobody knows what to count"
-    return f"what {part.kind.value.upper()} changes is not counted in rows"
+    uncounted = f"what {part.kind.value.upper()} changes is not counted in rows"
+    if part.kind in (StatementClass.DO, StatementClass.CALL):
+        # What it names is looked at again before it runs; what is a name only once it runs cannot be.
+        return f"{uncounted}; what its code names is compared again before it runs, not what it puts together itself"
+    return uncounted
 
 
 def read_estimate(answer: str) -> int | None:

@@ -6,14 +6,14 @@ The question is ours alone: it reads pg_catalog and calls nothing else, needs no
 every operator, because the client's search_path is in force.
 
 Of each relation, of those under a view, of those that its rules and policies name, or that its foreign keys change or
-empty, and of all their children and partitions: which one it is, its columns with their defaults, constraints (its own,
-those that refer to it, those of domains), triggers with what they call, rules (the query of a view among them), row
-security, the functions behind all of these and behind its indexes, what it is a partition of or has as partitions, and,
-under ON CONFLICT, its unique indexes. Of each function that is called and that is none of PostgreSQL's own, and of what
-is behind an operator or a cast: all that bear its name, aggregates with what they are made of. Of all these what else
-the catalog knows to be behind them, as `reached` says. Of DROP, TRUNCATE and ALTER TABLE under CASCADE all that goes
-along; of DDL the event triggers. Not followed is what the text of a function calls. Left out are privileges, statistics
-and other indexes.
+empty, and of all their children and partitions: which one it is, whose, its columns with their defaults, constraints
+(its own, those that refer to it, those of domains), triggers with what they call, rules (the query of a view among
+them), row security, the functions behind all of these and behind its indexes, what it is a partition of or has as
+partitions, sequences, options of views and foreign tables, and, under ON CONFLICT, its unique indexes. Of each function
+that is called and that is none of PostgreSQL's own, and of what is behind an operator or a cast: all that bear its
+name, aggregates with what they are made of. Of all these what else is behind them, as `reached` says, and around them,
+as `around` does; of DDL the event triggers, and what it names besides, as `said` says. Of DROP, TRUNCATE and ALTER
+TABLE under CASCADE all that goes along. Left out are privileges, statistics, storage options and other indexes.
 
 What is asked sees what the transaction sees: in a block that keeps its snapshot (REPEATABLE READ) no later change.
 
@@ -25,90 +25,22 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from pgnotary.judge.identifiers import identifier
-from pgnotary.judge.statement import Name, Statement, StatementClass
+from pgnotary.judge.statement import Name, Statement
 from pgnotary.ledger.canonical import JSON, encode
 from pgnotary.request.along import along_question, subject_along
-from pgnotary.request.facts_question import OF_KEYS
+from pgnotary.request.around import around_question, read_around
+from pgnotary.request.aspects import ASPECTS
 from pgnotary.request.places import filled
-from pgnotary.request.reached import REACHED, parts_of
+from pgnotary.request.reached import TEXT_SEARCHING, reached_from
+from pgnotary.request.said import is_ddl, read_said, said_by, said_question
 
 __all__ = ["difference", "read_schema_state", "schema_digest", "schema_question"]
 
-# No index leads from a table to the foreign keys that refer to it, but pg_depend has one.
-_ASPECTS = {
-    "columns": """
-SELECT pg_catalog.json_build_array(a.attnum, a.attname, a.atttypid::pg_catalog.int8, a.atttypmod, a.attnotnull,
-  a.attidentity, a.attgenerated, a.attcollation::pg_catalog.int8, d.adbin::pg_catalog.text)::pg_catalog.text
-FROM pg_catalog.pg_attribute AS a
-LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid
-  AND d.adnum OPERATOR(pg_catalog.=) a.attnum
-WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped""",
-    "constraints": """
-SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
-WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
-UNION ALL SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
-WHERE k.confrelid OPERATOR(pg_catalog.=) c.oid AND k.conrelid OPERATOR(pg_catalog.<>) c.oid
-AND k.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend AS d
-  WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.=) c.oid
-  AND d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid))""",
-    "triggers": """
-SELECT pg_catalog.json_build_array(g.tgname, g.tgtype, g.tgenabled, g.tgattr::pg_catalog.text,
-  g.tgqual::pg_catalog.text, g.tgargs::pg_catalog.text, g.tgdeferrable, g.tginitdeferred,
-  pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
-FROM pg_catalog.pg_trigger AS g JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid
-WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
-  AND (NOT g.tgisinternal
-    OR g.tgparentid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-    AND g.tgfoid OPERATOR(pg_catalog.<>) ALL (__OF_KEYS__))""",
-    "rules": """
-SELECT pg_catalog.to_jsonb(w)::pg_catalog.text FROM pg_catalog.pg_rewrite AS w
-WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid""",
-    "row security": """
-SELECT pg_catalog.to_jsonb(y)::pg_catalog.text FROM pg_catalog.pg_policy AS y
-WHERE y.polrelid OPERATOR(pg_catalog.=) c.oid
-UNION ALL SELECT pg_catalog.json_build_array(c.relrowsecurity, c.relforcerowsecurity)::pg_catalog.text""",
-    "functions": """
-SELECT (pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
-FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
-  SELECT CASE WHEN d.refclassid OPERATOR(pg_catalog.=) 1255::pg_catalog.oid THEN d.refobjid
-    ELSE (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator AS o
-      WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END
-  FROM pg_catalog.pg_depend AS d JOIN (
-    __PARTS__
-    UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_attribute AS a
-    JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
-    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-  ) AS own (classid, objid) ON d.classid OPERATOR(pg_catalog.=) own.classid
-    AND d.objid OPERATOR(pg_catalog.=) own.objid
-  WHERE d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])))
-UNION ALL
-SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_attribute AS a
-JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
-WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid""",
-    "unique indexes": """
-SELECT pg_catalog.to_jsonb(i)::pg_catalog.text FROM pg_catalog.pg_index AS i
-WHERE __ON_CONFLICT__ AND i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique""",
-    "partitions": """
-SELECT pg_catalog.json_build_array(i.inhrelid::pg_catalog.int8, i.inhparent::pg_catalog.int8)::pg_catalog.text
-FROM pg_catalog.pg_inherits AS i
-WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid OR i.inhrelid OPERATOR(pg_catalog.=) c.oid""",
-}
-
-
-_FIRES_EVENTS = frozenset(
-    {
-        StatementClass.CREATE,
-        StatementClass.ALTER,
-        StatementClass.DROP,
-        StatementClass.GRANT,
-        StatementClass.MAINTENANCE,
-        StatementClass.CALL,
-        StatementClass.DO,
-        StatementClass.UNKNOWN,
-    }
-)
-"""What may fire event triggers."""
+# With one of them a text that is searched, or how, has a type of its own.
+_OF_TEXT_SEARCH = frozenset({"regconfig", "regdictionary", "tsquery", "tsvector"})
+# An operator has none of them in its name.
+_OF_NAMES = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")
+_OF_ROLES = frozenset({"row_security_active", "current_setting"})
 # Of more the rest has one fingerprint.
 _MOST_ALONG = 1_000
 _OF_NOTHING = sha256().hexdigest()[:32]
@@ -129,7 +61,7 @@ _QUESTION = """
 WITH RECURSIVE __REACHED__
 SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname,
-    pg_catalog.format('%s %s', c.relkind, c.oid), __ASPECTS__))
+    pg_catalog.format('%s %s', c.relkind, c.oid), c.relowner::pg_catalog.int8, _ASPECTS__))
   FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])),
@@ -148,7 +80,7 @@ SELECT pg_catalog.json_build_object(
 'domains', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, y.typname, __DOMAINS__))
   FROM domains JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) domains.oid
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) y.typnamespace),
-'event triggers', __EVENT_TRIGGERS__, 'casts', __CASTS__)
+'event triggers', __EVENT_TRIGGERS__, 'casts', __CASTS__, __AROUND__, __OF_WORDS__)
 """.strip()
 
 
@@ -184,16 +116,14 @@ def _fingerprint(lines: str) -> str:
 
 
 _ASKED = (
-    _QUESTION.replace("__REACHED__", REACHED)
-    .replace("__ASPECTS__", ", ".join(map(_fingerprint, _ASPECTS.values())))
+    _QUESTION.replace("__AROUND__", around_question(_fingerprint))
+    .replace("_ASPECTS__", ", ".join(map(_fingerprint, ASPECTS.values())))
     .replace("__BEHIND__", _fingerprint(_BEHIND))
     .replace("__DOMAINS__", _fingerprint(_DOMAINS))
     .replace("__FUNCTIONS__", _fingerprint(_FUNCTIONS))
     .replace("__OPERATORS__", _fingerprint(_OPERATORS))
     .replace("__EVENT_TRIGGERS__", _fingerprint(_EVENT_TRIGGERS))
     .replace("__CASTS__", _fingerprint(_CASTS))
-    .replace("__OF_KEYS__", OF_KEYS)
-    .replace("__PARTS__", parts_of("c.oid"))
 )
 
 
@@ -203,6 +133,7 @@ def schema_question(statement: Statement) -> bytes:
     called: set[str] = set()
     operators: set[str] = set()
     types: set[str] = set()
+    collations: set[str] = set()
     for part in statement.parts:
         relations |= {*part.targets, *part.others, *part.resolved, *part.resolved_targets}
         for names in (part.names, *part.run):
@@ -210,20 +141,29 @@ def schema_question(statement: Statement) -> bytes:
             operators |= {name[-1] for name in names.operators if name}
             called |= {name[-1] for name in names.functions} | names.attributes
             types |= {name[-1] for name in names.types if name}
+            collations |= {name[-1] for name in names.collations if name}
+    words = said_by(statement)
     named = [{"schema": name[-2] if len(name) > 1 else None, "name": name[-1]} for name in sorted(relations)]
     values = {
         "__NAMED__": named,
-        "__CALLED__": sorted(called),
-        "__SPELLED__": sorted(operators),
-        "__TYPED__": sorted(types),
+        "__CALLED__": sorted(called | words),
+        "__SPELLED__": sorted(operators | {word for word in words if not _OF_NAMES.intersection(word)}),
+        "__TYPED__": sorted(types | words),
+        "__SAID__": sorted(words),
+        "__COLLATED__": sorted(collations),
     }
+    ddl = any(map(is_ddl, statement.parts))
+    searches = not called.isdisjoint(TEXT_SEARCHING) or not types.isdisjoint(_OF_TEXT_SEARCH)
+    reached = reached_from(words=bool(words), ddl=ddl, collations=bool(collations), searches=searches)
     along = [subject for part in statement.parts if (subject := subject_along(part.node, statement.slice(part)))]
     switches = {
         "__REFERRING__": any(subject.referring for subject in along),
         "__ON_CONFLICT__": any(part.on_conflict for part in statement.parts),
-        "__DDL__": any(part.kind in _FIRES_EVENTS for part in statement.parts),
+        "__DDL__": ddl,
+        "__ASKS__": any(name.startswith(("has_", "pg_has_")) for name in called) or not called.isdisjoint(_OF_ROLES),
+        "__SEARCHES__": searches,
     }
-    asked = _ASKED
+    asked = _ASKED.replace("__REACHED__", reached).replace("__OF_WORDS__", said_question(statement, _fingerprint))
     for place, on in switches.items():
         asked = asked.replace(place, "true" if on else "false")
     questions = [filled(asked, values), *map(along_question, along)]
@@ -236,10 +176,10 @@ def read_schema_state(answer: str) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         fields, *along = json.loads(answer)
-        for schema, relation, which, *prints in fields["relations"] or ():
+        for schema, relation, which, owner, *prints in fields["relations"] or ():
             name = _spelled(schema, relation)
-            found[name] = str(which)
-            aspects = zip(_ASPECTS, prints, strict=True)
+            found |= {name: str(which), f"owner of {name}": str(owner)}
+            aspects = zip(ASPECTS, prints, strict=True)
             found |= {f"{aspect} of {name}": str(each) for aspect, each in aspects if each != _OF_NOTHING}
         found |= {f"the function {identifier(str(name))}": str(each) for name, each in fields["functions"] or ()}
         found |= {f"the operator {name}": str(each) for name, each in fields["operators"] or ()}
@@ -249,6 +189,7 @@ def read_schema_state(answer: str) -> dict[str, str]:
         for what in ("event triggers", "casts"):
             if fields[what] != _OF_NOTHING:
                 found[what] = str(fields[what])
+        found |= read_around(fields) | read_said(fields)
         gone = sorted({(f"{kind} {identity}", str(which)) for each in along for kind, identity, which in each or ()})
         found |= {f"{name}, which goes along": which for name, which in gone[:_MOST_ALONG]}
         if rest := gone[_MOST_ALONG:]:
