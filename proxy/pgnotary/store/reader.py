@@ -7,13 +7,14 @@ from emptying its WAL.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
+from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import timestamp
-from pgnotary.ledger.entries import parse_entry
+from pgnotary.ledger.entries import EntryType, parse_entry
+from pgnotary.request.redaction import redaction_in
 from pgnotary.store import StoredEntry
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
 from pgnotary.store.states import States
@@ -81,9 +82,53 @@ class SqliteReader:
             if wrong := [name for name, column, value in zip(names, columns, said, strict=True) if column != value]:
                 yield f"entry {seq} says something else than its columns: {', '.join(wrong)}"
         yield from states.faults(self._rows("SELECT request, state, leaf FROM request_state ORDER BY rowid"))
+        yield from self._lost()
         strays = "SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"
         for (name,) in self._rows(strays):
             yield f"a sealed value {name!r:.60} belongs to no entry"
+
+    def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
+        """Return where else the values of these (leaf, name) are sealed, as the number of an entry and a name."""
+        same = "SELECT leaf, name FROM sealed WHERE length(value) = ? AND value = ? LIMIT ?"
+        found: list[tuple[bytes, str]] = []
+        for of in values:
+            for (value,) in self._rows("SELECT value FROM sealed WHERE leaf = ? AND name = ?", of):
+                rows = self._rows(same, (len(value), value, limit + len(values)))
+                found += [each for each in rows if each not in values and each not in found]
+        seqs = {
+            leaf: seq for leaf, _ in found for (seq,) in self._rows("SELECT seq FROM entry WHERE leaf = ?", (leaf,))
+        }
+        return sorted((seqs[leaf], name) for leaf, name in found if leaf in seqs)[:limit]
+
+    def _lost(self) -> Iterator[str]:
+        """Yield a fault for each value that is missing, and that no redaction names.
+
+        Here nothing is withheld: only redactions delete. They are looked at last, since each deletes in the transaction
+        that it is appended in, so what was missing when it was looked for was named by then.
+        """
+        missing: dict[tuple[bytes, str], int] = {}
+        for seq, leaf, raw in self._paged("entry", "seq", "leaf, raw"):
+            try:
+                # An entry is canonical, so one that has seals has these bytes.
+                if b'"seals":' not in _entry_bytes(seq, raw):
+                    continue
+                entry = parse_entry(raw)
+            except (NotCanonical, LedgerBroken):
+                continue
+            kept = {name for (name,) in self._rows("SELECT name FROM sealed WHERE leaf = ?", (leaf,))}
+            missing |= {(entry.leaf, name): seq for name in entry.seals.keys() - kept}
+        for (raw,) in (
+            self._rows("SELECT raw FROM entry WHERE type = ?", (EntryType.REDACTED.value,)) if missing else ()
+        ):
+            try:
+                redaction, _ = redaction_in(parse_entry(raw))
+            except (NotCanonical, RedactionRefused):
+                continue
+            for values in redaction.values:
+                for name in values.seals:
+                    missing.pop((values.leaf, name), None)
+        for (_, name), seq in sorted(missing.items(), key=lambda each: (each[1], each[0])):
+            yield f"entry {seq} has lost the value of its seal {name!r:.60}, which no redaction names: it was deleted"
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth knowing of the file and no fault."""

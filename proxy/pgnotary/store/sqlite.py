@@ -28,7 +28,15 @@ from typing import Any, Self
 import aiosqlite
 from nacl.signing import SigningKey
 
-from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical, RequestMoved
+from pgnotary.errors import (
+    BadCheckpoint,
+    ConfigError,
+    LedgerBroken,
+    LedgerUnavailable,
+    NotCanonical,
+    RedactionRefused,
+    RequestMoved,
+)
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
 from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
@@ -36,14 +44,18 @@ from pgnotary.ledger.seals import SALT_BYTES
 from pgnotary.ledger.subtrees import BLOCK, Subtrees
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
-from pgnotary.store import Append, Head, HeadProof
+from pgnotary.store import Append, Head, HeadProof, StillKept
 from pgnotary.store.batch import Batch, Tail
+from pgnotary.store.erasure import Mark, emptied, rewritten
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
+from pgnotary.store.reader import SqliteReader
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 
 __all__ = ["SqliteStore"]
+
+log = logging.getLogger(__name__)
 
 # How long a COMMIT waits for a foreign lock before the ledger counts as unavailable.
 _BUSY_S = 2.0
@@ -104,6 +116,9 @@ class SqliteStore:
         self._tail: Tail | None = None
         self._subtrees = Subtrees()
         """Over the leaves of the tail; what proofs are made of."""
+        self._mark = Mark(self._path)
+        self._rewritten = False
+        """Whether the file was written anew since the last deletion; the WAL may still have what it had."""
 
     @classmethod
     async def open(
@@ -130,6 +145,7 @@ class SqliteStore:
                 create(store._path)
                 await store._connect()
             await store.probe()
+            await store._finish_erasing()
         except BaseException:
             await store.close()
             raise
@@ -138,6 +154,10 @@ class SqliteStore:
     async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
         """See `Store.append`."""
         async with self._connection() as (db, tail):
+            if any(each.erases for group in groups for each in group):
+                # Before anything is deleted: who dies after the COMMIT has said so already.
+                self._rewritten = False
+                self._mark.set()
             await db.execute_fetchall("BEGIN IMMEDIATE")
             batch = Batch(self._ledger, tail, self._now(), self._salt)
             results = [await _admit(db, batch, group) for group in groups]
@@ -200,6 +220,62 @@ class SqliteStore:
                 return proven(question, self._subtrees, leaves, tail.note)
             except ValueError as error:
                 raise LedgerBroken([f"entries have gone since they were appended: {error}"]) from error
+
+    async def kept(self, of: str | int) -> list[StillKept]:
+        """See `Store.kept`."""
+        column = "request" if isinstance(of, str) else "seq"
+        found: list[StillKept] = []
+        async with self._connection() as (db, _):
+            rows = await db.execute_fetchall(f"SELECT leaf, raw FROM entry WHERE {column} = ? ORDER BY seq", (of,))  # noqa: S608
+            for leaf, raw in rows:
+                sizes = await db.execute_fetchall("SELECT name, length(value) FROM sealed WHERE leaf = ?", (leaf,))
+                found.append(StillKept(parse_entry(raw), {str(name): int(size) for name, size in sizes}))
+        return [each for each in found if each.entry.seals]
+
+    async def opening(self, session: str) -> Entry | None:
+        """See `Store.opening`."""
+        of_type = "SELECT raw FROM entry WHERE session = ? AND type = ? ORDER BY seq LIMIT 1"
+        async with self._connection() as (db, _):
+            rows = list(await db.execute_fetchall(of_type, (session, EntryType.OPENED.value)))
+        return parse_entry(rows[0][0]) if rows else None
+
+    async def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
+        """See `Store.copies`; a connection of its own, which only reads, does not keep the writer waiting."""
+
+        def look() -> list[tuple[int, str]]:
+            with SqliteReader(self._path) as reader:
+                return reader.copies(values, limit)
+
+        with _translated(running=True):
+            return await asyncio.to_thread(look)
+
+    def is_erasing(self) -> bool:
+        """See `Store.is_erasing`."""
+        return bool(self._mark)
+
+    async def erase(self) -> bool:
+        """See `Store.erase`."""
+        if not self.is_erasing():
+            return True
+        async with self._connection() as (db, _):
+            if not self._rewritten:
+                await rewritten(db)
+                self._rewritten = True
+            if not await emptied(db, int(_BUSY_S * 1000)):
+                return False
+            self._check_in_place()
+            self._mark.clear()
+        return True
+
+    async def _finish_erasing(self) -> None:
+        """Do what an earlier run did not come to; it is no reason not to start that a reader or the disk forbids it."""
+        try:
+            if await self.erase():
+                return
+            why = "a program is reading the ledger"
+        except LedgerUnavailable as error:
+            why = str(error)
+        log.warning("bytes of redacted values are still in the ledger's files: %s", why)
 
     async def probe(self) -> None:
         """See `Store.probe`."""
@@ -392,18 +468,32 @@ async def _admit(db: aiosqlite.Connection, batch: Batch, group: Sequence[Append]
     except NotCanonical as error:
         return error
     steps = [(each, receipt.leaf) for each, receipt in zip(group, receipts, strict=True) if each.draft.request]
-    if steps:
+    erases = [value for each in group for value in each.erases]
+    if steps or erases:
         await db.execute_fetchall("SAVEPOINT one_group")
-        for each, leaf in steps:
-            if not await _moved(db, each, leaf):
-                request = str(each.draft.request)
-                found = await _state(db, request)
-                await db.execute_fetchall("ROLLBACK TO one_group")
-                await db.execute_fetchall("RELEASE one_group")
-                return RequestMoved(request, found)
+        if (refused := await _refusal(db, steps, erases)) is not None:
+            await db.execute_fetchall("ROLLBACK TO one_group")
         await db.execute_fetchall("RELEASE one_group")
+        if refused is not None:
+            return refused
     batch.take(receipts)
     return receipts
+
+
+async def _refusal(
+    db: aiosqlite.Connection, steps: Sequence[tuple[Append, bytes]], erases: Sequence[tuple[bytes, str]]
+) -> Exception | None:
+    """Make the moves of a group and delete what it erases, or return why that cannot be."""
+    for each, leaf in steps:
+        if not await _moved(db, each, leaf):
+            request = str(each.draft.request)
+            return RequestMoved(request, await _state(db, request))
+    for leaf, name in erases:
+        # The salt as well: with it whoever can guess the value could make sure.
+        gone = await db.execute_fetchall("DELETE FROM sealed WHERE leaf = ? AND name = ? RETURNING name", (leaf, name))
+        if not list(gone):
+            return RedactionRefused(f"{name} of the entry {leaf.hex()[:8]} is not kept: it was redacted before")
+    return None
 
 
 async def _moved(db: aiosqlite.Connection, each: Append, leaf: bytes) -> bool:
