@@ -149,7 +149,7 @@ def redact(
     say("why", drawn.reason)
     say("signer", signer.words)
     digest = found[0].entry.leaf.hex()[:_DIGITS]
-    ask(f"Sign that {_count(chosen)} of {target.name}@{digest} are DELETED FOR GOOD?", yes=yes)
+    ask(f"Sign that {_count(chosen, f'{target.name}@{digest}')} DELETED FOR GOOD?", yes=yes)
     recorded = client.redact(drawn.raw, sshsig.sign(drawn.raw, key.seed, sshsig.REDACTION_NAMESPACE))
     click.echo(f"redacted  {target.name}  ledger #{recorded.seq}")
     if recorded.copies:
@@ -214,9 +214,9 @@ def _page(chosen: Iterable[_Kept], target: _Target, first: Entry) -> Iterable[tu
     yield "reaches", "this ledger's files; not exports, backups and copies that were made before"
 
 
-def _count(chosen: Sequence[_Kept]) -> str:
+def _count(chosen: Sequence[_Kept], of: str) -> str:
     number = sum(len(each.sizes) for each in chosen)
-    return f"{number} value{'s' * (number != 1)}"
+    return f"1 value of {of} is" if number == 1 else f"{number} values of {of} are"
 
 
 def _signer(client: ApprovalClient, key: PrivateKey) -> Signer:
