@@ -129,7 +129,7 @@ class ErasingStore(Store, Protocol):
     """A store from which values can be redacted."""
 
     async def kept(self, of: str | int) -> list[StillKept]:
-        """Return the entries with seals of a request, or the one entry of this number, and what is kept of them."""
+        """Return the first 64 entries with seals of a request, or the one of this number, and what is kept of them."""
         ...
 
     async def opening(self, session: str) -> Entry | None:

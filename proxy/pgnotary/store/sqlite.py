@@ -46,7 +46,7 @@ from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
 from pgnotary.store import Append, Head, HeadProof, StillKept
 from pgnotary.store.batch import Batch, Tail
-from pgnotary.store.erasure import Mark, emptied, rewritten
+from pgnotary.store.erasure import Mark, emptied, rewritten, truncated
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
 from pgnotary.store.reader import SqliteReader
@@ -64,6 +64,10 @@ _PAGE = 4096
 # Rows of four values in one INSERT: Python gives up its lock for each statement, not for each row, and the event loop
 # would take it each time. SQLite takes 32,766 values.
 _ROWS_AT_ONCE = 1024
+# Entries of one request of which it is told what is kept: rejected decisions may be many.
+_KEPT = 64
+# An entry is canonical, so one that has seals has these bytes.
+_HAS_SEALS = b'"seals":'
 # Entries read at once while the states are compared: at most 16 MiB.
 _ENTRIES = 256
 
@@ -224,10 +228,10 @@ class SqliteStore:
     async def kept(self, of: str | int) -> list[StillKept]:
         """See `Store.kept`."""
         column = "request" if isinstance(of, str) else "seq"
+        some = f"SELECT leaf, raw FROM entry WHERE {column} = ? AND instr(raw, ?) ORDER BY seq LIMIT ?"  # noqa: S608
         found: list[StillKept] = []
         async with self._connection() as (db, _):
-            rows = await db.execute_fetchall(f"SELECT leaf, raw FROM entry WHERE {column} = ? ORDER BY seq", (of,))  # noqa: S608
-            for leaf, raw in rows:
+            for leaf, raw in await db.execute_fetchall(some, (of, _HAS_SEALS, _KEPT)):
                 sizes = await db.execute_fetchall("SELECT name, length(value) FROM sealed WHERE leaf = ?", (leaf,))
                 found.append(StillKept(parse_entry(raw), {str(name): int(size) for name, size in sizes}))
         return [each for each in found if each.entry.seals]
@@ -261,7 +265,7 @@ class SqliteStore:
             if not self._rewritten:
                 await rewritten(db)
                 self._rewritten = True
-            if not await emptied(db, int(_BUSY_S * 1000)):
+            if not await emptied(db, int(_BUSY_S * 1000)) or not truncated(self._path):
                 return False
             self._check_in_place()
             self._mark.clear()
