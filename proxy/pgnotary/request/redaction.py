@@ -23,6 +23,7 @@ from pgnotary.ledger.canonical import JSON, decode, encode, parse_timestamp, tim
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Seen
+from pgnotary.request.fields import hexadecimal, number, text
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster, Signer
 
@@ -168,17 +169,17 @@ def _redaction(fields: dict[str, JSON], raw: bytes) -> Redaction:
     places = [each.seq for each in values]
     if places != sorted(set(places)):
         raise RedactionRefused("document whose entries do not stand in their order, once each")
-    reason = _text(fields, "reason")
+    reason = text(fields, "reason")
     if not 1 <= len(reason) <= MAX_REASON_CHARS or _NO_LINE.search(reason):
         raise RedactionRefused(f"document whose reason is not one line of 1 to {MAX_REASON_CHARS} characters")
-    _hex(fields, "nonce", 16)
+    hexadecimal(fields, "nonce", 16)
     return Redaction(
-        ledger=_text(fields, "ledger"),
+        ledger=text(fields, "ledger"),
         values=values,
         reason=reason,
-        redactor=_text(fields, "redactor"),
-        seen=Seen(_number(head, "size"), _hex(head, "root", 32)),
-        redacted_at=parse_timestamp(_text(fields, "redacted_at")),
+        redactor=text(fields, "redactor"),
+        seen=Seen(number(head, "size"), hexadecimal(head, "root", 32)),
+        redacted_at=parse_timestamp(text(fields, "redacted_at")),
         raw=raw,
     )
 
@@ -190,28 +191,7 @@ def _values(listed: JSON) -> Values:
     names = [each for each in seals if isinstance(each, str)] if isinstance(seals, list) else []
     if not names or names != seals or names != sorted(set(names)) or not all(map(_NAME.fullmatch, names)):
         raise RedactionRefused("document whose seals are no sorted list of names, once each")
-    return Values(_number(listed, "seq"), _hex(listed, "leaf", 32), tuple(names))
-
-
-def _text(fields: dict[str, JSON], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise RedactionRefused(f"document with {name} {value!r:.60}, expected a text")
-    return value
-
-
-def _number(fields: dict[str, JSON], name: str) -> int:
-    value = fields[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RedactionRefused(f"document with {name} {value!r:.60}, expected a number from 0")
-    return value
-
-
-def _hex(fields: dict[str, JSON], name: str, size: int) -> bytes:
-    text = _text(fields, name)
-    if len(text) != 2 * size or text.strip("0123456789abcdef"):
-        raise RedactionRefused(f"document with {name} {text!r:.80}, expected {2 * size} hexadecimal digits")
-    return bytes.fromhex(text)
+    return Values(number(listed, "seq"), hexadecimal(listed, "leaf", 32), tuple(names))
 
 
 def check(redaction: Redaction, signature: str, roster: Roster, at: datetime) -> Signer:
