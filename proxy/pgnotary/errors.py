@@ -14,6 +14,7 @@
     +-- UpstreamProtocolError     PostgreSQL, or what poses as it, broke the protocol
     +-- RequestMoved              the request is not where a step expected it: somebody else won
     +-- DecisionRefused           a decision that must not count, and why
+    +-- RedactionRefused          a redaction that must not count, and why
     +-- ConfigError               a configuration that cannot be used
     +-- HeadContradicted          a ledger's head is not one ledger with a head that was seen before
     +-- NotRemembered             a head cannot be remembered here, so nothing is signed
@@ -47,6 +48,7 @@ __all__ = [
     "NotRemembered",
     "NotSupported",
     "PgnotaryError",
+    "RedactionRefused",
     "RequestMoved",
     "ShuttingDown",
     "StatementError",
@@ -144,6 +146,10 @@ class RequestMoved(PgnotaryError):
 
 class DecisionRefused(PgnotaryError):
     """A decision that does not count; the message tells the approver why."""
+
+
+class RedactionRefused(PgnotaryError):
+    """A redaction that does not count; the message tells its signer why."""
 
 
 class HeadContradicted(PgnotaryError):

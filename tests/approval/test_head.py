@@ -46,7 +46,7 @@ async def answer(ledger: MemoryLedger, older: int, entries: Sequence[int]) -> He
 
 async def look(ledger: MemoryLedger, paper: Paper, known: Remembered | None, vkey: str | None = VKEY) -> Checkpoint:
     entries = [paper.request.position.seq, paper.preview.position.seq]
-    return Look(paper, vkey, known, NOW).checked(await answer(ledger, size_before(known), entries))
+    return Look(paper.entries, vkey, known, NOW).checked(await answer(ledger, size_before(known), entries))
 
 
 def seen(ledger: MemoryLedger) -> Remembered:
@@ -83,7 +83,9 @@ async def test_a_head_signed_by_another_key_is_refused() -> None:
         await look(ledger, paper, None, MALLORY)
     forged = notes.sign(notes.Checkpoint(LEDGER, 2, ledger.head().root), LEDGER, SEEDS["mallory"])
     with pytest.raises(BadCheckpoint, match="no signature by"):
-        Look(paper, VKEY, None, NOW).checked(msgspec.structs.replace(await answer(ledger, 0, [0, 1]), note=forged))
+        Look(paper.entries, VKEY, None, NOW).checked(
+            msgspec.structs.replace(await answer(ledger, 0, [0, 1]), note=forged)
+        )
 
 
 @pytest.mark.parametrize("vkey", [VKEY, None])
@@ -92,7 +94,9 @@ async def test_a_head_of_another_ledger_is_refused(vkey: str | None) -> None:
     paper = paper_of(ledger)
     note = notes.sign(notes.Checkpoint("other.example/ledger", 2, ledger.head().root), LEDGER, PROXY_SEED)
     with pytest.raises(BadCheckpoint, match="of the ledger"):
-        Look(paper, vkey, None, NOW).checked(msgspec.structs.replace(await answer(ledger, 0, [0, 1]), note=note))
+        Look(paper.entries, vkey, None, NOW).checked(
+            msgspec.structs.replace(await answer(ledger, 0, [0, 1]), note=note)
+        )
 
 
 async def test_a_head_that_does_not_reach_the_preview_is_refused() -> None:
@@ -100,13 +104,13 @@ async def test_a_head_that_does_not_reach_the_preview_is_refused() -> None:
     paper = paper_of(ledger)
     note = notes.sign(notes.Checkpoint(LEDGER, 1, leaf_hash(ledger.raws[0])), LEDGER, PROXY_SEED)
     with pytest.raises(BadCheckpoint, match="covers 1 entries"):
-        Look(paper, VKEY, None, NOW).checked(HeadProof(note=note))
+        Look(paper.entries, VKEY, None, NOW).checked(HeadProof(note=note))
 
 
 @pytest.mark.parametrize("note", ["", "\n\n\n", "a\n2\nb\n\n", "a\nx\n\n\n", f"{LEDGER}\n+2\n{'A' * 43}=\n\n"])
 def test_a_note_that_is_no_checkpoint_is_refused_without_a_key_too(note: str) -> None:
     with pytest.raises(BadCheckpoint):
-        Look(paper_of(MemoryLedger()), None, None, NOW).checked(HeadProof(note=note))
+        Look(paper_of(MemoryLedger()).entries, None, None, NOW).checked(HeadProof(note=note))
 
 
 @pytest.mark.parametrize("vkey", [VKEY, None])
@@ -114,7 +118,7 @@ async def test_a_request_that_is_not_in_the_ledger_whose_head_is_shown_is_refuse
     ledger, other = filled(3), MemoryLedger()
     paper = paper_of(other)  # Its entries are #0 and #1 of another history.
     with pytest.raises(BadProof, match="request to be signed is not in the ledger"):
-        Look(paper, vkey, None, NOW).checked(await answer(ledger, 0, [0, 1]))
+        Look(paper.entries, vkey, None, NOW).checked(await answer(ledger, 0, [0, 1]))
 
 
 @pytest.mark.parametrize("proven", [[], [0], [0, 1, 1]])
@@ -122,7 +126,7 @@ async def test_a_head_without_exactly_both_proofs_is_refused(proven: list[int]) 
     ledger = MemoryLedger()
     paper = paper_of(ledger)
     with pytest.raises(BadProof):
-        Look(paper, VKEY, None, NOW).checked(await answer(ledger, 0, proven))
+        Look(paper.entries, VKEY, None, NOW).checked(await answer(ledger, 0, proven))
 
 
 async def test_every_changed_bit_of_a_proof_is_refused() -> None:
@@ -130,7 +134,7 @@ async def test_every_changed_bit_of_a_proof_is_refused() -> None:
     known = seen(ledger)
     paper = paper_of(ledger, "R-99")
     good = await answer(ledger, size_before(known), [10, 11])
-    assert Look(paper, VKEY, known, NOW).checked(good).size == 12
+    assert Look(paper.entries, VKEY, known, NOW).checked(good).size == 12
     hashes = [(each, at) for each in (good.consistency, *good.inclusion) for at in range(len(each))]
     assert len(hashes) > 6
     for each, at in hashes:
@@ -140,7 +144,7 @@ async def test_every_changed_bit_of_a_proof_is_refused() -> None:
             changed[bit // 8] ^= 1 << bit % 8
             each[at] = bytes(changed)
             with pytest.raises((BadProof, HeadContradicted)):
-                Look(paper, VKEY, known, NOW).checked(good)
+                Look(paper.entries, VKEY, known, NOW).checked(good)
         each[at] = whole
 
 
@@ -199,10 +203,10 @@ async def test_a_proxy_that_gives_no_proof_is_refused_and_what_is_kept_claims_no
     ]
     for bad in without:
         with pytest.raises(HeadContradicted, match=r"does not prove that the ledger .* begins with") as caught:
-            Look(paper, VKEY, known, NOW).checked(bad)
+            Look(paper.entries, VKEY, known, NOW).checked(bad)
         assert not examine(kept(caught), VKEY).proven
     # A wrong word beside a good proof changes nothing.
-    assert Look(paper, VKEY, known, NOW).checked(msgspec.structs.replace(good, older_root=bytes(32))).size == 8
+    assert Look(paper.entries, VKEY, known, NOW).checked(msgspec.structs.replace(good, older_root=bytes(32))).size == 8
 
 
 # What a document must not be.

@@ -5,6 +5,7 @@ from tests.verify.builder import Ledger
 
 from pgnotary.audit.story import stories
 from pgnotary.audit.table import COLUMNS, table
+from pgnotary.audit.withheld import Disclosure
 
 
 def test_the_table_has_one_row_a_request(ledger: Ledger) -> None:
@@ -54,5 +55,5 @@ def test_no_part_of_a_cell_begins_like_a_formula_where_cells_are_cut_at_semicolo
 
 
 def test_a_statement_can_be_withheld_from_the_table(ledger: Ledger) -> None:
-    header, row, *_ = table(stories(ledger.entries()), ["statement"])
+    header, row, *_ = table(stories(ledger.entries()), Disclosure(("statement",)))
     assert row[header.index("statement")] == ""

@@ -31,6 +31,12 @@ def test_a_new_key_is_for_its_owner_alone_and_fits_the_roster(tmp_path: Path) ->
     assert read_private_key(path.read_text()) == private
 
 
+def test_a_key_that_may_redact_is_for_both_purposes(tmp_path: Path) -> None:
+    words = ["key", "new", "--out", str(tmp_path / "rita"), "--person", "rita", "--redactor"]
+    [signer] = parse_roster(CliRunner().invoke(pgnotary, words).stdout).signers
+    assert signer.namespaces == ("decision@pgnotary", "redaction@pgnotary")
+
+
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 def test_ssh_keygen_reads_a_new_key(tmp_path: Path) -> None:
     path = tmp_path / "bo"

@@ -61,9 +61,10 @@ def of_entries(
         report(None, f"the newest checkpoint: {error}")
     if [each.size for each in checkpoints] != sorted(each.size for each in checkpoints):
         report(None, "a checkpoint out of order: this is the package's own store")
-    sizes = standalone.head_sizes(each.raw for each in entries) | {each.size for each in checkpoints}
+    sizes, redacted = standalone.first_look(each.raw for each in entries)
+    sizes |= {each.size for each in checkpoints}
     people = None if roster is None else standalone.read_roster(roster.text)
-    verification = standalone.Verification(sizes, people, report)
+    verification = standalone.Verification(sizes, people, report, redacted)
     for each in entries:
         verification.take(each.raw, dict(each.opened))
     verification.finish(last, checkpoints)
@@ -91,7 +92,7 @@ def agree(faults: tuple[str, ...], summary: Summary | None, found: Found, second
 
 
 def same_counts(summary: Summary) -> dict[str, int]:
-    names = "rosters requests decisions rejected executions committed forwarded refused opened withheld"
+    names = "rosters requests decisions rejected executions committed forwarded refused opened withheld redacted"
     return {name: getattr(summary, name) for name in names.split()}
 
 

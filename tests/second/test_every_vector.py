@@ -178,7 +178,7 @@ def test_seals_and_signatures_of_decisions_are_those_of_both() -> None:
         assert commitment(each["name"], salt, value) == made == bytes.fromhex(each["commitment"])
     told = vectors("sshsig")
     message, armored = bytes.fromhex(told["message"]), told["armored"]
-    assert standalone._signer_of(armored, message).hex() == told["public"]
+    assert standalone._signer_of(armored, message, told["namespace"]).hex() == told["public"]
     assert standalone._fingerprint(bytes.fromhex(told["public"])) == told["fingerprint"]
     raw = base64.b64decode("".join(armored.splitlines()[1:-1]))
     for at in range(0, len(raw), 5):
@@ -188,4 +188,4 @@ def test_seals_and_signatures_of_decisions_are_those_of_both() -> None:
         with pytest.raises(PgnotaryError):
             sshsig.verify(note, message, told["namespace"])
         with pytest.raises(standalone.Bad):
-            standalone._signer_of(note, message)
+            standalone._signer_of(note, message, told["namespace"])

@@ -19,16 +19,17 @@ from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Positio
 from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
-from pgnotary.request import sshsig
+from pgnotary.request import redaction, sshsig
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import fingerprint, public_line
+from pgnotary.request.redaction import Values
 from pgnotary.store import StoredEntry
 
 LEDGER = "shop.example/ledger"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PROXY_SEED = bytes([1]) * 32
-SEEDS = {"ana": bytes([2]) * 32, "bo": bytes([3]) * 32, "mallory": bytes([66]) * 32}
+SEEDS = {"ana": bytes([2]) * 32, "bo": bytes([3]) * 32, "rita": bytes([5]) * 32, "mallory": bytes([66]) * 32}
 STATEMENT = "DELETE FROM orders\nWHERE created_at < '2024-01-01'"
 
 
@@ -37,8 +38,12 @@ def public_of(seed: bytes) -> bytes:
 
 
 def roster_text(*people: str) -> str:
-    lines = (f'{each} namespaces="decision@pgnotary" {public_line(public_of(SEEDS[each]))}\n' for each in people)
-    return "".join(lines)
+    return "".join(f'{each} namespaces="{_purpose(each)}" {public_line(public_of(SEEDS[each]))}\n' for each in people)
+
+
+def _purpose(person: str) -> str:
+    """What a person's key is for: rita redacts, the others decide."""
+    return f"{'redaction' if person == 'rita' else 'decision'}@pgnotary"
 
 
 VKEY = notes.vkey(LEDGER, public_of(PROXY_SEED))
@@ -253,6 +258,55 @@ class Ledger:
         self.step(EntryType.EXECUTED, request, rows=rows, tags=[f"DELETE {rows}"], took_us=74000)
         counted: dict[str, JSON] = {"rows": rows} if result == "committed" else {}
         return self.step(EntryType.OUTCOME, request, result=result, xid="771", **counted)
+
+    def redact(
+        self,
+        *values: Values,
+        redactor: str = "rita",
+        signed_by: str | None = None,
+        namespace: str = sshsig.REDACTION_NAMESPACE,
+        reason: str = "GDPR erasure, ticket 4711",
+        seen: Seen | None = None,
+        change: Callable[[dict[str, Any]], object] = lambda _: None,
+        erase: bool = True,
+        **changes: JSON,
+    ) -> Entry:
+        """Append a redaction, its document changed before it is signed, and drop the values that it names."""
+        seed = SEEDS[signed_by or redactor]
+        fields = json.loads(
+            redaction.document(
+                LEDGER,
+                values,
+                reason=reason,
+                redactor=redactor,
+                seen=seen or Seen(len(self.stored), root_of(leaf_hash(raw) for raw in self.raws)),
+                redacted_at=self.clock,
+                nonce=bytes(16),
+            )
+        )
+        change(fields)
+        raw = encode(fields)
+        body: dict[str, JSON] = {
+            "redactor": redactor,
+            "key": fingerprint(public_of(seed)),
+            "values": [each.fields for each in values],
+            "reason": reason,
+            "document": b64(raw),
+            "signature": sshsig.sign(raw, seed, namespace),
+        }
+        if erase:
+            for each in values:
+                self.lose(each.seq, *each.seals)
+        return self.append(Draft(EntryType.REDACTED, body | changes))
+
+    def values(self, seq: int, *names: str) -> Values:
+        """Sealed values of an entry, as a redaction names them."""
+        return Values(seq, leaf_hash(self.stored[seq].raw), tuple(sorted(names)))
+
+    def lose(self, seq: int, *names: str) -> None:
+        """Drop sealed values of an entry."""
+        kept = {name: value for name, value in self.stored[seq].opened.items() if name not in names}
+        self.stored[seq] = StoredEntry(self.stored[seq].raw, kept)
 
     def close_session(
         self, session: str = "S-00000001", *, forwarded: int = 1, held: int = 1, refused: int = 0

@@ -3,7 +3,7 @@ from tests.verify.builder import Ledger, one_approval
 
 from pgnotary.ledger.tree import leaf_hash, root_of
 from pgnotary.request.decision import Seen
-from pgnotary.verify.heads import Heads, named
+from pgnotary.verify.heads import Heads, Named, named
 
 LEAVES = [leaf_hash(bytes([n % 256, n // 256])) for n in range(300)]
 
@@ -39,6 +39,6 @@ def test_the_first_look_finds_every_head_that_a_decision_names() -> None:
     ledger.ask("R-2")
     ledger.preview("R-2")
     ledger.decide("R-2", seen=Seen(3, bytes(32)))
-    assert named(ledger.raws) == {6, 3}
-    assert named([*ledger.raws, b"", b'"type":"decision"', b"\xff"]) == {6, 3}
-    assert named(Ledger().start().raws) == frozenset()
+    assert named(ledger.raws).sizes == {6, 3}
+    assert named([*ledger.raws, b"", b'"type":"decision"', b'"type":"redacted"', b"\xff"]).sizes == {6, 3}
+    assert named(Ledger().start().raws) == Named(frozenset(), frozenset())

@@ -11,9 +11,11 @@ documents to the desk and tells the caller what the desk said.
     GET  /v1/head                      the newest checkpoint, which a decision may name from then on
     GET  /v1/proof?from=N&entry=I&entry=J   the same, with proofs that it extends the first N leaves and covers the
                                        entries I and J: what an approver's command remembers and checks; N may be 0
-    GET  /v1/whois?key=SHA256:...      the person whose key that is
+    GET  /v1/whois?key=SHA256:...      the person whose key that is, for decisions; or &namespace=redaction@pgnotary
     GET  /v1/events                    server-sent events: `requests` with all open ids at each change, `standing` with
                                        where one stands that has been open before, until it has ended
+
+and those of `pgnotary.approval.redaction_routes`.
 
 A decision that has begun is brought to its end, whether or not its caller stays to hear of it. One that is refused is
 kept in the ledger as evidence, up to 40 KB of whatever somebody sent: of those only a few a minute are taken.
@@ -35,6 +37,7 @@ import msgspec
 from aiohttp import web
 
 from pgnotary.approval import unix_socket
+from pgnotary.approval.answers import answer
 from pgnotary.approval.bodies import (
     MAX_PROVEN,
     EntryPaper,
@@ -47,7 +50,8 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
-from pgnotary.approval.desk import Desk, Ledger, OpenRequest
+from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions
+from pgnotary.approval.redaction_routes import RedactionRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
 from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
@@ -56,6 +60,7 @@ from pgnotary.request import decision as decisions
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster
+from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = [
     "FAREWELL_S",
@@ -110,6 +115,7 @@ class ApprovalApi:
         roster: Callable[[], Roster],
         path: Path,
         *,
+        redactions: Redactions | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         keepalive_s: float = KEEPALIVE_S,
@@ -117,6 +123,7 @@ class ApprovalApi:
     ) -> None:
         self._desk = desk
         self._ledger = ledger
+        self._redactions = redactions
         self._roster = roster
         self._path = path
         self._now = now
@@ -162,6 +169,8 @@ class ApprovalApi:
         app.router.add_get("/v1/proof", self._prove, allow_head=False)
         app.router.add_get("/v1/whois", self._whois, allow_head=False)
         app.router.add_get("/v1/events", self._watch, allow_head=False)
+        if self._redactions is not None:
+            RedactionRoutes(self._redactions, self._decisions).add_to(app)
         app.on_shutdown.append(self._dismiss)
         return app
 
@@ -177,7 +186,7 @@ class ApprovalApi:
 
     async def _show(self, request: web.Request) -> web.Response:
         standing = await self._standing(request.match_info["id"])
-        return _unknown(request) if standing is None else _answer(200, standing)
+        return _unknown(request) if standing is None else answer(200, standing)
 
     async def _standing(self, name: str) -> Standing | None:
         if (opened := self._desk.find(name)) is not None:
@@ -189,12 +198,12 @@ class ApprovalApi:
         try:
             signed = msgspec.json.decode(await request.read(), type=SignedDecision)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _answer(400, Problem(error=f"not a decision: {error}"))
+            return answer(400, Problem(error=f"not a decision: {error}"))
         entries = await self._ledger.entries_of(name)
         if not entries:
             return _unknown(request)
         if not self._fits(entries, signed) and not self._refusals.take():
-            return _answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
+            return answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
         return await asyncio.shield(self._decisions.create_task(self._decide(name, signed), name=f"decide {name}"))
 
     def _fits(self, entries: Sequence[Entry], signed: SignedDecision) -> bool:
@@ -228,31 +237,31 @@ class ApprovalApi:
             if (named := _named_in(signed.document)) not in (None, name):
                 why = f"the document is about {named}, not {name}"
                 await self._desk.reject(signed.document, signed.signature, name, why)
-                return _answer(403, Problem(error=why))
+                return answer(403, Problem(error=why))
             decided = await self._desk.decide(signed.document, signed.signature)
         except DecisionRefused as refused:
             late = not was_open or isinstance(refused.__cause__, RequestMoved)
-            return _answer(409 if late else 403, Problem(error=str(refused)))
+            return answer(409 if late else 403, Problem(error=str(refused)))
         except LedgerUnavailable as error:
-            return _answer(503, Problem(error=f"the decision cannot be recorded: {error}"))
+            return answer(503, Problem(error=f"the decision cannot be recorded: {error}"))
         except Exception:
             log.exception("a decision failed", extra={"request": name})
-            return _answer(500, Problem(error="the decision failed; the proxy's log says why"))
-        return _answer(201, Recorded(seq=decided.receipt.entry.position.seq, answer=decided.answer.value))
+            return answer(500, Problem(error="the decision failed; the proxy's log says why"))
+        return answer(201, Recorded(seq=decided.receipt.entry.position.seq, answer=decided.answer.value))
 
     async def _show_head(self, _: web.Request) -> web.Response:
         head, note = self._ledger.head(), self._ledger.checkpoint()
         self._desk.show_head(head)
-        return _answer(200, HeadNote(note=note))
+        return answer(200, HeadNote(note=note))
 
     async def _prove(self, request: web.Request) -> web.Response:
         sizes, entries = request.query.getall("from", ["0"]), request.query.getall("entry", [])
         if len(sizes) != 1 or len(entries) > MAX_PROVEN or not all(map(_SIZE.fullmatch, (*sizes, *entries))):
-            return _answer(400, Problem(error=f"expected ?from=SIZE and at most {MAX_PROVEN} &entry=NUMBER"))
+            return answer(400, Problem(error=f"expected ?from=SIZE and at most {MAX_PROVEN} &entry=NUMBER"))
         try:
             proof = await self._ledger.prove(int(sizes[0]), [int(each) for each in entries])
         except ValueError as error:
-            return _answer(404, Problem(error=f"the ledger has not so many entries: {error}"))
+            return answer(404, Problem(error=f"the ledger has not so many entries: {error}"))
         self._desk.show_head(proof.head)
         body = HeadProof(
             note=proof.note,
@@ -260,28 +269,28 @@ class ApprovalApi:
             consistency=list(proof.consistency),
             inclusion=[list(each) for each in proof.inclusion],
         )
-        return _answer(200, body)
+        return answer(200, body)
 
     async def _whois(self, request: web.Request) -> web.Response:
-        name = request.query.get("key", "")
+        name, namespace = request.query.get("key", ""), request.query.get("namespace", DECISION_NAMESPACE)
         if not _FINGERPRINT.fullmatch(name):
-            return _answer(400, Problem(error="expected ?key=SHA256: and 43 characters of base64"))
+            return answer(400, Problem(error="expected ?key=SHA256: and 43 characters of base64"))
         roster = self._roster()
         if not roster.signers:
-            return _answer(404, Problem(error="the roster of approvers is empty: nobody can decide"))
+            return answer(404, Problem(error="the roster of approvers is empty: nobody can decide"))
         signer = next((each for each in roster.signers if fingerprint(each.public) == name), None)
         if signer is None:
-            return _answer(404, Problem(error=f"nobody on the roster has the key {name}"))
+            return answer(404, Problem(error=f"nobody on the roster has the key {name}"))
         try:
-            roster.find(signer.public, self._now())
+            roster.find(signer.public, self._now(), namespace)
         except BadSignature as error:
-            return _answer(404, Problem(error=str(error)))
-        return _answer(200, KeyOwner(person=signer.person))
+            return answer(404, Problem(error=str(error)))
+        return answer(200, KeyOwner(person=signer.person))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
         if task is None or len(self._watchers) >= MAX_WATCHERS:
-            return _answer(503, Problem(error=f"{len(self._watchers)} watchers already, at most {MAX_WATCHERS}"))
+            return answer(503, Problem(error=f"{len(self._watchers)} watchers already, at most {MAX_WATCHERS}"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         self._watchers.add(task)
         try:
@@ -362,24 +371,20 @@ async def _tell_errors(
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _answer(error.status, Problem(error=f"{request.method} {request.path}: {error.reason}"))
+        return answer(error.status, Problem(error=f"{request.method} {request.path}: {error.reason}"))
     except LedgerUnavailable as error:
-        return _answer(503, Problem(error=str(error)))
+        return answer(503, Problem(error=str(error)))
     except PgnotaryError as error:
         log.warning("a call failed", extra={"path": request.path}, exc_info=True)
-        return _answer(500, Problem(error=str(error)))
+        return answer(500, Problem(error=str(error)))
 
 
 def _event(name: str, data: object) -> bytes:
     return f"event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
 
 
-def _answer(status: int, body: object) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
-
-
 def _unknown(request: web.Request) -> web.Response:
-    return _answer(404, Problem(error=f"there is no request {request.match_info['id']}"))
+    return answer(404, Problem(error=f"there is no request {request.match_info['id']}"))
 
 
 def _paper(opened: OpenRequest, max_bytes: int | None = None) -> RequestPaper:

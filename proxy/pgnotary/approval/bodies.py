@@ -9,26 +9,31 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pgnotary.request.redaction import MAX_DOCUMENT_BYTES, MAX_ENTRIES
 from pgnotary.request.sshsig import MAX_ARMORED_CHARS
 
 __all__ = [
     "MAX_PROVEN",
     "UNFIT",
     "EntryPaper",
+    "Erasure",
     "HeadNote",
     "HeadProof",
     "KeyOwner",
     "Problem",
     "Recorded",
+    "RecordedRedaction",
     "RequestPaper",
+    "SealedPaper",
     "SignedDecision",
+    "SignedRedaction",
     "Standing",
 ]
 
 UNFIT = 502
 """The status of an ApiError over an answer that does not fit: Bad Gateway."""
 
-MAX_PROVEN = 8
+MAX_PROVEN = MAX_ENTRIES
 """How many entries a head is proven to cover in one call: each costs the proxy a few hundred leaves to read."""
 
 # Of a tree that no ledger ever grows to: 2^63 leaves.
@@ -85,6 +90,36 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     answer: str
+
+
+class SealedPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry with seals, and how many bytes are kept of the value of each; none of a value that is gone."""
+
+    entry: bytes
+    """Its raw canonical bytes."""
+    kept: dict[str, int] = {}
+
+
+class SignedRedaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A redaction: the canonical document and the armored SSH signature over it."""
+
+    document: Annotated[bytes, Meta(max_length=MAX_DOCUMENT_BYTES)]
+    signature: Annotated[str, Meta(max_length=MAX_ARMORED_CHARS)]
+
+
+class RecordedRedaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A redaction that counts: the place of its entry, and where else the same bytes are sealed."""
+
+    seq: int
+    copies: list[tuple[int, str]] = []
+    """Entry and name, the first twenty."""
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether bytes of redacted values may still be in the ledger's files."""
+
+    hindrance: str = ""
+    """Why they may; empty if none are."""
 
 
 class HeadNote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

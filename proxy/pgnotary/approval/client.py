@@ -17,17 +17,22 @@ import msgspec
 from pgnotary.approval.bodies import (
     UNFIT,
     EntryPaper,
+    Erasure,
     HeadNote,
     HeadProof,
     KeyOwner,
     Problem,
     Recorded,
+    RecordedRedaction,
     RequestPaper,
+    SealedPaper,
     SignedDecision,
+    SignedRedaction,
     Standing,
 )
 from pgnotary.errors import ApiError, NotCanonical
 from pgnotary.ledger.entries import parse_entry
+from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = ["MAX_ANSWER_BYTES", "ApprovalClient"]
 
@@ -36,6 +41,8 @@ MAX_ANSWER_BYTES = 256 << 20
 
 # The API says something at least every 15 s.
 _SILENCE_S = 40.0
+# A redaction looks through everything that is sealed for other copies: seconds for each gigabyte.
+_LONGEST_SEARCH_S = 600.0
 _MAX_LINE_BYTES = 1 << 20
 
 _T = TypeVar("_T")
@@ -79,6 +86,23 @@ class ApprovalClient:
         body = msgspec.json.encode(SignedDecision(document=document, signature=signature))
         return self._call("POST", f"/v1/requests/{quote(name, safe='')}/decisions", Recorded, body)
 
+    def sealed(self, of: str | int) -> list[SealedPaper]:
+        """Return the entries with seals of a request, or the one of this number, and what is kept of them."""
+        asked = f"request={quote(of, safe='')}" if isinstance(of, str) else f"entry={of}"
+        return self._get(f"/v1/sealed?{asked}", list[SealedPaper])
+
+    def redact(self, document: bytes, signature: str) -> RecordedRedaction:
+        """Hand in a redaction; when this returns it is durable, and what it names is deleted, if not yet erased.
+
+        After an ApiError of status 0 it may or may not have been recorded: ask what is kept.
+        """
+        body = msgspec.json.encode(SignedRedaction(document=document, signature=signature))
+        return self._call("POST", "/v1/redactions", RecordedRedaction, body, _LONGEST_SEARCH_S)
+
+    def erasure(self) -> Erasure:
+        """Return whether bytes of redacted values may still be in the ledger's files."""
+        return self._get("/v1/erasure", Erasure)
+
     def head(self) -> str:
         """Return the newest checkpoint note; a decision may name it from now on."""
         return self._get("/v1/head", HeadNote).note
@@ -91,9 +115,10 @@ class ApprovalClient:
         asked = "".join(f"&entry={seq}" for seq in entries)
         return self._get(f"/v1/proof?from={older}{asked}", HeadProof)
 
-    def whois(self, key: str) -> str:
-        """Return the person whose key has this fingerprint."""
-        return self._get(f"/v1/whois?key={quote(key, safe='')}", KeyOwner).person
+    def whois(self, key: str, namespace: str = DECISION_NAMESPACE) -> str:
+        """Return the person whose key has this fingerprint, if it may sign in this namespace."""
+        asked = f"key={quote(key, safe='')}&namespace={quote(namespace, safe='')}"
+        return self._get(f"/v1/whois?{asked}", KeyOwner).person
 
     def events(self) -> Iterator[list[str] | Standing]:
         """Yield the ids of all open requests, now and at each change, and how those go on that are no longer open.
@@ -112,8 +137,8 @@ class ApprovalClient:
     def _get(self, path: str, type_: type[_T]) -> _T:
         return self._call("GET", path, type_, None)
 
-    def _call(self, method: str, path: str, type_: type[_T], body: bytes | None) -> _T:
-        with self._answered(method, path, body, self._timeout_s) as response:
+    def _call(self, method: str, path: str, type_: type[_T], body: bytes | None, timeout_s: float | None = None) -> _T:
+        with self._answered(method, path, body, timeout_s or self._timeout_s) as response:
             answer = response.read(MAX_ANSWER_BYTES + 1)
             if len(answer) > MAX_ANSWER_BYTES:
                 raise ApiError(f"the proxy's answer is longer than {MAX_ANSWER_BYTES} bytes", UNFIT)

@@ -1,13 +1,13 @@
-"""What the approval API needs of the proxy: a desk with the open requests, and the ledger's head. Seams, no code."""
+"""What the approval API needs of the proxy: a desk with the open requests, the ledger's head, redactions. No code."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from pgnotary.ledger.entries import Entry, Filed
 from pgnotary.session.events import Decided
-from pgnotary.store import Head, HeadProof
+from pgnotary.store import Head, HeadProof, StillKept
 
-__all__ = ["Desk", "Ledger", "OpenRequest"]
+__all__ = ["Desk", "Ledger", "OpenRequest", "Redacted", "Redactions"]
 
 
 class OpenRequest(Protocol):
@@ -85,4 +85,35 @@ class Ledger(Protocol):
 
         Raises ValueError for an entry that there is not, LedgerUnavailable.
         """
+        ...
+
+
+class Redacted(Protocol):
+    """A redaction that is recorded."""
+
+    @property
+    def seq(self) -> int:
+        """Its entry."""
+        ...
+
+    @property
+    def copies(self) -> list[tuple[int, str]]:
+        """Where else the same bytes are sealed: entry and name."""
+        ...
+
+
+class Redactions(Protocol):
+    """Who erases sealed values."""
+
+    async def kept(self, of: str | int) -> list[StillKept]:
+        """Return what is kept of the sealed values of a request, or of the entry of this number."""
+        ...
+
+    async def redact(self, document: bytes, signature: str) -> Redacted:
+        """Record a redaction and delete what it names; raises RedactionRefused, LedgerUnavailable."""
+        ...
+
+    @property
+    def hindrance(self) -> str:
+        """Why bytes of deleted values may still be in the ledger's files; empty if none are."""
         ...

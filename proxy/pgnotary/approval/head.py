@@ -1,7 +1,7 @@
-"""The head that an approver names in a decision: the proxy's newest checkpoint, checked against what was seen before.
+"""The head that a person names in what they sign: the proxy's newest checkpoint, held against what was seen before.
 
-The proxy's answer, the paper to decide over, the proxy's verifier key if it is known, and the head that this machine
-remembers enter; a checkpoint leaves that extends that head and covers the paper's two entries, or an error. By naming
+The proxy's answer, the entries to sign about, the proxy's verifier key if it is known, and the head that this machine
+remembers enter; a checkpoint leaves that extends that head and covers these entries, or an error. By naming
 it every approver becomes a witness: what lies below it cannot be rewritten later without contradicting a signature that
 the proxy cannot make, nor shown otherwise to anybody whose command remembers.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pgnotary.approval.bodies import HeadProof
-from pgnotary.approval.papers import Paper
 from pgnotary.errors import BadCheckpoint, BadProof, HeadContradicted, NotCanonical
 from pgnotary.ledger.canonical import unb64
 from pgnotary.ledger.checkpoint import Checkpoint, verify
+from pgnotary.ledger.entries import Entry
 from pgnotary.ledger.remembered import Remembered
 from pgnotary.ledger.tree import verify_consistency, verify_inclusion
 from pgnotary.verify.misbehaviour import document
@@ -30,30 +30,31 @@ def size_before(remembered: Remembered | None) -> int:
 class Look:
     """One look at the newest head."""
 
-    paper: Paper
+    entries: tuple[Entry, ...]
+    """What is signed about, in the order in which proofs were asked for; at least one."""
     vkey: str | None
     """The proxy's key; None if nobody here knows it: then nothing can have been remembered under it."""
     remembered: Remembered | None
     at: datetime
 
     def checked(self, answer: HeadProof) -> Checkpoint:
-        """Return the head if it may be named in a decision.
+        """Return the head if it may be named in what is signed.
 
         Raises HeadContradicted if it is not one ledger with the remembered head, BadCheckpoint or BadProof if it is not
         to be believed.
         """
         head = _claimed(answer.note) if self.vkey is None else verify(answer.note, self.vkey)
-        ledger, seq = self.paper.request.position.ledger, self.paper.preview.position.seq
+        last = max(self.entries, key=lambda entry: entry.position.seq)
+        ledger, seq = last.position.ledger, last.position.seq
         if head.origin != ledger:
             raise BadCheckpoint(f"the head is of the ledger {head.origin!r}, the request of {ledger!r}")
         if self.remembered is not None:
             self._check_extends(self.remembered, head, answer)
         if head.size <= seq:
-            raise BadCheckpoint(f"the head covers {head.size} entries and so not #{seq}, the preview to be signed")
-        entries = (self.paper.request, self.paper.preview)
-        if len(answer.inclusion) != len(entries):
-            raise BadProof(f"{len(answer.inclusion)} proofs that the head covers {len(entries)} entries")
-        for entry, path in zip(entries, answer.inclusion, strict=True):
+            raise BadCheckpoint(f"the head covers {head.size} entries and so not #{seq}, the {last.type} to be signed")
+        if len(answer.inclusion) != len(self.entries):
+            raise BadProof(f"{len(answer.inclusion)} proofs that the head covers {len(self.entries)} entries")
+        for entry, path in zip(self.entries, answer.inclusion, strict=True):
             try:
                 verify_inclusion(entry.leaf, entry.position.seq, head.size, path, head.root)
             except BadProof as error:

@@ -318,6 +318,11 @@ class Paper:
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
 
     @property
+    def entries(self) -> tuple[Entry, Entry]:
+        """What a signature is about: the request and its preview."""
+        return self.request, self.preview
+
+    @property
     def digest(self) -> str:
         """The digest of the document, in hex: what a decision names."""
         return context_digest(self.document).hex()

@@ -89,7 +89,8 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
         f"{counted(summary.forwarded + summary.refused, 'statement')} without a decision: "
         f"{summary.forwarded:,} forwarded{only_counted}, {summary.refused:,} refused"
     )
-    yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld"
+    redacted = f", {summary.redacted:,} redacted" if summary.redacted else ""
+    yield f"{counted(summary.opened, 'sealed value')} as committed to; {summary.withheld:,} withheld{redacted}"
     yield f"{counted(summary.checkpoints, 'checkpoint')}, signed by {vkey.rpartition('+')[0]}"
     if summary.witnessed:
         last = summary.witnessed - 1
@@ -106,6 +107,9 @@ def gaps(summary: Summary) -> Iterator[str]:
     if summary.withheld:
         values = counted(summary.withheld, "sealed value")
         yield f"{values} {'is' if summary.withheld == 1 else 'are'} withheld"
+    if summary.redacted:
+        values = counted(summary.redacted, "sealed value")
+        yield f"{values} {'is' if summary.redacted == 1 else 'are'} redacted, all authorised"
 
 
 def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pgnotary.audit.body import number, text
 from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.parsed import parsed
+from pgnotary.audit.redactions import Redactions
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import LedgerBroken, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType
@@ -49,6 +50,8 @@ class Execution:
     """Why pgnotary undid it; else empty."""
     copied: Copied | None
     """Of COPY FROM STDIN: what is known of its data."""
+    redacted: str = ""
+    """What to say in the place of its statement, if that was redacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,16 @@ class _Session:
     database: str = ""
     application: str = ""
     texts: dict[str, str] = field(default_factory=dict)
+    redacted: dict[str, str] = field(default_factory=dict)
+    """What to say in the place of a text that was redacted."""
 
 
 class Sessions:
     """Remembers the open sessions and their texts; made for one pass over a ledger."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactions: Redactions | None = None) -> None:
         self._open: dict[str, _Session] = {}
+        self._redactions = redactions or Redactions()
 
     def follow(self, entry: Entry, opened: Opened) -> list[Execution] | list[Counted]:
         """Take the next entry and return the executions that it lists, or counts; raises LedgerBroken if damaged."""
@@ -108,6 +114,7 @@ class Sessions:
                 self._open.pop(key, None)
             case EntryType.FORWARDED:
                 session = self._open.setdefault(key, _Session())
+                session.redacted |= self._redactions.told(entry)
                 session.texts |= {name: value.decode(errors="replace") for name, (_, value) in opened.items()}
                 try:
                     return _counted(entry, session) if "summaries" in entry.body else list(_listed(entry, session))
@@ -118,12 +125,14 @@ class Sessions:
         return []
 
 
-def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Execution | Counted]:
+def executions(
+    entries: Iterable[StoredEntry], veil: Veil | None = None, redactions: Redactions | None = None
+) -> Iterator[Execution | Counted]:
     """Yield all that was forwarded or refused; raises LedgerBroken on a damaged entry.
 
-    With a veil, no secret of their texts is told.
+    With a veil, no secret of their texts is told; with `redactions`, why a text is gone that was redacted.
     """
-    sessions = Sessions()
+    sessions = Sessions(redactions)
     for entry, opened in parsed(entries):
         if veil and entry.request is None:
             entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
@@ -150,6 +159,7 @@ def _listed(entry: Entry, session: _Session) -> Iterator[Execution]:
             would=text(each.told, "would"),
             why=text(each.told, "why"),
             copied=copied_in(each.told),
+            redacted=session.redacted.get(each.text, ""),
         )
 
 

@@ -21,7 +21,7 @@ from pgnotary.audit.check import settled
 from pgnotary.audit.evidence import DECISIONS, ROSTERS, Evidence
 from pgnotary.audit.folder import CHECKPOINT, ENTRIES, KEY, OPENED, VERIFIER, opened_line, shipped_verifier
 from pgnotary.audit.veil import Veil
-from pgnotary.audit.withheld import check_patterns, is_withheld
+from pgnotary.audit.withheld import Disclosure
 from pgnotary.errors import ConfigError, NotCanonical
 from pgnotary.ledger.entries import parse_entry
 from pgnotary.ledger.tree import leaf_hash
@@ -44,24 +44,31 @@ class Exported:
 
 
 def export_folder(
-    reader: LedgerReader, folder: Path, vkey: str, withhold: Sequence[str] = (), *, secrets: bool = False
+    reader: LedgerReader,
+    folder: Path,
+    vkey: str,
+    withhold: Sequence[str] = (),
+    *,
+    disclose: Sequence[str] = (),
+    secrets: bool = False,
 ) -> Exported:
     """Write a ledger into a new folder; raises ConfigError if it exists and is not empty.
 
-    Sealed values whose name matches one of `withhold` are left out (`t*` stands for t1, t2 and so on); ConfigError if
-    one of them can match nothing. So are those that hold secrets, unless `secrets`: evidence is whole or absent.
+    Sealed values whose name matches one of `withhold` are left out (`t*` stands for t1, t2 and so on), and if there is
+    any `disclose`, all that match none of it; ConfigError if one of them can match nothing. So are those that hold
+    secrets, unless `secrets`: evidence is whole or absent.
     """
-    check_patterns(withhold)
+    disclosure = Disclosure(tuple(withhold), tuple(disclose))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already: name a new folder")
     for name in (DECISIONS, ROSTERS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     stored, checkpoint = settled(reader)
-    evidence, disclosure = Evidence(), _Disclosure(withhold, secrets=secrets)
+    evidence, values = Evidence(), _Values(disclosure, secrets=secrets)
     with (folder / ENTRIES).open("wb") as entries, (folder / OPENED).open("wb") as opened:
         for each in stored:
             entries.write(each.raw + b"\n")
-            opened.writelines(disclosure.lines(each))
+            opened.writelines(values.lines(each))
             for file in evidence.take(each.raw):
                 (folder / file.name).write_bytes(file.content)
     for file in evidence.last():
@@ -69,14 +76,14 @@ def export_folder(
     for name, text in ((CHECKPOINT, checkpoint), (KEY, vkey + "\n"), ("README.txt", README)):
         (folder / name).write_bytes(text.encode())
     (folder / VERIFIER).write_bytes(shipped_verifier())
-    return Exported(evidence.entries, disclosure.opened, disclosure.withheld, disclosure.secret, evidence.decisions)
+    return Exported(evidence.entries, values.opened, values.withheld, values.secret, evidence.decisions)
 
 
-class _Disclosure:
+class _Values:
     """Takes entries one by one and gives the lines for their values that are not withheld."""
 
-    def __init__(self, withhold: Sequence[str], *, secrets: bool) -> None:
-        self._withhold = withhold
+    def __init__(self, disclosure: Disclosure, *, secrets: bool) -> None:
+        self._disclosure = disclosure
         self._veil = None if secrets else Veil()
         self.opened = self.withheld = self.secret = 0
 
@@ -85,7 +92,7 @@ class _Disclosure:
         leaf = leaf_hash(stored.raw)
         told = self._veil.values(_request_of(stored.raw), stored.opened) if self._veil else stored.opened
         for name, (salt, value) in stored.opened.items():
-            if is_withheld(name, self._withhold):
+            if not self._disclosure.gives(name):
                 self.withheld += 1
             elif told[name][1] != value:
                 self.withheld += 1
@@ -136,8 +143,9 @@ Run the commands in this folder. They need a POSIX shell, sed, sha256sum and ssh
 
 4. A line of opened.jsonl is a value that its entry only commits to: the entry with that leaf has, under "seals" and the
    value's name, the base64 of SHA-256 over the line "pgnotary/seal/0" and its newline, the name, a zero byte, the salt
-   and the value. Values that are not in the file were withheld, e.g. because they hold a secret, or erased; the
-   chain does not need them.
+   and the value. Values that are not in the file were withheld, e.g. because they hold a secret, or redacted; the
+   chain does not need them. An entry of type "redacted" names what was erased ("values"), why and by whom; its
+   "document" is what that person has signed, in the namespace redaction@pgnotary, and "signature" the signature.
 
 5. checkpoint.txt is a signed note (https://c2sp.org/tlog-checkpoint) over the Merkle tree (RFC 6962) of all leaf
    hashes; proxy.vkey is the key it is signed with. A key that comes with the evidence proves little: compare it with

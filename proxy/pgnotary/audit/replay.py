@@ -1,8 +1,8 @@
 """A session or a request as it happened: a reader and a name enter, the lines of one timeline leave.
 
-Two passes: the first finds what the name stands for, the second tells it. Events are put in the order in which they
-happened; that is the ledger's order, except for forwarded statements, which are summed up after the fact. Memory is
-bounded by one session. Each line must be shown as one line, whatever characters it holds.
+Three passes: the first finds what the name stands for, the second what was redacted, the third tells it. Events are
+put in the order in which they happened; that is the ledger's order, except for forwarded statements, which are summed
+up after the fact. Memory is bounded by one session. Each line must be shown as one line, whatever characters it holds.
 """
 
 import re
@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pgnotary.audit.executions import Counted, Execution, Sessions
 from pgnotary.audit.parsed import parsed
+from pgnotary.audit.redactions import Redactions
 from pgnotary.audit.timeline import Told, tell, tell_execution
 from pgnotary.audit.veil import Veil
 from pgnotary.audit.words import counted
@@ -43,7 +44,10 @@ def replay(reader: LedgerReader, what: str, veil: Veil | None = None) -> Iterato
     before it. Raises UnknownName, and LedgerBroken on a damaged entry.
     """
     subject = _find(reader, what)
-    told = _request(reader, subject, veil) if subject.request is not None else _session(reader, subject, veil)
+    gone = Redactions.of(reader.entries())
+    told = (
+        _request(reader, subject, veil, gone) if subject.request is not None else _session(reader, subject, veil, gone)
+    )
     # Sorting is stable: what has the same time stays in the ledger's order.
     for each in sorted(told, key=lambda event: event.at):
         yield from each.lines
@@ -70,13 +74,13 @@ def _subject_of(entry: Entry, reader: LedgerReader) -> _Subject:
     return _Subject(seq=entry.position.seq)
 
 
-def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> list[Told]:
+def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None, gone: Redactions) -> list[Told]:
     told: list[Told] = []
     ran: list[Execution | Counted] = []
     sessions = Sessions()
     for entry, opened in parsed(reader.entries()):
         if entry.request == subject.request or (entry.session == subject.session and entry.type is EntryType.OPENED):
-            told.append(tell(*(veil.over(entry, opened) if veil else (entry, opened))))
+            told.append(tell(*(veil.over(entry, opened) if veil else (entry, opened)), gone.told(entry)))
         elif entry.session == subject.session:
             ran += sessions.follow(entry, opened)
     asked = next((at for at, each in enumerate(told) if each.type is EntryType.REQUEST), 0)
@@ -86,8 +90,8 @@ def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> list
     return told
 
 
-def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> Iterator[Told]:
-    sessions = Sessions()
+def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None, gone: Redactions) -> Iterator[Told]:
+    sessions = Sessions(gone)
     # What stands beside a request's chain, or was written after a crash, may not name the session.
     requests: set[str | None] = set()
     for entry, opened in parsed(reader.entries()):
@@ -99,7 +103,7 @@ def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None) -> Iter
         if inside and (ran := sessions.follow(entry, opened)):
             yield from (tell_execution(each, entry.leaf) for each in ran)
         elif inside or (entry.request is not None and entry.request in requests) or entry.position.seq == subject.seq:
-            yield tell(entry, opened)
+            yield tell(entry, opened, gone.told(entry))
 
 
 def _before(ran: Iterable[Execution | Counted], at: datetime) -> str:

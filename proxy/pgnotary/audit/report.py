@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgnotary.audit.executions import Counted, executions
+from pgnotary.audit.redactions import Redacted, Redactions
 from pgnotary.audit.rosters import InForce, rosters
 from pgnotary.audit.search import Search, Wanted
 from pgnotary.audit.story import Story, stories
@@ -52,6 +53,8 @@ class Facts:
     refused: int
     rosters: Sequence[InForce]
     """Those in force at any time of the period, oldest first."""
+    redactions: Sequence[Redacted]
+    """Those of the period, whatever they have erased."""
     verification: Sequence[str]
     """What verifying the whole ledger said, a line each."""
 
@@ -74,6 +77,11 @@ def gather(reader: LedgerReader, since: datetime | None, until: datetime | None,
         counted=verdicts["counted"],
         unheld=verdicts["unheld"],
         refused=verdicts["refuse"],
+        redactions=[
+            each
+            for each in Redactions.of(reader.entries()).all
+            if (since is None or each.at >= since) and (until is None or each.at < until)
+        ],
         rosters=_in_force(rosters(reader.entries()), since, until),
         verification=verification,
     )
@@ -105,6 +113,7 @@ def report(facts: Facts) -> Iterator[str]:
     for title, chosen in _concerns(facts.stories):
         yield from _section(title, _stories(chosen))
     yield from _section("Decisions that did not count", _rejections(facts.stories))
+    yield from _section("Redactions", _redactions(facts.redactions))
     yield from _section("Rosters in force", _rosters(facts.rosters))
 
 
@@ -119,6 +128,7 @@ def _counts(facts: Facts) -> list[tuple[str, str]]:
     approved = sum(story.decision is not None and story.decision.answer == "approve" for story in facts.stories)
     committed = [story.rows for story in facts.stories if story.fate is State.COMMITTED]
     rows = sum(each for each in committed if each is not None)
+    redacted = sum(len(values.seals) for each in facts.redactions for values in each.values)
     counts = [
         ("Statements forwarded without a decision", facts.forwarded),
         *([("of which only counts and a digest are kept", facts.counted)] if facts.counted else []),
@@ -128,6 +138,7 @@ def _counts(facts: Facts) -> list[tuple[str, str]]:
         *((f"Requests that are {state}", states[state]) for state in State if states[state]),
         ("Approvals signed", approved),
         ("Rows committed by approved statements", rows),
+        *([("Sealed values redacted", redacted)] if redacted else []),
     ]
     return [(name, f"{count:,}") for name, count in counts]
 
@@ -179,6 +190,20 @@ def _rejections(told: Sequence[Story]) -> list[str]:
         for each in story.rejected
     ]
     return _table(("Request", "When", "Claims to be by", "Why not"), rows)
+
+
+def _redactions(told: Sequence[Redacted]) -> list[str]:
+    rows = [
+        (
+            f"#{each.seq}",
+            clock(each.at),
+            each.by,
+            "; ".join(f"{', '.join(v.seals)} of #{v.seq}" for v in each.values),
+            each.reason,
+        )
+        for each in told
+    ]
+    return _table(("Entry", "When", "By", "What", "Why"), rows)
 
 
 def _rosters(told: Sequence[InForce]) -> list[str]:

@@ -64,6 +64,8 @@ class Search:
         self._wanted = wanted
         self.withheld = 0
         """Statements that fit in all else, and whose text could not be looked into."""
+        self.redacted = 0
+        """As the withheld, and gone for good."""
         self.not_kept = 0
         """Executions that fit in all else, and of whose texts only a digest was ever kept."""
 
@@ -90,7 +92,9 @@ class Search:
     def _reads(self, found: Story | Execution, *words: str | None) -> bool:
         parts = [each.casefold() for each in words if each is not None]
         if parts and found.statement is None:
-            self.withheld += 1
+            is_redacted = found.redacted if isinstance(found, Execution) else "statement" in found.redacted
+            self.redacted += bool(is_redacted)
+            self.withheld += not is_redacted
             return False
         statement = (found.statement or "").casefold()
         return all(part in statement for part in parts)
@@ -141,6 +145,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "sqlstate": (outcome.sqlstate or None) if outcome else None,
         "xid": story.xid or None,
         **_copied(story.copied),
+        **({"redacted": dict(story.redacted)} if story.redacted else {}),
     }
 
 
@@ -182,6 +187,7 @@ def execution_fields(execution: Execution | Counted) -> dict[str, JSON | None]:
         "would_hold": execution.would or None,
         "why": execution.why or None,
         **_copied(execution.copied),
+        **({"redacted": {"statement": execution.redacted}} if execution.redacted else {}),
     }
 
 

@@ -9,13 +9,14 @@ checkpoints that you remember. Each fault leaves as a line with the place of its
     0   no fault
     1   tampered with: at least one fault
     2   no fault, but the evidence is incomplete: the key came with the folder itself (no --key), decisions were held
-        against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, or values are withheld
+        against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, or values are withheld or
+        were redacted
     3   wrong usage, or a folder or file that cannot be read
 
 It was written from docs/ledger-format.md, shares no code with pgnotary, imports nothing of it, and writes nothing. So
 a mistake in one of the two shows where they differ. It comes with each export, and who changes an export can change
 it there: run one that you have from a source of your own. Memory is bounded by what is open at one time, by the
-number of decisions, and by the number of opened values.
+number of decisions and redactions, and by the number of opened values.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-__all__ = ["Bad", "Key", "Verification", "check_folder", "ed25519_is_good", "head_sizes", "main", "read_roster"]
+__all__ = ["Bad", "Key", "Verification", "check_folder", "ed25519_is_good", "first_look", "main", "read_roster"]
 
 GOOD, TAMPERED, INCOMPLETE, USAGE = range(4)
 
@@ -353,7 +354,7 @@ def _check_characters(text: str) -> None:
 
 # ---- SSH: keys, signatures (PROTOCOL.sshsig), rosters (ssh-keygen(1), "ALLOWED SIGNERS") ---------------------------
 
-_NAMESPACE = "decision@pgnotary"
+_DECISION, _REDACTION = "decision@pgnotary", "redaction@pgnotary"
 _ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END SSH SIGNATURE-----\n?")
 _MAX_ARMOR = 4_096
 
@@ -387,8 +388,8 @@ def _fingerprint(public: bytes) -> str:
     return "SHA256:" + _base64(_sha256(_ssh_pack(b"ssh-ed25519", public))).rstrip("=")
 
 
-def _signer_of(armored: str, message: bytes) -> bytes:
-    """Return the public key that signed these bytes as a decision."""
+def _signer_of(armored: str, message: bytes, purpose: str) -> bytes:
+    """Return the public key that signed these bytes in the namespace of this purpose."""
     found = _ARMOR.fullmatch(armored) if len(armored) <= _MAX_ARMOR else None
     if not found:
         raise Bad("not an armored SSH signature")
@@ -398,7 +399,7 @@ def _signer_of(armored: str, message: bytes) -> bytes:
     key, namespace, reserved, hashed, inner = _ssh_strings(blob[10:], 5)
     public = _ssh_public(key)
     kind, signature = _ssh_strings(inner, 2)
-    if (namespace, reserved, hashed, kind) != (_NAMESPACE.encode(), b"", b"sha512", b"ssh-ed25519"):
+    if (namespace, reserved, hashed, kind) != (purpose.encode(), b"", b"sha512", b"ssh-ed25519"):
         raise Bad(f"an SSH signature for the namespace {namespace!r:.40}, hash {hashed!r:.20}, type {kind!r:.20}")
     signed = b"SSHSIG" + _ssh_pack(namespace, b"", b"sha512", hashlib.sha512(message).digest())
     if not ed25519_is_good(public, signed, signature):
@@ -506,13 +507,13 @@ def _roster_time(text: str | None) -> datetime | None:
     return at
 
 
-def _find(roster: _Roster, public: bytes, at: datetime) -> str:
-    """Return whose key it is, if it may sign decisions at that time."""
+def _find(roster: _Roster, public: bytes, at: datetime, purpose: str) -> str:
+    """Return whose key it is, if it may sign for this purpose at that time; for redactions the roster must say so."""
     signer = roster.get(public)
     if signer is None:
         raise Bad(f"nobody on the roster has the key {_fingerprint(public)}")
-    if signer.namespaces is not None and _NAMESPACE not in signer.namespaces:
-        raise Bad(f"{signer.person} may not sign decisions with this key")
+    if purpose not in ([_DECISION] if signer.namespaces is None else signer.namespaces):
+        raise Bad(f"{signer.person} may not sign {purpose} with this key")
     if (signer.after and at < signer.after) or (signer.before and at > signer.before):
         raise Bad(f"{signer.person}'s key is not valid at {at}")
     return signer.person
@@ -522,7 +523,8 @@ def _find(roster: _Roster, public: bytes, at: datetime) -> str:
 
 _LIFE = frozenset("preview decision withdrawn expired orphaned void intent executed ending outcome".split())
 _TYPES = _LIFE | frozenset(
-    "proxy-started proxy-stopped roster session-opened session-closed forwarded request decision-rejected".split()
+    "proxy-started proxy-stopped roster session-opened session-closed forwarded request decision-rejected"
+    " redacted".split()
 )
 _NEEDED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
 _MAY = _NEEDED | {"session", "request", "after", "seals"}
@@ -681,16 +683,20 @@ def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
     return raw, fields, signature
 
 
-def head_sizes(raws: Iterable[bytes]) -> set[int]:
-    """Return the sizes of the heads that decisions name: the first look over a ledger."""
-    sizes = set()
+def first_look(raws: Iterable[bytes]) -> tuple[set[int], set[bytes]]:
+    """Return the sizes of the heads that signatures name, and the leaves of the entries that redactions name."""
+    sizes, leaves = set(), set()
     for raw in raws:
-        if b'"type":"decision"' in raw:
-            try:
+        try:
+            if b'"type":"decision"' in raw:
                 sizes.add(_document(_entry(raw))[1]["head"]["size"])
-            except Bad:
-                continue
-    return sizes
+            elif b'"type":"redacted"' in raw:
+                redaction = _redaction(_entry(raw))[1]
+                sizes.add(redaction["head"]["size"])
+                leaves |= {bytes.fromhex(each["leaf"]) for each in redaction["values"]}
+        except Bad:
+            continue
+    return sizes, leaves
 
 
 def _context(request: _Entry, preview: _Entry) -> bytes:
@@ -708,6 +714,56 @@ def _context(request: _Entry, preview: _Entry) -> bytes:
         "measured_sealed": preview.seals,
     }
     return _sha256(b"pgnotary/context/0\n" + _canonical(document))
+
+
+# ---- Redactions ----------------------------------------------------------------------------------------------------
+
+_MAX_REDACTION = 16_384
+_REDACTION_FIELDS = frozenset("v ledger values reason redactor head redacted_at nonce".split())
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NEEDED_IN = ("held", "approved", "intent", "executed", "prepared")
+
+
+def _redaction(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
+    """Return a redaction's document, as bytes and read, and its signature."""
+    raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
+    if len(raw) > _MAX_REDACTION:
+        raise Bad("a redaction that is longer than one may be")
+    fields = _decode(raw)
+    if fields.get("v") != "pgnotary/redaction/0" or fields.keys() != _REDACTION_FIELDS:
+        raise Bad("a redaction of another format, or with other fields than one has")
+    values, reason, head = fields["values"], _text(fields["reason"]), fields["head"]
+    _text(fields["ledger"]), _text(fields["redactor"]), _unhex(fields["nonce"], 16), _time(fields["redacted_at"])
+    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
+        raise Bad("a head that is not a size and a root")
+    _count(head["size"]), _unhex(head["root"], 32)
+    if not 1 <= len(reason) <= 1_000 or _NO_LINE.search(reason):
+        raise Bad("a reason that is not one line of 1 to 1,000 characters")
+    if not isinstance(values, list) or not 1 <= len(values) <= 8:
+        raise Bad("values that are not of 1 to 8 entries")
+    before = -1
+    for each in values:
+        if not isinstance(each, dict) or each.keys() != {"seq", "leaf", "seals"}:
+            raise Bad("values that are not named by seq, leaf and seals")
+        names = each["seals"]
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise Bad("seals that are no list of names")
+        if names != sorted(set(names)) or not all(map(_KEY.fullmatch, names)):
+            raise Bad("seals that are not sorted, or no names")
+        if _count(each["seq"]) <= before:
+            raise Bad("entries that do not stand in their order, once each")
+        before = each["seq"]
+        _unhex(each["leaf"], 32)
+    return raw, fields, signature
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """An entry that a later redaction names."""
+
+    entry: _Entry
+    person: str
+    kept: frozenset[str]
 
 
 # ---- The life of requests ------------------------------------------------------------------------------------------
@@ -925,10 +981,13 @@ _SAME = ("user", "person", "database", "client", "upstream_pid", "system_identif
 class Verification:
     """One pass over one ledger, entry by entry; faults go to `report`.
 
-    `sizes` are those that `head_sizes` found, and those of the checkpoints that are given to `finish`.
+    `sizes` and the leaves `redacted` are those that `first_look` found; to the sizes come those of the checkpoints that
+    are given to `finish`.
     """
 
-    def __init__(self, sizes: Iterable[int], roster: _Roster | None, report: Report) -> None:
+    def __init__(
+        self, sizes: Iterable[int], roster: _Roster | None, report: Report, redacted: Iterable[bytes] = ()
+    ) -> None:
         self._report = report
         self._tree = _Tree(sizes)
         self._pinned = roster
@@ -940,7 +999,10 @@ class Verification:
         self._lives: dict[str, _Life] = {}
         self._sessions: dict[str, _Session] = {}
         self._ids = _Ids()
-        names = "rosters requests decisions rejected executions committed forwarded refused opened withheld"
+        self._redacted = frozenset(redacted)
+        self._passed: dict[bytes, _Passed] = {}
+        self._gone: set[tuple[bytes, str]] = set()
+        names = "rosters requests decisions rejected executions committed forwarded refused opened withheld redacted"
         self.counts = dict.fromkeys(names.split(), 0)
 
     @property
@@ -974,6 +1036,8 @@ class Verification:
             self._place(entry)
             self._seals(entry, opened)
             self._session(entry)
+            if entry.seals and entry.leaf in self._redacted:
+                self._passed[entry.leaf] = _Passed(entry, self._person(entry), frozenset(opened))
             self._follow(entry)
         self._prev = _leaf(raw)
         self._next_seq += 1
@@ -1058,6 +1122,13 @@ class Verification:
             if opened is not None and asked is not None and opened != asked:
                 self._fault(f"asks with {name} {asked!r:.60}, its session was opened with {opened!r:.60}")
 
+    def _person(self, entry: _Entry) -> str:
+        """Return whose session it belongs to, if that is open; of a request, who it says has asked."""
+        session = self._sessions.get(entry.session or "")
+        told = entry if entry.type == "request" else session.opened if session else None
+        person = told.body.get("person") if told else None
+        return person if isinstance(person, str) else ""
+
     # Requests
 
     def _follow(self, entry: _Entry) -> None:
@@ -1074,6 +1145,8 @@ class Verification:
                 self._put_in_force(entry)
             elif entry.type == "forwarded":
                 self._forward(entry)
+            elif entry.type == "redacted":
+                self._redact(entry)
 
     def _put_in_force(self, entry: _Entry) -> None:
         self.counts["rosters"] += 1
@@ -1207,8 +1280,8 @@ class Verification:
         try:
             if roster is None:
                 raise Bad("no roster is in force, so nobody could have decided")
-            public = _signer_of(signature, raw)
-            person = _find(roster, public, entry.time)
+            public = _signer_of(signature, raw, _DECISION)
+            person = _find(roster, public, entry.time, _DECISION)
             _check_document(document, person, life.request, life.preview)
             if entry.body.get("key") != _fingerprint(public):
                 raise Bad("the entry names another key")
@@ -1238,6 +1311,81 @@ class Verification:
             self._fault(
                 f"{entry.request}: the approver saw another head over {size} entries: they were rewritten since"
             )
+
+    # Redactions
+
+    def _redact(self, entry: _Entry) -> None:
+        try:
+            raw, redaction, signature = _redaction(entry)
+        except Bad as error:
+            self._fault(f"the redaction cannot be read: {error}")
+            return
+        faults = [*self._authority(entry, raw, redaction, signature)]
+        authorised = not faults
+        faults += [
+            f"the entry says another {name} than was signed"
+            for name in ("redactor", "values", "reason")
+            if entry.body.get(name) != redaction[name]
+        ]
+        faults += self._head_of(redaction)
+        targets = [*self._targets(entry, redaction)]
+        for fault in (*faults, *targets):
+            self._fault(fault)
+        for each in redaction["values"] if authorised and not targets else ():
+            passed = self._passed[leaf := bytes.fromhex(each["leaf"])]
+            for name in each["seals"]:
+                self._gone.add((leaf, name))
+                if name in passed.kept:
+                    self._fault(f"{name!r:.60} of #{each['seq']} was redacted, but its value is still kept")
+                else:
+                    self.counts["withheld"] -= 1
+                    self.counts["redacted"] += 1
+
+    def _authority(self, entry: _Entry, raw: bytes, redaction: dict[str, Any], signature: str) -> Iterator[str]:
+        """Yield why the signer may not redact."""
+        roster = self._recorded if self._pinned is None else self._pinned
+        try:
+            if roster is None:
+                raise Bad("no roster is in force, so nobody could have redacted")
+            public = _signer_of(signature, raw, _REDACTION)
+            if _find(roster, public, entry.time, _REDACTION) != redaction["redactor"]:
+                raise Bad(f"signed by another person's key than {redaction['redactor']!r:.80}'s")
+            if entry.body.get("key") != _fingerprint(public):
+                raise Bad("the entry names another key")
+        except Bad as error:
+            yield str(error)
+
+    def _head_of(self, redaction: dict[str, Any]) -> Iterator[str]:
+        size, last = redaction["head"]["size"], redaction["values"][-1]["seq"]
+        if size > self.size:
+            yield f"the redactor saw {size} entries, here are {self.size} before it"
+            return
+        if size <= last:
+            yield f"the redactor saw {size} entries, without #{last}"
+        root = self._tree.at(size)
+        if root is None or root.hex() != redaction["head"]["root"]:
+            yield f"the redactor saw another head over {size} entries: they were rewritten since"
+
+    def _targets(self, entry: _Entry, redaction: dict[str, Any]) -> Iterator[str]:
+        """Yield what speaks against erasing what is named."""
+        if redaction["ledger"] != entry.ledger:
+            yield f"a redaction for the ledger {redaction['ledger']!r:.80}"
+        for each in redaction["values"]:
+            where, leaf = f"#{each['seq']}", bytes.fromhex(each["leaf"])
+            passed = self._passed.get(leaf)
+            if passed is None or passed.entry.seq != each["seq"]:
+                yield f"there is no {where} with such a leaf before it"
+                continue
+            for name in each["seals"]:
+                if name not in passed.entry.seals:
+                    yield f"{where} has no seal {name!r:.60}"
+                elif (leaf, name) in self._gone:
+                    yield f"{name!r:.60} of {where} was redacted before"
+            if passed.person.casefold() == redaction["redactor"].casefold():
+                yield f"{where} is the redactor's own"
+            life = self._lives.get(passed.entry.request or "")
+            if life and life.state in _NEEDED_IN:
+                yield f"{passed.entry.request} is {life.state}: what it asks is still needed"
 
 
 def _ceiling_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -1283,8 +1431,9 @@ def check_folder(
         newest = Checkpoint.read((folder / "checkpoint.txt").read_bytes().decode(), key)
     except (Bad, UnicodeDecodeError) as error:
         report(None, f"checkpoint.txt cannot be believed: {error}")
-    sizes = head_sizes(raw for raw in _lines(folder)) | {each.size for each in remembered}
-    verification = Verification(sizes | ({newest.size} if newest else set()), roster, report)
+    sizes, redacted = first_look(_lines(folder))
+    sizes |= {each.size for each in (*remembered, *([newest] if newest else []))}
+    verification = Verification(sizes, roster, report, redacted)
     places = _opened_places(folder, report)
     used: set[bytes] = set()
     evidence = _Evidence(folder, report)
@@ -1459,6 +1608,8 @@ def main(words: list[str]) -> int:
         lacking.append(f"outcome unknown: {', '.join(unknown)}")
     if withheld := done.counts["withheld"]:
         lacking.append(f"sealed values that are withheld: {withheld}")
+    if redacted := done.counts["redacted"]:
+        lacking.append(f"sealed values that were redacted, all by who may: {redacted}")
     for each in lacking:
         say(f"incomplete  {each}")
     return INCOMPLETE if lacking else GOOD

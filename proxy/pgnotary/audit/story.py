@@ -7,15 +7,16 @@ is what `stories` needs. Forwarded statements are in `pgnotary.audit.executions`
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.effect import Effect, effect_in
 from pgnotary.audit.parsed import parsed
+from pgnotary.audit.redactions import redacted_in
 from pgnotary.audit.veil import Veil
-from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import read
@@ -192,6 +193,8 @@ class Story:
     copied: Copied | None = None
     """Of COPY FROM STDIN: what is known of its data."""
     outcome: Outcome | None = None
+    redacted: Mapping[str, str] = field(default_factory=dict)
+    """What to say in the place of each redacted value, by its name."""
 
     @property
     def what(self) -> str:
@@ -247,6 +250,8 @@ def stories(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterato
     told: dict[str, Story] = {}
     for entry, opened in parsed(entries):
         name = entry.request
+        if entry.type is EntryType.REDACTED:
+            _redact(told, entry)
         if name is None:
             continue
         if veil:
@@ -257,6 +262,19 @@ def stories(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterato
         elif name in told:
             told[name] = continued(told[name], entry, opened)
     yield from told.values()
+
+
+def _redact(told: dict[str, Story], entry: Entry) -> None:
+    """Say in the stories so far what a redaction has erased of them."""
+    try:
+        redacted = redacted_in(entry)
+    except RedactionRefused:
+        return
+    names = {values.leaf: values.seals for values in redacted.values}
+    for request, story in told.items():
+        gone = {name: redacted.words for step in story.steps for name in names.get(step.leaf, ())}
+        if gone:
+            told[request] = replace(story, redacted={**story.redacted, **gone})
 
 
 def begin(entry: Entry, opened: Opened) -> Story:

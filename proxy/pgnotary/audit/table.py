@@ -6,11 +6,11 @@ apostrophe before it. The exact text is in the ledger and in its export.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pgnotary.audit.story import Story
-from pgnotary.audit.withheld import is_withheld
+from pgnotary.audit.withheld import Disclosure
 from pgnotary.ledger.canonical import timestamp
 
 __all__ = ["COLUMNS", "table"]
@@ -25,11 +25,14 @@ COLUMNS = (
 _FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[^\S\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])")
 
 
-def table(told: Iterable[Story], withhold: Sequence[str] = ()) -> Iterator[list[str]]:
-    """Yield COLUMNS and then one row a request, without what matches `withhold`: of sealed values only statements."""
+_ALL = Disclosure()
+
+
+def table(told: Iterable[Story], disclosure: Disclosure = _ALL) -> Iterator[list[str]]:
+    """Yield COLUMNS and then one row a request; of sealed values it has statements, if they are disclosed."""
     yield list(COLUMNS)
     for story in told:
-        shown = replace(story, statement=None) if is_withheld("statement", withhold) else story
+        shown = story if disclosure.gives("statement") else replace(story, statement=None)
         yield [_cell(value) for value in _values(shown)]
 
 
@@ -42,7 +45,7 @@ def _values(story: Story) -> list[str | int | None]:
         story.database,
         story.kind,
         ", ".join(story.relations),
-        story.statement,
+        story.statement if "statement" not in story.redacted else f"({story.redacted['statement']})",
         preview.estimate if preview else None,
         preview.exact if preview else None,
         preview.at_most if preview else None,

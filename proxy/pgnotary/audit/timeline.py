@@ -14,6 +14,7 @@ from pgnotary.audit.body import number, text, texts
 from pgnotary.audit.copied import copied_in
 from pgnotary.audit.effect import effect_in
 from pgnotary.audit.executions import Counted, Execution
+from pgnotary.audit.redactions import redacted_in
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.sample_words import sample_lines
 from pgnotary.audit.story import begin, changed_meanwhile, claimed_approver, disclosed, preview_of
@@ -31,7 +32,7 @@ from pgnotary.audit.words import (
     verdict_words,
     who,
 )
-from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.sample import Sample, opened_each
@@ -60,9 +61,12 @@ class Told:
         return [head, *(f"        {line}" for line in self.detail)]
 
 
-def tell(entry: Entry, opened: Opened) -> Told:
-    """Return what an entry says."""
-    sentence, *detail = _sentences(entry, opened)
+_NOTHING: Mapping[str, str] = {}
+
+
+def tell(entry: Entry, opened: Opened, redacted: Mapping[str, str] = _NOTHING) -> Told:
+    """Return what an entry says; `redacted` is what to say in the place of values of these names."""
+    sentence, *detail = _sentences(entry, opened, redacted)
     detail += [str(copied)] if (copied := copied_in(entry.body)) else []
     return Told(entry.position.time, entry.position.seq, entry.type, entry.leaf, sentence, tuple(detail))
 
@@ -76,7 +80,10 @@ def tell_execution(execution: Execution | Counted, leaf: bytes) -> Told:
     would = f", which {execution.would} would have held" if execution.would else ""
     why = f", {execution.why}" if execution.why else ""
     sentence = f"{execution.session} {verdict_words(execution)}: {ending}{took}{would}{why}"
-    detail = (*quoted(execution.statement), *([str(execution.copied)] if execution.copied else []))
+    detail = (
+        *quoted(execution.statement, redacted=execution.redacted),
+        *([str(execution.copied)] if execution.copied else []),
+    )
     return Told(execution.at, execution.seq, EntryType.FORWARDED, leaf, sentence, detail)
 
 
@@ -88,26 +95,29 @@ def _tell_counted(found: Counted, leaf: bytes) -> Told:
     return Told(found.at, found.seq, EntryType.FORWARDED, leaf, sentence, (digest_words(found),))
 
 
-def _sentences(entry: Entry, opened: Opened) -> list[str]:
+def _sentences(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> list[str]:
     match entry.type:
         case EntryType.REQUEST:
-            return _asked(entry, opened)
+            return _asked(entry, opened, redacted)
         case EntryType.DECISION:
             return _decided(entry)
         case EntryType.OUTCOME:
-            return _ended(entry, opened)
+            return _ended(entry, opened, redacted)
+        case EntryType.REDACTED:
+            return _redacted(entry)
         case EntryType.OPENED | EntryType.CLOSED | EntryType.FORWARDED:
             return [_of_session(entry)]
         case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER:
             return _of_proxy(entry)
         case EntryType.PREVIEW:
-            return _previewed(entry, opened)
+            return _previewed(entry, opened, redacted)
         case EntryType.EXECUTED:
             return [f"{entry.request or 'no request'} {_step(entry, opened)}", *effect_in(entry.body).lines]
         case EntryType.VOID:
             return [f"{entry.request or 'no request'} {_step(entry, opened)}", *changed_meanwhile(entry.body)]
         case _:
-            return [f"{entry.request or 'no request'} {_step(entry, opened)}"]
+            gone = [f"{name}: {words}" for name, words in redacted.items()]
+            return [f"{entry.request or 'no request'} {_step(entry, opened)}", *gone]
 
 
 def _of_proxy(entry: Entry) -> list[str]:
@@ -135,7 +145,17 @@ def _of_session(entry: Entry) -> str:
     return f"{session} {verb} {counted(told.forwarded + told.refused, 'execution')}"
 
 
-def _asked(entry: Entry, opened: Opened) -> list[str]:
+def _redacted(entry: Entry) -> list[str]:
+    try:
+        redacted = redacted_in(entry)
+    except RedactionRefused as error:
+        return [f"a redaction that cannot be read: {error}"]
+    count = counted(sum(len(values.seals) for values in redacted.values), "value")
+    what = [f"{', '.join(values.seals)} of #{values.seq}" for values in redacted.values]
+    return [f"{count} redacted by {redacted.by} with {redacted.key}", *what, *quoted(redacted.reason, "  > ")]
+
+
+def _asked(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> list[str]:
     body = entry.body
     person = who(text(body, "person"), text(body, "user"))
     before = number(body, "statements_before") or 0
@@ -150,25 +170,26 @@ def _asked(entry: Entry, opened: Opened) -> list[str]:
         f"on {text(body, 'database')} as role {text(body, 'role')}, search_path {text(body, 'search_path')}; {block}",
         *(f"set {each}" for each in story.settings),
         f"because {text(body, 'why')} (rule {text(body, 'rule')}); expires {text(body, 'expires_at')}",
-        *quoted(story.statement),
+        *quoted(story.statement, redacted=redacted.get("statement", "")),
     ]
     if "parameters" in entry.seals:
-        lines += ["with", *quoted("\n".join(story.parameters) if story.parameters is not None else None)]
+        bound = "\n".join(story.parameters) if story.parameters is not None else None
+        lines += ["with", *quoted(bound, redacted=redacted.get("parameters", ""))]
     if "prepared" in entry.seals:
-        lines += [behind_name(story), *quoted(story.prepared)]
+        lines += [behind_name(story), *quoted(story.prepared, redacted=redacted.get("prepared", ""))]
     if "reason" in entry.seals:
-        lines += ["in the engineer's words:", *quoted(story.reason, "  > ")]
+        lines += ["in the engineer's words:", *quoted(story.reason, "  > ", redacted.get("reason", ""))]
     return lines
 
 
-def _previewed(entry: Entry, opened: Opened) -> list[str]:
+def _previewed(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> list[str]:
     preview = preview_of(entry)
     lines = [f"{entry.request} preview {preview_words(preview)}"]
     # A value may have line ends, and would begin lines of its own: each row stays one.
-    return lines + [f"  | {label}: {words}" for label, words in _sampled(entry, opened)]
+    return lines + [f"  | {label}: {words}" for label, words in _sampled(entry, opened, redacted.get("sample", ""))]
 
 
-def _sampled(entry: Entry, opened: Opened) -> Iterator[tuple[str, str]]:
+def _sampled(entry: Entry, opened: Opened, redacted: str) -> Iterator[tuple[str, str]]:
     """Yield what the approver was shown of the rows; a sample that cannot be read is said to be one."""
     raw, told = disclosed(opened, "sample"), list(_samples(entry.body))
     try:
@@ -177,7 +198,10 @@ def _sampled(entry: Entry, opened: Opened) -> Iterator[tuple[str, str]]:
         rows = opened_each(samples, raw.encode()) if raw is not None and has_rows else [()] * len(samples)
         for (where, _), sample, own in zip(told, samples, rows, strict=True):
             if raw is None and sample.rows:
-                yield f"{where}sample", f"{counted(sample.rows, 'row')} of {sample.relation}, (withheld)"
+                yield (
+                    f"{where}sample",
+                    f"{counted(sample.rows, 'row')} of {sample.relation}, ({redacted or 'withheld'})",
+                )
             else:
                 yield from ((f"{where}{label}", words) for label, words in sample_lines(sample, own))
     except (msgspec.ValidationError, NotCanonical) as error:
@@ -208,7 +232,7 @@ def _decided(entry: Entry) -> list[str]:
     return [*lines, f"having seen {head}", *quoted(document.reason, "  > ")]
 
 
-def _ended(entry: Entry, opened: Opened) -> list[str]:
+def _ended(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> list[str]:
     body = entry.body
     rows = number(body, "rows")
     parts = [
@@ -222,7 +246,9 @@ def _ended(entry: Entry, opened: Opened) -> list[str]:
     ]
     told = ", ".join(filter(None, parts))
     lines = [f"{entry.request} {text(body, 'result')}{': ' * bool(told)}{told}"]
-    return [*lines, *quoted(disclosed(opened, "error"))] if "error" in entry.seals else lines
+    if "error" in entry.seals:
+        lines += quoted(disclosed(opened, "error"), redacted=redacted.get("error", ""))
+    return lines
 
 
 def _step(entry: Entry, opened: Opened) -> str:

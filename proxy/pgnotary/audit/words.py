@@ -177,17 +177,19 @@ def reasons(request: str, *why: str) -> str:
     return ", ".join(filter(None, (each.removeprefix(f"{request} rolled back: ") for each in why)))
 
 
-def first_line(text: str | None) -> str:
-    """Return the beginning of a statement, on one line of a table."""
+def first_line(text: str | None, redacted: str = "") -> str:
+    """Return the beginning of a statement, on one line of a table; `redacted` says why there is none."""
     if text is None:
-        return "(withheld)"
+        return f"({redacted or 'withheld'})"
     line, *more = text.strip().split("\n", 1)
     return f"{line[: _LINE - 2].rstrip()} \u2026" if more or len(line) > _LINE else line
 
 
-def quoted(text: str | None, mark: str = "  | ") -> list[str]:
-    """Return a text line by line behind a mark that no line of it can imitate."""
-    return [f"{mark.rstrip()} (withheld)"] if text is None else [mark + line for line in text.split("\n")]
+def quoted(text: str | None, mark: str = "  | ", redacted: str = "") -> list[str]:
+    """Return a text line by line behind a mark that no line of it can imitate; `redacted` says why there is none."""
+    if text is None:
+        return [f"{mark.rstrip()} ({redacted or 'withheld'})"]
+    return [mark + line for line in text.split("\n")]
 
 
 def story_row(story: Story) -> tuple[str, ...]:
@@ -221,7 +223,7 @@ def execution_row(execution: Execution | Counted) -> tuple[str, ...]:
         execution.database,
         verdict_words(execution),
         execution.sqlstate or execution.tag or execution.kind,
-        first_line(execution.statement),
+        first_line(execution.statement, execution.redacted),
     )
 
 
@@ -251,14 +253,16 @@ def story_lines(story: Story) -> list[str]:
         f"database {story.database} as role {story.role}   asked {clock(story.asked_at)}",
         f"held because {story.why} (rule {story.rule})",
     ]
-    if story.reason is not None:
-        lines += ["reason", *quoted(story.reason, "  > ")]
+    gone = story.redacted
+    if story.reason is not None or "reason" in gone:
+        lines += ["reason", *quoted(story.reason, "  > ", gone.get("reason", ""))]
     lines += [f"set {each}" for each in story.settings]
-    lines += ["", *quoted(story.statement), ""]
-    if story.parameters:
-        lines += ["with", *quoted("\n".join(story.parameters)), ""]
-    if story.prepared is not None:
-        lines += [behind_name(story), *quoted(story.prepared), ""]
+    lines += ["", *quoted(story.statement, redacted=gone.get("statement", "")), ""]
+    if story.parameters or "parameters" in gone:
+        told = "\n".join(story.parameters) if story.parameters else None
+        lines += ["with", *quoted(told, redacted=gone.get("parameters", "")), ""]
+    if story.prepared is not None or "prepared" in gone:
+        lines += [behind_name(story), *quoted(story.prepared, redacted=gone.get("prepared", "")), ""]
     lines.append(f"preview  {preview_words(story.preview)}")
     lines.append(f"decision {decision_words(story)}")
     if story.decision is not None:
@@ -274,7 +278,7 @@ def story_lines(story: Story) -> list[str]:
         lines += effect_lines(story.effect)
     if story.outcome is not None and story.outcome.ended:
         lines.append(f"ended by {story.outcome.ended}")
-    if story.outcome is not None and story.outcome.error is not None:
-        lines += ["error", *quoted(story.outcome.error)]
+    if story.outcome is not None and (story.outcome.error is not None or "error" in gone):
+        lines += ["error", *quoted(story.outcome.error, redacted=gone.get("error", ""))]
     steps = ", ".join(f"#{step.seq} {step.type}" for step in story.steps)
     return [*lines, f"entries  {steps}"]

@@ -35,6 +35,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init", "Write a configuration, a signing key, a first user and a first approver for your own database."),
     "key": ("approver_key", "Your own key, which decisions are signed with."),
     "policy": ("policy", "The rules that decide what is forwarded, held or refused."),
+    "redact": ("redacting", "Sign that sealed values of a request, or of one entry, are deleted for good."),
     "replay": (
         "auditor",
         "Tell a session (S-...), a request (R-...) or what an entry (#12) belongs to, as it happened.",

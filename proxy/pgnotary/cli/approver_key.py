@@ -14,7 +14,7 @@ from pgnotary.cli.approver_options import DEFAULT_KEY
 from pgnotary.errors import ConfigError
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
 from pgnotary.request.roster import Signer
-from pgnotary.request.sshsig import DECISION_NAMESPACE
+from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE
 
 __all__ = ["key"]
 
@@ -29,7 +29,8 @@ def key() -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Where to write it.  [default: {DEFAULT_KEY}]"
 )
 @click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
-def key_new(out: Path | None, person: str | None) -> None:
+@click.option("--redactor", is_flag=True, help="The line lets you redact sealed values too.")
+def key_new(out: Path | None, person: str | None, *, redactor: bool) -> None:
     """Make a key, and print the line that puts it on the roster of approvers."""
     from pgnotary.setup import NewFile, check_person, write_new
 
@@ -42,7 +43,8 @@ def key_new(out: Path | None, person: str | None) -> None:
     public_path = path.with_name(f"{path.name}.pub")
     made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
     public = read_private_key(made).public
-    line = Signer(name, public, (DECISION_NAMESPACE,)).line
+    namespaces = (DECISION_NAMESPACE, REDACTION_NAMESPACE) if redactor else (DECISION_NAMESPACE,)
+    line = Signer(name, public, namespaces).line
     write_new(NewFile(path, made, 0o600), NewFile(public_path, public_line(public, name) + "\n", 0o644))
     click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
     click.echo("Whoever runs the proxy adds this line to its roster (approval.roster):", err=True)

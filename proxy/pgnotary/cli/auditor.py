@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pgnotary.audit.search import Search
     from pgnotary.audit.story import Story
     from pgnotary.audit.veil import Veil
+    from pgnotary.audit.withheld import Disclosure
 
 _Found = TypeVar("_Found", bound="Story | Execution | Counted")
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -68,8 +69,8 @@ def verify(
 ) -> None:
     """Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step.
 
-    Exit status: 0 good; 1 tampered; 2 good as far as the evidence reaches: an outcome is unknown, values are withheld,
-    or entries are under no head of --heads; 3 wrong usage, or it cannot be looked at.
+    Exit status: 0 good; 1 tampered; 2 good as far as the evidence reaches: an outcome is unknown, values are withheld
+    or redacted, or entries are under no head of --heads; 3 wrong usage, or it cannot be looked at.
 
     \b
     pgnotary verify
@@ -155,6 +156,8 @@ def search(
         _say_veiled(veil)
     if looking.withheld:
         show(f"{looking.withheld:,} more could not be looked into: their statements are withheld", err=True)
+    if looking.redacted:
+        show(f"{looking.redacted:,} more could not be looked into: their statements were redacted", err=True)
     if looking.not_kept:
         show(f"{looking.not_kept:,} more could not be looked into: a rule keeps no text of them", err=True)
 
@@ -170,6 +173,7 @@ def search(
     help="Leave sealed values out: statement, parameters, prepared, reason, sample, error, document, signature, t*, "
     "or *. A table has statements only.",
 )
+@click.option("--disclose", multiple=True, metavar="NAME", help="Give these sealed values and no others; repeatable.")
 @click.option("--secrets", is_flag=True, help="Give values that hold secrets too, and tables with them.")
 @ending
 def export(
@@ -179,27 +183,29 @@ def export(
     key: str | None,
     table_path: str | None,
     withhold: tuple[str, ...],
+    disclose: tuple[str, ...],
     secrets: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
     """Write a ledger into a new FOLDER that anybody can check by hand, or its requests into a table.
 
     Values that hold secrets (passwords, keys, connection strings) are withheld from the folder, and hidden in the
-    table.
+    table. Whatever is left out, the rest verifies; what is named by --disclose and --withhold is left out.
 
     \b
     pgnotary export evidence/ --withhold statement --withhold 't*'
+    pgnotary export evidence/ --disclose statement --disclose reason
     pgnotary export --csv requests.csv
     """
-    from pgnotary.audit.withheld import check_patterns
+    from pgnotary.audit.withheld import Disclosure
 
     if folder is None and table_path is None:
         raise click.UsageError("name a folder, or a table with --csv")
-    check_patterns(withhold)
+    disclosure = Disclosure(withhold, disclose)
     with open_ledger(config, ledger, key) as source:
         if folder is not None:
-            _export_folder(source, folder, withhold, secrets=secrets)
+            _export_folder(source, folder, disclosure, secrets=secrets)
         if table_path is not None:
-            _export_table(source, table_path, withhold, secrets=secrets)
+            _export_table(source, table_path, disclosure, secrets=secrets)
 
 
 @click.command()
@@ -336,10 +342,13 @@ def _find_requests(looking: "Search", reader: LedgerReader, veil: "Veil | None",
 
 def _find_forwarded(looking: "Search", reader: LedgerReader, veil: "Veil | None", *, as_json: bool) -> None:
     from pgnotary.audit.executions import executions
+    from pgnotary.audit.redactions import Redactions
     from pgnotary.audit.search import execution_fields
     from pgnotary.audit.words import EXECUTION_COLUMNS, execution_row
 
-    found = _watched(looking.executions(executions(reader.entries(), veil)), veil, lambda each: (each.statement,))
+    redactions = Redactions.of(reader.entries())
+    told = looking.executions(executions(reader.entries(), veil, redactions))
+    found = _watched(told, veil, lambda each: (each.statement,))
     if as_json:
         print_json(map(execution_fields, found))
     else:
@@ -450,11 +459,18 @@ def _verified(source: Source) -> tuple[LedgerReader, list[str], bool]:
     return Witnessed(source.reader, Head(summary.entries, summary.head)), lines, False
 
 
-def _export_folder(source: Source, folder: Path, withhold: Sequence[str], *, secrets: bool) -> None:
+def _export_folder(source: Source, folder: Path, disclosure: "Disclosure", *, secrets: bool) -> None:
     from pgnotary.audit.export import export_folder
     from pgnotary.audit.words import counted
 
-    done = export_folder(source.reader, folder, source.required_vkey(), withhold, secrets=secrets)
+    done = export_folder(
+        source.reader,
+        folder,
+        source.required_vkey(),
+        disclosure.withhold,
+        disclose=disclosure.disclose,
+        secrets=secrets,
+    )
     show(
         f"wrote {counted(done.entries, 'entry', 'entries')}, {counted(done.opened, 'value')} "
         f"({done.withheld:,} withheld) and {counted(done.decisions, 'decision')} to {folder}; see README.txt there",
@@ -465,14 +481,14 @@ def _export_folder(source: Source, folder: Path, withhold: Sequence[str], *, sec
         show(of_them, err=True)
 
 
-def _export_table(source: Source, path: str, withhold: Sequence[str], *, secrets: bool) -> None:
+def _export_table(source: Source, path: str, disclosure: "Disclosure", *, secrets: bool) -> None:
     from pgnotary.audit.story import stories
     from pgnotary.audit.table import table
     from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
 
     veil = None if secrets else Veil()
-    rows = list(table(stories(covered(source.reader, source.vkey).entries(), veil), withhold))
+    rows = list(table(stories(covered(source.reader, source.vkey).entries(), veil), disclosure))
     if veil:
         veil.notice("".join(cell for row in rows for cell in row))
     _say_veiled(veil)

@@ -11,15 +11,13 @@ from datetime import UTC, datetime
 
 from pgnotary.approval.bodies import Recorded, Standing
 from pgnotary.approval.client import ApprovalClient
-from pgnotary.approval.head import Look, size_before
 from pgnotary.approval.memory import Memory
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli.approver_options import Target
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.outcomes import state_of
-from pgnotary.errors import ApiError, BadKey, DecisionRefused, HeadContradicted
-from pgnotary.ledger.checkpoint import Checkpoint
-from pgnotary.ledger.remembered import Remembered, remembered
+from pgnotary.cli.witnessing import witnessed
+from pgnotary.errors import ApiError, BadKey, DecisionRefused
 from pgnotary.request import decision as decisions
 from pgnotary.request import sshsig
 from pgnotary.request.ceiling import Ceiling
@@ -110,7 +108,7 @@ class Case:
 
         That head extends the one that was seen here before, and is remembered when this returns.
         """
-        head = self.witness()
+        head = witnessed(self.client, self.paper.entries, self.vkey, self.memory)
         raw = decisions.document(
             self.paper.request,
             self.paper.preview,
@@ -123,39 +121,6 @@ class Case:
             nonce=secrets.token_bytes(16),
         )
         return decisions.read(raw)
-
-    def witness(self) -> Checkpoint:
-        """Return the ledger's newest head once it is checked and remembered; raises Failed if it contradicts another.
-
-        The lock is held from reading to writing: a command beside this one may have seen more meanwhile.
-        """
-        if self.vkey is None:
-            return self._look(None)
-        with self.memory.held():
-            whose = (self.paper.ledger, self.vkey)
-            known = next((each for each in self.memory.heads() if (each.checkpoint.origin, each.key) == whose), None)
-            return self._look(known)
-
-    def _look(self, known: Remembered | None) -> Checkpoint:
-        entries = [entry.position.seq for entry in (self.paper.request, self.paper.preview)]
-        answer = self.client.prove(size_before(known), entries)
-        now = datetime.now(UTC)
-        try:
-            head = Look(self.paper, self.vkey, known, now).checked(answer)
-        except HeadContradicted as contradicted:
-            raise self._refused(contradicted) from contradicted
-        if self.vkey is not None:
-            self.memory.remember(remembered(answer.note, self.vkey, now))
-        return head
-
-    def _refused(self, contradicted: HeadContradicted) -> Failed:
-        """Keep what proves it, and return the failure that says so."""
-        try:
-            path = self.memory.keep_evidence(contradicted.evidence, *contradicted.notes)
-            kept = f"both heads are in {path}: give it to whoever audits this ledger"
-        except OSError as error:
-            kept = f"both heads could not be kept ({error.strerror or error}): {contradicted.evidence.decode()}"
-        return Failed(f"{contradicted}. Nothing was signed; {kept}", Exit.UNTRUSTED)
 
     def hand_in(self, decision: Decision) -> Recorded:
         """Sign exactly the bytes of a decision and hand it in."""

@@ -17,6 +17,7 @@ from pgnotary.errors import (
     HeadContradicted,
     NotCanonical,
     PgnotaryError,
+    RedactionRefused,
 )
 
 __all__ = ["Exit", "Failed", "Verified", "exit_of"]
@@ -71,6 +72,7 @@ _UNTRUSTED = (
     DecisionRefused,
     HeadContradicted,
     NotCanonical,
+    RedactionRefused,
 )
 
 

@@ -6,6 +6,7 @@ over it. A decision that names another context than the ledger has is an error: 
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
+from pgnotary.audit.redactions import Redactions
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.errors import BrokenSeal, DecisionRefused, NotCanonical
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
@@ -20,6 +21,7 @@ def past_page(reader: LedgerReader, name: str) -> tuple[Paper, Decision | None]:
     """Return a request's paper and its decision, if there is one; raises Failed, BrokenSeal or ApiError."""
     papers: dict[EntryType, EntryPaper] = {}
     decided: Entry | None = None
+    redactions = Redactions.of(reader.entries())
     for stored in reader.entries():
         try:
             entry = parse_entry(stored.raw)
@@ -28,6 +30,9 @@ def past_page(reader: LedgerReader, name: str) -> tuple[Paper, Decision | None]:
         if entry.request != name:
             continue
         if entry.type in (EntryType.REQUEST, EntryType.PREVIEW):
+            if gone := redactions.told(entry):
+                told = "; ".join(f"{what} of {name} was {words}" for what, words in gone.items())
+                raise Failed(f"{told}. A page is whole or none", Exit.FAILED)
             if withheld := entry.seals.keys() - stored.opened.keys():
                 raise Failed(
                     f"{', '.join(sorted(withheld))} of {name} is withheld here, and a page is whole or none: "

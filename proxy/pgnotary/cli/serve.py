@@ -30,9 +30,11 @@ from pgnotary.request.roster import Roster
 from pgnotary.serve.certificates import CertificateInForce, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
+from pgnotary.serve.eraser import Eraser
 from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recall, recover
+from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.workers import Workers
@@ -106,6 +108,8 @@ async def _serve(config: Config, workers: Workers) -> None:
         await recall(store, prepared, config.policy.digest)
         resolver = Resolver(store, appender, asking(config, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
+        eraser = Eraser(store)
+        redactions = Redactions(store, appender, in_force, desk.moment, eraser)
         numbers = itertools.count(await store.last_request_number() + 1)
 
         def mint() -> str:
@@ -116,9 +120,11 @@ async def _serve(config: Config, workers: Workers) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
+            erasing = tasks.create_task(eraser.run(), name="eraser")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
             try:
-                async with ApprovalApi(desk, store, in_force, config.socket), proxy.listening() as address:
+                api = ApprovalApi(desk, store, in_force, config.socket, redactions=redactions)
+                async with api, proxy.listening() as address:
                     where = f"{address.host}:{address.port}"
                     click.echo(f"pgnotary listens at {where}, approvals at {config.socket}", err=True)
                     await stop.wait()
@@ -126,6 +132,7 @@ async def _serve(config: Config, workers: Workers) -> None:
             finally:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
                 reloading.cancel()
+                erasing.cancel()
                 resolver.stop()
 
 

@@ -8,7 +8,6 @@ must name the digest of what it has fetched.
 
 import functools
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,30 +31,19 @@ from pgnotary.cli.approver_options import (
     read_target,
     socket_option,
 )
+from pgnotary.cli.asking import ask, check_terminal, say, why_words, width
 from pgnotary.cli.deciding import Case, identify, open_paper
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.known_ledger import trust
-from pgnotary.cli.looking import text_width
 from pgnotary.cli.outcomes import outcome_in_words
-from pgnotary.cli.paper_view import describe, field, time_left
+from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.preview_view import rows_in_words
-from pgnotary.cli.terminal import terminal_columns
 from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Decision
 
 __all__ = ["approve", "deny"]
-
-_MAX_WHY_CHARS = 1_000
-
-
-def _words(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """Check the approver's own words: they are kept for ever and shown to the engineer."""
-    why = value.strip()
-    if not why or not why.isprintable() or len(why) > _MAX_WHY_CHARS:
-        raise click.BadParameter(f"expected one line of 1 to {_MAX_WHY_CHARS} printable characters")
-    return why
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +65,23 @@ class _Means:
         """Fetch and show what there is to decide; raises if it is not open, not to be believed, or not theirs."""
         if self.yes and not self.target.prefix:
             raise click.UsageError(f"--yes needs {self.target.id}@ and 8 hex digits or more of the digest in `show`")
-        if not self.yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise click.UsageError("this is no terminal, so nobody can be asked: say ID@DIGEST and --yes")
+        if not self.yes:
+            check_terminal()
         key = load_key(self.key_path)
         client = ApprovalClient(self.place.socket)
         paper = open_paper(client.request(self.target.id), self.target)
-        for line in describe(paper, _width(), secrets=self.secrets):
+        for line in describe(paper, width(), secrets=self.secrets):
             click.echo(line, err=True)
         click.echo(time_left(paper, datetime.now(UTC)), err=True)
         memory = memory_of(self.heads)
         trusted = trust(load_proxy_key(self.proxy_key, self.place.socket), memory, paper.ledger)
         for note in trusted.notes:
-            _say("note", note)
+            say("note", note)
         return Case(client, paper, identify(client, key, paper), trusted.vkey, memory)
 
     def ask(self, question: str) -> None:
         """Have the question answered with yes; raises Failed otherwise."""
-        if self.yes:
-            click.echo(f"{question} --yes", err=True)
-            return
-        try:
-            agreed = click.confirm(question, err=True)
-        except click.Abort as stopped:
-            raise Failed("nothing was signed", Exit.INTERRUPTED) from stopped
-        if not agreed:
-            raise Failed("nothing was signed", Exit.FAILED)
+        ask(question, yes=self.yes)
 
     def ask_for_ceiling(self, paper: Paper) -> int | None:
         """Return at most how many rows may change, None for any; raises UsageError if nobody can be asked."""
@@ -111,7 +91,7 @@ class _Means:
                 f"{paper.id} has no count to go by ({rows_in_words(paper.measured)}): "
                 f"say {with_it} --max-rows N, beyond which it is rolled back, or {with_it} --any-rows"
             )
-        _say("rows", f"not counted ({rows_in_words(paper.measured)}): beyond your number it is rolled back")
+        say("rows", f"not counted ({rows_in_words(paper.measured)}): beyond your number it is rolled back")
         try:
             said = click.prompt("How many rows may change at most: a number, or `any` number of rows?", err=True)
         except click.Abort as stopped:
@@ -124,21 +104,11 @@ class _Means:
         return int(digits)
 
 
-def _width() -> int:
-    return text_width(terminal_columns(sys.stderr))
-
-
-def _say(label: str, text: str) -> None:
-    """Write one line of the page that is read before a question."""
-    for line in field(label, text, _width()):
-        click.echo(line, err=True)
-
-
 def _signing(command: Callable[..., None]) -> Callable[..., None]:
     """Add what `approve` and `deny` have in common; the command gets it as its `_Means`."""
 
     @click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
-    @click.option("-m", "--reason", "why", required=True, callback=_words, help="Why; the engineer is told.")
+    @click.option("-m", "--reason", "why", required=True, callback=why_words, help="Why; the engineer is told.")
     @key_option
     @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
     @secrets_option
@@ -268,11 +238,11 @@ def _max_rows(means: _Means, paper: Paper, max_rows: int | None) -> int | None:
 def _say_terms(case: Case, decision: Decision, limits: tuple[tuple[str, str], ...] = ()) -> None:
     """Write what the signature will say, a line for each; the question that follows names the request alone."""
     click.echo("", err=True)
-    _say("answer", decision.answer.value)
+    say("answer", decision.answer.value)
     for label, limit in limits:
-        _say(label, limit)
-    _say("why", decision.reason)
-    _say("signer", case.signer.words)
+        say(label, limit)
+    say("why", decision.reason)
+    say("signer", case.signer.words)
 
 
 @click.command()

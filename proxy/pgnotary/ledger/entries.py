@@ -74,6 +74,8 @@ class EntryType(StrEnum):
     ENDING = "ending"
     """Transaction control over an approved statement, written before it is sent."""
     OUTCOME = "outcome"
+    REDACTED = "redacted"
+    """Sealed values of earlier entries and their salts were deleted: body.document, body.signature (SSHSIG)."""
 
 
 @dataclass(frozen=True, slots=True)

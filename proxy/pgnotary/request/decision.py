@@ -32,6 +32,7 @@ from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
 from pgnotary.request.ceiling import ANY, Ceiling
+from pgnotary.request.fields import hexadecimal, number, text
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.request.signed_context import context_digest, context_document
 
@@ -140,21 +141,21 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
     if not isinstance(head, dict) or head.keys() != {"size", "root"}:
         raise DecisionRefused("document whose head is not a size and a root")
     ceiling = _ceiling(fields)
-    answer = Answer(_text(fields, "decision"))
+    answer = Answer(text(fields, "decision"))
     if answer is Answer.DENY and ceiling is not None:
         raise DecisionRefused("a denial that allows rows")
-    _hex(fields, "nonce", 16)
+    hexadecimal(fields, "nonce", 16)
     return Decision(
-        request=_text(fields, "request"),
-        request_leaf=_hex(fields, "request_leaf", 32),
-        preview_leaf=_hex(fields, "preview_leaf", 32),
-        context=_hex(fields, "context", 32),
+        request=text(fields, "request"),
+        request_leaf=hexadecimal(fields, "request_leaf", 32),
+        preview_leaf=hexadecimal(fields, "preview_leaf", 32),
+        context=hexadecimal(fields, "context", 32),
         answer=answer,
         ceiling=ceiling,
-        reason=_text(fields, "reason"),
-        approver=_text(fields, "approver"),
-        seen=Seen(_number(head, "size"), _hex(head, "root", 32)),
-        decided_at=parse_timestamp(_text(fields, "decided_at")),
+        reason=text(fields, "reason"),
+        approver=text(fields, "approver"),
+        seen=Seen(number(head, "size"), hexadecimal(head, "root", 32)),
+        decided_at=parse_timestamp(text(fields, "decided_at")),
         raw=raw,
     )
 
@@ -164,33 +165,12 @@ def _ceiling(fields: Mapping[str, JSON]) -> Ceiling | None:
         if "max_other_rows" in fields:
             raise DecisionRefused("document with max_other_rows, but without max_rows")
         return None
-    max_rows = _number(fields, "max_rows")
+    max_rows = number(fields, "max_rows")
     if "max_other_rows" not in fields:
         return Ceiling(max_rows)
     if fields["max_other_rows"] == ANY:
         return Ceiling(max_rows, None)
-    return Ceiling(max_rows, _number(fields, "max_other_rows"))
-
-
-def _text(fields: Mapping[str, JSON], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise DecisionRefused(f"document with {name} {value!r}, expected a text")
-    return value
-
-
-def _number(fields: Mapping[str, JSON], name: str) -> int:
-    value = fields[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DecisionRefused(f"document with {name} {value!r}, expected a number from 0")
-    return value
-
-
-def _hex(fields: Mapping[str, JSON], name: str, size: int) -> bytes:
-    text = _text(fields, name)
-    if len(text) != 2 * size or text.strip("0123456789abcdef"):
-        raise DecisionRefused(f"document with {name} {text!r}, expected {2 * size} hexadecimal digits")
-    return bytes.fromhex(text)
+    return Ceiling(max_rows, number(fields, "max_other_rows"))
 
 
 def check(decision: Decision, signature: str, request: Entry, preview: Entry, roster: Roster, at: datetime) -> Signer:

@@ -17,10 +17,11 @@ from pgnotary.errors import BadKey, BadSignature, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
 from pgnotary.request.openssh import KEY_TYPE, Fields, pack, public_blob, read_public_blob
 
-__all__ = ["DECISION_NAMESPACE", "MAX_ARMORED_CHARS", "sign", "verify"]
+__all__ = ["DECISION_NAMESPACE", "MAX_ARMORED_CHARS", "REDACTION_NAMESPACE", "sign", "verify"]
 
 # What is signed for one purpose must not pass for another: the namespace is part of the signed bytes.
 DECISION_NAMESPACE = "decision@pgnotary"
+REDACTION_NAMESPACE = "redaction@pgnotary"
 
 # An Ed25519 signature takes about 300; the rest is room for a long namespace.
 MAX_ARMORED_CHARS = 4_096

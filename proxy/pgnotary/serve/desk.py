@@ -23,14 +23,14 @@ from pgnotary.session.events import Decided
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
 
-__all__ = ["Desk", "OpenRequest"]
+__all__ = ["CLOCKS_DIFFER", "Desk", "OpenRequest"]
 
 # Heads that approvers were shown and may name in a decision; one is made with every batch of entries.
 _HEADS_REMEMBERED = 10_000
 
 
 # How far an approver's clock may be from ours; Kerberos allows the same (RFC 4120, 8.2).
-_CLOCKS_DIFFER = timedelta(minutes=5)
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(slots=True)
@@ -62,6 +62,10 @@ class Desk:
 
     def _witness(self, receipts: Sequence[Receipt]) -> None:
         self._newest = max([self._newest, *(receipt.entry.position.time for receipt in receipts)])
+
+    def moment(self) -> datetime:
+        """Return what time an entry would have that is appended now: never before that of the newest."""
+        return max(self._now(), self._newest)
 
     def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided], None]) -> None:
         """Put a request on the desk."""
@@ -132,7 +136,7 @@ class Desk:
         signer = decisions.check(decision, signature, request, preview, self._roster(), at)
         asked_at = request.position.time
         # A clock that was set back since the request is nobody's fault either.
-        if not min(asked_at, now) - _CLOCKS_DIFFER <= decision.decided_at <= at + _CLOCKS_DIFFER:
+        if not min(asked_at, now) - CLOCKS_DIFFER <= decision.decided_at <= at + CLOCKS_DIFFER:
             said = timestamp(decision.decided_at)
             raise DecisionRefused(
                 f"decided at {said}, asked at {timestamp(asked_at)}, now {timestamp(now)}: set the clock"

@@ -12,15 +12,17 @@ from typing import Protocol
 from pgnotary.ledger.entries import Draft, Entry, Receipt
 from pgnotary.request.life import Move, State
 
-__all__ = ["Append", "Head", "HeadProof", "LedgerReader", "Store", "StoredEntry"]
+__all__ = ["Append", "ErasingStore", "Head", "HeadProof", "LedgerReader", "StillKept", "Store", "StoredEntry"]
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """One draft and the move it makes, if it makes one."""
+    """One draft, and the move that it makes and the values that it erases, if it does."""
 
     draft: Draft
     move: Move | None = None
+    erases: tuple[tuple[bytes, str], ...] = ()
+    """Sealed values that are deleted with it: leaf of their entry, name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,15 @@ class StoredEntry:
     """Name -> (salt, value)."""
 
 
+@dataclass(frozen=True, slots=True)
+class StillKept:
+    """An entry with seals, and how long the values are that are still kept; never the values."""
+
+    entry: Entry
+    sizes: dict[str, int]
+    """Name -> bytes."""
+
+
 class Store(Protocol):
     """A ledger's storage, owned by one process."""
 
@@ -64,7 +75,9 @@ class Store(Protocol):
 
         A group is whole or absent, its entries are neighbours. A group whose move is no longer possible gives
         RequestMoved, and so does one whose `after` is not the newest entry in its request's life (a rejected decision
-        stands beside that); one that does not fit the format gives NotCanonical; the others are not touched by that.
+        stands beside that); one that does not fit the format gives NotCanonical, one that erases a value that is not
+        kept gives RedactionRefused; the others are not touched by that. What is erased is deleted in the same
+        transaction; `ErasingStore.erase` then takes its bytes out of the files.
         When this returns, all receipts' entries and a signed checkpoint over them are durable. Raises
         LedgerUnavailable if the storage failed: then none of the entries has a receipt, though some may have happened;
         the store re-reads its tail before it appends again.
@@ -109,6 +122,36 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Close the storage; nothing may be appended afterwards."""
+        ...
+
+
+class ErasingStore(Store, Protocol):
+    """A store from which values can be redacted."""
+
+    async def kept(self, of: str | int) -> list[StillKept]:
+        """Return the first 64 entries with seals of a request, or the one of this number, and what is kept of them."""
+        ...
+
+    async def opening(self, session: str) -> Entry | None:
+        """Return the entry that opened a session."""
+        ...
+
+    async def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
+        """Return where else these values (leaf, name) are sealed in the same bytes: entry and name, the first `limit`.
+
+        Reads all that is sealed, beside the writing.
+        """
+        ...
+
+    def is_erasing(self) -> bool:
+        """Whether bytes of deleted values may still be in the files, of an earlier run too."""
+        ...
+
+    async def erase(self) -> bool:
+        """Take the bytes of deleted values out of all files; False if a reader holds them: ask again.
+
+        Nobody can append meanwhile. Raises LedgerUnavailable; then they may still be there.
+        """
         ...
 
 

@@ -9,14 +9,16 @@ from emptying its WAL.
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
+from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.checkpoint import claimed_size
-from pgnotary.ledger.entries import FORMAT, parse_entry
+from pgnotary.ledger.entries import FORMAT, EntryType, parse_entry
 from pgnotary.ledger.tree import leaf_hash
+from pgnotary.request.redaction import redaction_in
 from pgnotary.store import StoredEntry
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
@@ -81,7 +83,7 @@ class SqliteReader:
 
         None of these is hashed: whoever can write the file can hide an entry from a search, never from `entries`.
         """
-        states = States()
+        states, lacks_some = States(), False
         # One moment for all three: a ledger may grow while it is read.
         self._rows("BEGIN")
         try:
@@ -95,15 +97,61 @@ class SqliteReader:
             sealed -= found
             for seq, raw, *columns in page:
                 yield from _column_faults(seq, raw, columns, states)
+                found -= _seals_in(raw)
+            lacks_some |= found < 0
         for page in self._pages("checkpoint", "size", "note"):
             for size, note in page:
                 # Readers take the one with the highest number for the newest.
                 if type(note) is str and claimed_size(note) != size:
                     yield f"a checkpoint over {claimed_size(note)} entries is kept as one over {size}"
         yield from states.faults(standing)
+        if lacks_some:
+            yield from self._lost()
         if sealed:
             for (name,) in self._rows("SELECT name FROM sealed WHERE leaf NOT IN (SELECT leaf FROM entry)"):
                 yield f"a sealed value {name!r:.60} belongs to no entry"
+
+    def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
+        """Return where else the values of these (leaf, name) are sealed, as the number of an entry and a name."""
+        same = "SELECT leaf, name FROM sealed WHERE length(value) = ? AND value = ? LIMIT ?"
+        found: list[tuple[bytes, str]] = []
+        for of in values:
+            for (value,) in self._rows("SELECT value FROM sealed WHERE leaf = ? AND name = ?", of):
+                rows = self._rows(same, (len(value), value, limit + len(values)))
+                found += [each for each in rows if each not in values and each not in found]
+        seqs = {
+            leaf: seq for leaf, _ in found for (seq,) in self._rows("SELECT seq FROM entry WHERE leaf = ?", (leaf,))
+        }
+        return sorted((seqs[leaf], name) for leaf, name in found if leaf in seqs)[:limit]
+
+    def _lost(self) -> Iterator[str]:
+        """Yield a fault for each value that is missing, and that no redaction names.
+
+        Here nothing is withheld: only redactions delete. They are looked at last, since each deletes in the transaction
+        that it is appended in, so what was missing when it was looked for was named by then.
+        """
+        missing: dict[tuple[bytes, str], int] = {}
+        for seq, leaf, raw in chain.from_iterable(self._pages("entry", "seq", "leaf, raw")):
+            try:
+                if not _seals_in(raw):
+                    continue
+                entry = parse_entry(_entry_bytes(seq, raw))
+            except (NotCanonical, LedgerBroken):
+                continue
+            kept = {name for (name,) in self._rows("SELECT name FROM sealed WHERE leaf = ?", (leaf,))}
+            missing |= {(entry.leaf, name): seq for name in entry.seals.keys() - kept}
+        for (raw,) in (
+            self._rows("SELECT raw FROM entry WHERE type = ?", (EntryType.REDACTED.value,)) if missing else ()
+        ):
+            try:
+                redaction, _ = redaction_in(parse_entry(raw))
+            except (NotCanonical, RedactionRefused):
+                continue
+            for values in redaction.values:
+                for name in values.seals:
+                    missing.pop((values.leaf, name), None)
+        for (_, name), seq in sorted(missing.items(), key=lambda each: (each[1], each[0])):
+            yield f"entry {seq} has lost the value of its seal {name!r:.60}, which no redaction names: it was deleted"
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth knowing of the file and no fault."""
@@ -179,6 +227,16 @@ def _column_faults(seq: int, raw: object, columns: Sequence[Any], states: States
     if wrong := [name for name, column, value in zip(_COLUMNS, stand, said, strict=True) if column != value]:
         kept = f", kept as {seq}," if seq != at.seq else ""
         yield f"entry {at.seq}{kept} says something else than its columns: {', '.join(wrong)}"
+
+
+def _seals_in(raw: object) -> int:
+    """Return how many seals an entry has if it is canonical, and never fewer than it has.
+
+    Their object is the last of that name, and holds nothing but texts.
+    """
+    if type(raw) is not bytes or b'"seals":{' not in raw:
+        return 0
+    return raw.rpartition(b'"seals":{')[2].partition(b"}")[0].count(b'":"')
 
 
 def _ends_with(raw: bytes, seq: int, time: object, type_: object, session: object) -> bool:

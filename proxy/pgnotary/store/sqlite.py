@@ -28,26 +28,34 @@ from nacl.signing import SigningKey
 
 from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
-from pgnotary.ledger.entries import FIRST_PREV, Entry, Receipt, parse_entry
+from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
 from pgnotary.ledger.seals import SALT_BYTES
 from pgnotary.ledger.subtrees import BLOCK, Subtrees
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
-from pgnotary.store import Append, Head, HeadProof
+from pgnotary.store import Append, Head, HeadProof, StillKept
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.connection import Connection, connected
+from pgnotary.store.erasure import Mark, emptied, rewritten, truncated
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
+from pgnotary.store.reader import SqliteReader
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 from pgnotary.store.writing import write
 
 __all__ = ["SqliteStore"]
 
+log = logging.getLogger(__name__)
+
 # How long a COMMIT waits for a foreign lock before the ledger counts as unavailable.
 _BUSY_S = 2.0
 # Leaves read at once while the tree is rebuilt: some milliseconds of hashing between two turns of the event loop.
 _PAGE = 4096
+# Entries of one request of which it is told what is kept: rejected decisions may be many.
+_KEPT = 64
+# An entry is canonical, so one that has seals has these bytes.
+_HAS_SEALS = b'"seals":'
 # Entries read at once while the states are compared: at most 16 MiB.
 _ENTRIES = 256
 
@@ -100,6 +108,9 @@ class SqliteStore:
         self._tail: Tail | None = None
         self._subtrees = Subtrees()
         """Over the leaves of the tail; what proofs are made of."""
+        self._mark = Mark(self._path)
+        self._rewritten = False
+        """Whether the file was written anew since the last deletion; the WAL may still have what it had."""
 
     @classmethod
     async def open(
@@ -126,6 +137,7 @@ class SqliteStore:
                 create(store._path)
                 await store._connect()
             await store.probe()
+            await store._finish_erasing()
         except BaseException:
             await store.close()
             raise
@@ -134,6 +146,10 @@ class SqliteStore:
     async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
         """See `Store.append`."""
         async with self._connection() as (db, tail):
+            if any(each.erases for group in groups for each in group):
+                # Before anything is deleted: who dies after the COMMIT has said so already.
+                self._rewritten = False
+                self._mark.set()
             batch = Batch(self._ledger, tail, self._now(), self._salt)
             results, end = await db.run(lambda plain: write(plain, batch, groups, self._seed, self._check_in_place))
             if end is not None:
@@ -187,6 +203,62 @@ class SqliteStore:
                 return proven(question, self._subtrees, leaves, tail.note)
             except ValueError as error:
                 raise LedgerBroken([f"entries have gone since they were appended: {error}"]) from error
+
+    async def kept(self, of: str | int) -> list[StillKept]:
+        """See `Store.kept`."""
+        column = "request" if isinstance(of, str) else "seq"
+        some = f"SELECT leaf, raw FROM entry WHERE {column} = ? AND instr(raw, ?) ORDER BY seq LIMIT ?"  # noqa: S608
+        found: list[StillKept] = []
+        async with self._connection() as (db, _):
+            for leaf, raw in await db.execute_fetchall(some, (of, _HAS_SEALS, _KEPT)):
+                sizes = await db.execute_fetchall("SELECT name, length(value) FROM sealed WHERE leaf = ?", (leaf,))
+                found.append(StillKept(parse_entry(raw), {str(name): int(size) for name, size in sizes}))
+        return [each for each in found if each.entry.seals]
+
+    async def opening(self, session: str) -> Entry | None:
+        """See `Store.opening`."""
+        of_type = "SELECT raw FROM entry WHERE session = ? AND type = ? ORDER BY seq LIMIT 1"
+        async with self._connection() as (db, _):
+            rows = list(await db.execute_fetchall(of_type, (session, EntryType.OPENED.value)))
+        return parse_entry(rows[0][0]) if rows else None
+
+    async def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
+        """See `Store.copies`; a connection of its own, which only reads, does not keep the writer waiting."""
+
+        def look() -> list[tuple[int, str]]:
+            with SqliteReader(self._path) as reader:
+                return reader.copies(values, limit)
+
+        with _translated(running=True):
+            return await asyncio.to_thread(look)
+
+    def is_erasing(self) -> bool:
+        """See `Store.is_erasing`."""
+        return bool(self._mark)
+
+    async def erase(self) -> bool:
+        """See `Store.erase`."""
+        if not self.is_erasing():
+            return True
+        async with self._connection() as (db, _):
+            if not self._rewritten:
+                await rewritten(db)
+                self._rewritten = True
+            if not await emptied(db, int(_BUSY_S * 1000)) or not truncated(self._path):
+                return False
+            self._check_in_place()
+            self._mark.clear()
+        return True
+
+    async def _finish_erasing(self) -> None:
+        """Do what an earlier run did not come to; it is no reason not to start that a reader or the disk forbids it."""
+        try:
+            if await self.erase():
+                return
+            why = "a program is reading the ledger"
+        except LedgerUnavailable as error:
+            why = str(error)
+        log.warning("bytes of redacted values are still in the ledger's files: %s", why)
 
     async def probe(self) -> None:
         """See `Store.probe`."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from pgnotary.errors import NotCanonical, RequestMoved
+from pgnotary.errors import NotCanonical, RedactionRefused, RequestMoved
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import EntryType, Receipt
 from pgnotary.request.life import State
@@ -59,18 +59,32 @@ def _admit(db: sqlite3.Connection, batch: Batch, group: Sequence[Append]) -> lis
     except NotCanonical as error:
         return error
     steps = [(each, receipt.leaf) for each, receipt in zip(group, receipts, strict=True) if each.draft.request]
-    if steps:
+    erases = [value for each in group for value in each.erases]
+    if steps or erases:
         db.execute("SAVEPOINT one_group")
-        for each, leaf in steps:
-            if not _moved(db, each, leaf):
-                request = str(each.draft.request)
-                found = db.execute("SELECT state FROM request_state WHERE request = ?", (request,)).fetchone()
-                db.execute("ROLLBACK TO one_group")
-                db.execute("RELEASE one_group")
-                return RequestMoved(request, State(found[0]) if found else None)
+        if (refused := _refusal(db, steps, erases)) is not None:
+            db.execute("ROLLBACK TO one_group")
         db.execute("RELEASE one_group")
+        if refused is not None:
+            return refused
     batch.take(receipts)
     return receipts
+
+
+def _refusal(
+    db: sqlite3.Connection, steps: Sequence[tuple[Append, bytes]], erases: Sequence[tuple[bytes, str]]
+) -> Exception | None:
+    """Make the moves of a group and delete what it erases, or return why that cannot be."""
+    for each, leaf in steps:
+        if not _moved(db, each, leaf):
+            request = str(each.draft.request)
+            found = db.execute("SELECT state FROM request_state WHERE request = ?", (request,)).fetchone()
+            return RequestMoved(request, State(found[0]) if found else None)
+    for leaf, name in erases:
+        # The salt as well: with it whoever can guess the value could make sure.
+        if not db.execute("DELETE FROM sealed WHERE leaf = ? AND name = ?", (leaf, name)).rowcount:
+            return RedactionRefused(f"{name} of the entry {leaf.hex()[:8]} is not kept: it was redacted before")
+    return None
 
 
 def _moved(db: sqlite3.Connection, each: Append, leaf: bytes) -> bool:

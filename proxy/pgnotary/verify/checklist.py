@@ -1,8 +1,8 @@
 """The checklist over a whole ledger: entries, checkpoints and keys enter; a summary leaves, or all faults.
 
-A first look collects which heads decisions name, then one pass checks all, in order; memory is bounded by the number of
-decisions, and by the requests and sessions that are open at one time. No fault stops the pass, so each is reported with
-the place of its entry, counted from 0. What is checked:
+A first look collects which heads and entries signatures name, then one pass checks all, in order; memory is bounded by
+the number of decisions and redactions, and by the requests and sessions that are open at one time. No fault stops the
+pass, so each is reported with the place of its entry, counted from 0. What is checked:
 
     entry by entry
      1. its bytes are canonical and of a format and a type we know, and no longer than an entry may be
@@ -33,14 +33,21 @@ the place of its entry, counted from 0. What is checked:
         held than are in the ledger
     witnesses
     19. each head that people remember, if they were asked, is the ledger's at that size
+    redactions
+    20. the document of a redaction reads, and is signed by a key that the roster in force at that place gives to its
+        redactor, for redactions in so many words; the entry repeats it; the head that was seen is the ledger's at that
+        size, and covers what is redacted
+    21. it names seals of entries before it, each of them once, none of the redactor's own session, and none of a
+        request that still waits, runs or is prepared
+    22. no value is kept that was redacted
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
 that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
 changed, and sessions that forwarded other numbers than the ledger has.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
-its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and, beyond the
-longest head that somebody remembers, that no other ledger exists under the same key.
+its owners agreed upon (pin one to know), values that are withheld or redacted, what forwarded statements were, and,
+beyond the longest head that somebody remembers, that no other ledger exists under the same key.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +67,7 @@ from pgnotary.request.roster import Roster
 from pgnotary.verify.checkpoints import Checkpoints
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
-from pgnotary.verify.heads import Heads, named
+from pgnotary.verify.heads import Heads, Named, named
 from pgnotary.verify.lives import Lives
 from pgnotary.verify.witnesses import Witnesses
 
@@ -115,6 +122,9 @@ class Summary:
     refused: int
     opened: int
     withheld: int
+    redactions: int
+    redacted: int
+    """Sealed values that are missing because somebody who may had them erased; they are not among the withheld."""
     unknown: tuple[str, ...]
     """Requests whose outcome nobody knows yet."""
     prepared: tuple[str, ...]
@@ -172,16 +182,16 @@ class _Reading:
     def __init__(
         self,
         vkey: str,
-        sizes: frozenset[int],
+        names: Named,
         roster: Roster | None,
         checkpoints: Iterable[str],
         witnesses: Witnesses,
     ) -> None:
         self.findings = Findings()
-        self._heads = Heads(sizes.union(witnesses.sizes))
+        self._heads = Heads(names.sizes.union(witnesses.sizes))
         self._witnesses = witnesses
         self._witnessed: int | None = None
-        self._lives = Lives(self._heads, self.findings, roster)
+        self._lives = Lives(self._heads, self.findings, roster, names.redacted)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger: str | None = None
         self._prev = FIRST_PREV
@@ -262,7 +272,7 @@ class _Reading:
 
     def summary(self) -> Summary:
         """Return what was seen."""
-        tally, standing = self._lives.tally, self._lives.open()
+        tally, standing, redactions = self._lives.tally, self._lives.open(), self._lives.redactions
         approved = [request for request, state in standing if state is State.APPROVED]
         return Summary(
             ledger=self._ledger or "",
@@ -286,7 +296,9 @@ class _Reading:
             counted=tally.counted,
             refused=tally.refused,
             opened=self._opened,
-            withheld=self._withheld,
+            withheld=self._withheld - redactions.values,
+            redactions=redactions.count,
+            redacted=redactions.values,
             unknown=tuple(request for request, state in standing if state is State.UNKNOWN),
             prepared=tuple(request for request, state in standing if state is State.PREPARED),
             never_run=(*tally.never_run, *approved),

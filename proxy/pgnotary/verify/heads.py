@@ -1,33 +1,52 @@
-"""The roots that a ledger had at the sizes that decisions name: leaf hashes enter in order, roots leave.
+"""The roots that a ledger had at the sizes that signatures name: leaf hashes enter in order, roots leave.
 
-A decision names the head that its approver saw, and nobody says how many entries may stand between the two. So the
-sizes are collected in a first look over the entries, and in the second one exactly their roots are kept. Memory is
-bounded by the number of decisions, and no number of entries in between lets a head go unchecked.
+A decision or a redaction names the head that its signer saw, and nobody says how many entries may stand between the
+two. So the sizes are collected in a first look over the entries, and in the second one exactly their roots are kept.
+The same look collects which entries redactions name. Memory is bounded by the number of both, and no number of entries
+in between lets a head go unchecked.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
-from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
 from pgnotary.ledger.entries import EntryType, parse_entry
 from pgnotary.ledger.tree import Tree
+from pgnotary.request.redaction import redaction_in
 from pgnotary.verify.signed import signed
 
-__all__ = ["Heads", "named"]
+__all__ = ["Heads", "Named", "named"]
 
 # An entry is canonical, so one of this type has these bytes; others that have them too only cost time.
 _DECISION = f'"type":"{EntryType.DECISION}"'.encode()
+_REDACTED = f'"type":"{EntryType.REDACTED}"'.encode()
 
 
-def named(entries: Iterable[bytes]) -> frozenset[int]:
-    """Return the size of every head that a decision among these entries names; what cannot be read names none."""
-    sizes = set()
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What signatures in a ledger name."""
+
+    sizes: frozenset[int]
+    """Of the heads that were seen."""
+    redacted: frozenset[bytes]
+    """The leaves of the entries of which values were redacted."""
+
+
+def named(entries: Iterable[bytes]) -> Named:
+    """Return what the decisions and redactions among these entries name; what cannot be read names nothing."""
+    sizes: set[int] = set()
+    leaves: set[bytes] = set()
     for raw in entries:
-        if _DECISION in raw:
-            try:
+        try:
+            if _DECISION in raw:
                 sizes.add(signed(parse_entry(raw))[0].seen.size)
-            except (NotCanonical, DecisionRefused):
-                continue
-    return frozenset(sizes)
+            elif _REDACTED in raw:
+                redaction, _ = redaction_in(parse_entry(raw))
+                sizes.add(redaction.seen.size)
+                leaves.update(each.leaf for each in redaction.values)
+        except (NotCanonical, DecisionRefused, RedactionRefused):
+            continue
+    return Named(frozenset(sizes), frozenset(leaves))
 
 
 class Heads:

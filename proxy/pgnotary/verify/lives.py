@@ -5,7 +5,7 @@ in `after`. Only requests that are not in a final state are kept, so memory is b
 The numbers are those of the checklist.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from pgnotary.errors import BadRoster, NotCanonical
@@ -20,6 +20,7 @@ from pgnotary.verify.execution import has_committed, number, of_executed, of_int
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
+from pgnotary.verify.redactions import Redactions
 from pgnotary.verify.rosters import changes
 from pgnotary.verify.sessions import Sessions, told_by
 from pgnotary.verify.steps import STAYS_IN, STEPS, leads_to
@@ -73,11 +74,14 @@ class _Life:
 class Lives:
     """Follows all requests through a ledger."""
 
-    def __init__(self, heads: Heads, findings: Findings, pinned: Roster | None) -> None:
+    def __init__(
+        self, heads: Heads, findings: Findings, pinned: Roster | None, redacted: Collection[bytes] = ()
+    ) -> None:
         self._heads = heads
         self._findings = findings
         self._decisions = Decisions(heads, findings)
         self._sessions = Sessions(heads, findings)
+        self.redactions = Redactions(heads, findings, redacted)
         self._pinned = pinned
         self._recorded: Roster | None = None
         self._open: dict[str, _Life] = {}
@@ -92,6 +96,8 @@ class Lives:
         """Take the next entry and what is disclosed of it; `heads` must reach up to the one before it."""
         told = self._told(entry) if entry.type is EntryType.FORWARDED else None
         self._sessions.follow(entry, told)
+        if self.redactions.names(entry):
+            self.redactions.pass_by(entry, opened, self._sessions.person(entry))
         if entry.type is EntryType.REQUEST:
             self._ask(entry)
         elif entry.type in STEPS:
@@ -109,6 +115,8 @@ class Lives:
     def _note_facts(self, entry: Entry) -> None:
         if entry.type is EntryType.ROSTER:
             self._put_in_force(entry)
+        elif entry.type is EntryType.REDACTED:
+            self.redactions.examine(entry, self._pinned or self._recorded, self._standing)
 
     def _told(self, entry: Entry) -> Told | None:
         """Count what was forwarded and refused."""
@@ -121,6 +129,10 @@ class Lives:
         self.tally.counted += told.forwarded if "summaries" in entry.body else 0
         self.tally.refused += told.refused
         return told
+
+    def _standing(self, request: str) -> State | None:
+        life = self._open.get(request)
+        return life.state if life else None
 
     def _put_in_force(self, entry: Entry) -> None:
         self.tally.rosters += 1

@@ -36,6 +36,13 @@ class Sessions:
         self._findings = findings
         self._open: dict[str, _Session] = {}
 
+    def person(self, entry: Entry) -> str:
+        """Return whose session an entry belongs to, if that is open; of a `request`, who it says has asked."""
+        session = self._open.get(entry.session or "")
+        told = entry if entry.type is EntryType.REQUEST else session.opened if session else None
+        person = told.body.get("person") if told else None
+        return person if isinstance(person, str) else ""
+
     def follow(self, entry: Entry, told: Told | None) -> None:
         """Take the next entry, and what it tells of executions, if it can be read; `heads` must reach up to it."""
         # (18) a request is asked in an open session, by whom and over what that session was opened with
