@@ -114,6 +114,8 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     name: Annotated[str, Meta(pattern=r"^[a-z0-9./_-]{1,100}$")] = "localhost/pgnotary"
     """The origin of its checkpoints; never changes."""
     key_file: str = "proxy.key"
+    heartbeat_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """After so long without an entry there is one that says that nothing was to be told."""
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -25,11 +25,13 @@ from pgnotary.cli.config_option import config_option
 from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
 from pgnotary.serve.certificates import CertificateInForce, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
+from pgnotary.serve.heart import Heart
 from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recovery import recall, recover
@@ -99,7 +101,7 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
 async def _serve(config: Config, workers: Workers) -> None:
     roster = config.roster()
     certificate, upstream = CertificateInForce(config), upstream_of(config)
-    async with _ledger(config, roster) as (store, appender):
+    async with _ledger(config, roster) as (store, appender, heart):
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
         prepared = PreparedTransactions()
@@ -116,6 +118,7 @@ async def _serve(config: Config, workers: Workers) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
+            beating = tasks.create_task(heart.run(proxy.load), name="heart")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
             try:
                 async with ApprovalApi(desk, store, in_force, config.socket), proxy.listening() as address:
@@ -126,6 +129,7 @@ async def _serve(config: Config, workers: Workers) -> None:
             finally:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
                 reloading.cancel()
+                beating.cancel()
                 resolver.stop()
 
 
@@ -135,26 +139,31 @@ def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender]]:
-    """Open the ledger, settle what an earlier run left, say that we started; at the end say that we stopped."""
+async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender, Heart]]:
+    """Open the ledger, say that we started, settle what an earlier run left; at the end say that we stopped."""
     key = config.key()
     store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now)
     try:
         async with Appender(store) as appender:
             appender.follow(log_lives)
-            await recover(store, appender)
-            started = {
+            every_s = config.file.ledger.heartbeat_s
+            started: dict[str, JSON] = {
                 "version": __version__,
                 "profile": config.policy.profile,
                 "policy": config.policy.digest,
                 "config": config.digest,
+                "heartbeat_s": every_s,
             }
+            heart = Heart(appender, every_s)
             await appender.append(
                 Append(Draft(EntryType.STARTED, started)),
                 Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})),
             )
-            yield store, appender
-            await appender.append(Append(Draft(EntryType.STOPPED, {"why": "stopped by a signal"})))
+            # Behind the start: until then this run has promised nothing, and the one before it may be long gone.
+            await recover(store, appender)
+            yield store, appender, heart
+            stopped: dict[str, JSON] = {"why": "stopped by a signal", "up_ms": heart.up_ms}
+            await appender.append(Append(Draft(EntryType.STOPPED, stopped)))
     finally:
         await store.close()
 

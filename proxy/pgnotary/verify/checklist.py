@@ -33,10 +33,18 @@ the place of its entry, counted from 0. What is checked:
         held than are in the ledger
     witnesses
     19. each head that people remember, if they were asked, is the ledger's at that size
+    silence
+    20. in a run that promised heartbeats no two entries are further apart than it promised, and each heartbeat says how
+        long the run has lasted
+    21. no start says that it gave up a head that had been signed
+
+What 20 and 21 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see what
+was there. Only a heartbeat that says nothing is a fault.
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
 that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
-changed, and sessions that forwarded other numbers than the ledger has.
+changed, sessions that forwarded other numbers than the ledger has, runs without an end, a disk that was full, and a
+clock that was set forward.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld, what forwarded statements were, and, beyond the
@@ -58,10 +66,12 @@ from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster
 from pgnotary.verify.checkpoints import Checkpoints
+from pgnotary.verify.cuts import tell_cut
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads, named
 from pgnotary.verify.lives import Lives
+from pgnotary.verify.pulse import Pulse
 from pgnotary.verify.witnesses import Witnesses
 
 __all__ = ["Kept", "Summary", "verify"]
@@ -123,6 +133,8 @@ class Summary:
     """Requests that were approved and not sent."""
     open: tuple[str, ...]
     """Requests that have not ended, whatever their state, except those that are unknown or prepared."""
+    lacks: tuple[str, ...]
+    """Where nothing was signed although that was promised, and heads that were given up; each begins with its place."""
     notes: tuple[str, ...]
     """What is no fault and still worth knowing, each beginning with its place."""
 
@@ -182,6 +194,7 @@ class _Reading:
         self._witnesses = witnesses
         self._witnessed: int | None = None
         self._lives = Lives(self._heads, self.findings, roster)
+        self._pulse = Pulse(self._heads, self.findings)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger: str | None = None
         self._prev = FIRST_PREV
@@ -206,6 +219,9 @@ class _Reading:
             self._check_position(place, entry)
             self._check_seals(place, entry, kept.opened)
             self._lives.follow(entry, kept.opened)
+            self._pulse.follow(entry)
+            # (21) a head that was given up
+            tell_cut(entry, place, self.findings)
         self._prev = leaf_hash(kept.raw)
         self._next_seq += 1
         self._heads.append(self._prev)
@@ -219,6 +235,7 @@ class _Reading:
         """Check what can be checked only when all entries were seen."""
         if not self._heads.size:
             self.findings.note(0, "is still to come: nothing is in this ledger")
+        self._pulse.finish()
         self._checkpoints.finish(self._ledger or "", checkpoint)
         self._witnessed = self._witnesses.finish(self._heads, self._ledger or "", self.findings)
 
@@ -290,6 +307,7 @@ class _Reading:
             prepared=tuple(request for request, state in standing if state is State.PREPARED),
             never_run=(*tally.never_run, *approved),
             open=tuple(request for request, state in standing if state not in (State.UNKNOWN, State.PREPARED)),
+            lacks=self.findings.lacks,
             notes=self.findings.notes,
         )
 
