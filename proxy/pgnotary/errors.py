@@ -9,6 +9,7 @@
     |   +-- NotAuthenticated      28P01  who the client is could not be proven
     |   +-- NotAdmitted           28000  who the client is may be known, but not by this way or certificate
     |   +-- LedgerUnavailable     58030  what we cannot record we do not forward
+    |   |   +-- LedgerFull          58030  because its disk is full
     |   +-- UpstreamRefused       08006  PostgreSQL could not be reached, or is not fit to stand behind us
     |   +-- ShuttingDown          57P01  the proxy is stopping
     +-- UpstreamProtocolError     PostgreSQL, or what poses as it, broke the protocol
@@ -40,6 +41,7 @@ __all__ = [
     "HeadContradicted",
     "InvalidText",
     "LedgerBroken",
+    "LedgerFull",
     "LedgerUnavailable",
     "NotAdmitted",
     "NotAuthenticated",
@@ -112,6 +114,10 @@ class LedgerUnavailable(StatementError):
     """The ledger cannot be written now; whether the last write happened is not known."""
 
     sqlstate = "58030"
+
+
+class LedgerFull(LedgerUnavailable):
+    """There is no room for the ledger on its disk."""
 
 
 class UpstreamRefused(StatementError):

@@ -41,7 +41,9 @@ from pgnotary.serve.workers import Workers
 from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
+from pgnotary.store.reserve import Reserve
 from pgnotary.store.sqlite import SqliteStore
+from pgnotary.store.sqlite_version import check_version, sqlite_version
 
 __all__ = ["raise_the_first", "serve"]
 
@@ -62,6 +64,8 @@ def serve(config: Path, *, verbose: bool) -> None:
     log_to_stderr(verbose=verbose)
     loaded = load(config)
     loaded.inspect()
+    if warning := check_version(sqlite_version()):
+        log.warning(warning)
     listen = loaded.file.listen
     if missing := make_room(listen.max_clients, listen.max_logins):
         log.warning(
@@ -142,7 +146,8 @@ def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
 async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender, Heart]]:
     """Open the ledger, say that we started, settle what an earlier run left; at the end say that we stopped."""
     key = config.key()
-    store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now)
+    reserve = Reserve(config.ledger_file.with_name(f"{config.ledger_file.name}.reserve"))
+    store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now, reserve=reserve)
     try:
         async with Appender(store) as appender:
             appender.follow(log_lives)
@@ -153,6 +158,7 @@ async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteS
                 "policy": config.policy.digest,
                 "config": config.digest,
                 "heartbeat_s": every_s,
+                "sqlite": ".".join(map(str, sqlite_version())),
             }
             heart = Heart(appender, every_s)
             await appender.append(
