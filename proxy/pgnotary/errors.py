@@ -17,6 +17,7 @@
     +-- DecisionRefused           a decision that must not count, and why
     +-- ConfigError               a configuration that cannot be used
     +-- HeadContradicted          a ledger's head is not one ledger with a head that was seen before
+    +-- NotExtended               a ledger does not extend the head that was kept of it elsewhere
     +-- NotRemembered             a head cannot be remembered here, so nothing is signed
     +-- ApiError                  the proxy's approval API said no, or could not be reached
     +-- LedgerBroken              verification found faults; all are listed
@@ -46,6 +47,7 @@ __all__ = [
     "NotAdmitted",
     "NotAuthenticated",
     "NotCanonical",
+    "NotExtended",
     "NotRemembered",
     "NotSupported",
     "PgnotaryError",
@@ -162,6 +164,10 @@ class HeadContradicted(PgnotaryError):
         super().__init__(message)
         self.evidence = evidence
         self.notes = notes
+
+
+class NotExtended(PgnotaryError):
+    """The ledger does not extend its high-water mark, or nobody can tell: it was cut, or restored from a copy."""
 
 
 class NotRemembered(PgnotaryError):

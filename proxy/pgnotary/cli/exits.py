@@ -16,6 +16,7 @@ from pgnotary.errors import (
     DecisionRefused,
     HeadContradicted,
     NotCanonical,
+    NotExtended,
     PgnotaryError,
 )
 
@@ -71,6 +72,7 @@ _UNTRUSTED = (
     DecisionRefused,
     HeadContradicted,
     NotCanonical,
+    NotExtended,
 )
 
 

@@ -6,12 +6,10 @@ close.
 """
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import logging
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Never
@@ -19,30 +17,21 @@ from typing import Never
 import click
 import uvloop
 
-from pgnotary import __version__
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
-from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Draft, EntryType
-from pgnotary.request.roster import Roster
 from pgnotary.serve.certificates import CertificateInForce, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
-from pgnotary.serve.heart import Heart
-from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
-from pgnotary.serve.recovery import recall, recover
+from pgnotary.serve.recording import recording
+from pgnotary.serve.recovery import recall
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.workers import Workers
 from pgnotary.session.prepared_transactions import PreparedTransactions
-from pgnotary.store import Append
-from pgnotary.store.appender import Appender
-from pgnotary.store.reserve import Reserve
-from pgnotary.store.sqlite import SqliteStore
 from pgnotary.store.sqlite_version import check_version, sqlite_version
 
 __all__ = ["raise_the_first", "serve"]
@@ -56,7 +45,12 @@ _NEW_OBJECTS = 7_000
 @click.command()
 @config_option
 @click.option("--verbose", "-v", is_flag=True, help="Log connections too that end before they have logged in.")
-def serve(config: Path, *, verbose: bool) -> None:
+@click.option(
+    "--new-high-water",
+    is_flag=True,
+    help="Go on, once, with a ledger that does not extend its high-water mark; the ledger says so for ever.",
+)
+def serve(config: Path, *, verbose: bool, new_high_water: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
     SIGHUP reads the roster of approvers and the certificate again, and nothing else of the configuration.
@@ -76,7 +70,7 @@ def serve(config: Path, *, verbose: bool) -> None:
         # Before the loop and its threads: what is forked later would inherit them.
         with Workers() as workers:
             _look_for_cycles_less()
-            uvloop.run(_serve(loaded, workers))
+            uvloop.run(_serve(loaded, workers, new_high_water=new_high_water))
     except ExceptionGroup as group:
         raise_the_first(group)
 
@@ -102,10 +96,11 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
     raise first from group
 
 
-async def _serve(config: Config, workers: Workers) -> None:
+async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> None:
     roster = config.roster()
     certificate, upstream = CertificateInForce(config), upstream_of(config)
-    async with _ledger(config, roster) as (store, appender, heart):
+    async with recording(config, roster, new_high_water=new_high_water) as ledger:
+        store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
         prepared = PreparedTransactions()
@@ -122,7 +117,9 @@ async def _serve(config: Config, workers: Workers) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
-            beating = tasks.create_task(heart.run(proxy.load), name="heart")
+            beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
+            if keeper is not None:
+                tasks.create_task(keeper.run(), name="high-water")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
             try:
                 async with ApprovalApi(desk, store, in_force, config.socket), proxy.listening() as address:
@@ -135,43 +132,13 @@ async def _serve(config: Config, workers: Workers) -> None:
                 reloading.cancel()
                 beating.cancel()
                 resolver.stop()
+                if keeper is not None:
+                    keeper.stop()
 
 
 def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
     roster.reload()
     certificate.reload()
-
-
-@contextlib.asynccontextmanager
-async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender, Heart]]:
-    """Open the ledger, say that we started, settle what an earlier run left; at the end say that we stopped."""
-    key = config.key()
-    reserve = Reserve(config.ledger_file.with_name(f"{config.ledger_file.name}.reserve"))
-    store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now, reserve=reserve)
-    try:
-        async with Appender(store) as appender:
-            appender.follow(log_lives)
-            every_s = config.file.ledger.heartbeat_s
-            started: dict[str, JSON] = {
-                "version": __version__,
-                "profile": config.policy.profile,
-                "policy": config.policy.digest,
-                "config": config.digest,
-                "heartbeat_s": every_s,
-                "sqlite": ".".join(map(str, sqlite_version())),
-            }
-            heart = Heart(appender, every_s)
-            await appender.append(
-                Append(Draft(EntryType.STARTED, started)),
-                Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})),
-            )
-            # Behind the start: until then this run has promised nothing, and the one before it may be long gone.
-            await recover(store, appender)
-            yield store, appender, heart
-            stopped: dict[str, JSON] = {"why": "stopped by a signal", "up_ms": heart.up_ms}
-            await appender.append(Append(Draft(EntryType.STOPPED, stopped)))
-    finally:
-        await store.close()
 
 
 def _stop_signal() -> asyncio.Event:
