@@ -315,6 +315,14 @@ def test_a_high_water_mark_needs_a_folder(made: Config, where: str) -> None:
         load(made.path).inspect()
 
 
+@pytest.mark.parametrize("name", ["ledger.db", "./ledger.db", "ledger.db-wal", "link"])
+def test_a_high_water_mark_never_takes_the_ledgers_place(made: Config, name: str) -> None:
+    made.near("link").symlink_to("ledger.db")
+    made.path.write_text(made.path.read_text().replace("[ledger]\n", f'[ledger]\nhigh_water = "{name}"\n'))
+    with pytest.raises(ConfigError, match="expected another file than the ledger"):
+        load(made.path).inspect()
+
+
 @pytest.mark.parametrize("value", ["0", "86401", "0.5", "'60'"])
 def test_a_heart_beats_in_whole_seconds(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match=r"ledger\.heartbeat_s is"):

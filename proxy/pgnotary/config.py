@@ -288,6 +288,13 @@ class Config(msgspec.Struct, frozen=True):
                 f"{self.path}: ledger.high_water is {self.file.ledger.high_water!r}: "
                 "expected a name in a folder that is there and can be written to"
             )
+        if self.high_water is not None and os.path.realpath(self.high_water).startswith(
+            os.path.realpath(self.ledger_file)
+        ):
+            raise ConfigError(
+                f"{self.path}: ledger.high_water is {self.file.ledger.high_water!r}: expected another file than the "
+                "ledger and those beside it, best on another volume"
+            )
 
     def _read(self, name: str, key: str) -> str:
         try:

@@ -186,4 +186,4 @@ def test_a_head_that_was_given_up_is_told_for_ever() -> None:
 def test_a_mark_that_was_missing_is_noted(abandoned: dict[str, str]) -> None:
     summary = checked(Ledger().start(abandoned=abandoned))
     assert summary.lacks == ()
-    assert summary.notes == ("#0 went on without the high-water mark, which was missing or could not be read",)
+    assert summary.notes == ("#0 went on without the high-water mark, which was missing",)

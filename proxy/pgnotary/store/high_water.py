@@ -33,7 +33,7 @@ class Contradiction:
     """Why a ledger is not known to extend its mark."""
 
     why: str
-    """`missing`, `unreadable`, `shorter` or `other-history`."""
+    """`missing`, `shorter` or `other-history`."""
     message: str
     checkpoint: Checkpoint | None = None
     """The head that was kept, if it could be read."""
@@ -58,7 +58,7 @@ class HighWater:
     def read(self) -> Checkpoint | Contradiction:
         """Return the head that is kept, or why there is none.
 
-        Raises ConfigError for what must not be written over: what cannot be read, and another ledger's mark.
+        Raises ConfigError for whatever is not this ledger's mark: nothing else may be written over.
         """
         try:
             with self.path.open("rb") as file:
@@ -81,8 +81,10 @@ class HighWater:
                 )
             return verify(note, self._vkey)
         except (BadCheckpoint, UnicodeDecodeError) as error:
-            found = f"the high-water mark {self.path} is not a checkpoint under this ledger's key ({error})"
-            return Contradiction("unreadable", f"{found}: put a copy of it back")
+            raise ConfigError(
+                f"the high-water mark {self.path} is not a checkpoint under this ledger's key ({error}): correct the "
+                "path, or put a copy of it back; a mark that is lost for good is moved away first"
+            ) from error
 
     def write(self, note: str) -> None:
         """Let this be the mark, durably; raises OSError."""
@@ -92,11 +94,11 @@ class HighWater:
 async def contradiction(mark: Checkpoint | Contradiction, store: Store) -> Contradiction | None:
     """Return how the ledger in a store fails to extend what was read of its mark, or None.
 
-    A ledger without an entry needs no mark. Raises LedgerUnavailable.
+    A ledger without an entry needs none. Raises LedgerUnavailable.
     """
     size = store.head().size
     if isinstance(mark, Contradiction):
-        return mark if size or mark.why != "missing" else None
+        return mark if size else None
     if mark.size > size:
         return shorter(mark, size)
     root = (await store.prove(mark.size, [])).older_root

@@ -25,4 +25,4 @@ def tell_cut(entry: Entry, place: int, findings: Findings) -> None:
             f"beyond #{place}, or instead of these entries, is not in this ledger",
         )
     else:
-        findings.note(place, "went on without the high-water mark, which was missing or could not be read")
+        findings.note(place, "went on without the high-water mark, which was missing")
