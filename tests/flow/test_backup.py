@@ -59,7 +59,7 @@ def test_a_restored_older_copy_is_refused_at_the_start_and_what_is_given_up_is_t
 ) -> None:
     # It lives, and signs that it has nothing to tell.
     beat = until(lambda: [entry for entry in proxy.entries() if entry["type"] == "heartbeat"], "a heartbeat")[0]
-    assert beat["body"].keys() == {"up_ms", "sessions", "held"}
+    assert beat["body"].keys() == {"up_ms", "clock", "sessions", "held"}
     assert proxy.entries()[0]["body"]["sqlite"] == sqlite3.sqlite_version
     copy = tmp_path / "backup.db"
     said = proxy.pgnotary("backup", str(copy))

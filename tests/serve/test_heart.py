@@ -13,6 +13,7 @@ from tests.store.ledgers import LEDGER, NOON, SEED, VKEY, note
 
 from pgnotary.audit.check import check
 from pgnotary.errors import LedgerUnavailable
+from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Draft, EntryType, parse_entry
 from pgnotary.serve.heart import Heart
 from pgnotary.store import Append
@@ -67,7 +68,7 @@ class Run:
         """Beat until the world ends, and verify what there is."""
         with suppress(asyncio.CancelledError):
             await self.heart.run(lambda: (3, 2))
-        await self.appender.append(Append(Draft(EntryType.STOPPED, {"why": "end", "up_ms": self.heart.up_ms})))
+        await self.appender.append(Append(Draft(EntryType.STOPPED, {"why": "end", **self.heart.clocks()})))
         with SqliteReader(self.path) as reader:
             return check(reader, VKEY)
 
@@ -99,7 +100,10 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
 async def test_an_idle_proxy_signs_its_silence(run: Run) -> None:
     summary = await run.live()
     assert (summary.lacks, summary.notes) == ((), ())
-    assert run.bodies() == [{"up_ms": 60_000 * n, "sessions": 3, "held": 2} for n in range(1, 10)]
+    assert run.bodies() == [
+        {"up_ms": 60_000 * n, "clock": timestamp(NOON + n * timedelta(seconds=60)), "sessions": 3, "held": 2}
+        for n in range(1, 10)
+    ]
 
 
 async def test_a_busy_proxy_needs_no_heartbeat(run: Run) -> None:

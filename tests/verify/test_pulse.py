@@ -1,6 +1,7 @@
 """Silence in a ledger: what was promised and not kept is told, what the clocks explain is not; by both verifiers."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from tests.second.agreement import Both
@@ -8,6 +9,7 @@ from tests.verify.builder import VKEY, Ledger
 
 from pgnotary.audit.check import gaps
 from pgnotary.errors import LedgerBroken
+from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.verify.checklist import Summary
 
@@ -86,6 +88,30 @@ def test_a_clock_that_was_set_back_is_no_silence() -> None:
     ledger.wait(60).beat(60_000 * 60)
     summary = checked(ledger)
     assert (summary.lacks, summary.notes) == ((), ())
+
+
+def test_entries_while_the_clock_stands_behind_take_nothing_from_a_step_that_follows() -> None:
+    ledger = promising()
+    # Set back by an hour: times stand still, `clock` does not.
+    ledger.wait(-1).beat(60_000, clock=timestamp(ledger.clock - timedelta(hours=1)))
+    ledger.wait(-1).open_session()
+    # And forward by two, a minute later.
+    ledger.wait(3_779).beat(180_000, clock=timestamp(ledger.clock + timedelta(seconds=1)))
+    assert checked(ledger).lacks == ()
+
+
+def test_a_clock_set_forward_and_back_between_two_heartbeats_is_no_silence() -> None:
+    ledger = promising()
+    ledger.wait(3_600).open_session()
+    ledger.beat(60_000, clock=timestamp(ledger.clock - timedelta(seconds=3_540)))
+    assert checked(ledger).lacks == ()
+
+
+@pytest.mark.parametrize("clock", ["", "noon", "2026-02-30T00:00:00.000000Z", 5, True, {}], ids=repr)
+def test_a_clock_that_is_no_time_is_passed_over_by_both(clock: str) -> None:
+    ledger = promising()
+    ledger.wait(3_599).beat(3_601_000, clock=clock)
+    assert len(checked(ledger).lacks) == 1
 
 
 def test_a_step_of_the_clock_does_not_excuse_a_silence_beside_it() -> None:

@@ -920,6 +920,13 @@ def _microseconds(passed: timedelta) -> int:
     return passed // timedelta(microseconds=1)
 
 
+def _clock(entry: _Entry) -> datetime:
+    try:
+        return _time(entry.body.get("clock"))
+    except Bad:
+        return entry.time
+
+
 class _Silence:
     """Looks for gaps between the entries of a run that are longer than it promised."""
 
@@ -940,13 +947,13 @@ class _Silence:
             self.end()
             promised = _number(entry.body, "heartbeat_s") or 0
             self._promised = promised if 0 < promised <= 86_400 else 0
-            self._known = (entry.time, 0)
+            self._known = (_clock(entry), 0)
             self._abandons(entry.body.get("abandoned"), place)
         else:
             self._measure(entry, place)
             up = _number(entry.body, "up_ms")
             if entry.type in ("heartbeat", "proxy-stopped") and up is not None and up >= 0:
-                self._explain(entry.time, up)
+                self._explain(_clock(entry), up)
             elif entry.type == "heartbeat":
                 fault = "a heartbeat without the time since its start"
         if entry.type == "proxy-stopped":
@@ -970,7 +977,11 @@ class _Silence:
         """Take off the gaps what the wall clock went ahead by, and report the rest."""
         ahead = 0
         if self._known is not None:
-            ahead = _microseconds(wall - self._known[0]) - (up - self._known[1]) * 1000
+            passed = (up - self._known[1]) * 1000
+            ahead = _microseconds(wall - self._known[0]) - passed
+            if passed <= self._promised * 10**6 + _SLACK_US:
+                # Nothing could last longer than that.
+                ahead = sum(gap[2] for gap in self._gaps)
         left = []
         for gap in self._gaps:
             if gap[2] - ahead > _SLACK_US:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pgnotary.errors import LedgerUnavailable
-from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
@@ -59,10 +59,9 @@ class Heart:
         """How far the two clocks were apart when that was last told."""
         appender.follow(self._hear)
 
-    @property
-    def up_ms(self) -> int:
-        """How long the run has lasted."""
-        return int((self._clock() - self._began) * 1000)
+    def clocks(self) -> dict[str, JSON]:
+        """Return what both clocks say: how long the run has lasted, and what time it is."""
+        return {"up_ms": int((self._clock() - self._began) * 1000), "clock": timestamp(self._wall())}
 
     async def run(self, load: Load) -> None:
         """Beat until cancelled."""
@@ -82,7 +81,7 @@ class Heart:
     async def _beat(self, load: Load) -> None:
         sessions, held = load()
         between = self._apart()
-        body: dict[str, JSON] = {"up_ms": self.up_ms, "sessions": sessions, "held": held}
+        body = {**self.clocks(), "sessions": sessions, "held": held}
         await self._appender.append(Append(Draft(EntryType.HEARTBEAT, body)))
         self._between = between
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pgnotary import __version__
 from pgnotary.config import Config
 from pgnotary.errors import ConfigError, NotExtended
-from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.checkpoint import Checkpoint
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster
@@ -81,7 +81,7 @@ async def recording(config: Config, roster: Roster, *, new_high_water: bool) -> 
             # Behind the start: until then this run has promised nothing, and the one before it may be long gone.
             await recover(store, appender)
             yield Recording(store, appender, heart, keeper)
-            stopped: dict[str, JSON] = {"why": "stopped by a signal", "up_ms": heart.up_ms}
+            stopped = {"why": "stopped by a signal", **heart.clocks()}
             await appender.append(Append(Draft(EntryType.STOPPED, stopped)))
         if keeper is not None:
             await keeper.keep_or_say()
@@ -133,6 +133,7 @@ def _started(config: Config, found: Contradiction | None) -> dict[str, JSON]:
         "policy": config.policy.digest,
         "config": config.digest,
         "heartbeat_s": config.file.ledger.heartbeat_s,
+        "clock": timestamp(_now()),
         "sqlite": ".".join(map(str, sqlite_version())),
     }
     return body if found is None else {**body, "abandoned": found.fields}

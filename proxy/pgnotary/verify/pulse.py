@@ -2,17 +2,21 @@
 
 A run says in `proxy-started` how many seconds it lets pass without an entry (`heartbeat_s`). Between two of its entries
 more may pass only by the slack, or its clock was set: heartbeats and `proxy-stopped` say how long the run has lasted by
-a clock that nobody sets and that goes on while the machine sleeps (`up_ms`). What the wall clock went ahead of that one
-explains as much of the silences since the last time both were told. A clock that was set back is no silence: times
-stand still then. After `ledger-full` nothing is promised until the next entry.
+a clock that nobody sets and that goes on while the machine sleeps (`up_ms`), and what the wall clock said (`clock`; the
+time of an entry is another one while a clock that was set back stands behind the last entry). What the wall clock went
+ahead of that one explains as much of the silences since the last time both were told, and all of them if no more than
+the promised time has passed. After `ledger-full` nothing is promised until the next entry.
 
 What lies before a run, between two runs and behind the last entry is not known here. The number is that of the
 checklist.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pgnotary.errors import NotCanonical
+from pgnotary.ledger.canonical import parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.verify.execution import number
 from pgnotary.verify.findings import Findings
@@ -80,7 +84,7 @@ class Pulse:
         promised_s = number(entry, "heartbeat_s") or 0
         self._every = timedelta(seconds=promised_s if 0 < promised_s <= MOST_S else 0)
         self._began = place
-        self._told = (_wall(entry), _NO_TIME)
+        self._told = (_clock(entry), _NO_TIME)
 
     def _compare(self, entry: Entry) -> None:
         if self._every and self._last is not None:
@@ -90,12 +94,21 @@ class Pulse:
         if entry.type in (EntryType.HEARTBEAT, EntryType.STOPPED):
             up_ms = number(entry, "up_ms")
             if up_ms is not None and up_ms >= 0:
-                now = (_wall(entry), timedelta(milliseconds=up_ms))
-                ahead = _NO_TIME if self._told is None else (now[0] - self._told[0]) - (now[1] - self._told[1])
-                self._settle(ahead)
+                now = (_clock(entry), timedelta(milliseconds=up_ms))
+                self._settle(self._gone_ahead(*now))
                 self._told = now
             elif entry.type is EntryType.HEARTBEAT:
                 self._findings.fault(self._heads.size, "a heartbeat that does not say how long its run has lasted")
+
+    def _gone_ahead(self, wall: datetime, up: timedelta) -> timedelta:
+        """Return by how much the wall clock went ahead since both were told."""
+        if self._told is None:
+            return _NO_TIME
+        passed = up - self._told[1]
+        if passed <= self._every + SLACK:
+            # There was no time for a silence.
+            return sum((each.beyond for each in self._silences), _NO_TIME)
+        return (wall - self._told[0]) - passed
 
     def _be_silent(self, silence: _Silence) -> None:
         if self._last is not None and self._last.type is EntryType.FULL:
@@ -122,6 +135,12 @@ class Pulse:
 
 def _wall(entry: Entry) -> datetime:
     return entry.position.time
+
+
+def _clock(entry: Entry) -> datetime:
+    with suppress(NotCanonical):
+        return parse_timestamp(str(entry.body.get("clock")))
+    return _wall(entry)
 
 
 def _spelled(passed: timedelta) -> str:
