@@ -300,3 +300,30 @@ def test_a_ledger_name_that_is_not_the_keys_is_an_error(made: Config) -> None:
 def test_a_user_name_cannot_break_out_of_its_place_in_the_file(made: Config) -> None:
     with pytest.raises(ConfigError, match="no quotes, backslashes or control characters"):
         add_user(made.path, 'x"\n[policy]\nprofile = "none', "app", "pw")
+
+
+@pytest.mark.parametrize("where", ["nowhere/mark", "pgnotary.toml/mark"])
+def test_a_high_water_mark_needs_a_folder(made: Config, where: str) -> None:
+    assert made.high_water is None
+    text = made.path.read_text()
+    made.path.write_text(text.replace("[ledger]\n", '[ledger]\nhigh_water = "mark"\n'))
+    config = load(made.path)
+    config.inspect()
+    assert config.high_water == made.near("mark")
+    made.path.write_text(text.replace("[ledger]\n", f'[ledger]\nhigh_water = "{where}"\n'))
+    with pytest.raises(ConfigError, match=r"ledger\.high_water is .*: expected a name in a folder that is there"):
+        load(made.path).inspect()
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "./ledger.db", "ledger.db-wal", "link"])
+def test_a_high_water_mark_never_takes_the_ledgers_place(made: Config, name: str) -> None:
+    made.near("link").symlink_to("ledger.db")
+    made.path.write_text(made.path.read_text().replace("[ledger]\n", f'[ledger]\nhigh_water = "{name}"\n'))
+    with pytest.raises(ConfigError, match="expected another file than the ledger"):
+        load(made.path).inspect()
+
+
+@pytest.mark.parametrize("value", ["0", "86401", "0.5", "'60'"])
+def test_a_heart_beats_in_whole_seconds(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"ledger\.heartbeat_s is"):
+        load(_written(tmp_path, f"[ledger]\nheartbeat_s = {value}"))

@@ -114,6 +114,10 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     name: Annotated[str, Meta(pattern=r"^[a-z0-9./_-]{1,100}$")] = "localhost/pgnotary"
     """The origin of its checkpoints; never changes."""
     key_file: str = "proxy.key"
+    heartbeat_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """After so long without an entry there is one that says that nothing was to be told."""
+    high_water: str = ""
+    """Where the newest head is kept, on another volume; empty: nowhere."""
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -220,6 +224,11 @@ class Config(msgspec.Struct, frozen=True):
         return self.near(self.file.ledger.file)
 
     @property
+    def high_water(self) -> Path | None:
+        """Where the newest head is kept, if it is."""
+        return self.near(self.file.ledger.high_water) if self.file.ledger.high_water else None
+
+    @property
     def socket(self) -> Path:
         """Where the approval API listens."""
         return self.near(self.file.approval.socket)
@@ -273,6 +282,18 @@ class Config(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"{self.path}: ledger.file is {self.file.ledger.file!r}: "
                 "expected a file to read and write, or the name of a new one in a folder that is there"
+            )
+        if self.high_water is not None and not os.access(self.high_water.parent, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{self.path}: ledger.high_water is {self.file.ledger.high_water!r}: "
+                "expected a name in a folder that is there and can be written to"
+            )
+        if self.high_water is not None and os.path.realpath(self.high_water).startswith(
+            os.path.realpath(self.ledger_file)
+        ):
+            raise ConfigError(
+                f"{self.path}: ledger.high_water is {self.file.ledger.high_water!r}: expected another file than the "
+                "ledger and those beside it, best on another volume"
             )
 
     def _read(self, name: str, key: str) -> str:

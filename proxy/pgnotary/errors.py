@@ -9,6 +9,7 @@
     |   +-- NotAuthenticated      28P01  who the client is could not be proven
     |   +-- NotAdmitted           28000  who the client is may be known, but not by this way or certificate
     |   +-- LedgerUnavailable     58030  what we cannot record we do not forward
+    |   |   +-- LedgerFull          58030  because its disk is full
     |   +-- UpstreamRefused       08006  PostgreSQL could not be reached, or is not fit to stand behind us
     |   +-- ShuttingDown          57P01  the proxy is stopping
     +-- UpstreamProtocolError     PostgreSQL, or what poses as it, broke the protocol
@@ -17,6 +18,7 @@
     +-- RedactionRefused          a redaction that must not count, and why
     +-- ConfigError               a configuration that cannot be used
     +-- HeadContradicted          a ledger's head is not one ledger with a head that was seen before
+    +-- NotExtended               a ledger does not extend the head that was kept of it elsewhere
     +-- NotRemembered             a head cannot be remembered here, so nothing is signed
     +-- ApiError                  the proxy's approval API said no, or could not be reached
     +-- LedgerBroken              verification found faults; all are listed
@@ -41,10 +43,12 @@ __all__ = [
     "HeadContradicted",
     "InvalidText",
     "LedgerBroken",
+    "LedgerFull",
     "LedgerUnavailable",
     "NotAdmitted",
     "NotAuthenticated",
     "NotCanonical",
+    "NotExtended",
     "NotRemembered",
     "NotSupported",
     "PgnotaryError",
@@ -116,6 +120,10 @@ class LedgerUnavailable(StatementError):
     sqlstate = "58030"
 
 
+class LedgerFull(LedgerUnavailable):
+    """There is no room for the ledger on its disk."""
+
+
 class UpstreamRefused(StatementError):
     """PostgreSQL is unreachable, refused us, or is not fit to stand behind pgnotary."""
 
@@ -162,6 +170,10 @@ class HeadContradicted(PgnotaryError):
         super().__init__(message)
         self.evidence = evidence
         self.notes = notes
+
+
+class NotExtended(PgnotaryError):
+    """The ledger does not extend its high-water mark, or nobody can tell: it was cut, or restored from a copy."""
 
 
 class NotRemembered(PgnotaryError):

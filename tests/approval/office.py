@@ -224,6 +224,12 @@ class MemoryLedger:
             tuple(tuple(inclusion_proof(leaves, seq, len(leaves))) for seq in entries),
         )
 
+    async def rest(self) -> None:
+        pass
+
+    async def last_words(self, group: Sequence[Append]) -> list[Receipt]:
+        return []
+
     async def probe(self) -> None:
         if self.fails:
             raise LedgerUnavailable("the disk is full")

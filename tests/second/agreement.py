@@ -88,6 +88,7 @@ def agree(faults: tuple[str, ...], summary: Summary | None, found: Found, second
             second.standing("unknown"),
             second.standing("prepared"),
         )
+        assert [lack.split()[0] for lack in summary.lacks] == [lack.split()[0] for lack in second.lacks]
         assert list(summary.open) == second.standing("held", "approved", "intent", "executed")
 
 

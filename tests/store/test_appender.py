@@ -9,7 +9,7 @@ import pytest
 from tests.check import check_ledger
 from tests.store.ledgers import NOON, VKEY, note, opened
 
-from pgnotary.errors import LedgerUnavailable, NotCanonical, RequestMoved
+from pgnotary.errors import LedgerFull, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger.entries import Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.request.life import Move, State
 from pgnotary.store import Append, Head, HeadProof
@@ -25,6 +25,9 @@ class Memory:
         self.drafts: list[Draft] = []
         self.error: Exception | None = None
         self.probes = 0
+        self.rests = 0
+        self.words: list[Sequence[Append]] = []
+        self.words_fail: Exception | None = None
         self.may_write = asyncio.Event()
         self.may_write.set()
         self.writing = asyncio.Event()
@@ -56,6 +59,19 @@ class Memory:
         self.probed.set()
         if self.error:
             raise self.error
+
+    async def rest(self) -> None:
+        self.rests += 1
+        if self.error:
+            raise self.error
+
+    async def last_words(self, group: Sequence[Append]) -> list[Receipt]:
+        self.words.append(group)
+        if self.words_fail:
+            raise self.words_fail
+        receipts = self._one(group)
+        assert not isinstance(receipts, Exception)
+        return receipts
 
     async def state(self, request: str) -> State | None:
         return None
@@ -354,3 +370,42 @@ async def test_64_appenders_share_one_chain(tmp_path: Path) -> None:
     entries = check_ledger(path, VKEY)
     for n, seqs in enumerate(workers):
         assert {entries[seq]["body"]["n"] for seq in seqs[::2]} == {n}
+
+
+async def test_the_store_tidies_up_once_nobody_writes_and_only_behind_a_write(memory: Memory) -> None:
+    async with Appender(memory, probe_every_s=0.005) as appender:
+        await memory.probed.wait()
+        assert memory.rests == 0
+        await asyncio.gather(*(appender.append(note(n)) for n in range(300)))
+        assert memory.rests == 0
+        await until(lambda: memory.rests)
+        probes = memory.probes
+        await until(lambda: memory.probes > probes + 2)
+        assert memory.rests == 1
+
+
+async def test_what_fails_while_it_tidies_up_is_noticed(memory: Memory) -> None:
+    async with Appender(memory, probe_every_s=0.005) as appender:
+        await appender.append(note())
+        memory.error = full()
+        await until(lambda: appender.down)
+        memory.error = None
+        await until(lambda: not appender.down)
+        await appender.append(note())
+
+
+@pytest.mark.parametrize("fails", [None, LedgerUnavailable("not even that")])
+async def test_a_full_disk_is_told_to_the_store_and_to_who_follows(memory: Memory, fails: Exception | None) -> None:
+    told: list[str] = []
+    memory.words_fail = fails
+    async with Appender(memory, probe_every_s=0.005) as appender:
+        appender.follow(lambda receipts: told.extend(receipt.entry.type.value for receipt in receipts))
+        memory.error = LedgerFull("the disk is full")
+        with pytest.raises(LedgerFull):
+            await appender.append(note())
+        await until(lambda: memory.words)
+        memory.error = None
+        await until(lambda: not appender.down)
+    [first] = memory.words[0]
+    assert (first.draft.type, first.draft.body) == (EntryType.FULL, {"why": "the disk is full"})
+    assert set(told) == (set() if fails else {"ledger-full"})

@@ -111,13 +111,20 @@ class Ledger:
 
     # Its usual story.
 
-    def start(self, *people: str) -> "Ledger":
-        self.append(Draft(EntryType.STARTED, {"version": "0.1", "profile": "default", "policy": "ab", "config": "cd"}))
+    def start(self, *people: str, **more: JSON) -> "Ledger":
+        body: dict[str, JSON] = {"version": "0.1", "profile": "default", "policy": "ab", "config": "cd"}
+        self.append(Draft(EntryType.STARTED, body | more))
         self.roster(*people or ("ana", "bo"))
         return self
 
     def roster(self, *people: str) -> Entry:
         return self.append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text(*people)}))
+
+    def beat(self, up_ms: JSON, **more: JSON) -> Entry:
+        return self.append(Draft(EntryType.HEARTBEAT, {"up_ms": up_ms, "sessions": 0, "held": 0, **more}))
+
+    def stop(self, **more: JSON) -> Entry:
+        return self.append(Draft(EntryType.STOPPED, {"why": "asked to", **more}))
 
     def open_session(self, session: str = "S-00000001", person: str = "eva") -> Entry:
         body: dict[str, JSON] = {

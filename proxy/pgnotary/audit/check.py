@@ -104,6 +104,7 @@ def gaps(summary: Summary) -> Iterator[str]:
         yield f"{entries} since #{summary.witnessed} {'is' if beyond == 1 else 'are'} under no remembered head"
     if summary.unknown:
         yield f"outcome unknown: {', '.join(summary.unknown)}"
+    yield from summary.lacks
     if summary.withheld:
         values = counted(summary.withheld, "sealed value")
         yield f"{values} {'is' if summary.withheld == 1 else 'are'} withheld"

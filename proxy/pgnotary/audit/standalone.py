@@ -9,8 +9,8 @@ checkpoints that you remember. Each fault leaves as a line with the place of its
     0   no fault
     1   tampered with: at least one fault
     2   no fault, but the evidence is incomplete: the key came with the folder itself (no --key), decisions were held
-        against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, or values are withheld or
-        were redacted
+        against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, values are withheld or
+        were redacted, nothing was signed for longer than the proxy promised, or it gave up a head that it had signed
     3   wrong usage, or a folder or file that cannot be read
 
 It was written from docs/ledger-format.md, shares no code with pgnotary, imports nothing of it, and writes nothing. So
@@ -522,9 +522,9 @@ def _find(roster: _Roster, public: bytes, at: datetime, purpose: str) -> str:
 # ---- Entries -------------------------------------------------------------------------------------------------------
 
 _LIFE = frozenset("preview decision withdrawn expired orphaned void intent executed ending outcome".split())
-_TYPES = _LIFE | frozenset(
-    "proxy-started proxy-stopped roster session-opened session-closed forwarded request decision-rejected"
-    " redacted".split()
+_OF_PROXY = frozenset("proxy-started proxy-stopped heartbeat ledger-full roster".split())
+_TYPES = (
+    _LIFE | _OF_PROXY | frozenset("session-opened session-closed forwarded request decision-rejected redacted".split())
 )
 _NEEDED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
 _MAY = _NEEDED | {"session", "request", "after", "seals"}
@@ -967,6 +967,96 @@ def _excess(outcome: _Entry, ceiling: dict[str, Any]) -> Iterator[str]:
         yield "more than was signed, but it is not more"
 
 
+# ---- Silence -------------------------------------------------------------------------------------------------------
+
+_SLACK_US = 15 * 10**6
+
+
+def _microseconds(passed: timedelta) -> int:
+    return passed // timedelta(microseconds=1)
+
+
+def _clock(entry: _Entry) -> datetime:
+    try:
+        return _time(entry.body.get("clock"))
+    except Bad:
+        return entry.time
+
+
+class _Silence:
+    """Looks for gaps between the entries of a run that are longer than it promised."""
+
+    def __init__(self) -> None:
+        self.lacks: list[tuple[int, str]] = []
+        """Where something is lacking, and what."""
+        self._promised = 0
+        self._before: _Entry | None = None
+        self._known: tuple[datetime, int] | None = None
+        """Wall time, and milliseconds since the start, of the last entry that tells both."""
+        self._gaps: list[tuple[int, int, int]] = []
+        """Between which two places, and how many microseconds it lasted beyond the promise."""
+
+    def take(self, entry: _Entry, place: int) -> str | None:
+        """Look at the entry at a place; return its fault, if it has one."""
+        fault = None
+        if entry.type == "proxy-started":
+            self.end()
+            promised = _number(entry.body, "heartbeat_s") or 0
+            self._promised = promised if 0 < promised <= 86_400 else 0
+            self._known = (_clock(entry), 0)
+            self._abandons(entry.body.get("abandoned"), place)
+        else:
+            self._measure(entry, place)
+            up = _number(entry.body, "up_ms")
+            if entry.type in ("heartbeat", "proxy-stopped") and up is not None and up >= 0:
+                self._explain(_clock(entry), up)
+            elif entry.type == "heartbeat":
+                fault = "a heartbeat without the time since its start"
+        if entry.type == "proxy-stopped":
+            self.end()
+            self._promised = 0
+        self._before = entry
+        return fault
+
+    def _abandons(self, told: Any, place: int) -> None:
+        if isinstance(told, dict) and _is_int(told.get("size")) and isinstance(told.get("root"), str):
+            self.lacks.append((place, f"gave up the head {told['root'][:16]} over {told['size']} entries"))
+
+    def _measure(self, entry: _Entry, place: int) -> None:
+        if not self._promised or self._before is None or self._before.type == "ledger-full":
+            return
+        over = _microseconds(entry.time - self._before.time) - self._promised * 10**6
+        if over > _SLACK_US:
+            self._gaps.append((place - 1, place, over))
+
+    def _explain(self, wall: datetime, up: int) -> None:
+        """Take off the gaps what the wall clock went ahead by, and report the rest."""
+        ahead = 0
+        if self._known is not None:
+            passed = (up - self._known[1]) * 1000
+            ahead = _microseconds(wall - self._known[0]) - passed
+            if passed <= self._promised * 10**6 + _SLACK_US:
+                # Nothing could last longer than that.
+                ahead = sum(gap[2] for gap in self._gaps)
+        left = []
+        for gap in self._gaps:
+            if gap[2] - ahead > _SLACK_US:
+                left.append(gap)
+            else:
+                ahead -= gap[2]
+        self._gaps = left
+        self.end()
+        self._known = (wall, up)
+
+    def end(self) -> None:
+        """Report the gaps that nothing explains."""
+        for after, before, over in self._gaps:
+            promised = f"the {self._promised} s that were promised"
+            text = f"nothing was signed until #{before}, {over // 10**6} s beyond {promised}"
+            self.lacks.append((after, text))
+        self._gaps = []
+
+
 # ---- The whole -----------------------------------------------------------------------------------------------------
 
 Report = Callable[[int | None, str], None]
@@ -998,6 +1088,7 @@ class Verification:
         self._last_time: datetime | None = None
         self._lives: dict[str, _Life] = {}
         self._sessions: dict[str, _Session] = {}
+        self._silence = _Silence()
         self._ids = _Ids()
         self._redacted = frozenset(redacted)
         self._passed: dict[bytes, _Passed] = {}
@@ -1039,12 +1130,20 @@ class Verification:
             if entry.seals and entry.leaf in self._redacted:
                 self._passed[entry.leaf] = _Passed(entry, self._person(entry), frozenset(opened))
             self._follow(entry)
+            if fault := self._silence.take(entry, self.size):
+                self._fault(fault)
         self._prev = _leaf(raw)
         self._next_seq += 1
         self._tree.append(self._prev)
 
+    @property
+    def lacks(self) -> list[str]:
+        """Where nothing was signed although it was promised, and heads that were given up; complete once finished."""
+        return [f"#{place} {text}" for place, text in sorted(self._silence.lacks)]
+
     def finish(self, newest: Checkpoint | None, remembered: Iterable[Checkpoint] = ()) -> None:
         """Check the checkpoints: the newest covers all, each gives the root of what it covers."""
+        self._silence.end()
         for each in [*remembered, *([newest] if newest else [])]:
             last = max(0, min(each.size, self.size) - 1)
             if self._ledger is not None and each.origin != self._ledger:
@@ -1606,6 +1705,7 @@ def main(words: list[str]) -> int:
         lacking.append("decisions were held against rosters of the ledger itself: pin one with --allowed-signers")
     if unknown := done.standing("unknown"):
         lacking.append(f"outcome unknown: {', '.join(unknown)}")
+    lacking += done.lacks
     if withheld := done.counts["withheld"]:
         lacking.append(f"sealed values that are withheld: {withheld}")
     if redacted := done.counts["redacted"]:

@@ -107,7 +107,7 @@ def _sentences(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> lis
             return _redacted(entry)
         case EntryType.OPENED | EntryType.CLOSED | EntryType.FORWARDED:
             return [_of_session(entry)]
-        case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER:
+        case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER | EntryType.HEARTBEAT | EntryType.FULL:
             return _of_proxy(entry)
         case EntryType.PREVIEW:
             return _previewed(entry, opened, redacted)
@@ -126,6 +126,11 @@ def _of_proxy(entry: Entry) -> list[str]:
         return [f"proxy {text(body, 'version')} started, profile {text(body, 'profile')}"]
     if entry.type is EntryType.STOPPED:
         return [f"proxy stopped: {text(body, 'why')}"]
+    if entry.type is EntryType.HEARTBEAT:
+        sessions, held = (number(body, name) or 0 for name in ("sessions", "held"))
+        return [f"proxy alive, {counted(sessions, 'session')} open, {held:,} held"]
+    if entry.type is EntryType.FULL:
+        return [f"proxy could not record any more: {text(body, 'why')}"]
     signers = signers_of(entry)
     people = ", ".join(sorted({person for person, _ in signers}))
     return [f"roster in force: {people or 'nobody'}", *(f"{person} {key}" for person, key in signers)]

@@ -24,6 +24,7 @@ __all__ = ["main", "pgnotary"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "approve": ("signing", "Sign that a held statement may run, and wait for its outcome."),
+    "backup": ("backup", "Copy the ledger to the new file TARGET, also while the proxy runs, and verify the copy."),
     "check": ("check", "Check the configuration and the files that it names."),
     "demo": ("demo", "Run PostgreSQL, a proxy, a ledger and an approver on this machine."),
     "deny": ("signing", "Sign that a held statement must not run; the engineer is told why."),

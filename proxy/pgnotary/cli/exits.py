@@ -16,6 +16,7 @@ from pgnotary.errors import (
     DecisionRefused,
     HeadContradicted,
     NotCanonical,
+    NotExtended,
     PgnotaryError,
     RedactionRefused,
 )
@@ -72,6 +73,7 @@ _UNTRUSTED = (
     DecisionRefused,
     HeadContradicted,
     NotCanonical,
+    NotExtended,
     RedactionRefused,
 )
 

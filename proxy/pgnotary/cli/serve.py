@@ -6,12 +6,10 @@ close.
 """
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import logging
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Never
@@ -19,29 +17,24 @@ from typing import Never
 import click
 import uvloop
 
-from pgnotary import __version__
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Config, load
 from pgnotary.errors import PgnotaryError
-from pgnotary.ledger.entries import Draft, EntryType
-from pgnotary.request.roster import Roster
 from pgnotary.serve.certificates import CertificateInForce, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.eraser import Eraser
-from pgnotary.serve.life_log import log_lives
 from pgnotary.serve.proxy import Proxy
-from pgnotary.serve.recovery import recall, recover
+from pgnotary.serve.recording import recording
+from pgnotary.serve.recovery import recall
 from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.workers import Workers
 from pgnotary.session.prepared_transactions import PreparedTransactions
-from pgnotary.store import Append
-from pgnotary.store.appender import Appender
-from pgnotary.store.sqlite import SqliteStore
+from pgnotary.store.sqlite_version import check_version, sqlite_version
 
 __all__ = ["raise_the_first", "serve"]
 
@@ -54,7 +47,12 @@ _NEW_OBJECTS = 7_000
 @click.command()
 @config_option
 @click.option("--verbose", "-v", is_flag=True, help="Log connections too that end before they have logged in.")
-def serve(config: Path, *, verbose: bool) -> None:
+@click.option(
+    "--new-high-water",
+    is_flag=True,
+    help="Go on, once, with a ledger that does not extend its high-water mark; the ledger says so for ever.",
+)
+def serve(config: Path, *, verbose: bool, new_high_water: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
     SIGHUP reads the roster of approvers and the certificate again, and nothing else of the configuration.
@@ -62,6 +60,8 @@ def serve(config: Path, *, verbose: bool) -> None:
     log_to_stderr(verbose=verbose)
     loaded = load(config)
     loaded.inspect()
+    if warning := check_version(sqlite_version()):
+        log.warning(warning)
     listen = loaded.file.listen
     if missing := make_room(listen.max_clients, listen.max_logins):
         log.warning(
@@ -72,7 +72,7 @@ def serve(config: Path, *, verbose: bool) -> None:
         # Before the loop and its threads: what is forked later would inherit them.
         with Workers() as workers:
             _look_for_cycles_less()
-            uvloop.run(_serve(loaded, workers))
+            uvloop.run(_serve(loaded, workers, new_high_water=new_high_water))
     except ExceptionGroup as group:
         raise_the_first(group)
 
@@ -98,10 +98,11 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
     raise first from group
 
 
-async def _serve(config: Config, workers: Workers) -> None:
+async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> None:
     roster = config.roster()
     certificate, upstream = CertificateInForce(config), upstream_of(config)
-    async with _ledger(config, roster) as (store, appender):
+    async with recording(config, roster, new_high_water=new_high_water) as ledger:
+        store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
         prepared = PreparedTransactions()
@@ -121,6 +122,9 @@ async def _serve(config: Config, workers: Workers) -> None:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
             erasing = tasks.create_task(eraser.run(), name="eraser")
+            beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
+            if keeper is not None:
+                tasks.create_task(keeper.run(), name="high-water")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
             try:
                 api = ApprovalApi(desk, store, in_force, config.socket, redactions=redactions)
@@ -133,37 +137,15 @@ async def _serve(config: Config, workers: Workers) -> None:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
                 reloading.cancel()
                 erasing.cancel()
+                beating.cancel()
                 resolver.stop()
+                if keeper is not None:
+                    keeper.stop()
 
 
 def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
     roster.reload()
     certificate.reload()
-
-
-@contextlib.asynccontextmanager
-async def _ledger(config: Config, roster: Roster) -> AsyncIterator[tuple[SqliteStore, Appender]]:
-    """Open the ledger, settle what an earlier run left, say that we started; at the end say that we stopped."""
-    key = config.key()
-    store = await SqliteStore.open(config.ledger_file, key.name, key.seed, now=_now)
-    try:
-        async with Appender(store) as appender:
-            appender.follow(log_lives)
-            await recover(store, appender)
-            started = {
-                "version": __version__,
-                "profile": config.policy.profile,
-                "policy": config.policy.digest,
-                "config": config.digest,
-            }
-            await appender.append(
-                Append(Draft(EntryType.STARTED, started)),
-                Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})),
-            )
-            yield store, appender
-            await appender.append(Append(Draft(EntryType.STOPPED, {"why": "stopped by a signal"})))
-    finally:
-        await store.close()
 
 
 def _stop_signal() -> asyncio.Event:

@@ -49,6 +49,10 @@ class EntryType(StrEnum):
 
     STARTED = "proxy-started"
     STOPPED = "proxy-stopped"
+    HEARTBEAT = "heartbeat"
+    """Nothing else was to be told, and the proxy lives: silence is signed, too."""
+    FULL = "ledger-full"
+    """The ledger's disk is full: nothing is forwarded, nor recorded, from here to the next entry."""
     ROSTER = "roster"
     """The approvers in force from here on: body.allowed_signers."""
     OPENED = "session-opened"

@@ -127,6 +127,10 @@ class Proxy:
         self._attempts = Attempts(time.monotonic)
         appender.follow(self._witness)
 
+    def load(self) -> tuple[int, int]:
+        """Return how many sessions are open, and how many statements wait for a decision."""
+        return len(self._running), len(self._places)
+
     def _witness(self, receipts: Sequence[Receipt]) -> None:
         """Learn from entries that something signed has run: it may have made a function, so catalogs are old."""
         self._generation += any(receipt.entry.type in (EntryType.EXECUTED, EntryType.OUTCOME) for receipt in receipts)

@@ -117,7 +117,22 @@ class Store(Protocol):
         ...
 
     async def probe(self) -> None:
-        """Write and read back something that is no entry; raises LedgerUnavailable if that fails."""
+        """Write and read back something that is no entry; raises LedgerUnavailable if that fails.
+
+        Behind `last_words` it first takes the room again that they used, and raises LedgerFull as long as it cannot.
+        """
+        ...
+
+    async def last_words(self, group: Sequence[Append]) -> list[Receipt]:
+        """Append one group in the room that is kept for a full disk; for who has met LedgerFull.
+
+        Nothing is returned, and nothing was appended, if no such room is kept or it was used already. Nobody may append
+        anything else until a `probe` has succeeded. Raises LedgerUnavailable.
+        """
+        ...
+
+    async def rest(self) -> None:
+        """Do what is better done now, while nobody waits, than later; raises LedgerUnavailable."""
         ...
 
     async def close(self) -> None:

@@ -3,17 +3,19 @@
 Groups of drafts enter from any task, receipts leave once the store has made them durable. One task owns all writing.
 A caller that is cancelled only stops waiting: its entries are appended all the same. When the store fails, everything
 that waits and everything that comes fails at once, until a probe has been written and read back: what cannot be
-recorded must not be forwarded, and a client is told so rather than left waiting. The queue is bounded.
+recorded must not be forwarded, and a client is told so rather than left waiting. That a disk is full is recorded in
+the room that the store keeps for it. When nothing has come for a moment, the store may tidy up. The queue is bounded.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Self, TypeAlias
 
-from pgnotary.errors import LedgerUnavailable
-from pgnotary.ledger.entries import Receipt
+from pgnotary.errors import LedgerFull, LedgerUnavailable
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.store import Append, Store
 
 __all__ = ["MAX_WAITING", "Appender"]
@@ -25,6 +27,9 @@ MAX_WAITING = 1024
 _MOST_AT_ONCE = 128
 
 _PROBE_EVERY_S = 1.0
+
+# Without anything to write, before the store may tidy up: longer than what belongs together takes to come.
+_REST_AFTER_S = 0.1
 
 _Waiting: TypeAlias = tuple[tuple[Append, ...], "asyncio.Future[list[Receipt]]"]
 
@@ -39,6 +44,8 @@ class Appender:
         self._store = store
         self._max_waiting = max_waiting
         self._probe_every_s = probe_every_s
+        self._rested = True
+        """Whether nothing was written since the store last tidied up."""
         self._waiting: deque[_Waiting] = deque()
         self._news = asyncio.Event()
         """Something waits, or this is the end."""
@@ -97,16 +104,19 @@ class Appender:
             while self._open or self._waiting:
                 if self._waiting:
                     await self._write()
-                elif await self._is_quiet():
+                elif not self._rested and not self._down:
+                    if await self._is_quiet(min(_REST_AFTER_S, self._probe_every_s)):
+                        await self._rest()
+                elif await self._is_quiet(self._probe_every_s):
                     await self._probe()
         finally:
             self._open = False
             self._refuse(LedgerUnavailable("recording has stopped", hint="start the proxy again"))
 
-    async def _is_quiet(self) -> bool:
-        """Wait for news, and return True if there was none for as long as it takes to want a probe."""
+    async def _is_quiet(self, for_s: float) -> bool:
+        """Wait for news, and return True if there was none for so long."""
         try:
-            async with asyncio.timeout(self._probe_every_s):
+            async with asyncio.timeout(for_s):
                 await self._news.wait()
         except TimeoutError:
             return True
@@ -119,14 +129,14 @@ class Appender:
         try:
             results = await self._store.append([group for group, _ in batch])
         except LedgerUnavailable as error:
-            self._fail(error)
+            await self._fail(error)
             await self._probe()
             return
+        self._rested = False
         for result in results:
             _, future = self._waiting.popleft()
             if not isinstance(result, Exception):
-                for callback in self._followers:
-                    callback(result)
+                self._tell(result)
             if future.cancelled():
                 continue
             if isinstance(result, Exception):
@@ -138,14 +148,29 @@ class Appender:
         try:
             await self._store.probe()
         except LedgerUnavailable as error:
-            self._fail(error)
+            await self._fail(error)
         else:
             self._turn(None)
 
-    def _fail(self, error: LedgerUnavailable) -> None:
+    async def _rest(self) -> None:
+        self._rested = True
+        try:
+            await self._store.rest()
+        except LedgerUnavailable as error:
+            await self._fail(error)
+
+    async def _fail(self, error: LedgerUnavailable) -> None:
         # In this order: who learns of the failure and tries again at once is told at once.
         self._turn(error)
         self._refuse(error)
+        if isinstance(error, LedgerFull):
+            # The store does it once; what comes of it changes nothing here.
+            with suppress(LedgerUnavailable):
+                self._tell(await self._store.last_words([Append(Draft(EntryType.FULL, {"why": error.message}))]))
+
+    def _tell(self, receipts: Sequence[Receipt]) -> None:
+        for callback in self._followers:
+            callback(receipts)
 
     def _turn(self, down: LedgerUnavailable | None) -> None:
         before, self._down = self._down, down
@@ -163,4 +188,4 @@ class Appender:
 
 def _copy(error: LedgerUnavailable) -> LedgerUnavailable:
     # Each task that raises an exception writes its traceback into it.
-    return LedgerUnavailable(error.message, detail=error.detail, hint=error.hint)
+    return type(error)(error.message, detail=error.detail, hint=error.hint)

@@ -6,6 +6,7 @@ column is a fault. No transaction stays open between two pages: a reader that ta
 from emptying its WAL.
 """
 
+import errno
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,22 @@ class SqliteReader:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def copy_into(self, path: Path) -> None:
+        """Write the ledger as it is at one moment into the empty file at `path`; raises OSError if that cannot be.
+
+        What was deleted from the ledger is not in the copy. The writer goes on meanwhile; its WAL grows until then.
+        """
+        try:
+            self._db.execute("PRAGMA query_only=OFF")
+            # On a connection that is read-only all the same: only the new file is written.
+            self._db.execute("VACUUM INTO ?", (str(path),))
+        except sqlite3.Error as error:
+            if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise LedgerBroken([f"the file is damaged: {error}"]) from error
+            raise OSError(errno.EIO, f"cannot be written: {error}", str(path)) from error
+        finally:
+            self._db.execute("PRAGMA query_only=ON")
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry that is there when the first is asked for, in order."""

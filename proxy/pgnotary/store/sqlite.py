@@ -9,6 +9,10 @@ WAL with `synchronous=FULL` (https://www.sqlite.org/wal.html): a COMMIT that ret
 keeps its promises. One connection, because SQLite before 3.51.3 can corrupt a WAL that two connections write or
 checkpoint at once; a lock on `<path>.lock` keeps a second proxy away.
 
+What the WAL gains is copied into the file while nothing else is to be done: within a COMMIT somebody would wait for it.
+Only where there is no such moment, a COMMIT does it, at `_WAL_FRAMES`. Room for that, and for one last entry, is kept
+on the disk (`Reserve`): a full disk is recorded, and nothing more until that room is there again.
+
 The tables are in `pgnotary.store.schema`. Where each request stands is compared with its entries at each opening.
 """
 
@@ -18,8 +22,8 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -37,9 +41,11 @@ from pgnotary.store import Append, Head, HeadProof, StillKept
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.connection import Connection, connected
 from pgnotary.store.erasure import Mark, emptied, rewritten, truncated
+from pgnotary.store.failures import translated
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
 from pgnotary.store.reader import SqliteReader
+from pgnotary.store.reserve import Reserve
 from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 from pgnotary.store.writing import write
@@ -59,9 +65,13 @@ _HAS_SEALS = b'"seals":'
 # Entries read at once while the states are compared: at most 16 MiB.
 _ENTRIES = 256
 
+# Of 4 KiB; a COMMIT that finds so many copies them itself, some ten milliseconds of work.
+_WAL_FRAMES = 4096
+
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
+    f"wal_autocheckpoint={_WAL_FRAMES}",
     # macOS: a plain fsync may stop at the drive's cache.
     "fullfsync=ON",
     "checkpoint_fullfsync=ON",
@@ -69,15 +79,6 @@ _PRAGMAS = (
     "secure_delete=ON",
     "cell_size_check=ON",
 )
-
-_HINTS = {
-    "SQLITE_FULL": "free space where the ledger lies",
-    "SQLITE_READONLY": "make the ledger's file and folder writable for the proxy",
-    "SQLITE_CANTOPEN": "put the ledger's file back and make it and its folder writable for the proxy",
-    "SQLITE_PERM": "make the ledger's file and folder writable for the proxy",
-    "SQLITE_BUSY": "end the program that holds the ledger's file",
-    "SQLITE_CORRUPT": "stop the proxy, keep the file, and verify the ledger",
-}
 
 
 def _fresh_salt() -> bytes:
@@ -88,13 +89,23 @@ class SqliteStore:
     """A `Store` in one SQLite file; made by `open`."""
 
     def __init__(
-        self, path: str | Path, ledger: str, seed: bytes, *, now: Callable[[], datetime], salt: Callable[[], bytes]
+        self,
+        path: str | Path,
+        ledger: str,
+        seed: bytes,
+        *,
+        now: Callable[[], datetime],
+        salt: Callable[[], bytes],
+        reserve: Reserve | None,
     ) -> None:
         self._path = Path(path).absolute()
         self._ledger = ledger
         self._seed = seed
         self._now = now
         self._salt = salt
+        self._reserve = reserve
+        self._spent = False
+        """Whether the reserve was released and is not there again."""
         try:
             self._vkey = vkey(ledger, bytes(SigningKey(seed).verify_key))
         except BadCheckpoint as error:
@@ -121,20 +132,24 @@ class SqliteStore:
         *,
         now: Callable[[], datetime],
         salt: Callable[[], bytes] = _fresh_salt,
+        reserve: Reserve | None = None,
     ) -> Self:
         """Open the ledger at `path`, made at the first time with mode 0600, and write a first probe.
 
-        `seed` is the proxy's Ed25519 key (32 bytes), `now` gives aware datetimes, `salt` 32 bytes never given before.
+        `seed` is the proxy's Ed25519 key (32 bytes), `now` gives aware datetimes, `salt` 32 bytes never given before;
+        `reserve` is the room that is kept for a full disk, taken here.
         Raises ConfigError for another process's, another name's or another key's ledger, LedgerBroken if its end does
         not hold together, LedgerUnavailable if it cannot be written.
         """
         # aiosqlite logs every call with its values at DEBUG: sealed ones would leave the ledger.
         logging.getLogger("aiosqlite").setLevel(logging.INFO)
-        store = cls(path, ledger, seed, now=now, salt=salt)
+        store = cls(path, ledger, seed, now=now, salt=salt, reserve=reserve)
         try:
-            with _translated():
+            with translated():
                 store._lock_file = locked(store._path)
                 create(store._path)
+                if reserve is not None:
+                    reserve.make()
                 await store._connect()
             await store.probe()
             await store._finish_erasing()
@@ -229,7 +244,7 @@ class SqliteStore:
             with SqliteReader(self._path) as reader:
                 return reader.copies(values, limit)
 
-        with _translated(running=True):
+        with translated(running=True):
             return await asyncio.to_thread(look)
 
     def is_erasing(self) -> bool:
@@ -260,8 +275,30 @@ class SqliteStore:
             why = str(error)
         log.warning("bytes of redacted values are still in the ledger's files: %s", why)
 
+    async def last_words(self, group: Sequence[Append]) -> list[Receipt]:
+        """See `Store.last_words`."""
+        if self._reserve is None:
+            return []
+        self._spent = True
+        with translated(running=True):
+            if not self._reserve.release():
+                return []
+        [result] = await self.append([group])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def rest(self) -> None:
+        """See `Store.rest`: copies into the file what the WAL holds, as far as readers let it."""
+        async with self._connection() as (db, _):
+            await db.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+
     async def probe(self) -> None:
         """See `Store.probe`."""
+        if self._reserve is not None and self._spent:
+            with translated(running=True):
+                self._reserve.make()
+            self._spent = False
         async with self._connection() as (db, _):
             count = await _value(
                 db,
@@ -288,7 +325,7 @@ class SqliteStore:
         """
         async with self._turn:
             try:
-                with _translated(running=True):
+                with translated(running=True):
                     if self._lock_file is None:
                         raise LedgerUnavailable("the ledger is closed", hint="start the proxy again")
                     if self._db is None:
@@ -503,30 +540,3 @@ async def _value(db: Connection, sql: str, parameters: Sequence[Any] = ()) -> An
     if not rows:
         raise LedgerBroken([f"nothing found by {sql}"])
     return rows[0][0]
-
-
-@contextmanager
-def _translated(*, running: bool = False) -> Iterator[None]:
-    """Turn what the storage says into our errors.
-
-    A ledger found foreign or broken refuses the start; once `running`, it is one more way of being unavailable.
-    """
-    try:
-        yield
-    except (ConfigError, LedgerBroken) as error:
-        if not running:
-            raise
-        hint = "stop the proxy, keep the file, and verify the ledger"
-        raise LedgerUnavailable(f"the ledger cannot be written: {error}", hint=hint) from error
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-        if name == "SQLITE_NOTADB" and not running:
-            raise ConfigError(f"the ledger's file is no SQLite database ({error}): correct the path") from error
-        if name.startswith("SQLITE_CORRUPT") and not running:
-            raise LedgerBroken([f"the file is damaged: {error}"]) from error
-        # Extended names begin with the plain one: SQLITE_READONLY_DIRECTORY.
-        hint = next((hint for plain, hint in _HINTS.items() if name.startswith(plain)), "look at the ledger's disk")
-        raise LedgerUnavailable(f"the ledger cannot be written: {error} ({name})", hint=hint) from error
-    except OSError as error:
-        message = f"the ledger cannot be written: {error.strerror}"
-        raise LedgerUnavailable(message, hint="look at the ledger's disk, file and folder") from error

@@ -40,10 +40,18 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     21. it names seals of entries before it, each of them once, none of the redactor's own session, and none of a
         request that still waits, runs or is prepared
     22. no value is kept that was redacted
+    silence
+    23. in a run that promised heartbeats no two entries are further apart than it promised, and each heartbeat says how
+        long the run has lasted
+    24. no start says that it gave up a head that had been signed
+
+What 23 and 24 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see what
+was there. Only a heartbeat that says nothing is a fault.
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
 that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
-changed, and sessions that forwarded other numbers than the ledger has.
+changed, sessions that forwarded other numbers than the ledger has, runs without an end, a disk that was full, and a
+clock that was set forward.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld or redacted, what forwarded statements were, and,
@@ -65,10 +73,12 @@ from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster
 from pgnotary.verify.checkpoints import Checkpoints
+from pgnotary.verify.cuts import tell_cut
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads, Named, named
 from pgnotary.verify.lives import Lives
+from pgnotary.verify.pulse import Pulse
 from pgnotary.verify.witnesses import Witnesses
 
 __all__ = ["Kept", "Summary", "verify"]
@@ -133,6 +143,8 @@ class Summary:
     """Requests that were approved and not sent."""
     open: tuple[str, ...]
     """Requests that have not ended, whatever their state, except those that are unknown or prepared."""
+    lacks: tuple[str, ...]
+    """Where nothing was signed although that was promised, and heads that were given up; each begins with its place."""
     notes: tuple[str, ...]
     """What is no fault and still worth knowing, each beginning with its place."""
 
@@ -192,6 +204,7 @@ class _Reading:
         self._witnesses = witnesses
         self._witnessed: int | None = None
         self._lives = Lives(self._heads, self.findings, roster, names.redacted)
+        self._pulse = Pulse(self._heads, self.findings)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger: str | None = None
         self._prev = FIRST_PREV
@@ -217,6 +230,9 @@ class _Reading:
             self._check_position(place, entry)
             self._check_seals(place, entry, kept.opened)
             self._lives.follow(entry, kept.opened)
+            self._pulse.follow(entry)
+            # (24) a head that was given up
+            tell_cut(entry, place, self.findings)
             self._prev = entry.leaf
         self._next_seq += 1
         self._heads.append(self._prev)
@@ -230,6 +246,7 @@ class _Reading:
         """Check what can be checked only when all entries were seen."""
         if not self._heads.size:
             self.findings.note(0, "is still to come: nothing is in this ledger")
+        self._pulse.finish()
         self._checkpoints.finish(self._ledger or "", checkpoint)
         self._witnessed = self._witnesses.finish(self._heads, self._ledger or "", self.findings)
 
@@ -303,6 +320,7 @@ class _Reading:
             prepared=tuple(request for request, state in standing if state is State.PREPARED),
             never_run=(*tally.never_run, *approved),
             open=tuple(request for request, state in standing if state not in (State.UNKNOWN, State.PREPARED)),
+            lacks=self.findings.lacks,
             notes=self.findings.notes,
         )
 
