@@ -202,7 +202,7 @@ async def test_whatever_befalls_only_what_was_frozen_lacks(
 
 
 def silences(reader: SqliteReader) -> tuple[str, ...]:
-    """What check 20 finds by itself: the entries of `work` are of no session."""
+    """What check 23 finds by itself: the entries of `work` are of no session."""
     findings, heads = Findings(), Heads(())
     pulse = Pulse(heads, findings)
     for each in reader.entries():

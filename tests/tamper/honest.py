@@ -18,6 +18,8 @@ from tests.verify.builder import LEDGER, PROXY_SEED, VKEY, Ledger, one_approval,
 from pgnotary.ledger.entries import Draft, EntryType, parse_entry
 from pgnotary.ledger.remembered import Remembered, remembered
 from pgnotary.store import Append
+from pgnotary.store.backup import back_up
+from pgnotary.store.reader import SqliteReader
 from pgnotary.store.sqlite import SqliteStore
 
 __all__ = ["MAKERS", "Honest"]
@@ -94,14 +96,23 @@ def _recovered(folder: Path) -> Honest:
     return _kept(folder, ledger, roster_text("ana", "bo"))
 
 
-def _withheld(folder: Path) -> Honest:
-    """Every sealed value is gone, as the law may demand; the chain does not need them."""
-    made = _one_approval(folder)
-    db = sqlite3.connect(made.path)
-    with db:
-        db.execute("DELETE FROM sealed")
-    db.close()
-    return Honest(made.path, made.heads, made.roster, status=2)
+def _redacted(folder: Path) -> Honest:
+    """Every sealed value is gone, as the law may demand, and a person who may has signed that; the chain goes on."""
+    ledger = one_approval()
+    ledger.roster("ana", "bo", "rita")
+    sealed = [(place, parse_entry(each.raw).seals) for place, each in enumerate(ledger.stored)]
+    ledger.redact(*(ledger.values(place, *names) for place, names in sealed if names))
+    ledger.roster("ana", "bo")
+    return _kept(folder, ledger, status=2)
+
+
+def _beating(folder: Path) -> Honest:
+    """Nothing happened for ten minutes, and each of them was signed."""
+    ledger = Ledger().start(heartbeat_s=60)
+    for minute in range(1, 11):
+        ledger.wait(59).beat(minute * 60_000)
+    ledger.stop(up_ms=601_000)
+    return _kept(folder, ledger, roster_text("ana", "bo"))
 
 
 def _empty(folder: Path) -> Honest:
@@ -140,13 +151,10 @@ async def _append(path: Path, drafts: list[Append]) -> list[str]:
 
 
 def _restored(folder: Path) -> Honest:
-    """A backup taken with SQLite's own means while the store has it open, put back with nothing lost."""
-    made = _stored(folder)
-    source, copy = sqlite3.connect(made.path), folder / "restored.db"
-    target = sqlite3.connect(copy)
-    source.backup(target)
-    for db in (source, target):
-        db.close()
+    """A backup that was put back with nothing lost."""
+    made, copy = _stored(folder), folder / "restored.db"
+    with SqliteReader(made.path) as reader:
+        back_up(reader, copy, lambda _: None)
     return Honest(copy, made.heads)
 
 
@@ -165,7 +173,8 @@ MAKERS: dict[str, Callable[[Path], Honest]] = {
     "an approver who has left": _revoked,
     "crashed, and nobody knows": _crashed,
     "crashed and recovered": _recovered,
-    "values withheld": _withheld,
+    "redacted": _redacted,
+    "quiet, with heartbeats": _beating,
     "nothing yet": _empty,
     "written by the store": _stored,
     "restored from a backup": _restored,
