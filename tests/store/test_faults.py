@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from tests.check import check_ledger
 from tests.store.ledgers import LEDGER, SEED, VKEY, held, noon, note, one, opened
+from tests.store.statements import surround
 from tests.unprivileged import NOBODY, become_nobody, reachable_folder
 
 from pgnotary.errors import LedgerUnavailable, RequestMoved
@@ -33,25 +34,9 @@ class Faulty:
         self.error: BaseException = sqlite3.OperationalError("disk I/O error")
         self.happens = False
         self._countdown = -1
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect
-        # A class of C, whose methods cannot be replaced: the ledger's connection is made of one that has others.
-        monkeypatch.setattr(sqlite3, "connect", lambda *call, **named: connect(*call, **named, factory=self))
+        surround(monkeypatch, self._meet)
 
-    def __call__(self, *call: Any, **named: Any) -> sqlite3.Connection:
-        faulty = self
-
-        class Connection(sqlite3.Connection):
-            def execute(self, *call: Any) -> sqlite3.Cursor:
-                return faulty.meets(lambda: super(Connection, self).execute(*call))
-
-            def close(self) -> None:
-                faulty.meets(super().close)
-
-        self.meets(lambda: None)
-        return Connection(*call, **named)
-
-    def meets(self, call: Callable[[], _T]) -> _T:
-        """Let a call fail if it is its turn."""
+    def _meet(self, _: str, call: Callable[[], _T]) -> _T:
         self._countdown -= 1
         if self._countdown != -1:
             return call()

@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import aiosqlite
 import pytest
 from tests.check import check_ledger
 from tests.store.ledgers import LEDGER, SEED, VKEY, noon, note
+from tests.store.statements import surround
 
 from pgnotary.errors import LedgerFull, LedgerUnavailable
 from pgnotary.ledger.entries import Draft, EntryType
@@ -22,6 +22,8 @@ from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.reserve import Reserve
 from pgnotary.store.sqlite import SqliteStore
+
+_T = TypeVar("_T")
 
 SIZE = 1 << 20
 
@@ -49,23 +51,22 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = 0
         self.reserve_full = False
-        execute: Callable[..., Any] = aiosqlite.Connection._execute
         fallocate = os.posix_fallocate
 
-        async def _execute(db: aiosqlite.Connection, *call: Any, **named: Any) -> Any:
-            if self.full and call[1:] == ("COMMIT", []):
+        def meet(asked: str, call: Callable[[], _T]) -> _T:
+            if self.full and asked == "COMMIT":
                 self.full -= 1
                 error = sqlite3.OperationalError("database or disk is full")
                 error.sqlite_errorname = "SQLITE_FULL"
                 raise error
-            return await execute(db, *call, **named)
+            return call()
 
         def _fallocate(file: int, at: int, size: int) -> None:
             fallocate(file, at, size)
             if self.reserve_full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(aiosqlite.Connection, "_execute", _execute)
+        surround(monkeypatch, meet)
         monkeypatch.setattr(os, "posix_fallocate", _fallocate)
 
 

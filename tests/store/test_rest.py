@@ -24,9 +24,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def settled(path: Path) -> int:
-    """How many entries are in the main file: whoever opens it so does not look into the WAL."""
+    """How many entries are in the main file: whoever opens it so does not look into the WAL; -1 while it is written."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
-        return int(db.execute("SELECT count(*) FROM entry").fetchone()[0])
+        try:
+            return int(db.execute("SELECT count(*) FROM entry").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return -1
 
 
 def wal(path: Path) -> int:
