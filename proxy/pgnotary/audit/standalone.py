@@ -22,6 +22,7 @@ number of decisions and redactions, and by the number of opened values.
 import argparse
 import base64
 import binascii
+import bisect
 import hashlib
 import json
 import re
@@ -834,12 +835,18 @@ class _Ids:
 
     def __init__(self) -> None:
         self._highest = 0
-        self._free: list[tuple[int, int]] = []
+        self._lows: list[int] = []
+        self._highs: list[int] = []
+
+    def _range_of(self, number: int) -> int | None:
+        """Return which of the ranges, which are sorted, a number lies in."""
+        place = bisect.bisect_right(self._lows, number) - 1
+        return place if place >= 0 and number <= self._highs[place] else None
 
     def is_used(self, request: str) -> bool:
         found = re.fullmatch(r"R-([1-9][0-9]{0,14})", request)
         number = int(found[1]) if found else self._highest + 1
-        return number <= self._highest and not any(low <= number <= high for low, high in self._free)
+        return number <= self._highest and self._range_of(number) is None
 
     def use(self, request: str) -> bool:
         """Mark one; False if it is none, or used."""
@@ -847,17 +854,15 @@ class _Ids:
         if not found or self.is_used(request):
             return False
         number = int(found[1])
-        if number > self._highest:
-            self._free.append((self._highest + 1, number - 1))
+        place = self._range_of(number)
+        if place is None:
+            place, low, high = len(self._lows), self._highest + 1, number
             self._highest = number
         else:
-            parts = [
-                part
-                for low, high in self._free
-                for part in ([(low, number - 1), (number + 1, high)] if low <= number <= high else [(low, high)])
-            ]
-            self._free = parts
-        self._free = [(low, high) for low, high in self._free if low <= high]
+            low, high = self._lows[place], self._highs[place]
+        parts = [(a, b) for a, b in ((low, number - 1), (number + 1, high)) if a <= b]
+        self._lows[place : place + 1] = [a for a, _ in parts]
+        self._highs[place : place + 1] = [b for _, b in parts]
         return True
 
 

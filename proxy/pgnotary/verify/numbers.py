@@ -4,6 +4,8 @@ Only the highest number and the gaps below it are kept. Two sessions may append 
 numbers, and a number may be drawn and never used; so gaps are legal, and few.
 """
 
+from bisect import bisect_right
+
 __all__ = ["Numbers"]
 
 
@@ -12,25 +14,39 @@ class Numbers:
 
     def __init__(self) -> None:
         self._highest = 0
-        self._gaps: list[range] = []
+        # Below it, where those begin and end that were not; sorted, so that a ledger full of gaps takes no longer.
+        self._starts: list[int] = []
+        self._stops: list[int] = []
 
     def take(self, request: str) -> bool:
         """Mark an id as used; False if it is not one or was used before."""
         number = _parse(request)
-        if number is None or self.taken(request):
+        if number is None:
             return False
         if number > self._highest:
             if number > self._highest + 1:
-                self._gaps.append(range(self._highest + 1, number))
+                self._starts.append(self._highest + 1)
+                self._stops.append(number)
             self._highest = number
             return True
-        self._gaps = [part for gap in self._gaps for part in _without(gap, number)]
+        gap = self._gap(number)
+        if gap is None:
+            return False
+        left, right = (self._starts[gap], number), (number + 1, self._stops[gap])
+        parts = [(start, stop) for start, stop in (left, right) if start < stop]
+        self._starts[gap : gap + 1] = [start for start, _ in parts]
+        self._stops[gap : gap + 1] = [stop for _, stop in parts]
         return True
 
     def taken(self, request: str) -> bool:
         """Whether an id was used."""
         number = _parse(request)
-        return number is not None and number <= self._highest and not any(number in gap for gap in self._gaps)
+        return number is not None and number <= self._highest and self._gap(number) is None
+
+    def _gap(self, number: int) -> int | None:
+        """Return the place of the gap that a number lies in."""
+        place = bisect_right(self._starts, number) - 1
+        return place if place >= 0 and number < self._stops[place] else None
 
 
 def _parse(request: str) -> int | None:
@@ -38,9 +54,3 @@ def _parse(request: str) -> int | None:
     # At most 15 digits: what JSON's numbers could say, and no text that takes long to convert.
     well_formed = request.startswith("R-") and digits.isascii() and digits.isdigit() and len(digits) <= 15
     return int(digits) if well_formed and not digits.startswith("0") else None
-
-
-def _without(gap: range, number: int) -> list[range]:
-    if number not in gap:
-        return [gap]
-    return [part for part in (range(gap.start, number), range(number + 1, gap.stop)) if part]
