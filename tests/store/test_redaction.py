@@ -125,6 +125,30 @@ async def test_what_is_erased_and_the_entry_that_says_so_are_one_transaction(pat
         assert await store.kept(1) == await store.kept(99) == []
 
 
+async def test_a_value_that_is_being_deleted_is_copied_into_no_temporary_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite keeps what a savepoint may have to undo in /var/tmp, on whatever volume that is, from 64 KiB on."""
+    mark = b"geheim-12345 "
+    there: list[str] = []
+
+    def look(store: SqliteStore) -> None:
+        for each in Path("/proc/self/fd").iterdir():
+            try:
+                name = str(each.readlink())
+                if "etilqs" in name and mark in each.read_bytes():
+                    there.append(name)
+            except FileNotFoundError:
+                continue
+
+    async with opened(path) as store:
+        receipts = [(await one(store, sealed(mark * 5_000)))[0] for _ in range(4)]
+        monkeypatch.setattr(SqliteStore, "_check_in_place", look)
+        await one(store, redacting(*receipts))
+        assert await store.erase()
+    assert there == []
+
+
 async def test_a_group_that_erases_one_value_that_is_not_kept_erases_none(path: Path) -> None:
     async with opened(path) as store:
         [receipt] = await one(store, sealed(b"geheim"))

@@ -50,7 +50,12 @@ class Mark:
 
 async def rewritten(db: aiosqlite.Connection) -> None:
     """Write all tables anew; the old pages are still in the file until `emptied` says that they are not."""
-    await db.execute_fetchall("VACUUM")
+    # Through a file, which holds only what is kept: the whole ledger need not fit into memory.
+    await db.execute_fetchall("PRAGMA temp_store=FILE")
+    try:
+        await db.execute_fetchall("VACUUM")
+    finally:
+        await db.execute_fetchall("PRAGMA temp_store=MEMORY")
 
 
 async def emptied(db: aiosqlite.Connection, patience_ms: int) -> bool:

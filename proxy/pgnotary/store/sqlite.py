@@ -78,6 +78,8 @@ _PRAGMAS = (
     "trusted_schema=OFF",
     "secure_delete=ON",
     "cell_size_check=ON",
+    # What a group that deletes may have to undo stands in memory: a file for it, on another volume, would keep it.
+    "temp_store=MEMORY",
 )
 
 
