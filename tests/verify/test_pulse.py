@@ -213,3 +213,27 @@ def test_a_mark_that_was_missing_is_noted(abandoned: dict[str, str]) -> None:
     summary = checked(Ledger().start(abandoned=abandoned))
     assert summary.lacks == ()
     assert summary.notes == ("#0 went on without the high-water mark, which was missing",)
+
+
+def test_a_clock_that_was_set_back_over_a_silence_does_not_hide_it() -> None:
+    ledger = promising()
+    ledger.wait(59).beat(61_000)
+    # The proxy is stopped for an hour, then the clock is set back by that hour, then it goes on.
+    ledger.wait(59).beat(61_000 + 3_660_000)
+    ledger.wait(5).stop(up_ms=61_000 + 3_666_000)
+    [lack] = checked(ledger).lacks
+    assert lack.startswith("#2 lies 3,660 s before #3 by a clock that nobody sets")
+
+
+@pytest.mark.parametrize(("ms", "lacks"), [(150_000, 0), (150_001, 1)])
+def test_a_clock_that_was_set_back_leaves_each_entry_its_time(ms: int, lacks: int) -> None:
+    ledger = promising()
+    ledger.wait(1).beat(ms)
+    assert len(checked(ledger).lacks) == lacks
+
+
+def test_a_run_that_says_it_became_younger_explains_no_silence() -> None:
+    ledger = promising()
+    ledger.wait(59).beat(61_000)
+    ledger.wait(3_600).beat(12_000)
+    assert len(checked(ledger).lacks) == 1

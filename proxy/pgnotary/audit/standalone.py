@@ -998,6 +998,10 @@ class _Silence:
         self._before: _Entry | None = None
         self._known: tuple[datetime, int] | None = None
         """Wall time, and milliseconds since the start, of the last entry that tells both."""
+        self._known_at = 0
+        """The place of that one."""
+        self._was_full = False
+        """Whether a disk was full since then."""
         self._gaps: list[tuple[int, int, int]] = []
         """Between which two places, and how many microseconds it lasted beyond the promise."""
 
@@ -1008,13 +1012,16 @@ class _Silence:
             self.end()
             promised = _number(entry.body, "heartbeat_s") or 0
             self._promised = promised if 0 < promised <= 86_400 else 0
-            self._known = (_clock(entry), 0)
+            self._known, self._known_at, self._was_full = (_clock(entry), 0), place, False
             self._abandons(entry.body.get("abandoned"), place)
         else:
+            self._was_full |= self._before is not None and self._before.type == "ledger-full"
             self._measure(entry, place)
             up = _number(entry.body, "up_ms")
             if entry.type in ("heartbeat", "proxy-stopped") and up is not None and up >= 0:
+                self._uncover(up, place)
                 self._explain(_clock(entry), up)
+                self._known_at, self._was_full = place, False
             elif entry.type == "heartbeat":
                 fault = "a heartbeat without the time since its start"
         if entry.type == "proxy-stopped":
@@ -1034,13 +1041,25 @@ class _Silence:
         if over > _SLACK_US:
             self._gaps.append((place - 1, place, over))
 
+    def _uncover(self, up: int, place: int) -> None:
+        """Report a silence over which the wall clock was set back: more has passed than the entries may stand for."""
+        if self._known is None or not self._promised or self._was_full:
+            return
+        passed = (up - self._known[1]) * 1000 - sum(gap[2] for gap in self._gaps)
+        if passed > (place - self._known_at) * (self._promised * 10**6 + _SLACK_US):
+            text = f"and #{place} are {up - self._known[1]} ms apart, more than the entries in between may stand for"
+            self.lacks.append((self._known_at, text))
+
     def _explain(self, wall: datetime, up: int) -> None:
         """Take off the gaps what the wall clock went ahead by, and report the rest."""
         ahead = 0
         if self._known is not None:
             passed = (up - self._known[1]) * 1000
             ahead = _microseconds(wall - self._known[0]) - passed
-            if passed <= self._promised * 10**6 + _SLACK_US:
+            if passed < 0:
+                # A clock that nobody sets does not run back: it explains nothing.
+                ahead = 0
+            elif passed <= self._promised * 10**6 + _SLACK_US:
                 # Nothing could last longer than that.
                 ahead = sum(gap[2] for gap in self._gaps)
         left = []

@@ -7,6 +7,9 @@ time of an entry is another one while a clock that was set back stands behind th
 ahead of that one explains as much of the silences since the last time both were told, and all of them if no more than
 the promised time has passed. After `ledger-full` nothing is promised until the next entry.
 
+A clock that was set back over a silence hides it from the times of entries, and not from `up_ms`: where more has passed
+than the entries in between may stand for, that is a lack, too.
+
 What lies before a run, between two runs and behind the last entry is not known here. The number is that of the
 checklist.
 """
@@ -55,6 +58,10 @@ class Pulse:
         self._last: Entry | None = None
         self._told: tuple[datetime, timedelta] | None = None
         """The last time when both clocks were known: by the wall, and since the run began."""
+        self._told_at = 0
+        """The place of the entry that did."""
+        self._was_full = False
+        """Whether a disk was full since then: that promises nothing."""
         self._silences: list[_Silence] = []
         """Since then."""
 
@@ -84,9 +91,13 @@ class Pulse:
         promised_s = number(entry, "heartbeat_s") or 0
         self._every = timedelta(seconds=promised_s if 0 < promised_s <= MOST_S else 0)
         self._began = place
-        self._told = (_clock(entry), _NO_TIME)
+        self._tell((_clock(entry), _NO_TIME))
+
+    def _tell(self, clocks: tuple[datetime, timedelta]) -> None:
+        self._told, self._told_at, self._was_full = clocks, self._heads.size, False
 
     def _compare(self, entry: Entry) -> None:
+        self._was_full |= self._last is not None and self._last.type is EntryType.FULL
         if self._every and self._last is not None:
             lasted = _wall(entry) - _wall(self._last)
             if lasted > self._every + SLACK:
@@ -95,16 +106,33 @@ class Pulse:
             up_ms = number(entry, "up_ms")
             if up_ms is not None and up_ms >= 0:
                 now = (_clock(entry), timedelta(milliseconds=up_ms))
+                self._look_behind(now[1])
                 self._settle(self._gone_ahead(*now))
-                self._told = now
+                self._tell(now)
             elif entry.type is EntryType.HEARTBEAT:
                 self._findings.fault(self._heads.size, "a heartbeat that does not say how long its run has lasted")
+
+    def _look_behind(self, up: timedelta) -> None:
+        """Report a silence that the times of the entries since both clocks were told do not show."""
+        if self._told is None or not self._every or self._was_full:
+            return
+        passed = up - self._told[1] - sum((each.beyond for each in self._silences), _NO_TIME)
+        if passed > (self._heads.size - self._told_at) * (self._every + SLACK):
+            self._findings.lack(
+                self._told_at,
+                f"lies {_spelled(up - self._told[1])} before #{self._heads.size} by a clock that nobody sets, longer "
+                f"than the entries in between may stand for, although a heartbeat was promised every "
+                f"{_spelled(self._every)}: the wall clock was set back over a silence",
+            )
 
     def _gone_ahead(self, wall: datetime, up: timedelta) -> timedelta:
         """Return by how much the wall clock went ahead since both were told."""
         if self._told is None:
             return _NO_TIME
         passed = up - self._told[1]
+        if passed < _NO_TIME:
+            # No clock runs back that nobody sets: it explains nothing.
+            return _NO_TIME
         if passed <= self._every + SLACK:
             # There was no time for a silence.
             return sum((each.beyond for each in self._silences), _NO_TIME)
