@@ -125,6 +125,24 @@ async def test_the_roster_must_say_so_at_this_moment(tmp_path: Path) -> None:
         assert not it.store.is_erasing()
 
 
+async def test_a_roster_that_comes_while_copies_are_searched_for_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the entry stands behind a roster that does not allow it: a fault for ever, and the value is gone."""
+    async with office(tmp_path) as it:
+        receipt = await it.put("t1")
+
+        async def meanwhile(_: SqliteStore, *__: object) -> list[tuple[int, str]]:
+            it.roster.clear()
+            await it.appender.append(Append(Draft(EntryType.ROSTER, {"allowed_signers": ""})))
+            return []
+
+        monkeypatch.setattr(SqliteStore, "copies", meanwhile)
+        with pytest.raises(RedactionRefused, match="nobody on the roster"):
+            await it.redact((receipt, "t1"))
+        assert not it.store.is_erasing()
+
+
 async def test_a_redaction_for_another_ledger_is_refused(tmp_path: Path) -> None:
     async with office(tmp_path) as it:
         receipt = await it.put("t1")

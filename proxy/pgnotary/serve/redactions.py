@@ -72,15 +72,18 @@ class Redactions:
         """Record a redaction and delete what it names; raises RedactionRefused, LedgerUnavailable."""
         redaction = read(document)
         at = self._moment()
-        signer = check(redaction, signature, self._roster(), at)
+        check(redaction, signature, self._roster(), at)
         if abs(redaction.redacted_at - at) > CLOCKS_DIFFER:
             raise RedactionRefused(
                 f"redacted at {timestamp(redaction.redacted_at)}, now it is {timestamp(at)}: set the clock"
             )
         await self._check_head(redaction)
-        await self._check_values(redaction)
         erases = tuple((values.leaf, name) for values in redaction.values for name in values.seals)
+        # It reads the whole ledger: what must hold when the entry is appended is looked at behind it.
         copies = await self._store.copies(erases, _COPIES)
+        await self._check_values(redaction)
+        # Last, and nothing is waited for until the entry is on its way: a roster that came meanwhile stands before it.
+        signer = check(redaction, signature, self._roster(), self._moment())
         body: dict[str, JSON] = {
             "redactor": signer.person,
             "key": fingerprint(signer.public),
