@@ -13,10 +13,10 @@ from tests.unprivileged import become_nobody, reachable_folder
 
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.checkpoint import verify
-from pgnotary.ledger.entries import EntryType, parse_entry
+from pgnotary.ledger.entries import Draft, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.request.life import State
-from pgnotary.store import LedgerReader, StoredEntry
+from pgnotary.store import Append, LedgerReader, StoredEntry
 from pgnotary.store.reader import SqliteReader
 from pgnotary.store.sqlite import SqliteStore
 
@@ -296,6 +296,17 @@ def test_an_entry_hidden_from_a_search_is_found(closed: Path, change: str, fault
     with SqliteReader(closed) as reader:
         found, *_ = reader.index_faults()
     assert found.startswith(fault)
+
+
+async def test_a_session_that_is_hidden_from_a_search_behind_its_json_is_found(path: Path) -> None:
+    """In JSON a backslash is two, and the column may hold both: the bytes agree, and the session is another one."""
+    async with opened(path) as store:
+        await one(store, Append(Draft(EntryType.FORWARDED, {}, session="a\\b")))
+    with SqliteReader(path) as reader:
+        assert list(reader.index_faults()) == []
+    edited(path, "UPDATE entry SET session = replace(session, '\\', '\\\\')")
+    with SqliteReader(path) as reader:
+        assert list(reader.index_faults()) == ["entry 0 says something else than its columns: session"]
 
 
 def test_a_row_under_the_lowest_number_that_there_is_cannot_hide(closed: Path, small_pages: None) -> None:
