@@ -108,6 +108,17 @@ async def test_nobody_redacts_what_their_own_session_did(tmp_path: Path) -> None
             await it.redact((receipt, "t1"))
 
 
+@pytest.mark.xfail(strict=True, reason="who sent a rejected decision is sealed with it, and compared by nobody")
+async def test_nobody_redacts_the_evidence_of_a_decision_that_they_sent_themselves(tmp_path: Path) -> None:
+    async with office(tmp_path) as it:
+        document = b"ana approves what is not hers to approve"
+        signature = sshsig.sign(document, SEEDS["ana"], sshsig.DECISION_NAMESPACE).encode()
+        sealed = {"document": document, "signature": signature}
+        [rejected] = await it.appender.append(Append(Draft(EntryType.REJECTED, {"why": "no"}, sealed=sealed)))
+        with pytest.raises(RedactionRefused):
+            await it.redact((rejected, "document"))
+
+
 async def test_the_roster_must_say_so_at_this_moment(tmp_path: Path) -> None:
     async with office(tmp_path) as it:
         receipt = await it.put("t1")
