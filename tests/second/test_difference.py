@@ -131,7 +131,8 @@ def test_every_flipped_bit_is_told_by_both_at_the_same_place(length: int, sample
 def test_every_deletion_swap_duplicate_and_cut_is_told_by_both(length: int) -> None:
     ledger = whole(length)
     note, stored = ledger.sign(), ledger.stored
-    for place in range(len(stored)):
+    # tests/tamper does the same to files of 200 entries.
+    for place in range(0, len(stored), 1 if length == LONG else 3):
         assert found([*stored[:place], *stored[place + 1 :]], note)
         assert found([*stored[:place], stored[place], *stored[place:]], note)
         assert found(stored[:place], note)
