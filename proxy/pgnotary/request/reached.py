@@ -196,8 +196,8 @@ spelled (oid) AS (
     UNION ALL
     SELECT found.classid, found.objid, true FROM pg_catalog.pg_proc AS p
     CROSS JOIN LATERAL (SELECT __WORDS__ OFFSET 0) AS body (words) CROSS JOIN LATERAL (
-      SELECT CASE y.typtype WHEN 'c' THEN 1259::pg_catalog.oid ELSE 1247::pg_catalog.oid END,
-        CASE y.typtype WHEN 'c' THEN y.typrelid ELSE y.oid END
+      SELECT CASE WHEN y.typtype OPERATOR(pg_catalog.=) 'c' THEN 1259::pg_catalog.oid ELSE 1247::pg_catalog.oid END,
+        CASE WHEN y.typtype OPERATOR(pg_catalog.=) 'c' THEN y.typrelid ELSE y.oid END
       FROM pg_catalog.pg_type AS y WHERE y.typname OPERATOR(pg_catalog.=) ANY (body.words)
       AND y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
       AND y.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,e}'::pg_catalog."char"[])
