@@ -140,9 +140,10 @@ spelled (oid) AS (
     AND (__REFERRING__ OR k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
       OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
     UNION ALL
-    SELECT 1259::pg_catalog.oid, i.inhrelid, false FROM pg_catalog.pg_inherits AS i
+    SELECT 1259::pg_catalog.oid, i.inhrelid, false FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) c.oid
     WHERE reached.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
-    AND i.inhparent OPERATOR(pg_catalog.=) reached.objid
+    AND c.oid OPERATOR(pg_catalog.=) reached.objid AND c.relhassubclass
     UNION ALL
     SELECT d.refclassid, d.refobjid, false
     FROM (__PARTS__) AS own (classid, objid)
