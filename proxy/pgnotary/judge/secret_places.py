@@ -481,14 +481,16 @@ class _Finder:
         if not secret:
             return
         at, depth = self._closing(at) + 1, 0
+        while self._word(at) == "(":
+            at += 1  # Around all of the rows.
         while at < len(self._all):
             word = self._word(at)
-            if depth == 0 and word == "values":
+            if depth <= 0 and word == "values":
                 at = self._hide_rows(at + 1, secret)
                 continue
             if word == "select" and depth <= 1:
                 self._hide_targets(at + 1, secret)
-            if depth == 0 and word in ("on", "returning", "when"):
+            if depth <= 0 and word in ("on", "returning", "when") and self._word(at - 1) != "distinct":
                 return
             depth += (word in _OPENING) - (word in _CLOSING)
             at += 1
@@ -505,11 +507,15 @@ class _Finder:
 
     def _hide_targets(self, at: int, secret: set[int]) -> None:
         depth = n = 0
+        if self._word(at) == "distinct" and self._word(at + 1) == "on":
+            at = self._closing(at + 2) + 1
         start = at
         for i in range(at, len(self._all) + 1):
             word = self._word(i)
             ends = depth == 0 and (
-                i == len(self._all) or word in _ENDS_NAME - {"as", "by", "end", "else", "then", "when"}
+                i == len(self._all)
+                or word in _CLOSING
+                or word in _ENDS_NAME - {"as", "by", "end", "else", "then", "when"}
             )
             if ends or (depth == 0 and word == ","):
                 if self._word(i - 1) == "*":
@@ -601,7 +607,7 @@ class _Finder:
                 continue
             if opened:
                 self.places.hidden.add(i)
-            elif each.sort is Sort.STRING and i not in self.places.hidden and self._opens_secret(i):
+            elif each.sort is Sort.STRING and self._opens_secret(i):
                 opened = True
 
     def _opens_secret(self, i: int) -> bool:

@@ -2,7 +2,7 @@
 
 Nothing enters; SQL leaves, about the relation `c`, a row of pg_class. `schema_state` makes a fingerprint of the lines
 of each, whatever their order, so nothing that the server changes by itself (statistics, sizes, frozen ids) may be among
-them, and nothing that says how rows are kept and not which.
+them, and nothing that says how rows are kept and not which: not which index it is that REINDEX CONCURRENTLY makes anew.
 
 Operators are spelled out, because the client's search_path is in force. Source: PostgreSQL 18, "System Catalogs".
 """
@@ -14,6 +14,14 @@ from pgnotary.request.reached import parts_of
 
 __all__ = ["ASPECTS"]
 
+# Of the domains of its columns. By pg_depend: to the planner nearly all of pg_constraint seems to be of any domain, and
+# to read that for each partition takes longer than a question may.
+_CHECKS = """
+ARRAY(SELECT d.objid FROM pg_catalog.pg_attribute AS a
+  JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
+    AND d.refobjid OPERATOR(pg_catalog.=) a.atttypid AND d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid
+  WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
+""".strip()
 # No index leads from a table to the foreign keys that refer to it, but pg_depend has one.
 _ASPECTS = {
     "columns": """
@@ -25,10 +33,12 @@ LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attre
   AND d.adnum OPERATOR(pg_catalog.=) a.attnum
 WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped""",
     "constraints": """
-SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
-WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
-UNION ALL SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
-WHERE k.confrelid OPERATOR(pg_catalog.=) c.oid AND k.conrelid OPERATOR(pg_catalog.<>) c.oid
+SELECT (pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.-) 'conindid'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_constraint AS k WHERE k.conrelid OPERATOR(pg_catalog.=) c.oid
+UNION ALL
+SELECT (pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.-) 'conindid'::pg_catalog.text)::pg_catalog.text
+FROM pg_catalog.pg_constraint AS k WHERE k.confrelid OPERATOR(pg_catalog.=) c.oid
+AND k.conrelid OPERATOR(pg_catalog.<>) c.oid
 AND k.oid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT d.objid FROM pg_catalog.pg_depend AS d
   WHERE d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.=) c.oid
   AND d.classid OPERATOR(pg_catalog.=) 2606::pg_catalog.oid))""",
@@ -57,22 +67,22 @@ AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
       WHERE o.oid OPERATOR(pg_catalog.=) d.refobjid) END
   FROM pg_catalog.pg_depend AS d JOIN (
     __PARTS__
-    UNION ALL SELECT 2606::pg_catalog.oid, k.oid FROM pg_catalog.pg_attribute AS a
-    JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
-    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+    UNION ALL SELECT 2606::pg_catalog.oid, x.oid FROM pg_catalog.unnest(__CHECKS__) AS x (oid)
   ) AS own (classid, objid) ON d.classid OPERATOR(pg_catalog.=) own.classid
     AND d.objid OPERATOR(pg_catalog.=) own.objid
   WHERE d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])))
 UNION ALL
-SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_attribute AS a
-JOIN pg_catalog.pg_constraint AS k ON k.contypid OPERATOR(pg_catalog.=) a.atttypid
-WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND k.contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid""",
+SELECT pg_catalog.to_jsonb(k)::pg_catalog.text FROM pg_catalog.pg_constraint AS k
+WHERE k.oid OPERATOR(pg_catalog.=) ANY (__CHECKS__)""",
     "unique indexes": """
-SELECT pg_catalog.to_jsonb(i)::pg_catalog.text FROM pg_catalog.pg_index AS i
-WHERE __ON_CONFLICT__ AND i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique""",
+SELECT (pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.-)
+  '{indexrelid,indcheckxmin,indisclustered,indisreplident}'::pg_catalog.text[])::pg_catalog.text
+FROM pg_catalog.pg_index AS i WHERE __ON_CONFLICT__ AND i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique""",
     "partitions": """
 SELECT pg_catalog.to_jsonb(i)::pg_catalog.text FROM pg_catalog.pg_inherits AS i
-WHERE i.inhparent OPERATOR(pg_catalog.=) c.oid OR i.inhrelid OPERATOR(pg_catalog.=) c.oid
+WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid
+UNION ALL SELECT pg_catalog.to_jsonb(i)::pg_catalog.text FROM pg_catalog.pg_inherits AS i
+WHERE c.relhassubclass AND i.inhparent OPERATOR(pg_catalog.=) c.oid
 UNION ALL
 SELECT pg_catalog.json_build_array(b.oid::pg_catalog.int8, b.relpartbound::pg_catalog.text)::pg_catalog.text
 FROM pg_catalog.pg_partition_ancestors(c.oid::pg_catalog.regclass) AS i (relid)
@@ -94,7 +104,7 @@ SELECT pg_catalog.to_jsonb(f)::pg_catalog.text FROM pg_catalog.pg_foreign_table 
 WHERE f.ftrelid OPERATOR(pg_catalog.=) c.oid""",
 }
 ASPECTS: Mapping[str, str] = {
-    aspect: query.replace("__OF_KEYS__", OF_KEYS).replace("__PARTS__", parts_of("c.oid"))
+    aspect: query.replace("__OF_KEYS__", OF_KEYS).replace("__PARTS__", parts_of("c.oid")).replace("__CHECKS__", _CHECKS)
     for aspect, query in _ASPECTS.items()
 }
 """By its name: the query. Its place is __ON_CONFLICT__, whether what the statement inserts may meet what is there."""

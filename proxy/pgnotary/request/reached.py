@@ -140,9 +140,10 @@ spelled (oid) AS (
     AND (__REFERRING__ OR k.confdeltype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[])
       OR k.confupdtype OPERATOR(pg_catalog.=) ANY ('{c,n,d}'::pg_catalog."char"[]))
     UNION ALL
-    SELECT 1259::pg_catalog.oid, i.inhrelid, false FROM pg_catalog.pg_inherits AS i
+    SELECT 1259::pg_catalog.oid, i.inhrelid, false FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) c.oid
     WHERE reached.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
-    AND i.inhparent OPERATOR(pg_catalog.=) reached.objid
+    AND c.oid OPERATOR(pg_catalog.=) reached.objid AND c.relhassubclass
     UNION ALL
     SELECT d.refclassid, d.refobjid, false
     FROM (__PARTS__) AS own (classid, objid)
@@ -196,8 +197,8 @@ spelled (oid) AS (
     UNION ALL
     SELECT found.classid, found.objid, true FROM pg_catalog.pg_proc AS p
     CROSS JOIN LATERAL (SELECT __WORDS__ OFFSET 0) AS body (words) CROSS JOIN LATERAL (
-      SELECT CASE y.typtype WHEN 'c' THEN 1259::pg_catalog.oid ELSE 1247::pg_catalog.oid END,
-        CASE y.typtype WHEN 'c' THEN y.typrelid ELSE y.oid END
+      SELECT CASE WHEN y.typtype OPERATOR(pg_catalog.=) 'c' THEN 1259::pg_catalog.oid ELSE 1247::pg_catalog.oid END,
+        CASE WHEN y.typtype OPERATOR(pg_catalog.=) 'c' THEN y.typrelid ELSE y.oid END
       FROM pg_catalog.pg_type AS y WHERE y.typname OPERATOR(pg_catalog.=) ANY (body.words)
       AND y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
       AND y.typtype OPERATOR(pg_catalog.=) ANY ('{c,d,e}'::pg_catalog."char"[])
