@@ -220,7 +220,8 @@ def test_what_is_too_tiresome_to_read_is_hidden_as_a_whole() -> None:
     "name",
     "password passwd PASSWORD userPassword user_password password_hash dbpassword pwd client_secret apiKey api_key "
     "APIKEY access_token accesstoken refresh_tokens app.jwt_secret ssl_passphrase_command private_key pin otp "
-    "aws_secret_access_key password2 password_reset_token credentials sslkey passfile stripe_secret_key".split(),
+    "aws_secret_access_key password2 password_reset_token credentials sslkey passfile stripe_secret_key "
+    "pw pw_hash pin_code connection_string dsn userpass totp_seed access_token_v2".split(),
 )  # fmt: skip
 def test_the_name_of_a_secret_is_known(name: str) -> None:
     assert is_secret_name(name)
@@ -229,7 +230,8 @@ def test_the_name_of_a_secret_is_known(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     "id name key primary_key compass bypass password_changed_at token_count tokenize secretary_id password_encryption "
-    "secret_name passed spin shipping author tokens_used access_key_id secret.id passenger".split(),
+    "secret_name passed spin shipping author tokens_used access_key_id secret.id passenger "
+    "connection string_value seed version_v2 dsn_count".split(),
 )  # fmt: skip
 def test_the_name_of_something_else_is_not_taken_for_one(name: str) -> None:
     assert not is_secret_name(name)

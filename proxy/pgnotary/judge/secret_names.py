@@ -15,14 +15,14 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 _STEMS = (
     "password passwd passphrase passwort kennwort motdepasse contrasena contraseña secret apikey credential privatekey "
     "accesskey secretkey authkey signingkey encryptionkey sessionkey hmackey masterkey accountkey servicekey sharedkey "
-    "connectionstring sslkey passfile passcode"
+    "connectionstring sslkey passfile passcode pincode userpass totpseed"
 ).split()  # fmt: skip
 # At the end of a name, as a word of their own.
-_WORDS = frozenset("pass pwd pin otp totp cvv cvc jwt bearer authorization token tokens".split())
+_WORDS = frozenset("pass pwd pw pin dsn otp totp cvv cvc jwt bearer authorization token tokens".split())
 # Forms that a secret is kept in: the name before them decides.
 _FORMS = frozenset(
     "hash hashed value digest plain plaintext text raw new old enc encrypted confirm confirmation again bcrypt sha md "
-    "b base hex salt string".split()
+    "b base hex salt string v".split()
 )
 # What is told about a secret.
 _ABOUT = frozenset(
@@ -41,9 +41,11 @@ _ABOUT = frozenset(
 def is_secret_name(name: str) -> bool:
     """Whether what has this name is a secret itself; of a dotted name, its last part decides."""
     words = [word.lower() for word in _WORD.findall(name.rpartition(".")[2])]
+    whole = "".join(words)
     while len(words) > 1 and words[-1] in _FORMS:
         words.pop()
     if not words or (len(words) > 1 and words[-1] in _ABOUT):
         return False
-    joined = "".join(words).replace("secretar", "")
-    return words[-1] in _WORDS or words[-1].endswith("token") or any(stem in joined for stem in _STEMS)
+    if words[-1] in _WORDS or words[-1].endswith("token"):
+        return True
+    return any(stem in whole.replace("secretar", "") for stem in _STEMS)

@@ -5,10 +5,11 @@ functions that no relation and no statement names itself; `domains`; and `reache
 rules and policies to what they read, over foreign keys that change rows, from defaults, checks, indexes and triggers to
 what they call, from a function, an operator or a type to what pg_depend says that it is made of (the body of a function
 BEGIN ATOMIC, the defaults of its arguments, the checks of a domain, the columns of a composite type), and to what
-stands around them: servers of foreign tables, collations, text search, classes of operators. A body that is a text is
-cut into words, in literals too, and each that is the name of a relation, function, type or text search configuration
-leads there, if it is seen from the session's schemas, or is in one that the body names, or the function's own. What a
-body puts together out of pieces is not followed.
+stands around them: servers of foreign tables, collations, text search, classes of operators, and casts between types of
+PostgreSQL's own, or of one that is reached. A body that is a text is cut into words, in literals too, and each that is
+the name of a relation, function, type or text search configuration leads there, if it is seen from the session's
+schemas, or is in one that the body names, or the function's own. What a body puts together out of pieces is not
+followed.
 
 It ends on cycles: each thing is reached once, or twice if a relation leads there too. Each step looks into an index.
 
@@ -124,6 +125,8 @@ spelled (oid) AS (
     SELECT f.name::pg_catalog.name FROM pg_catalog.json_array_elements_text(__TYPED__) AS f (name)))
   UNION ALL
   SELECT 1255::pg_catalog.oid, k.castfunc FROM pg_catalog.pg_cast AS k
+  WHERE k.castsource OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
+  AND k.casttarget OPERATOR(pg_catalog.<) 16384::pg_catalog.oid
   __FURTHER__
 ), reached (classid, objid, deep) AS (
   SELECT named.classid, named.objid, false FROM named
@@ -177,6 +180,11 @@ spelled (oid) AS (
     WHERE reached.classid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
     AND k.contypid OPERATOR(pg_catalog.=) reached.objid AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     AND d.refclassid OPERATOR(pg_catalog.=) ANY (__OBJECTS__)
+    UNION ALL
+    SELECT 1255::pg_catalog.oid, k.castfunc, false FROM pg_catalog.pg_cast AS k
+    WHERE reached.classid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
+    AND (k.castsource OPERATOR(pg_catalog.=) reached.objid OR k.casttarget OPERATOR(pg_catalog.=) reached.objid)
+    AND k.castfunc OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     UNION ALL
     SELECT 1255::pg_catalog.oid, m.amproc::pg_catalog.oid, true FROM pg_catalog.pg_amproc AS m
     WHERE reached.classid OPERATOR(pg_catalog.=) 2753::pg_catalog.oid

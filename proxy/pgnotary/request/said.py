@@ -54,9 +54,17 @@ _WITH_OPTIONS = frozenset(
 )
 # All that a role owns goes with it, or is given away.
 _OF_OWNERS = frozenset({"DropOwnedStmt", "ReassignOwnedStmt"})
-# They may be about all that is in a schema.
+# They may be about all that is in a schema, and are if they say so.
 _OF_SCHEMAS = frozenset(
     {"AlterPublicationStmt", "CreatePublicationStmt", "GrantStmt", "ImportForeignSchemaStmt", "ReindexStmt"}
+)
+_ALL_IN_SCHEMA = frozenset(
+    {
+        "ACL_TARGET_ALL_IN_SCHEMA",
+        "PUBLICATIONOBJ_TABLES_IN_CUR_SCHEMA",
+        "PUBLICATIONOBJ_TABLES_IN_SCHEMA",
+        "REINDEX_OBJECT_SCHEMA",
+    }
 )
 _ROLES = """
 SELECT 'the role' AS what, r.rolname AS name, __FP_ROLE__ AS each
@@ -107,6 +115,19 @@ FROM pg_catalog.pg_language AS l WHERE l.lanname OPERATOR(pg_catalog.=) ANY (__S
 UNION ALL
 SELECT 'the extension', e.extname, pg_catalog.concat_ws(' ', e.oid, e.extowner, e.extversion)
 FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) ANY (__SAYS__)
+UNION ALL
+SELECT 'the statistics', x.stxname, pg_catalog.concat_ws(' ', x.oid, x.stxowner)
+FROM pg_catalog.pg_statistic_ext AS x WHERE x.stxname OPERATOR(pg_catalog.=) ANY (__SAYS__)
+UNION ALL
+SELECT 'the conversion', k.conname, pg_catalog.concat_ws(' ', k.oid, k.conowner)
+FROM pg_catalog.pg_conversion AS k WHERE k.conname OPERATOR(pg_catalog.=) ANY (__SAYS__)
+UNION ALL
+SELECT 'the subscription', k.subname, pg_catalog.concat_ws(' ', k.oid, k.subowner)
+FROM pg_catalog.pg_subscription AS k WHERE k.subname OPERATOR(pg_catalog.=) ANY (__SAYS__)
+UNION ALL
+SELECT 'the type', y.typname, pg_catalog.concat_ws(' ', y.oid, y.typowner)
+FROM pg_catalog.pg_type AS y WHERE y.typname OPERATOR(pg_catalog.=) ANY (__SAYS__)
+AND y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 UNION ALL
 SELECT 'the publication', b.pubname, __FP_PUBLICATION__
 FROM pg_catalog.pg_publication AS b WHERE b.pubname OPERATOR(pg_catalog.=) ANY (__SAYS__)"""
@@ -177,11 +198,24 @@ def said_question(statement: Statement, fingerprint: Callable[[str], str]) -> st
     if not any(map(is_ddl, statement.parts)):
         return "'said', NULL"
     nodes = {part.node for part in statement.parts}
-    asked = _ROLES + _OTHERS + _OWNERS * bool(nodes & _OF_OWNERS) + _SCHEMAS * bool(nodes & _OF_SCHEMAS)
+    within = any(_is_about_a_schema(statement, part) for part in statement.parts if part.node in _OF_SCHEMAS)
+    asked = _ROLES + _OTHERS + _OWNERS * bool(nodes & _OF_OWNERS) + _SCHEMAS * within
     lines = {"ROLE": _ROLE, "OWNED": _OWNED, "WITHIN": _WITHIN, "PUBLICATION": _PUBLICATION}
     for place, query in lines.items():
         asked = asked.replace(f"__FP_{place}__", fingerprint(query))
     return _LISTED.replace("__ROWS__", asked).replace("__SAYS__", "ARRAY(SELECT said.word FROM said)")
+
+
+def _is_about_a_schema(statement: Statement, part: Part) -> bool:
+    """Say whether a part may be about all that is in a schema: GRANT ON a table of one is not."""
+    if part.node == "ImportForeignSchemaStmt":
+        return True
+    try:
+        (raw,) = grammar.parse(statement.slice(part))
+        told = [value for each in grammar.messages(raw.node, raw.fields) for value in each.fields.values()]
+    except (grammar.Unreadable, ValueError):
+        return True
+    return not _ALL_IN_SCHEMA.isdisjoint(value for value in told if isinstance(value, str))
 
 
 def read_said(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -61,7 +61,7 @@ _QUESTION = """
 WITH RECURSIVE __REACHED__
 SELECT pg_catalog.json_build_object(
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(n.nspname, c.relname,
-    pg_catalog.format('%s %s', c.relkind, c.oid), c.relowner::pg_catalog.int8, _ASPECTS__))
+    pg_catalog.format('%s %s', c.relkind, c.oid), c.relowner::pg_catalog.int8, __ASPECTS__))
   FROM tree JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) tree.oid
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE n.nspname OPERATOR(pg_catalog.<>) ALL ('{pg_catalog,information_schema}'::pg_catalog.name[])),
@@ -100,7 +100,8 @@ _CASTS = """
 SELECT pg_catalog.json_build_array(pg_catalog.to_jsonb(k),
   pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'proacl'::pg_catalog.text)::pg_catalog.text
 FROM pg_catalog.pg_cast AS k JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) k.castfunc
-WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"""
+WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+  SELECT reached.objid FROM reached WHERE reached.classid OPERATOR(pg_catalog.=) 1255::pg_catalog.oid))"""
 
 
 _BEHIND = """
@@ -117,7 +118,7 @@ def _fingerprint(lines: str) -> str:
 
 _ASKED = (
     _QUESTION.replace("__AROUND__", around_question(_fingerprint))
-    .replace("_ASPECTS__", ", ".join(map(_fingerprint, ASPECTS.values())))
+    .replace("__ASPECTS__", ", ".join(map(_fingerprint, ASPECTS.values())))
     .replace("__BEHIND__", _fingerprint(_BEHIND))
     .replace("__DOMAINS__", _fingerprint(_DOMAINS))
     .replace("__FUNCTIONS__", _fingerprint(_FUNCTIONS))
