@@ -5,7 +5,7 @@ what it has counted. A text is sealed only where it first appears in its session
 until they close; memory is bounded by them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,8 @@ from pgnotary.audit.copied import Copied, copied_in
 from pgnotary.audit.parsed import parsed
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import LedgerBroken, NotCanonical
+from pgnotary.ledger.base import Base
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import executions_in
 from pgnotary.ledger.summaries import summaries_in
@@ -88,22 +90,20 @@ class _Session:
 
 
 class Sessions:
-    """Remembers the open sessions and their texts; made for one pass over a ledger."""
+    """Remembers the open sessions and their texts; made for one pass over a ledger, from its base on if it has one.
 
-    def __init__(self) -> None:
-        self._open: dict[str, _Session] = {}
+    Texts that were sealed before the base are not known.
+    """
+
+    def __init__(self, base: Base | None = None) -> None:
+        self._open = {each.name: _opened(each.opened) for each in (base.sessions if base else ())}
 
     def follow(self, entry: Entry, opened: Opened) -> list[Execution] | list[Counted]:
         """Take the next entry and return the executions that it lists, or counts; raises LedgerBroken if damaged."""
         key = entry.session or ""
         match entry.type:
             case EntryType.OPENED:
-                self._open[key] = _Session(
-                    user=text(entry.body, "user"),
-                    person=text(entry.body, "person"),
-                    database=text(entry.body, "database"),
-                    application=text(entry.body, "application"),
-                )
+                self._open[key] = _opened(entry.body)
             case EntryType.CLOSED:
                 self._open.pop(key, None)
             case EntryType.FORWARDED:
@@ -118,16 +118,27 @@ class Sessions:
         return []
 
 
-def executions(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Execution | Counted]:
+def executions(
+    entries: Iterable[StoredEntry], veil: Veil | None = None, base: Base | None = None
+) -> Iterator[Execution | Counted]:
     """Yield all that was forwarded or refused; raises LedgerBroken on a damaged entry.
 
     With a veil, no secret of their texts is told.
     """
-    sessions = Sessions()
+    sessions = Sessions(base)
     for entry, opened in parsed(entries):
         if veil and entry.request is None:
             entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
         yield from sessions.follow(entry, opened)
+
+
+def _opened(body: Mapping[str, JSON]) -> _Session:
+    return _Session(
+        user=text(body, "user"),
+        person=text(body, "person"),
+        database=text(body, "database"),
+        application=text(body, "application"),
+    )
 
 
 def _listed(entry: Entry, session: _Session) -> Iterator[Execution]:

@@ -23,6 +23,7 @@ from pgnotary.errors import PgnotaryError
 __all__ = ["main", "pgnotary"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "archive": ("archive", "Move the oldest entries of a ledger into a new FOLDER, while the proxy is stopped."),
     "approve": ("signing", "Sign that a held statement may run, and wait for its outcome."),
     "check": ("check", "Check the configuration and the files that it names."),
     "demo": ("demo", "Run PostgreSQL, a proxy, a ledger and an approver on this machine."),

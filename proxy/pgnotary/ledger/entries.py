@@ -74,6 +74,8 @@ class EntryType(StrEnum):
     ENDING = "ending"
     """Transaction control over an approved statement, written before it is sent."""
     OUTCOME = "outcome"
+    ARCHIVED = "archived"
+    """The entries before one are in a folder of their own: see `pgnotary.ledger.archived`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ compare-and-set, in the same transaction as the entry. Nobody can write behind a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import Draft, Entry, Receipt
 from pgnotary.request.life import Move, State
 
-__all__ = ["Append", "Head", "HeadProof", "LedgerReader", "Store", "StoredEntry"]
+__all__ = ["Append", "Based", "Head", "HeadProof", "LedgerReader", "Store", "StoredEntry", "base_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Store(Protocol):
         """Return the newest head, proven to extend the first `older` leaves (0: nothing) and to cover these entries.
 
         Reads a bounded number of leaves, however long the ledger is. Raises ValueError for an entry that there is not,
-        LedgerUnavailable.
+        InArchive for one, or an older head, of which only an archive can tell, LedgerUnavailable.
         """
         ...
 
@@ -109,6 +110,15 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Close the storage; nothing may be appended afterwards."""
+        ...
+
+
+@runtime_checkable
+class Based(Protocol):
+    """A reader of a ledger whose first entries may be archived."""
+
+    def base(self) -> Base | None:
+        """Return what stands for them, None if none are; not believed yet. Raises LedgerBroken."""
         ...
 
 
@@ -122,3 +132,8 @@ class LedgerReader(Protocol):
     def checkpoints(self) -> Iterator[str]:
         """Yield every kept checkpoint, oldest first."""
         ...
+
+
+def base_of(reader: LedgerReader) -> Base | None:
+    """Return what stands for the archived entries of a ledger, None if it begins with its first; see `Based`."""
+    return reader.base() if isinstance(reader, Based) else None
