@@ -41,4 +41,4 @@ def whole(first_site: Site, tmp_path: Path) -> Site:
 @pytest.fixture
 def pruned(archived_site: Site, tmp_path: Path) -> Site:
     """#0-#255 are in the folder a1, the ledger begins with #256."""
-    return copy(archived_site, tmp_path / "site")
+    return copy(archived_site, tmp_path / "pruned")
