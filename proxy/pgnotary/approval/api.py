@@ -252,7 +252,8 @@ class ApprovalApi:
         try:
             proof = await self._ledger.prove(int(sizes[0]), [int(each) for each in entries])
         except InArchive as error:
-            return _answer(410, Problem(error=str(error)))
+            how = "`pgnotary verify --archive FOLDER --heads FILE` compares it (docs/archive.md)"
+            return _answer(410, Problem(error=f"{error}; {how}"))
         except ValueError as error:
             return _answer(404, Problem(error=f"the ledger has not so many entries: {error}"))
         self._desk.show_head(proof.head)
