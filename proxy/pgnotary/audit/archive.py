@@ -6,16 +6,15 @@ that a few hashes stand for all before it, and never within the life of a reques
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
 from pgnotary.audit.check import check
 from pgnotary.audit.export import export_folder
-from pgnotary.audit.folder import ENTRIES, OPENED, FolderReader
+from pgnotary.audit.folder import ENTRIES, OPENED, FolderReader, file_sha256
 from pgnotary.audit.parsed import parsed
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.archived import Archived
@@ -141,8 +140,8 @@ def write_archive(
         kept=cut.kept,
         root=root,
         base=base.digest,
-        entries=_sha256(folder / ENTRIES),
-        opened=_sha256(folder / OPENED),
+        entries=file_sha256(folder / ENTRIES),
+        opened=file_sha256(folder / OPENED),
     ), base
 
 
@@ -166,13 +165,9 @@ class _Until:
 
 def _settle(folder: Path) -> None:
     """Let everything in a folder reach the disk."""
-    for path in _below(folder):
+    for path in folder.rglob("*"):
         _sync(path)
     _sync(folder)
-
-
-def _below(folder: Path) -> Iterable[Path]:
-    return sorted(folder.rglob("*"))
 
 
 def _sync(path: Path) -> None:
@@ -181,11 +176,3 @@ def _sync(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _sha256(path: Path) -> bytes:
-    digest = sha256()
-    with path.open("rb") as file:
-        while some := file.read(1 << 20):
-            digest.update(some)
-    return digest.digest()

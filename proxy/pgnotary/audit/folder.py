@@ -10,6 +10,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from hashlib import file_digest, sha256
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -29,6 +30,7 @@ __all__ = [
     "OPENED",
     "VERIFIER",
     "FolderReader",
+    "file_sha256",
     "opened_line",
     "shipped_verifier",
 ]
@@ -189,6 +191,15 @@ def shipped_verifier() -> bytes:
 def opened_line(leaf: bytes, name: str, salt: bytes, value: bytes) -> bytes:
     """Return a value as a line of `opened.jsonl`."""
     return encode({"leaf": leaf.hex(), "name": name, "salt": b64(salt), "value": b64(value)}) + b"\n"
+
+
+def file_sha256(path: Path) -> bytes:
+    """Return the SHA-256 of a file; of one that is not there, as if it were empty."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        return sha256().digest()
 
 
 def _parse(line: bytes) -> _Opened:

@@ -7,12 +7,11 @@ one that the ledger names: its base and its two files, by their hashes.
 
 import heapq
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
 from pgnotary.audit.check import Indexed, Keyed, claimed_size, newest
-from pgnotary.audit.folder import ENTRIES, OPENED, FolderReader
+from pgnotary.audit.folder import ENTRIES, OPENED, FolderReader, file_sha256
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.archived import Archived, told_of
 from pgnotary.ledger.base import Base
@@ -68,7 +67,7 @@ class Joined:
             name = archive.path
             if (about := told.get(_size(archive))) is None:
                 yield f"{name} is an archive that the ledger does not tell of"
-            elif _sha256(name / ENTRIES) != about.entries:
+            elif file_sha256(name / ENTRIES) != about.entries:
                 yield f"{name / ENTRIES} is not the file that was archived"
         for part in self._parts[1:]:
             base = base_of(part)
@@ -83,7 +82,7 @@ class Joined:
         told: dict[int, Archived] = {each.kept: each for each in told_of(stored.raw for stored in self.entries())}
         for archive in self._archives:
             about = told.get(_size(archive))
-            if about is not None and _sha256(archive.path / OPENED) != about.opened:
+            if about is not None and file_sha256(archive.path / OPENED) != about.opened:
                 yield f"{archive.path / OPENED} is not the file that was archived: values were taken out of it since"
 
     def key_faults(self, vkey: str) -> Iterator[str]:
@@ -104,14 +103,3 @@ def _first(reader: LedgerReader) -> int:
 def _size(archive: FolderReader) -> int:
     """Return how far an archive says that it reaches; the checklist tells whether it does."""
     return claimed_size(newest(archive))
-
-
-def _sha256(path: Path) -> bytes:
-    digest = sha256()
-    try:
-        with path.open("rb") as file:
-            while some := file.read(1 << 20):
-                digest.update(some)
-    except FileNotFoundError:
-        return b""
-    return digest.digest()
