@@ -23,12 +23,9 @@ from pgnotary.store.sqlite import SqliteStore
 from pgnotary.verify.checklist import base_behind
 from pgnotary.verify.steps import leads_to
 
-__all__ = ["CUTS", "SEGMENT", "Pruned", "Site", "big_ledger", "site", "small_ledger", "stocked", "tell_archive"]
+__all__ = ["SEGMENT", "Pruned", "Site", "big_ledger", "site", "small_ledger", "stocked", "tell_archive"]
 
 SEGMENT = 256
-
-CUTS = (1, 2, 3, 4, 5, 11, 13, 14, 20, 21)
-"""Where `small_ledger` can be cut: R-1 is #5 to #10, R-3 #11 and #12, R-2 #14 to #19."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ def big_ledger() -> Ledger:
 
 
 def small_ledger() -> Ledger:
-    """A ledger of 21 entries that can be cut at each of CUTS: between requests.
+    """A ledger of 21 entries: R-1 is #5 to #10, R-3 #11 and #12, R-2 #14 to #19.
 
-    Two sessions last beyond R-1, and R-3 was used before R-2.
+    Two sessions last beyond R-1.
     """
     ledger = Ledger().start()
     ledger.open_session()

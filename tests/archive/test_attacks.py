@@ -243,7 +243,7 @@ def test_a_base_in_a_folder_that_is_changed_anywhere_is_found_by_both(pruned: Si
     run("export", rest, "-c", pruned.config)
     assert both_over_folder(rest, VKEY)[0] == ()
     good = (rest / "base.json").read_bytes()
-    for at in range(0, len(good), 97):
+    for at in range(0, len(good), 150):
         (rest / "base.json").write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
         assert both_over_folder(rest, VKEY)[0], at
     for other in (b"", b"{}", good[:-1], good + b"\n"):

@@ -91,7 +91,6 @@ def test_nobody_else_may_read_the_archive_and_the_file_shrinks(whole: Site) -> N
     ("wish", "kept"),
     [
         (["--before", "#256"], 256),
-        (["--before", "257"], 256),
         (["--before", "511"], 256),
         (["--keep", "95"], 512),
         (["--keep", "96"], 256),
@@ -106,7 +105,6 @@ def test_a_cut_lies_at_a_whole_segment_and_not_beyond_what_was_wished_for(
 ) -> None:
     done = run("archive", "-c", whole.config, *wish, whole.folder / "a1")
     assert f"archived #0-#{kept - 1} in" in done.stdout, done.output
-    assert run("verify", "-c", whole.config, "--archive", whole.folder / "a1").exit_code == 0
 
 
 @pytest.mark.parametrize("wish", [["--before", "255"], ["--keep", "1000"], ["--before", "2001-01-01"]], ids=str)

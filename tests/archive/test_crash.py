@@ -50,11 +50,8 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: boo
 
 
 STEPS = [
-    (archiving, "base_behind"),
     (archiving, "export_folder"),
-    (archiving, "_settle"),
     (Path, "rename"),
-    (archiving, "check"),
     (SqliteStore, "prune"),
     (SqliteStore, "compact"),
 ]
