@@ -4,15 +4,27 @@ Only the highest number and the gaps below it are kept. Two sessions may append 
 numbers, and a number may be drawn and never used; so gaps are legal, and few.
 """
 
+from pgnotary.ledger.base import Ranges, merged
+
 __all__ = ["Numbers"]
 
 
 class Numbers:
     """A set of request ids that costs memory for its gaps only."""
 
-    def __init__(self) -> None:
-        self._highest = 0
-        self._gaps: list[range] = []
+    def __init__(self, highest: int = 0, free: Ranges = ()) -> None:
+        self._highest = highest
+        self._gaps = [range(first, last + 1) for first, last in free]
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was used, or 0."""
+        return self._highest
+
+    @property
+    def free(self) -> Ranges:
+        """The numbers below it that were not."""
+        return merged((gap.start, gap.stop - 1) for gap in self._gaps)
 
     def take(self, request: str) -> bool:
         """Mark an id as used; False if it is not one or was used before."""
