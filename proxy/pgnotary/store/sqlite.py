@@ -315,7 +315,14 @@ class SqliteStore:
         opened again. The room, and the bytes, are still in the file until `erase` has taken them out.
         """
         _check_base(base, told, self._subtrees)
+        # Something must be in the WAL for a reader to show.
+        await self.probe()
         async with self._connection() as (db, tail):
+            if not await emptied(db, int(_BUSY_S * 1000)):
+                raise LedgerUnavailable(
+                    "a program is reading the ledger, so nothing of it was deleted",
+                    hint="end that program, and try again",
+                )
             # Before anything is deleted, as for a redaction: who dies after the COMMIT has said so already.
             self._rewritten = False
             self._mark.set()
