@@ -18,6 +18,7 @@ import click
 
 from pgnotary.cli.auditor_output import ending, show
 from pgnotary.cli.config_option import config_option
+from pgnotary.cli.exits import Exit
 
 if TYPE_CHECKING:
     from pgnotary.audit.archive import Wish
@@ -53,11 +54,16 @@ def archive(folder: Path, config: Path, before: str | None, keep: int | None, ea
     pgnotary verify --archive archives/2026-10
     """
     from pgnotary.config import load
+    from pgnotary.errors import NotExtended
 
     if (before is None) == (keep is None):
         raise click.UsageError("say how much: --before #1234, --before 90d, or --keep 100000")
     loaded = load(config)
-    done = asyncio.run(_archive(loaded, _wish(before, keep), folder.absolute(), earlier))
+    try:
+        done = asyncio.run(_archive(loaded, _wish(before, keep), folder.absolute(), earlier))
+    except NotExtended as error:
+        show(f"pgnotary: {error}", err=True)
+        raise click.exceptions.Exit(Exit.UNTRUSTED) from error
     for line in done:
         show(line)
 

@@ -17,7 +17,7 @@ from pgnotary.cli.auditor_output import Verifying, ending, print_faults, print_j
 from pgnotary.cli.exits import Verified
 from pgnotary.cli.heads_given import GivenHeads, given_heads
 from pgnotary.cli.hidden import secrets_option
-from pgnotary.cli.ledger_source import Source, open_ledger, say_archived, source_options
+from pgnotary.cli.ledger_source import Source, archive_option, open_ledger, say_archived, source_options
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import BadCheckpoint, BadRoster, LedgerBroken
 from pgnotary.request.life import State
@@ -40,6 +40,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(cls=Verifying)
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True))
 @source_options
+@archive_option
 @click.option("--allowed-signers", type=_FILE, help="Hold all decisions against this roster.")
 @click.option(
     "--checkpoint", "remembered", type=_FILE, multiple=True, help="A checkpoint that you remember; repeatable."
@@ -118,6 +119,7 @@ def verify(
 
 @click.command()
 @source_options
+@archive_option
 @click.option("--who", help="User, person or approver; in full, or what stands before an @.")
 @click.option("--relation", help="A relation, with or without its schema.")
 @click.option("--since", metavar="WHEN", help="A date, a time, or 7d, 24h, 30m ago.")
@@ -170,6 +172,7 @@ def search(
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @source_options
+@archive_option
 @click.option("--csv", "table_path", type=click.Path(allow_dash=True), help="A table of all requests; - for stdout.")
 @click.option(
     "--withhold",
@@ -217,6 +220,7 @@ def export(
 @click.command()
 @click.argument("what")
 @source_options
+@archive_option
 @secrets_option
 @ending
 def replay(
@@ -245,6 +249,7 @@ def replay(
 
 @click.command()
 @source_options
+@archive_option
 @click.option("--since", metavar="WHEN", help="A date, a time, or 7d, 24h, 30m ago.")
 @click.option("--until", metavar="WHEN", help="As --since.")
 @click.option(

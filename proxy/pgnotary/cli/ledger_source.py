@@ -16,7 +16,7 @@ from pgnotary.audit.folder import FolderReader
 from pgnotary.cli.safe_text import visible
 from pgnotary.store import LedgerReader, base_of
 
-__all__ = ["Source", "open_ledger", "pinned_key", "say_archived", "source_options"]
+__all__ = ["Source", "archive_option", "open_ledger", "pinned_key", "say_archived", "source_options"]
 
 _DEFAULT_CONFIG = Path("pgnotary.toml")
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -38,8 +38,18 @@ class Source:
         return self.vkey
 
 
+archive_option = click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="A folder made by `archive`: read what is in it as well; repeatable.",
+)
+"""Beside `source_options`, for a command that can read a ledger in several places as one."""
+
+
 def source_options(command: _Command) -> _Command:
-    """Add the options that `open_ledger` takes."""
+    """Add the options that say which ledger `open_ledger` opens, and with which key."""
     config = click.option(
         "--config",
         "-c",
@@ -53,14 +63,7 @@ def source_options(command: _Command) -> _Command:
         help="A ledger file, or a folder made by `export`.",
     )
     key = click.option("--key", metavar="FILE|VKEY", help="The proxy's verifier key, as you know it.")
-    archive = click.option(
-        "--archive",
-        "archives",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
-        multiple=True,
-        help="A folder made by `archive`: read what is in it as well; repeatable.",
-    )
-    return config(ledger(archive(key(command))))
+    return config(ledger(key(command)))
 
 
 @contextmanager
