@@ -24,6 +24,7 @@ from pgnotary.judge import rules
 from pgnotary.judge.rule_table import MOST_SAMPLED, RuleTable, masks_of, rules_of
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
+from pgnotary.ledger.subtrees import BLOCK
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verifier import parse_verifier
 
@@ -118,6 +119,8 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """After so long without an entry there is one that says that nothing was to be told."""
     high_water: str = ""
     """Where the newest head is kept, on another volume; empty: nowhere."""
+    segment: Annotated[int, Meta(ge=BLOCK, le=1 << 20)] = 4_096
+    """A power of two: an archive ends at a multiple of so many entries."""
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -380,6 +383,8 @@ def _check(config: Config) -> None:
         raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
     _ = config.masks
     _check_tls(config)
+    if (segment := file.ledger.segment) & (segment - 1):
+        raise ConfigError(f"{path}: ledger.segment is {segment}: expected a power of two")
     for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"{path}: {kind} {doubled[0]!r} stands there twice")

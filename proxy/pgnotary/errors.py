@@ -200,6 +200,14 @@ class LedgerBroken(PgnotaryError):
         self.faults = tuple(faults)
 
 
+class InArchive(PgnotaryError):
+    """What is asked about lies before the first entry that is kept, `kept`: only an archive can tell."""
+
+    def __init__(self, message: str, kept: int) -> None:
+        super().__init__(message)
+        self.kept = kept
+
+
 class NotCanonical(PgnotaryError):
     """A value outside the canonical profile, or bytes that are not its canonical form."""
 

@@ -4,7 +4,7 @@ It fails where the two differ: in whether there is a fault, in the places of the
 Faults of checkpoints are compared only as such: the package tells the first of each kind, the other one each.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nacl.signing import VerifyKey
 from pgnotary.audit import standalone
 from pgnotary.audit.check import check
 from pgnotary.audit.folder import FolderReader
+from pgnotary.audit.joined import joined
 from pgnotary.errors import BadCheckpoint, LedgerBroken
 from pgnotary.request.roster import Roster
 from pgnotary.verify.checklist import Kept, Summary, verify
@@ -147,7 +148,9 @@ class Both:
         return summary
 
 
-def both_over_folder(folder: Path, vkey: str, remembered: Iterable[str] = ()) -> tuple[tuple[str, ...], Any]:
+def both_over_folder(
+    folder: Path, vkey: str, remembered: Iterable[str] = (), archives: Sequence[Path] = ()
+) -> tuple[tuple[str, ...], Any]:
     """The package's faults in an exported folder, and what the second one found; fails where they differ."""
     found: Found = []
     notes = list(remembered)
@@ -158,9 +161,10 @@ def both_over_folder(folder: Path, vkey: str, remembered: Iterable[str] = ()) ->
         None,
         [standalone.Checkpoint.read(note, key) for note in notes],
         lambda place, text: found.append((place, text)),
+        archives,
     )
     try:
-        summary = check(FolderReader(folder), vkey, remembered=notes)
+        summary = check(joined(FolderReader(folder), archives), vkey, remembered=notes)
     except LedgerBroken as broken:
         faults = broken.faults
         assert found, faults

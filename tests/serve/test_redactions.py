@@ -1,6 +1,7 @@
 """The proxy's own judgement over signed redactions, over a real store: who, when, over what."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 from tests.approval.office import SEEDS, public_of
 from tests.store.ledgers import LEDGER, NOON, held, opened
+from tests.store.test_proofs import grow
+from tests.store.test_pruning import at, every_leaf
 
 from pgnotary.errors import LedgerUnavailable, RedactionRefused
+from pgnotary.ledger.base import CarriedSession
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request import redaction, sshsig
 from pgnotary.request.decision import Seen
@@ -199,3 +203,35 @@ async def test_after_an_error_of_the_storage_nothing_is_claimed(
             await asyncio.sleep(0.01)
         await it.redact((receipt, "t1"))
         assert it.store.head().size == 3
+
+
+async def test_what_is_archived_is_refused_and_the_answer_says_where_it_is(tmp_path: Path) -> None:
+    async with office(tmp_path) as it:
+        before = await it.put("t1")
+        await grow(it.store, 256)
+        after = await it.put("t1")
+        await it.store.prune(*at(await every_leaf(it.store), 256))
+        assert it.redactions.first == 256
+        size = it.store.head().size
+        for named in ((before, "t1"),), ((before, "t1"), (after, "t1")):
+            with pytest.raises(RedactionRefused, match=r"#1 is archived.*here are the entries from #256 on"):
+                await it.redact(*named)
+        assert it.store.head().size == size
+        assert await it.redactions.kept(1) == []
+        # What stays is redacted as before.
+        await it.redact((after, "t1"))
+        assert [each.sizes for each in await it.redactions.kept(after.entry.position.seq)] == [{}]
+
+
+async def test_a_session_from_before_the_cut_is_its_persons_own_doing_behind_it(tmp_path: Path) -> None:
+    """Its opening is archived; who forgets whose it was lets her erase what she did."""
+    async with office(tmp_path) as it:
+        await it.put("t1", person="ANA")
+        await grow(it.store, 256)
+        [receipt] = await it.appender.append(Append(Draft(EntryType.FORWARDED, {}, "S-1", sealed={"t2": b"geheim"})))
+        carried = CarriedSession("S-1", {"person": "ANA"}, 0, 1, 0, ((1, 1),))
+        told, base = at(await every_leaf(it.store), 256)
+        base = dataclasses.replace(base, sessions=(carried,))
+        await it.store.prune(dataclasses.replace(told, base=base.digest), base)
+        with pytest.raises(RedactionRefused, match="own doing"):
+            await it.redact((receipt, "t2"))

@@ -150,8 +150,8 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused(closed: Path) -> None:
-    edited(closed, "PRAGMA user_version=2")
-    with pytest.raises(ConfigError, match="schema version 2, this pgnotary knows 1"):
+    edited(closed, "PRAGMA user_version=3")
+    with pytest.raises(ConfigError, match="schema version 3, this pgnotary knows 2"):
         SqliteReader(closed)
 
 

@@ -449,8 +449,8 @@ async def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     async with opened(path):
         pass
-    edited(path, "PRAGMA user_version=2")
-    with pytest.raises(ConfigError, match="schema version 2, this pgnotary knows 1"):
+    edited(path, "PRAGMA user_version=3")
+    with pytest.raises(ConfigError, match="schema version 3, this pgnotary knows 2"):
         await SqliteStore.open(path, LEDGER, SEED, now=noon)
 
 

@@ -5,12 +5,15 @@ name in MAKERS: every test of this folder that must find nothing then runs over 
 """
 
 import asyncio
+import dataclasses
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.archive.kept import big_ledger, site
+from tests.archive.running import run
 from tests.second.test_difference import whole
 from tests.tamper.adversary import deposit
 from tests.verify.builder import LEDGER, PROXY_SEED, VKEY, Ledger, one_approval, roster_text
@@ -37,6 +40,8 @@ class Honest:
     status: int = 0
     """What `verify` says: 2 where an outcome is unknown, or values are withheld."""
     vkey: str = VKEY
+    archives: tuple[Path, ...] = ()
+    """Where the first entries are, if they are not in it."""
 
 
 def _kept(folder: Path, ledger: Ledger, roster: str | None = None, status: int = 0) -> Honest:
@@ -167,6 +172,30 @@ def _vacuumed(folder: Path) -> Honest:
     return Honest(copy, made.heads, made.roster, made.status)
 
 
+def _archived_alone(folder: Path) -> Honest:
+    """Everything that a run may leave open goes over the cut, and redactions name what is before it."""
+    ledger = big_ledger()
+    ledger.step(EntryType.WITHDRAWN, "R-5", by="cancel")
+    sealed = [(place, each.opened) for place, each in enumerate(ledger.stored) if each.opened]
+    ledger.roster("ana", "bo", "rita")
+    ledger.redact(*(ledger.values(place, *names) for place, names in sealed if not place % 2))
+    ledger.roster("ana", "bo")
+    ledger.notes.append(ledger.sign())
+    made = asyncio.run(site(folder, ledger))
+    heads = [remembered(ledger.sign(each), VKEY, ledger.clock) for each in (400, len(ledger.stored))]
+    done = run("archive", "-c", made.config, "--before", "#400", folder / "archive")
+    assert done.exit_code == 0, done.output
+    with SqliteReader(made.ledger) as reader:
+        newest = [*reader.checkpoints()][-1]
+    heads.append(remembered(newest, VKEY, ledger.clock))
+    return Honest(made.ledger, heads, status=2)
+
+
+def _archived(folder: Path) -> Honest:
+    """Together with what was archived nothing is missing but what was redacted."""
+    return dataclasses.replace(_archived_alone(folder), archives=(folder / "archive",))
+
+
 MAKERS: dict[str, Callable[[Path], Honest]] = {
     "one approval": _one_approval,
     "every type and every end": _everything,
@@ -179,4 +208,6 @@ MAKERS: dict[str, Callable[[Path], Honest]] = {
     "written by the store": _stored,
     "restored from a backup": _restored,
     "a vacuumed copy": _vacuumed,
+    "archived, with its archive": _archived,
+    "archived, without": _archived_alone,
 }

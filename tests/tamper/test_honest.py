@@ -23,13 +23,15 @@ def test_of_an_honest_ledger_nothing_is_told(name: str, tmp_path: Path) -> None:
     if made.roster is not None:
         (tmp_path / "roster").write_text(made.roster)
         words += ["--allowed-signers", tmp_path / "roster"]
+    for each in made.archives:
+        words += ["--archive", each]
     done = run("verify", "--ledger", made.path, *words, "--heads", tmp_path / "heads")
     assert (done.exit_code, "FAIL" in done.stdout) == (made.status, False), done.output
     assert "under no remembered head" not in done.stdout
     with SqliteReader(made.path) as reader:
         export_folder(reader, tmp_path / "evidence", made.vkey, secrets=True)
     notes = [head.note for head in made.heads]
-    assert both_over_folder(tmp_path / "evidence", made.vkey, notes) == ((), [])
+    assert both_over_folder(tmp_path / "evidence", made.vkey, notes, made.archives) == ((), [])
     second = standalone.main([str(tmp_path / "evidence"), *map(str, words), "--quiet"])
     # Without a roster of its own it says that the evidence is incomplete, if anybody has decided.
     assert second == made.status or (made.roster is None and second == standalone.INCOMPLETE)

@@ -54,7 +54,7 @@ from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions
 from pgnotary.approval.redaction_routes import RedactionRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
-from pgnotary.errors import BadSignature, DecisionRefused, LedgerUnavailable, PgnotaryError, RequestMoved
+from pgnotary.errors import BadSignature, DecisionRefused, InArchive, LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.ledger.entries import Entry, EntryType, Filed
 from pgnotary.request import decision as decisions
 from pgnotary.request.life import FINAL, State
@@ -260,6 +260,9 @@ class ApprovalApi:
             return answer(400, Problem(error=f"expected ?from=SIZE and at most {MAX_PROVEN} &entry=NUMBER"))
         try:
             proof = await self._ledger.prove(int(sizes[0]), [int(each) for each in entries])
+        except InArchive as error:
+            how = "`pgnotary verify --archive FOLDER --heads FILE` compares it (docs/archive.md)"
+            return answer(410, Problem(error=f"{error}; {how}"))
         except ValueError as error:
             return answer(404, Problem(error=f"the ledger has not so many entries: {error}"))
         self._desk.show_head(proof.head)

@@ -105,6 +105,11 @@ class Redacted(Protocol):
 class Redactions(Protocol):
     """Who erases sealed values."""
 
+    @property
+    def first(self) -> int:
+        """The number of the first entry that is kept: those before it are archived."""
+        ...
+
     async def kept(self, of: str | int) -> list[StillKept]:
         """Return what is kept of the sealed values of a request, or of the entry of this number."""
         ...

@@ -50,7 +50,9 @@ class RedactionRoutes:
         found = await self._redactions.kept(of)
         if not found:
             what = of if isinstance(of, str) else f"#{of}"
-            return answer(404, Problem(error=f"there is no {what} in this ledger with anything sealed"))
+            first = self._redactions.first
+            archived = f"; the entries before #{first} are archived, with their values" if first else ""
+            return answer(404, Problem(error=f"there is no {what} in this ledger with anything sealed{archived}"))
         return answer(200, [SealedPaper(entry=each.entry.raw, kept=each.sizes) for each in found])
 
     async def _redact(self, request: web.Request) -> web.Response:

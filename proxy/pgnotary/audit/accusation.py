@@ -16,7 +16,7 @@ from pgnotary.ledger.checkpoint import verify
 from pgnotary.ledger.remembered import Remembered
 from pgnotary.ledger.subtrees import BLOCK, Subtrees, blocks_of
 from pgnotary.ledger.tree import consistency_ranges, leaf_hash
-from pgnotary.store import LedgerReader
+from pgnotary.store import LedgerReader, base_of
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.misbehaviour import document, examine
 
@@ -62,19 +62,22 @@ def _against_newest(
         for head in heads
         if 0 < head.checkpoint.size <= end.size and head.checkpoint.origin == end.origin
     }
-    tree = Heads({end.size, *(size for size, _ in within)})
-    for leaf in _leaves(reader, end.size):
+    base = base_of(reader)
+    first = base.size if base else 0
+    within = {key: head for key, head in within.items() if key[0] >= first}
+    tree = Heads({end.size, *(size for size, _ in within)}, base)
+    for leaf in _leaves(reader, end.size - first):
         tree.append(leaf)
-    if tree.size != end.size or tree.root() != end.root:
+    if first % BLOCK or tree.size != end.size or tree.root() != end.root:
         return  # These entries are not what the newest checkpoint signs.
     others = [head for (size, root), head in within.items() if tree.root_at(size) != root][:MOST]
     if not others:
         return
     ranges = {size: consistency_ranges(size, end.size) for size in {head.checkpoint.size for head in others}}
     needed = blocks_of([each for size, some in ranges.items() for each in ((0, size), *some)])
-    subtrees = Subtrees()
+    subtrees = Subtrees.of(first, base.roots) if base else Subtrees()
     blocks: dict[int, list[bytes]] = {number: [] for number in needed}
-    for seq, leaf in enumerate(_leaves(reader, end.size)):
+    for seq, leaf in enumerate(_leaves(reader, end.size - first), first):
         subtrees.append(leaf)
         if (block := blocks.get(seq // BLOCK)) is not None:
             block.append(leaf)
@@ -90,5 +93,5 @@ def _against_newest(
         yield head, document(head.note, note, head.key, at, older_root=older_root, consistency=consistency)
 
 
-def _leaves(reader: LedgerReader, size: int) -> Iterator[bytes]:
-    return (leaf_hash(kept.raw) for kept in islice(reader.entries(), size))
+def _leaves(reader: LedgerReader, count: int) -> Iterator[bytes]:
+    return (leaf_hash(kept.raw) for kept in islice(reader.entries(), max(0, count)))

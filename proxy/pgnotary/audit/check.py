@@ -12,15 +12,23 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
-from pgnotary.audit.folder import FolderReader
 from pgnotary.audit.words import counted
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.checkpoint import Checkpoint, claimed_size
 from pgnotary.request.roster import Roster
-from pgnotary.store import LedgerReader, StoredEntry
+from pgnotary.store import LedgerReader, StoredEntry, base_of
 from pgnotary.verify.checklist import Summary, verify
 
-__all__ = ["Indexed", "check", "gaps", "newest", "noted", "settled", "vouched"]
+__all__ = ["Indexed", "Keyed", "check", "claimed_size", "gaps", "newest", "noted", "settled", "vouched"]
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A reader with a key of its own, and can tell where it is not the one that is verified with."""
+
+    def key_faults(self, vkey: str) -> Iterator[str]:
+        """Yield each fault."""
+        ...
 
 
 @runtime_checkable
@@ -57,13 +65,20 @@ def check(
     faults: list[str] = []
     try:
         summary = verify(
-            entries, last, vkey, ahead=reader.entries(), roster=roster, checkpoints=notes, remembered=heads
+            entries,
+            last,
+            vkey,
+            ahead=reader.entries(),
+            roster=roster,
+            checkpoints=notes,
+            remembered=heads,
+            base=base_of(reader),
         )
     except LedgerBroken as broken:
         faults += broken.faults
     if isinstance(reader, Indexed):
         faults += reader.index_faults()
-    if isinstance(reader, FolderReader):
+    if isinstance(reader, Keyed):
         faults += reader.key_faults(vkey)
     if faults:
         raise LedgerBroken(faults)
@@ -76,7 +91,8 @@ def vouched(summary: Summary, vkey: str) -> Iterator[str]:
         yield f"an empty ledger, head {summary.head.hex()[:16]}"
     else:
         yield (
-            f"{counted(summary.entries, 'entry', 'entries')} (#0-#{summary.entries - 1}) of {summary.ledger}, "
+            f"{counted(summary.entries - summary.archived, 'entry', 'entries')} "
+            f"(#{summary.archived}-#{summary.entries - 1}) of {summary.ledger}, "
             f"{summary.first:%Y-%m-%d} to {summary.last:%Y-%m-%d}, head {summary.head.hex()[:16]}"
         )
     yield f"{counted(summary.decisions, 'decision')}: document, signature, roster at that time, head that was seen"
@@ -102,6 +118,15 @@ def gaps(summary: Summary) -> Iterator[str]:
     if summary.witnessed is not None and (beyond := summary.entries - summary.witnessed):
         entries = counted(beyond, "entry", "entries")
         yield f"{entries} since #{summary.witnessed} {'is' if beyond == 1 else 'are'} under no remembered head"
+    if summary.archived:
+        those = counted(summary.archived, "entry", "entries")
+        yield (
+            f"{those} (#0-#{summary.archived - 1}, root {summary.archived_root.hex()[:16]}) "
+            f"{'is' if summary.archived == 1 else 'are'} archived, not looked at: give --archive"
+        )
+    if summary.archived_heads:
+        heads = counted(summary.archived_heads, "remembered head")
+        yield f"{heads} {'lies' if summary.archived_heads == 1 else 'lie'} in the archive, not compared: give --archive"
     if summary.unknown:
         yield f"outcome unknown: {', '.join(summary.unknown)}"
     yield from summary.lacks
@@ -118,7 +143,8 @@ def noted(summary: Summary, *, pinned_key: bool, pinned_roster: bool) -> Iterato
     if not pinned_key:
         yield "key taken from the export itself: pin it with --key"
     if summary.decisions and not pinned_roster:
-        rosters = counted(summary.rosters, "roster")
+        # One may have been carried over from what is archived.
+        rosters = counted(max(1, summary.rosters), "roster")
         yield f"decisions held against {rosters} of the ledger itself: pin one with --allowed-signers"
     if summary.prepared:
         yield f"prepared, neither committed nor rolled back: {', '.join(summary.prepared)}"
@@ -160,7 +186,8 @@ def settled(reader: LedgerReader) -> tuple[Iterator[StoredEntry], str]:
     first = list(islice(entries, 1))
     if newest(reader) == before:
         return _chained(first, entries), before
-    return islice(_chained(first, entries), max(0, claimed_size(before))), before
+    base = base_of(reader)
+    return islice(_chained(first, entries), max(0, claimed_size(before) - (base.size if base else 0))), before
 
 
 def _chained(first: list[StoredEntry], rest: Iterator[StoredEntry]) -> Iterator[StoredEntry]:

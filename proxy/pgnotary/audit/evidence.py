@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from pgnotary.errors import DecisionRefused, NotCanonical
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.verify.signed import signed
 
@@ -34,16 +35,18 @@ class File:
 
 
 class Evidence:
-    """Takes the bytes of all entries in order and gives the files that follow from each."""
+    """Takes the bytes of all entries in order, from a base on if there is one, and gives the files that follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: Base | None = None) -> None:
         self.entries = self.decisions = 0
+        self._first = base.size if base else 0
         self._decided: set[str] = set()
-        self._roster: File | None = None
+        roster = base.allowed_signers if base else None
+        self._roster = None if roster is None else File(ROSTER, roster.encode(), self._first)
 
     def take(self, raw: bytes) -> list[File]:
         """Return the files that the next entry gives."""
-        place = self.entries
+        place = self._first + self.entries
         self.entries += 1
         try:
             entry = parse_entry(raw)

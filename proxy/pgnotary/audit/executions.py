@@ -5,7 +5,7 @@ what it has counted. A text is sealed only where it first appears in its session
 until they close; memory is bounded by them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +15,8 @@ from pgnotary.audit.parsed import parsed
 from pgnotary.audit.redactions import Redactions
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import LedgerBroken, NotCanonical
+from pgnotary.ledger.base import Base
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import executions_in
 from pgnotary.ledger.summaries import summaries_in
@@ -93,10 +95,13 @@ class _Session:
 
 
 class Sessions:
-    """Remembers the open sessions and their texts; made for one pass over a ledger."""
+    """Remembers the open sessions and their texts; made for one pass over a ledger, from its base on if it has one.
 
-    def __init__(self, redactions: Redactions | None = None) -> None:
-        self._open: dict[str, _Session] = {}
+    Texts that were sealed before the base are not known.
+    """
+
+    def __init__(self, redactions: Redactions | None = None, base: Base | None = None) -> None:
+        self._open = {each.name: _opened(each.opened) for each in (base.sessions if base else ())}
         self._redactions = redactions or Redactions()
 
     def follow(self, entry: Entry, opened: Opened) -> list[Execution] | list[Counted]:
@@ -104,12 +109,7 @@ class Sessions:
         key = entry.session or ""
         match entry.type:
             case EntryType.OPENED:
-                self._open[key] = _Session(
-                    user=text(entry.body, "user"),
-                    person=text(entry.body, "person"),
-                    database=text(entry.body, "database"),
-                    application=text(entry.body, "application"),
-                )
+                self._open[key] = _opened(entry.body)
             case EntryType.CLOSED:
                 self._open.pop(key, None)
             case EntryType.FORWARDED:
@@ -126,17 +126,29 @@ class Sessions:
 
 
 def executions(
-    entries: Iterable[StoredEntry], veil: Veil | None = None, redactions: Redactions | None = None
+    entries: Iterable[StoredEntry],
+    veil: Veil | None = None,
+    redactions: Redactions | None = None,
+    base: Base | None = None,
 ) -> Iterator[Execution | Counted]:
     """Yield all that was forwarded or refused; raises LedgerBroken on a damaged entry.
 
     With a veil, no secret of their texts is told; with `redactions`, why a text is gone that was redacted.
     """
-    sessions = Sessions(redactions)
+    sessions = Sessions(redactions, base)
     for entry, opened in parsed(entries):
         if veil and entry.request is None:
             entry, opened = veil.over(entry, opened)  # noqa: PLW2901 - from here on there is no other
         yield from sessions.follow(entry, opened)
+
+
+def _opened(body: Mapping[str, JSON]) -> _Session:
+    return _Session(
+        user=text(body, "user"),
+        person=text(body, "person"),
+        database=text(body, "database"),
+        application=text(body, "application"),
+    )
 
 
 def _listed(entry: Entry, session: _Session) -> Iterator[Execution]:

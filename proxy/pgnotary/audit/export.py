@@ -8,6 +8,7 @@ ledger is exported as it is, because then the export is the evidence. An existin
     opened.jsonl       one value a line: leaf of its entry, name, salt, value
     checkpoint.txt     the newest checkpoint: a signed note over all of entries.jsonl
     proxy.vkey         the key that must have signed it
+    base.json          only if the first entries are archived: what stands for them (docs/ledger-format.md)
     allowed_signers, rosters/, decisions/   what follows from the entries: see `pgnotary.audit.evidence`
     README.txt         how to check all this with a shell, sha256sum and ssh-keygen
     verify.py          a second verifier, `pgnotary.audit.standalone`, that needs Python and nothing else
@@ -19,13 +20,13 @@ from pathlib import Path
 
 from pgnotary.audit.check import settled
 from pgnotary.audit.evidence import DECISIONS, ROSTERS, Evidence
-from pgnotary.audit.folder import CHECKPOINT, ENTRIES, KEY, OPENED, VERIFIER, opened_line, shipped_verifier
+from pgnotary.audit.folder import BASE, CHECKPOINT, ENTRIES, KEY, OPENED, VERIFIER, opened_line, shipped_verifier
 from pgnotary.audit.veil import Veil
 from pgnotary.audit.withheld import Disclosure
 from pgnotary.errors import ConfigError, NotCanonical
 from pgnotary.ledger.entries import parse_entry
 from pgnotary.ledger.tree import leaf_hash
-from pgnotary.store import LedgerReader, StoredEntry
+from pgnotary.store import LedgerReader, StoredEntry, base_of
 
 __all__ = ["Exported", "export_folder"]
 
@@ -63,14 +64,17 @@ def export_folder(
         raise ConfigError(f"{folder} is there already: name a new folder")
     for name in (DECISIONS, ROSTERS):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    base = base_of(reader)
     stored, checkpoint = settled(reader)
-    evidence, values = Evidence(), _Values(disclosure, secrets=secrets)
+    evidence, values = Evidence(base), _Values(disclosure, secrets=secrets)
     with (folder / ENTRIES).open("wb") as entries, (folder / OPENED).open("wb") as opened:
         for each in stored:
             entries.write(each.raw + b"\n")
             opened.writelines(values.lines(each))
             for file in evidence.take(each.raw):
                 (folder / file.name).write_bytes(file.content)
+    if base is not None:
+        (folder / BASE).write_bytes(base.raw)
     for file in evidence.last():
         (folder / file.name).write_bytes(file.content)
     for name, text in ((CHECKPOINT, checkpoint), (KEY, vkey + "\n"), ("README.txt", README)):
@@ -113,6 +117,9 @@ def _request_of(raw: bytes) -> str | None:
 README = """\
 An exported ledger, and how to check it without the program that wrote it.
 Run the commands in this folder. They need a POSIX shell, sed, sha256sum and ssh-keygen (OpenSSH 8.1 or newer).
+
+If there is a base.json here, the first entries of the ledger are in an archive: base.json says which entry is line 1
+("size") and what its "prev" is, and `pgnotary verify . --archive FOLDER` takes both together.
 
 1. One entry's leaf hash is SHA-256 over a zero byte and the entry's line without its newline. Entry #0 is line 1:
 

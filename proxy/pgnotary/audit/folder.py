@@ -10,21 +10,38 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from hashlib import file_digest, sha256
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from pgnotary.audit.evidence import DECISIONS, ROSTER, ROSTERS, Evidence, File
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
+from pgnotary.ledger.base import Base, read_base
 from pgnotary.ledger.canonical import MAX_ENTRY_BYTES, b64, decode, encode, unb64
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.store import StoredEntry
 
-__all__ = ["CHECKPOINT", "ENTRIES", "KEY", "OPENED", "VERIFIER", "FolderReader", "opened_line", "shipped_verifier"]
+__all__ = [
+    "BASE",
+    "CHECKPOINT",
+    "ENTRIES",
+    "KEY",
+    "OPENED",
+    "VERIFIER",
+    "FolderReader",
+    "file_sha256",
+    "opened_line",
+    "shipped_verifier",
+]
 
 ENTRIES, OPENED, CHECKPOINT = "entries.jsonl", "opened.jsonl", "checkpoint.txt"
 KEY = "proxy.vkey"
+BASE = "base.json"
 VERIFIER = "verify.py"
+
+# A roster, and of each open session what it was opened with: nobody has so many.
+_MAX_BASE = 64 * 1024 * 1024
 
 # The longest message of the wire protocol is 1 GiB; a statement of more than this in base64 is not ours.
 _MAX_OPENED_LINE = 64 * 1024 * 1024
@@ -43,6 +60,21 @@ class FolderReader:
         for name in (ENTRIES, CHECKPOINT):
             if not (self._path / name).is_file():
                 raise ConfigError(f"{self._path} is not an exported ledger: it has no {name}")
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    def base(self) -> Base | None:
+        """Return what stands for entries that are archived elsewhere; None if none are. Raises LedgerBroken."""
+        try:
+            with (self._path / BASE).open("rb") as file:
+                return read_base(file.read(_MAX_BASE))
+        except FileNotFoundError:
+            return None
+        except (OSError, NotCanonical) as error:
+            raise LedgerBroken([f"{BASE} cannot be read: {error}"]) from error
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry in order, with those of its values that are not withheld."""
@@ -73,7 +105,7 @@ class FolderReader:
     def index_faults(self) -> Iterator[str]:
         """Yield a fault for each file of evidence, and each line of `opened.jsonl`, that no entry answers for."""
         where, faults = self._places()
-        evidence = Evidence()
+        evidence = Evidence(self.base())
         expected: set[str] = set()
         with (self._path / ENTRIES).open("rb") as file:
             while line := file.readline(MAX_ENTRY_BYTES + 2):
@@ -159,6 +191,15 @@ def shipped_verifier() -> bytes:
 def opened_line(leaf: bytes, name: str, salt: bytes, value: bytes) -> bytes:
     """Return a value as a line of `opened.jsonl`."""
     return encode({"leaf": leaf.hex(), "name": name, "salt": b64(salt), "value": b64(value)}) + b"\n"
+
+
+def file_sha256(path: Path) -> bytes:
+    """Return the SHA-256 of a file; of one that is not there, as if it were empty."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        return sha256().digest()
 
 
 def _parse(line: bytes) -> _Opened:

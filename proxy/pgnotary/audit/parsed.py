@@ -17,9 +17,12 @@ __all__ = ["parsed"]
 
 def parsed(entries: Iterable[StoredEntry]) -> Iterator[tuple[Entry, Opened]]:
     """Yield each entry and its disclosed values; raises LedgerBroken at the first that cannot be read or believed."""
-    for place, stored in enumerate(entries):
+    place = 0
+    for stored in entries:
         try:
             entry = parse_entry(stored.raw)
+            # A ledger may begin behind its first entry.
+            place = entry.position.seq
             for name, (salt, value) in stored.opened.items():
                 check_opened(name, salt, value, entry.seals.get(name, b""))
         except NotCanonical as error:
@@ -27,3 +30,4 @@ def parsed(entries: Iterable[StoredEntry]) -> Iterator[tuple[Entry, Opened]]:
         except BrokenSeal as error:
             raise LedgerBroken([f"#{place} {error}"]) from error
         yield entry, stored.opened
+        place += 1

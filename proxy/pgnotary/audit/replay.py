@@ -17,7 +17,7 @@ from pgnotary.audit.timeline import Told, tell, tell_execution
 from pgnotary.audit.veil import Veil
 from pgnotary.audit.words import counted
 from pgnotary.ledger.entries import Entry, EntryType
-from pgnotary.store import LedgerReader
+from pgnotary.store import LedgerReader, base_of
 
 __all__ = ["UnknownName", "replay"]
 
@@ -77,7 +77,7 @@ def _subject_of(entry: Entry, reader: LedgerReader) -> _Subject:
 def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None, gone: Redactions) -> list[Told]:
     told: list[Told] = []
     ran: list[Execution | Counted] = []
-    sessions = Sessions()
+    sessions = Sessions(base=base_of(reader))
     for entry, opened in parsed(reader.entries()):
         if entry.request == subject.request or (entry.session == subject.session and entry.type is EntryType.OPENED):
             told.append(tell(*(veil.over(entry, opened) if veil else (entry, opened)), gone.told(entry)))
@@ -91,7 +91,7 @@ def _request(reader: LedgerReader, subject: _Subject, veil: Veil | None, gone: R
 
 
 def _session(reader: LedgerReader, subject: _Subject, veil: Veil | None, gone: Redactions) -> Iterator[Told]:
-    sessions = Sessions(gone)
+    sessions = Sessions(gone, base_of(reader))
     # What stands beside a request's chain, or was written after a crash, may not name the session.
     requests: set[str | None] = set()
     for entry, opened in parsed(reader.entries()):

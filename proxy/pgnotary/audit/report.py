@@ -18,7 +18,7 @@ from pgnotary.audit.search import Search, Wanted
 from pgnotary.audit.story import Story, stories
 from pgnotary.audit.words import clock, decision_words, duration, outcome_words, preview_words, who
 from pgnotary.request.life import State
-from pgnotary.store import LedgerReader
+from pgnotary.store import LedgerReader, base_of
 
 __all__ = ["FAST", "Facts", "gather", "report"]
 
@@ -62,7 +62,7 @@ class Facts:
 def gather(reader: LedgerReader, since: datetime | None, until: datetime | None, verification: Sequence[str]) -> Facts:
     """Return the facts of a period, taken from a ledger that was verified with the given result."""
     wanted = Wanted(since=since, until=until)
-    told = Search(wanted).executions(executions(reader.entries()))
+    told = Search(wanted).executions(executions(reader.entries(), base=base_of(reader)))
     verdicts: Counter[str] = Counter()
     for each in told:
         if isinstance(each, Counted):

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """A second verifier of an exported ledger, in one file that needs Python 3.11 and nothing else.
 
-    python3 verify.py [FOLDER] --key VKEY [--allowed-signers FILE] [--checkpoint FILE]... [--quiet]
+    python3 verify.py [FOLDER] --key VKEY [--allowed-signers FILE] [--checkpoint FILE]...
+                      [--archive FOLDER]... [--quiet]
 
 An exported folder (default: the current one) and what you know by yourself enter: the proxy's key, the roster, and
-checkpoints that you remember. Each fault leaves as a line with the place of its entry, counted from 0. Exit status:
+checkpoints that you remember; and the archives of its first entries, if it has them no more. Each fault leaves as a
+line with the place of its entry, counted from 0. Exit status:
 
     0   no fault
     1   tampered with: at least one fault
     2   no fault, but the evidence is incomplete: the key came with the folder itself (no --key), decisions were held
         against rosters of the ledger itself (no --allowed-signers), an outcome is unknown, values are withheld or
-        were redacted, nothing was signed for longer than the proxy promised, or it gave up a head that it had signed
+        were redacted, nothing was signed for longer than the proxy promised, it gave up a head that it had signed, or
+        entries are in an archive that was not given (no --archive)
     3   wrong usage, or a folder or file that cannot be read
 
 It was written from docs/ledger-format.md, shares no code with pgnotary, imports nothing of it, and writes nothing. So
@@ -24,6 +27,7 @@ import base64
 import binascii
 import bisect
 import hashlib
+import itertools
 import json
 import re
 import sys
@@ -205,6 +209,10 @@ def _time(value: Any) -> datetime:
     raise Bad(f"no time: {value!r:.40}")
 
 
+def _spelled(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S.%fZ}".rjust(27, "0")
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Bad(f"{value!r:.40} where a text is expected")
@@ -233,13 +241,18 @@ def _sha256(data: bytes) -> bytes:
 
 
 class _Tree:
-    """Grows by leaves, tells its root, and keeps the roots at the sizes that it was told."""
+    """Grows by leaves, tells its root, and keeps the roots at the sizes that it was told.
 
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self.size = 0
-        self._sizes = frozenset(sizes)
-        self._peaks: list[tuple[int, bytes]] = []
+    It may begin behind leaves of which only the roots of the complete subtrees are known, `peaks`.
+    """
+
+    def __init__(self, sizes: Iterable[int], floor: int = 0, peaks: Iterable[bytes] = ()) -> None:
+        self.size = self.floor = floor
+        self.sizes = frozenset(sizes)
+        widths = [1 << bit for bit in reversed(range(floor.bit_length())) if floor >> bit & 1]
+        self._peaks = list(zip(widths, peaks, strict=True))
         self._kept = {0: _sha256(b"")}
+        self._kept[floor] = self.root()
 
     def append(self, leaf: bytes) -> None:
         width = 1
@@ -248,8 +261,11 @@ class _Tree:
             width *= 2
         self._peaks.append((width, leaf))
         self.size += 1
-        if self.size in self._sizes:
+        if self.size in self.sizes:
             self._kept[self.size] = self.root()
+
+    def peaks(self) -> list[bytes]:
+        return [peak for _, peak in self._peaks]
 
     def root(self) -> bytes:
         if not self._peaks:
@@ -523,7 +539,7 @@ def _find(roster: _Roster, public: bytes, at: datetime, purpose: str) -> str:
 # ---- Entries -------------------------------------------------------------------------------------------------------
 
 _LIFE = frozenset("preview decision withdrawn expired orphaned void intent executed ending outcome".split())
-_OF_PROXY = frozenset("proxy-started proxy-stopped heartbeat ledger-full roster".split())
+_OF_PROXY = frozenset("proxy-started proxy-stopped heartbeat ledger-full roster archived".split())
 _TYPES = (
     _LIFE | _OF_PROXY | frozenset("session-opened session-closed forwarded request decision-rejected redacted".split())
 )
@@ -645,6 +661,113 @@ def _summed(body: dict[str, Any]) -> int:
     return total
 
 
+# ---- Archives ------------------------------------------------------------------------------------------------------
+
+_ARCHIVED_HASHES = ("root", "base", "entries", "opened")
+_TEXT_NAME = re.compile(r"t(0|[1-9][0-9]{0,14})")
+
+_Ranges = list[tuple[int, int]]
+
+
+def _archived(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of an `archived` entry, if it has the form of one."""
+    if body.keys() != {"first", "kept", *_ARCHIVED_HASHES}:
+        raise Bad("an archive that is told with other fields than it has")
+    if _count(body["first"]) >= _count(body["kept"]):
+        raise Bad(f"an archive from #{body['first']} to before #{body['kept']}")
+    for name in _ARCHIVED_HASHES:
+        _unhex(body[name], 32)
+    return body
+
+
+def _join(ranges: Iterable[tuple[int, int]]) -> _Ranges:
+    """Return the same numbers in ascending ranges with gaps between them."""
+    joined: _Ranges = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+@dataclass(frozen=True)
+class Base:
+    """What stands for the first entries of a ledger where only an archive has them."""
+
+    fields: dict[str, Any]
+    digest: str
+    """SHA-256 of its bytes, hex."""
+
+    @classmethod
+    def read(cls, raw: bytes) -> "Base":
+        """Read base.json; raises Bad."""
+        fields = _decode(raw)
+        needed = {"v", "ledger", "size", "roots", "prev", "time", "used", "sessions", "archived"}
+        if fields.get("v") != "pgnotary/base/0" or fields.keys() - {"allowed_signers", "run"} != needed:
+            raise Bad("a base of another format, or with other fields than one has")
+        _count(fields["archived"])
+        if "run" in fields:
+            cls._check_run(fields["run"])
+        _text(fields["ledger"]), _text(fields.get("allowed_signers", ""))
+        _unhex(fields["prev"], 32), _time(fields["time"])
+        used, sessions, roots = fields["used"], fields["sessions"], fields["roots"]
+        if not isinstance(used, dict) or used.keys() != {"highest", "free"}:
+            raise Bad("a base without the numbers that were used")
+        _count(used["highest"]), cls.ranges(used["free"])
+        if not isinstance(roots, list) or not isinstance(sessions, list):
+            raise Bad("a base whose roots or sessions are no list")
+        if not _count(fields["size"]) or len(roots) != fields["size"].bit_count():
+            raise Bad("a base with more or fewer roots than its size has")
+        for each in roots:
+            _unhex(each, 32)
+        for each in sessions:
+            names = {"session", "opened", "held", "forwarded", "refused", "texts"}
+            if not isinstance(each, dict) or each.keys() != names or not isinstance(each["opened"], dict):
+                raise Bad("a base with a session that has other fields than one has")
+            _text(each["session"]), cls.ranges(each["texts"])
+            _count(each["held"]), _count(each["forwarded"]), _count(each["refused"])
+        names_ = [each["session"] for each in sessions]
+        if names_ != sorted(set(names_)):
+            raise Bad("a base whose sessions are not sorted by name")
+        return cls(fields, _sha256(raw).hex())
+
+    @staticmethod
+    def _check_run(run: Any) -> None:
+        names = {"heartbeat_s", "began", "clock", "up_ms", "told_at", "full", "was_full", "silences"}
+        if not isinstance(run, dict) or run.keys() != names:
+            raise Bad("a base with a run that has other fields than one has")
+        if not isinstance(run["full"], bool) or not isinstance(run["was_full"], bool):
+            raise Bad("a base with a run that does not say yes or no to a full disk")
+        _count(run["heartbeat_s"]), _count(run["began"]), _count(run["up_ms"]), _time(run["clock"])
+        _count(run["told_at"])
+        if not isinstance(run["silences"], list):
+            raise Bad("a base with silences that are no list")
+        for each in run["silences"]:
+            if not isinstance(each, list) or len(each) != 2:
+                raise Bad("a base with a silence that is not a place and microseconds")
+            _count(each[0]), _count(each[1])
+
+    @staticmethod
+    def ranges(said: Any) -> _Ranges:
+        """Return numbers as a base spells them."""
+        if not isinstance(said, list):
+            raise Bad("a base with ranges that are no list")
+        found: _Ranges = []
+        for each in said:
+            if not isinstance(each, list) or len(each) != 2 or _count(each[0]) > _count(each[1]):
+                raise Bad("a base with a range that is not first and last")
+            found.append((each[0], each[1]))
+        if found != _join(found):
+            raise Bad("a base with ranges that touch or are out of order")
+        return found
+
+    @property
+    def size(self) -> int:
+        """For how many entries it stands."""
+        return int(self.fields["size"])
+
+
 # ---- Decisions -----------------------------------------------------------------------------------------------------
 
 _CEILING = ("max_rows", "max_other_rows")
@@ -685,7 +808,7 @@ def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
 
 
 def first_look(raws: Iterable[bytes]) -> tuple[set[int], set[bytes]]:
-    """Return the sizes of the heads that signatures name, and the leaves of the entries that redactions name."""
+    """Return the sizes of the heads that signatures name, and of what was archived; the leaves that redactions name."""
     sizes, leaves = set(), set()
     for raw in raws:
         try:
@@ -695,6 +818,8 @@ def first_look(raws: Iterable[bytes]) -> tuple[set[int], set[bytes]]:
                 redaction = _redaction(_entry(raw))[1]
                 sizes.add(redaction["head"]["size"])
                 leaves |= {bytes.fromhex(each["leaf"]) for each in redaction["values"]}
+            elif b'"type":"archived"' in raw and (entry := _entry(raw)).type == "archived":
+                sizes.add(_archived(entry.body)["kept"])
         except Bad:
             continue
     return sizes, leaves
@@ -825,18 +950,44 @@ class _Life:
 
 @dataclass
 class _Session:
-    opened: _Entry
+    opened: dict[str, Any]
     held: int = 0
+    forwarded: int = 0
+    refused: int = 0
     texts: set[str] = field(default_factory=set)
+    before: _Ranges = field(default_factory=list)
+    """The numbers of texts that were sealed before the base."""
+
+    def has(self, text: str) -> bool:
+        if text in self.texts:
+            return True
+        found = _TEXT_NAME.fullmatch(text)
+        return found is not None and any(first <= int(found[1]) <= last for first, last in self.before)
+
+    def told(self, name: str) -> dict[str, Any]:
+        """Return what a base says of it."""
+        numbers = [int(found[1]) for found in map(_TEXT_NAME.fullmatch, self.texts) if found]
+        return {
+            "session": name,
+            "opened": self.opened,
+            "held": self.held,
+            "forwarded": self.forwarded,
+            "refused": self.refused,
+            "texts": _join([*self.before, *((number, number) for number in numbers)]),
+        }
 
 
 class _Ids:
     """Which request ids were used: the highest number, and the ranges below it that were not."""
 
-    def __init__(self) -> None:
-        self._highest = 0
-        self._lows: list[int] = []
-        self._highs: list[int] = []
+    def __init__(self, highest: int = 0, free: _Ranges | None = None) -> None:
+        self._highest = highest
+        self._lows = [low for low, _ in free or []]
+        self._highs = [high for _, high in free or []]
+
+    def told(self) -> dict[str, Any]:
+        """Return what a base says of them."""
+        return {"highest": self._highest, "free": _join(list(zip(self._lows, self._highs, strict=True)))}
 
     def _range_of(self, number: int) -> int | None:
         """Return which of the ranges, which are sorted, a number lies in."""
@@ -994,8 +1145,11 @@ class _Silence:
     def __init__(self) -> None:
         self.lacks: list[tuple[int, str]] = []
         """Where something is lacking, and what."""
-        self._promised = 0
-        self._before: _Entry | None = None
+        self._promised = self._began = 0
+        self._before: datetime | None = None
+        """When the entry before was appended,"""
+        self._full = False
+        """and whether it tells of a full disk."""
         self._known: tuple[datetime, int] | None = None
         """Wall time, and milliseconds since the start, of the last entry that tells both."""
         self._known_at = 0
@@ -1005,6 +1159,32 @@ class _Silence:
         self._gaps: list[tuple[int, int, int]] = []
         """Between which two places, and how many microseconds it lasted beyond the promise."""
 
+    def resume(self, before: datetime, run: dict[str, Any] | None) -> None:
+        """Go on behind a base: its time, and what it says of the run."""
+        self._before = before
+        if run:
+            self._promised, self._began, self._full = run["heartbeat_s"], run["began"], run["full"]
+            self._known = (_time(run["clock"]), run["up_ms"])
+            self._known_at, self._was_full = run["told_at"], run["was_full"]
+            promised = self._promised * 10**6
+            self._gaps = [(after, after + 1, lasted - promised) for after, lasted in run["silences"]]
+
+    def run(self) -> dict[str, Any] | None:
+        """Return what a base says of the run that goes on here; None if none that promised anything does."""
+        if not self._promised or self._known is None:
+            return None
+        wall, up = self._known
+        return {
+            "heartbeat_s": self._promised,
+            "began": self._began,
+            "clock": _spelled(wall),
+            "up_ms": up,
+            "told_at": self._known_at,
+            "full": self._full,
+            "was_full": self._was_full,
+            "silences": [[after, over + self._promised * 10**6] for after, _, over in self._gaps],
+        }
+
     def take(self, entry: _Entry, place: int) -> str | None:
         """Look at the entry at a place; return its fault, if it has one."""
         fault = None
@@ -1012,10 +1192,15 @@ class _Silence:
             self.end()
             promised = _number(entry.body, "heartbeat_s") or 0
             self._promised = promised if 0 < promised <= 86_400 else 0
+            self._began = place
             self._known, self._known_at, self._was_full = (_clock(entry), 0), place, False
             self._abandons(entry.body.get("abandoned"), place)
+        elif entry.type == "archived":
+            # Nobody appends it while a proxy runs.
+            self.end()
+            self._promised = 0
         else:
-            self._was_full |= self._before is not None and self._before.type == "ledger-full"
+            self._was_full |= self._full
             self._measure(entry, place)
             up = _number(entry.body, "up_ms")
             if entry.type in ("heartbeat", "proxy-stopped") and up is not None and up >= 0:
@@ -1027,7 +1212,7 @@ class _Silence:
         if entry.type == "proxy-stopped":
             self.end()
             self._promised = 0
-        self._before = entry
+        self._before, self._full = entry.time, entry.type == "ledger-full"
         return fault
 
     def _abandons(self, told: Any, place: int) -> None:
@@ -1035,9 +1220,9 @@ class _Silence:
             self.lacks.append((place, f"gave up the head {told['root'][:16]} over {told['size']} entries"))
 
     def _measure(self, entry: _Entry, place: int) -> None:
-        if not self._promised or self._before is None or self._before.type == "ledger-full":
+        if not self._promised or self._before is None or self._full:
             return
-        over = _microseconds(entry.time - self._before.time) - self._promised * 10**6
+        over = _microseconds(entry.time - self._before) - self._promised * 10**6
         if over > _SLACK_US:
             self._gaps.append((place - 1, place, over))
 
@@ -1096,16 +1281,22 @@ class Verification:
     """One pass over one ledger, entry by entry; faults go to `report`.
 
     `sizes` and the leaves `redacted` are those that `first_look` found; to the sizes come those of the checkpoints that
-    are given to `finish`.
+    are given to `finish`. If the first entries are archived, `base` stands for them.
     """
 
     def __init__(
-        self, sizes: Iterable[int], roster: _Roster | None, report: Report, redacted: Iterable[bytes] = ()
+        self,
+        sizes: Iterable[int],
+        roster: _Roster | None,
+        report: Report,
+        redacted: Iterable[bytes] = (),
+        base: Base | None = None,
     ) -> None:
         self._report = report
         self._tree = _Tree(sizes)
         self._pinned = roster
         self._recorded: _Roster | None = None
+        self._recorded_text: str | None = None
         self._ledger: str | None = None
         self._prev = bytes(32)
         self._next_seq = 0
@@ -1117,8 +1308,42 @@ class Verification:
         self._redacted = frozenset(redacted)
         self._passed: dict[bytes, _Passed] = {}
         self._gone: set[tuple[bytes, str]] = set()
+        self._bases: dict[int, str] = {}
+        """At each size that somebody names the digest of the base there, where no request is open."""
+        self._kept, self._told_at = 0, -1
+        """What the last `archived` entry says, and where it stands."""
+        self._owed = base
+        """Until an `archived` entry names it."""
+        self.archived_heads = 0
+        """How many checkpoints lie before the base, and were compared with nothing."""
         names = "rosters requests decisions rejected executions committed forwarded refused opened withheld redacted"
         self.counts = dict.fromkeys(names.split(), 0)
+        if base:
+            self._stand_on(base)
+
+    def _stand_on(self, base: Base) -> None:
+        fields = base.fields
+        self._tree = _Tree(self._tree.sizes, base.size, map(bytes.fromhex, fields["roots"]))
+        self._ledger, self._next_seq = fields["ledger"], base.size
+        self._prev, self._last_time = bytes.fromhex(fields["prev"]), _time(fields["time"])
+        self._ids = _Ids(fields["used"]["highest"], Base.ranges(fields["used"]["free"]))
+        for each in fields["sessions"]:
+            self._sessions[each["session"]] = _Session(
+                each["opened"],
+                each["held"],
+                each["forwarded"],
+                each["refused"],
+                before=Base.ranges(each["texts"]),
+            )
+        self._kept = fields["archived"]
+        self._silence.resume(self._last_time, fields.get("run"))
+        if "allowed_signers" in fields:
+            self._put_in_force(fields["allowed_signers"])
+
+    @property
+    def archived(self) -> int:
+        """For how many entries its base stands."""
+        return self._tree.floor
 
     @property
     def ledger(self) -> str:
@@ -1141,6 +1366,8 @@ class Verification:
 
     def take(self, raw: bytes, opened: Opened) -> None:
         """Check the next entry."""
+        if self.size in self._tree.sizes and not self._lives:
+            self._bases[self.size] = self._digest()
         try:
             entry = _entry(raw)
         except Bad as error:
@@ -1168,6 +1395,9 @@ class Verification:
     def finish(self, newest: Checkpoint | None, remembered: Iterable[Checkpoint] = ()) -> None:
         """Check the checkpoints: the newest covers all, each gives the root of what it covers."""
         self._silence.end()
+        if self._owed:
+            text = "is the first one here, and no entry says that those before it were archived: they were taken away"
+            self._report(self._owed.size, text)
         for each in [*remembered, *([newest] if newest else [])]:
             last = max(0, min(each.size, self.size) - 1)
             if self._ledger is not None and each.origin != self._ledger:
@@ -1177,6 +1407,8 @@ class Verification:
                     self.size,
                     f"and what follows is missing: a checkpoint covers {each.size} entries, here are {self.size}",
                 )
+            elif 0 < each.size < self._tree.floor:
+                self.archived_heads += 1
             elif self._tree.at(each.size) != each.root:
                 self._report(last, f"the checkpoint over {each.size} entries is not about these: one was changed")
         if newest and newest.size < self.size and newest.origin == self.ledger:
@@ -1184,6 +1416,56 @@ class Verification:
 
     def _fault(self, text: str) -> None:
         self._report(self.size, text)
+
+    # Archives
+
+    def _digest(self) -> str:
+        """Return what the base of this place hashes to; "" if there is none."""
+        if self._ledger is None or self._last_time is None:
+            return ""
+        document = {
+            "v": "pgnotary/base/0",
+            "ledger": self._ledger,
+            "size": self.size,
+            "roots": [peak.hex() for peak in self._tree.peaks()],
+            "prev": self._prev.hex(),
+            "time": _spelled(self._last_time),
+            "used": self._ids.told(),
+            "archived": self._kept,
+            "sessions": [session.told(name) for name, session in sorted(self._sessions.items())],
+        }
+        if self._recorded_text is not None:
+            document["allowed_signers"] = self._recorded_text
+        if run := self._silence.run():
+            document["run"] = run
+        return _sha256(_canonical(document)).hex()
+
+    def _archive(self, entry: _Entry) -> None:
+        try:
+            told = _archived(entry.body)
+        except Bad as error:
+            self._fault(str(error))
+            return
+        kept = told["kept"]
+        if told["first"] != self._kept:
+            self._fault(f"archives from #{told['first']} on, those before it ended before #{self._kept}")
+        if self._owed:
+            if kept != self._owed.size:
+                self._fault(f"says that what is before #{kept} was archived, here are entries from #{self._owed.size}")
+            else:
+                if told["root"] != (self._tree.at(kept) or b"").hex():
+                    self._fault("archived other entries than the base of this ledger stands for")
+                if told["base"] != self._owed.digest:
+                    self._fault("names another base than this ledger stands on")
+            self._owed = None
+        elif not self._told_at < kept <= self.size:
+            self._fault(f"archives what is before #{kept}, which is not between #{self._told_at} and this entry")
+        else:
+            if told["root"] != (self._tree.at(kept) or b"").hex():
+                self._fault(f"archives {kept} entries with another root than they have")
+            if told["base"] != self._bases.get(kept):
+                self._fault(f"names a base at #{kept} that does not follow from the entries before it")
+        self._kept, self._told_at = kept, self.size
 
     def _place(self, entry: _Entry) -> None:
         if entry.seq != self._next_seq:
@@ -1221,7 +1503,7 @@ class Verification:
             case "session-opened":
                 if session:
                     self._fault(f"opens {name!r:.60}, which is open")
-                self._sessions[name] = _Session(entry)
+                self._sessions[name] = _Session(entry.body)
             case "request":
                 self._asked_in(entry, session)
             case "preview" if session:
@@ -1241,15 +1523,15 @@ class Verification:
             self._fault(f"asks in the session {request.session!r:.60}, which is not open")
             return
         for name in _SAME:
-            opened, asked = session.opened.body.get(name), request.body.get(name)
+            opened, asked = session.opened.get(name), request.body.get(name)
             if opened is not None and asked is not None and opened != asked:
                 self._fault(f"asks with {name} {asked!r:.60}, its session was opened with {opened!r:.60}")
 
     def _person(self, entry: _Entry) -> str:
         """Return whose session it belongs to, if that is open; of a request, who it says has asked."""
         session = self._sessions.get(entry.session or "")
-        told = entry if entry.type == "request" else session.opened if session else None
-        person = told.body.get("person") if told else None
+        told = entry.body if entry.type == "request" else session.opened if session else {}
+        person = told.get("person")
         return person if isinstance(person, str) else ""
 
     # Requests
@@ -1265,18 +1547,21 @@ class Verification:
             if entry.request is not None or entry.after is not None:
                 self._fault(f"of the type {entry.type} belongs to no request, but names one")
             if entry.type == "roster":
-                self._put_in_force(entry)
+                self.counts["rosters"] += 1
+                self._put_in_force(entry.body.get("allowed_signers", ""))
+            elif entry.type == "archived":
+                self._archive(entry)
             elif entry.type == "forwarded":
                 self._forward(entry)
             elif entry.type == "redacted":
                 self._redact(entry)
 
-    def _put_in_force(self, entry: _Entry) -> None:
-        self.counts["rosters"] += 1
+    def _put_in_force(self, said: Any) -> None:
         try:
-            self._recorded = read_roster(_text(entry.body.get("allowed_signers", "")))
+            self._recorded = read_roster(_text(said))
+            self._recorded_text = said
         except Bad as error:
-            self._recorded = None
+            self._recorded = self._recorded_text = None
             self._fault(f"is a roster that cannot be read: {error}")
 
     def _forward(self, entry: _Entry) -> None:
@@ -1288,8 +1573,10 @@ class Verification:
         self.counts["forwarded"] += forwarded
         self.counts["refused"] += refused
         if session := self._sessions.get(entry.session or ""):
+            session.forwarded += forwarded
+            session.refused += refused
             session.texts |= entry.seals.keys()
-            if missing := texts - session.texts:
+            if missing := {text for text in texts if not session.has(text)}:
                 self._fault(f"tells of {min(missing)}, a text that is sealed nowhere before in its session")
 
     def _ask(self, entry: _Entry) -> None:
@@ -1451,10 +1738,12 @@ class Verification:
             if entry.body.get(name) != redaction[name]
         ]
         faults += self._head_of(redaction)
-        targets = [*self._targets(entry, redaction)]
+        # What was archived since then is looked at with its archive.
+        here = [each for each in redaction["values"] if each["seq"] >= self._tree.floor]
+        targets = [*self._targets(entry, redaction, here)]
         for fault in (*faults, *targets):
             self._fault(fault)
-        for each in redaction["values"] if authorised and not targets else ():
+        for each in here if authorised and not targets else ():
             passed = self._passed[leaf := bytes.fromhex(each["leaf"])]
             for name in each["seals"]:
                 self._gone.add((leaf, name))
@@ -1485,15 +1774,20 @@ class Verification:
             return
         if size <= last:
             yield f"the redactor saw {size} entries, without #{last}"
+        if 0 < size < self._tree.floor:
+            return
         root = self._tree.at(size)
         if root is None or root.hex() != redaction["head"]["root"]:
             yield f"the redactor saw another head over {size} entries: they were rewritten since"
 
-    def _targets(self, entry: _Entry, redaction: dict[str, Any]) -> Iterator[str]:
-        """Yield what speaks against erasing what is named."""
+    def _targets(self, entry: _Entry, redaction: dict[str, Any], here: list[dict[str, Any]]) -> Iterator[str]:
+        """Yield what speaks against erasing what is named, of which these are not archived."""
         if redaction["ledger"] != entry.ledger:
             yield f"a redaction for the ledger {redaction['ledger']!r:.80}"
         for each in redaction["values"]:
+            if each["seq"] < self._kept:
+                yield f"#{each['seq']} was archived before, so that nothing of it could be erased here"
+        for each in here:
             where, leaf = f"#{each['seq']}", bytes.fromhex(each["leaf"])
             passed = self._passed.get(leaf)
             if passed is None or passed.entry.seq != each["seq"]:
@@ -1546,20 +1840,83 @@ _MAX_LINE = 64 * 1024 * 1024
 
 
 def check_folder(
-    folder: Path, key: Key, roster: _Roster | None, remembered: list[Checkpoint], report: Report
+    folder: Path,
+    key: Key,
+    roster: _Roster | None,
+    remembered: list[Checkpoint],
+    report: Report,
+    archives: Iterable[Path] = (),
 ) -> Verification:
-    """Verify an exported folder; OSError if its entries or its checkpoint cannot be read."""
-    newest = None
-    try:
-        newest = Checkpoint.read((folder / "checkpoint.txt").read_bytes().decode(), key)
-    except (Bad, UnicodeDecodeError) as error:
-        report(None, f"checkpoint.txt cannot be believed: {error}")
-    sizes, redacted = first_look(_lines(folder))
-    sizes |= {each.size for each in (*remembered, *([newest] if newest else []))}
-    verification = Verification(sizes, roster, report, redacted)
+    """Verify an exported folder, behind its archives if they are given.
+
+    OSError if the entries or the checkpoint of one of them cannot be read.
+    """
+    parts = sorted((_Part(each, key, report) for each in archives), key=lambda part: part.end)
+    parts.append(_Part(folder, key, report))
+    heads = [*remembered, *(part.newest for part in parts[:-1] if part.newest)]
+    newest = parts[-1].newest
+    sizes, redacted = first_look(itertools.chain.from_iterable(_lines(part.folder) for part in parts))
+    sizes |= {each.size for each in (*heads, *([newest] if newest else []))}
+    verification = Verification(sizes, roster, report, redacted, parts[0].base)
+    for before, after in itertools.pairwise(parts):
+        if before.end != after.first:
+            report(None, f"{before.folder} ends before #{before.end}, {after.folder} begins with #{after.first}")
+            return verification
+    if any(part.is_unreadable for part in parts):
+        return verification
+    told: dict[int, dict[str, Any]] = {}
+    for part in parts:
+        _check_part(part, key, verification, told, report)
+    verification.finish(newest, heads)
+    for part in parts[:-1]:
+        about = told.get(part.end)
+        if about is None:
+            report(None, f"{part.folder} is an archive that the ledger does not tell of")
+        elif _file_sha256(part.folder / "entries.jsonl") != about["entries"]:
+            report(None, f"{part.folder / 'entries.jsonl'} is not the file that was archived")
+    for part in parts[1:]:
+        if part.base and told.get(part.first, {}).get("base") != part.base.digest:
+            report(None, f"{part.folder / 'base.json'} is not the base that the ledger tells of")
+    return verification
+
+
+class _Part:
+    """A folder with a stretch of a ledger."""
+
+    def __init__(self, folder: Path, key: Key, report: Report) -> None:
+        self.folder = folder
+        self.newest: Checkpoint | None = None
+        self.base: Base | None = None
+        self.is_unreadable = False
+        try:
+            self.newest = Checkpoint.read((folder / "checkpoint.txt").read_bytes().decode(), key)
+        except (Bad, UnicodeDecodeError) as error:
+            report(None, f"checkpoint.txt cannot be believed: {error}")
+        try:
+            self.base = Base.read((folder / "base.json").read_bytes())
+        except FileNotFoundError:
+            pass
+        except (Bad, OSError) as error:
+            self.is_unreadable = True
+            report(None, f"base.json cannot be read: {error}")
+
+    @property
+    def first(self) -> int:
+        return self.base.size if self.base else 0
+
+    @property
+    def end(self) -> int:
+        return self.newest.size if self.newest else 0
+
+
+def _check_part(
+    part: _Part, key: Key, verification: Verification, told: dict[int, dict[str, Any]], report: Report
+) -> None:
+    """Check the entries of a folder, and its files; what it tells of archives goes to `told`."""
+    folder = part.folder
     places = _opened_places(folder, report)
     used: set[bytes] = set()
-    evidence = _Evidence(folder, report)
+    evidence = _Evidence(folder, report, part.base)
     with _opened_file(folder) as file:
         for raw in _lines(folder):
             leaf = _leaf(raw)
@@ -1571,7 +1928,7 @@ def check_folder(
                 used.add(leaf)
             evidence.take(raw, verification.size)
             verification.take(raw, opened)
-    verification.finish(newest, remembered)
+            _note_archive(raw, told)
     for leaf in places.keys() - used:
         report(None, f"opened.jsonl has a value for the leaf {leaf.hex()[:16]}, which no entry has")
     evidence.finish()
@@ -1580,7 +1937,22 @@ def check_folder(
             report(None, "proxy.vkey holds another key than the one that this is verified with")
     except FileNotFoundError:
         report(None, "proxy.vkey is missing")
-    return verification
+
+
+def _note_archive(raw: bytes, told: dict[int, dict[str, Any]]) -> None:
+    if b'"type":"archived"' in raw:
+        try:
+            entry = _entry(raw)
+            if entry.type == "archived":
+                told[entry.body["kept"]] = _archived(entry.body)
+        except (Bad, KeyError, TypeError):
+            # Told where the entry is checked.
+            return
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(folder: Path) -> Iterator[bytes]:
@@ -1625,11 +1997,12 @@ def _opened_places(folder: Path, report: Report) -> dict[bytes, list[int]]:
 class _Evidence:
     """Compares the files that follow from the entries: rosters/, allowed_signers, decisions/."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, folder: Path, report: Report, base: Base | None) -> None:
         self._folder = folder
         self._report = report
         self._names: set[str] = set()
-        self._roster: bytes | None = None
+        carried = base.fields.get("allowed_signers") if base else None
+        self._roster: bytes | None = None if carried is None else carried.encode()
 
     def take(self, raw: bytes, place: int) -> None:
         try:
@@ -1692,6 +2065,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--key", help="the proxy's key, name+id+base64, or a file that holds it")
     parser.add_argument("--allowed-signers", metavar="FILE", help="hold all decisions against this roster")
     parser.add_argument("--checkpoint", metavar="FILE", action="append", default=[], help="one that you remember")
+    parser.add_argument("--archive", metavar="FOLDER", action="append", default=[], help="one of its archives")
     parser.add_argument("--quiet", action="store_true", help="print faults only")
     asked = parser.parse_args(words)
     found = 0
@@ -1711,18 +2085,22 @@ def main(words: list[str]) -> int:
         key = Key.read((_read(given) if Path(given).is_file() else given).removesuffix("\n"))
         roster = None if asked.allowed_signers is None else read_roster(_read(asked.allowed_signers))
         remembered = [Checkpoint.read(_read(path), key) for path in asked.checkpoint]
-        done = check_folder(folder, key, roster, remembered, report)
+        done = check_folder(folder, key, roster, remembered, report, [Path(each) for each in asked.archive])
     except (OSError, UnicodeDecodeError, Bad) as error:
         print(_visible(f"verify.py: {error}"), file=sys.stderr)
         return USAGE
     if found:
         say(f"{found} faults in {done.size} entries")
         return TAMPERED
-    say(f"ok  {done.size} entries of {done.ledger or 'an empty ledger'}, head {done.root.hex()}")
+    say(f"ok  {done.size - done.archived} entries of {done.ledger or 'an empty ledger'}, head {done.root.hex()}")
     say("ok  " + ", ".join(f"{number} {name}" for name, number in done.counts.items()))
     if waiting := [*done.standing("held", "approved", "intent", "executed", "prepared")]:
         say(f"note  not ended yet: {', '.join(waiting)}")
     lacking = []
+    if done.archived:
+        lacking.append(f"#0-#{done.archived - 1} are archived, not looked at: give --archive")
+    if done.archived_heads:
+        lacking.append(f"{done.archived_heads} checkpoints lie in the archive, and were compared with nothing")
     if asked.key is None:
         lacking.append("the key came with the folder: pin it with --key")
     if roster is None and done.counts["decisions"]:

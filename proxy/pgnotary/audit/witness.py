@@ -10,10 +10,11 @@ from itertools import islice
 
 from pgnotary.audit.check import newest
 from pgnotary.errors import BadCheckpoint, LedgerBroken, NotCanonical
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.canonical import unb64
 from pgnotary.ledger.checkpoint import verify
 from pgnotary.ledger.tree import Tree, leaf_hash
-from pgnotary.store import Head, LedgerReader, StoredEntry
+from pgnotary.store import Head, LedgerReader, StoredEntry, base_of
 
 __all__ = ["Witnessed", "covered"]
 
@@ -27,8 +28,9 @@ class Witnessed:
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry under the head, in order; raises LedgerBroken behind the last if they are not those."""
-        tree = Tree()
-        for stored in islice(self._reader.entries(), self._head.size):
+        base = self.base()
+        tree = base.tree() if base else Tree()
+        for stored in islice(self._reader.entries(), max(0, self._head.size - tree.size)):
             tree.append(leaf_hash(stored.raw))
             yield stored
         if Head(tree.size, tree.root()) != self._head:
@@ -38,6 +40,10 @@ class Witnessed:
                     f"{self._head.root.hex()[:16]}: run verify, which tells where they differ"
                 ]
             )
+
+    def base(self) -> Base | None:
+        """Return what stands for archived entries, which the head covers too."""
+        return base_of(self._reader)
 
     def checkpoints(self) -> Iterator[str]:
         """Yield every kept checkpoint."""

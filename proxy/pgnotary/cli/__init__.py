@@ -23,6 +23,7 @@ from pgnotary.errors import PgnotaryError
 __all__ = ["main", "pgnotary"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "archive": ("archive", "Move the oldest entries of a ledger into a new FOLDER, while the proxy is stopped."),
     "approve": ("signing", "Sign that a held statement may run, and wait for its outcome."),
     "backup": ("backup", "Copy the ledger to the new file TARGET, also while the proxy runs, and verify the copy."),
     "check": ("check", "Check the configuration and the files that it names."),

@@ -17,12 +17,12 @@ from pgnotary.cli.auditor_output import Verifying, ending, print_faults, print_j
 from pgnotary.cli.exits import Verified
 from pgnotary.cli.heads_given import GivenHeads, given_heads
 from pgnotary.cli.hidden import secrets_option
-from pgnotary.cli.ledger_source import Source, open_ledger, source_options
+from pgnotary.cli.ledger_source import Source, archive_option, open_ledger, say_archived, source_options
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import BadCheckpoint, BadRoster, LedgerBroken
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster, parse_roster
-from pgnotary.store import Head, LedgerReader
+from pgnotary.store import Head, LedgerReader, base_of
 
 __all__ = ["COMMANDS", "export", "print_story", "replay", "report", "search", "verify"]
 
@@ -40,6 +40,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command(cls=Verifying)
 @click.argument("folder", required=False, type=click.Path(path_type=Path, exists=True))
 @source_options
+@archive_option
 @click.option("--allowed-signers", type=_FILE, help="Hold all decisions against this roster.")
 @click.option(
     "--checkpoint", "remembered", type=_FILE, multiple=True, help="A checkpoint that you remember; repeatable."
@@ -60,6 +61,7 @@ def verify(
     folder: Path | None,
     config: Path | None,
     ledger: Path | None,
+    archives: tuple[Path, ...],
     key: str | None,
     allowed_signers: Path | None,
     remembered: tuple[Path, ...],
@@ -70,21 +72,23 @@ def verify(
     """Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step.
 
     Exit status: 0 good; 1 tampered; 2 good as far as the evidence reaches: an outcome is unknown, values are withheld
-    or redacted, or entries are under no head of --heads; 3 wrong usage, or it cannot be looked at.
+    or redacted, entries are in an archive that is not given, or under no head of --heads; 3 wrong usage, or it cannot
+    be looked at.
 
     \b
     pgnotary verify
     pgnotary verify evidence/ --key proxy.vkey --allowed-signers allowed_signers --heads bo.heads --heads ana.heads
+    pgnotary verify --archive archive/2025 --archive archive/2026
     """
     from pgnotary.audit.check import check, gaps, noted, vouched
 
     if misbehaviour is not None:
-        if folder or ledger or remembered or head_files:
+        if folder or ledger or remembered or head_files or archives:
             raise click.UsageError("--misbehaviour needs no ledger and no heads: both are in the file")
         context.exit(_check_misbehaviour(misbehaviour, key))
     roster = _roster(allowed_signers)
     try:
-        with open_ledger(config, folder or ledger, key) as source:
+        with open_ledger(config, folder or ledger, key, archives) as source:
             vkey = _vkey(source)
             notes = [_checkpoint(path, vkey) for path in remembered]
             # Before the ledger: what is remembered later than it was read is not missing in it.
@@ -115,6 +119,7 @@ def verify(
 
 @click.command()
 @source_options
+@archive_option
 @click.option("--who", help="User, person or approver; in full, or what stands before an @.")
 @click.option("--relation", help="A relation, with or without its schema.")
 @click.option("--since", metavar="WHEN", help="A date, a time, or 7d, 24h, 30m ago.")
@@ -129,6 +134,7 @@ def verify(
 def search(
     config: Path | None,
     ledger: Path | None,
+    archives: tuple[Path, ...],
     key: str | None,
     forwarded: bool,  # noqa: FBT001 - click passes options by name
     secrets: bool,  # noqa: FBT001
@@ -149,7 +155,8 @@ def search(
     if forwarded and conditions["outcome"]:
         raise click.UsageError("--outcome is about requests; forwarded statements have none")
     looking = _search(**conditions)
-    with open_ledger(config, ledger, key) as source:
+    with open_ledger(config, ledger, key, archives) as source:
+        say_archived(source.reader)
         reader = covered(source.reader, source.vkey)
         veil = None if secrets else Veil()
         (_find_forwarded if forwarded else _find_requests)(looking, reader, veil, as_json=as_json)
@@ -165,6 +172,7 @@ def search(
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @source_options
+@archive_option
 @click.option("--csv", "table_path", type=click.Path(allow_dash=True), help="A table of all requests; - for stdout.")
 @click.option(
     "--withhold",
@@ -180,6 +188,7 @@ def export(
     folder: Path | None,
     config: Path | None,
     ledger: Path | None,
+    archives: tuple[Path, ...],
     key: str | None,
     table_path: str | None,
     withhold: tuple[str, ...],
@@ -201,7 +210,7 @@ def export(
     if folder is None and table_path is None:
         raise click.UsageError("name a folder, or a table with --csv")
     disclosure = Disclosure(withhold, disclose)
-    with open_ledger(config, ledger, key) as source:
+    with open_ledger(config, ledger, key, archives) as source:
         if folder is not None:
             _export_folder(source, folder, disclosure, secrets=secrets)
         if table_path is not None:
@@ -211,12 +220,14 @@ def export(
 @click.command()
 @click.argument("what")
 @source_options
+@archive_option
 @secrets_option
 @ending
 def replay(
     what: str,
     config: Path | None,
     ledger: Path | None,
+    archives: tuple[Path, ...],
     key: str | None,
     secrets: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
@@ -231,12 +242,14 @@ def replay(
     from pgnotary.audit.witness import covered
 
     veil = None if secrets else Veil()
-    with open_ledger(config, ledger, key) as source:
+    with open_ledger(config, ledger, key, archives) as source:
+        say_archived(source.reader)
         _show_veiled(retell(covered(source.reader, source.vkey), what, veil), veil)
 
 
 @click.command()
 @source_options
+@archive_option
 @click.option("--since", metavar="WHEN", help="A date, a time, or 7d, 24h, 30m ago.")
 @click.option("--until", metavar="WHEN", help="As --since.")
 @click.option(
@@ -250,7 +263,13 @@ def replay(
 )
 @ending
 def report(
-    config: Path | None, ledger: Path | None, key: str | None, since: str | None, until: str | None, path: str
+    config: Path | None,
+    ledger: Path | None,
+    archives: tuple[Path, ...],
+    key: str | None,
+    since: str | None,
+    until: str | None,
+    path: str,
 ) -> None:
     """Report on a period in Markdown: counts, requests, what ended badly, and whether the ledger is whole.
 
@@ -261,7 +280,7 @@ def report(
     from pgnotary.audit.report import report as written
 
     period = _period(since, until)
-    with open_ledger(config, ledger, key) as source:
+    with open_ledger(config, ledger, key, archives) as source:
         reader, verification, is_broken = _verified(source)
         facts = gather(reader, *period, verification)
         with click.open_file(path, "w", encoding="utf-8") as file:
@@ -347,7 +366,7 @@ def _find_forwarded(looking: "Search", reader: LedgerReader, veil: "Veil | None"
     from pgnotary.audit.words import EXECUTION_COLUMNS, execution_row
 
     redactions = Redactions.of(reader.entries())
-    told = looking.executions(executions(reader.entries(), veil, redactions))
+    told = looking.executions(executions(reader.entries(), veil, redactions, base_of(reader)))
     found = _watched(told, veil, lambda each: (each.statement,))
     if as_json:
         print_json(map(execution_fields, found))
@@ -463,6 +482,7 @@ def _export_folder(source: Source, folder: Path, disclosure: "Disclosure", *, se
     from pgnotary.audit.export import export_folder
     from pgnotary.audit.words import counted
 
+    say_archived(source.reader)
     done = export_folder(
         source.reader,
         folder,
@@ -488,6 +508,7 @@ def _export_table(source: Source, path: str, disclosure: "Disclosure", *, secret
     from pgnotary.audit.witness import covered
 
     veil = None if secrets else Veil()
+    say_archived(source.reader)
     rows = list(table(stories(covered(source.reader, source.vkey).entries(), veil), disclosure))
     if veil:
         veil.notice("".join(cell for row in rows for cell in row))

@@ -42,6 +42,8 @@ def backup(context: click.Context, target: Path, config: Path | None, ledger: Pa
             show("nothing was kept: a backup of this ledger would be no good one", err=True)
             context.exit(Exit.FAILED)
     head = f"head {summary.head.hex()[:16]}" if summary.entries else "which is empty"
+    if summary.archived:
+        head += f"; #0-#{summary.archived - 1} are archived, and not in it"
     show(f"ok  {target}: {target.stat().st_size:,} bytes, {summary.entries:,} entries of {summary.ledger}, {head}")
     show("to restore: stop the proxy, move its ledger away with the files -wal, -shm and .reserve beside it, copy this")
     show("file to its place, mode 0600, and start; what was recorded since is lost, and must be told (docs/backup.md)")

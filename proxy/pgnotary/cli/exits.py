@@ -63,7 +63,14 @@ class Failed(Exception):
         self.status = status
 
 
-_BY_STATUS = {0: Exit.UNREACHABLE, 403: Exit.UNTRUSTED, 409: Exit.CONFLICT, 502: Exit.UNTRUSTED}
+# 410: the head that is remembered lies in an archive, and was compared with nothing.
+_BY_STATUS = {
+    0: Exit.UNREACHABLE,
+    403: Exit.UNTRUSTED,
+    409: Exit.CONFLICT,
+    410: Exit.UNTRUSTED,
+    502: Exit.UNTRUSTED,
+}
 _UNTRUSTED = (
     BadCheckpoint,
     BadKey,

@@ -4,7 +4,7 @@ Options enter, a `Source` leaves: a reader over a live SQLite ledger or an expor
 where it came from. A key that came with the evidence is used, and said to be unpinned.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import TypeVar
 import click
 
 from pgnotary.audit.folder import FolderReader
-from pgnotary.store import LedgerReader
+from pgnotary.cli.safe_text import visible
+from pgnotary.store import LedgerReader, base_of
 
-__all__ = ["Source", "open_ledger", "pinned_key", "source_options"]
+__all__ = ["Source", "archive_option", "open_ledger", "pinned_key", "say_archived", "source_options"]
 
 _DEFAULT_CONFIG = Path("pgnotary.toml")
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -37,8 +38,18 @@ class Source:
         return self.vkey
 
 
+archive_option = click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="A folder made by `archive`: read what is in it as well; repeatable.",
+)
+"""Beside `source_options`, for a command that can read a ledger in several places as one."""
+
+
 def source_options(command: _Command) -> _Command:
-    """Add the options that `open_ledger` takes."""
+    """Add the options that say which ledger `open_ledger` opens, and with which key."""
     config = click.option(
         "--config",
         "-c",
@@ -56,8 +67,14 @@ def source_options(command: _Command) -> _Command:
 
 
 @contextmanager
-def open_ledger(config: Path | None, ledger: Path | None, key: str | None) -> Iterator[Source]:
-    """Open what the options name; a usage error if they name nothing."""
+def open_ledger(
+    config: Path | None, ledger: Path | None, key: str | None, archives: Sequence[Path] = ()
+) -> Iterator[Source]:
+    """Open what the options name; a usage error if they name nothing.
+
+    Raises LedgerBroken if the archives do not end where the ledger begins.
+    """
+    from pgnotary.audit.joined import joined
     from pgnotary.config import load
 
     if config is None and ledger is None and _DEFAULT_CONFIG.is_file():
@@ -71,12 +88,18 @@ def open_ledger(config: Path | None, ledger: Path | None, key: str | None) -> It
         raise click.UsageError("no ledger: name one with --ledger, or a configuration with --config")
     if ledger.is_dir():
         folder = FolderReader(ledger)
-        yield Source(folder, pinned or folder.vkey(), pinned=pinned is not None)
+        yield Source(joined(folder, archives), pinned or folder.vkey(), pinned=pinned is not None)
         return
     from pgnotary.store.reader import SqliteReader
 
     with SqliteReader(ledger) as reader:
-        yield Source(reader, pinned, pinned=pinned is not None)
+        yield Source(joined(reader, archives), pinned, pinned=pinned is not None)
+
+
+def say_archived(reader: LedgerReader) -> None:
+    """Say on stderr that the first entries are archived and are not read, if so it is."""
+    if base := base_of(reader):
+        click.echo(visible(f"#0-#{base.size - 1} are archived and not read here: --archive FOLDER"), err=True)
 
 
 def pinned_key(said: str) -> str:

@@ -141,10 +141,11 @@ def _print_page(paper: Paper, *, as_json: bool, secrets: bool) -> None:
 
 def _print_past(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -> None:
     """Print the page of a request as it was shown, and who decided over it."""
-    from pgnotary.cli.ledger_source import open_ledger
+    from pgnotary.cli.ledger_source import open_ledger, say_archived
     from pgnotary.cli.past_page import past_page
 
     with open_ledger(None, ledger, None) as source:
+        say_archived(source.reader)
         paper, decision = past_page(source.reader, target.id)
     check_digest(target, paper.request.leaf)
     _print_page(paper, as_json=as_json, secrets=secrets)
@@ -160,9 +161,11 @@ def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) 
     from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
     from pgnotary.cli.auditor import print_story
+    from pgnotary.cli.ledger_source import say_archived
     from pgnotary.store.reader import SqliteReader
 
     with SqliteReader(ledger) as reader:
+        say_archived(reader)
         told = stories(covered(reader, None).entries(), None if secrets else Veil())
         story: Story | None = next((each for each in told if each.request == target.id), None)
         if story is None:

@@ -80,6 +80,8 @@ class EntryType(StrEnum):
     OUTCOME = "outcome"
     REDACTED = "redacted"
     """Sealed values of earlier entries and their salts were deleted: body.document, body.signature (SSHSIG)."""
+    ARCHIVED = "archived"
+    """The entries before one are in a folder of their own: see `pgnotary.ledger.archived`."""
 
 
 @dataclass(frozen=True, slots=True)

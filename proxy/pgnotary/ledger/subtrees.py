@@ -15,6 +15,9 @@ __all__ = ["BLOCK", "Subtrees", "blocks_of"]
 _BITS = 8
 BLOCK = 1 << _BITS
 
+# In the place of a root that went with the leaves below it; no SHA-256 that anybody has seen is zero.
+_GONE = bytes(HASH_BYTES)
+
 
 class Subtrees:
     """A tree that only grows, can tell its root at any size of which the last block is at hand, and make proofs."""
@@ -26,6 +29,24 @@ class Subtrees:
         """On level n the roots over BLOCK << n leaves each, one behind the other."""
         self._block = Tree()
         """The leaves behind the last complete block."""
+
+    @classmethod
+    def of(cls, size: int, roots: Sequence[bytes]) -> "Subtrees":
+        """A tree that goes on behind `size` leaves, given the roots of their complete subtrees, left to right.
+
+        Of what is below it knows no more than these. Raises ValueError if `size` is no multiple of BLOCK.
+        """
+        blocks, rest = divmod(size, BLOCK)
+        if rest or len(roots) != size.bit_count():
+            raise ValueError(f"{len(roots)} subtrees of {size} leaves: expected whole blocks of {BLOCK}")
+        tree = cls()
+        left = list(roots)
+        for level in range(blocks.bit_length()):
+            count = blocks >> level
+            # Lowest last: the smallest subtree is the rightmost one.
+            last = [left.pop()] if count & 1 else []
+            tree._levels.append(bytearray(_GONE * (count - len(last)) + b"".join(last)))
+        return tree
 
     @property
     def size(self) -> int:
@@ -66,7 +87,7 @@ class Subtrees:
     def hashes(self, ranges: Iterable[tuple[int, int]], leaves: Mapping[int, Sequence[bytes]]) -> list[bytes]:
         """The hashes of a proof made of these subtrees; `leaves` are those of each block in `blocks_of(ranges)`.
 
-        Raises ValueError if leaves are missing.
+        Raises ValueError if leaves are missing, or what is asked of lies below the ones that it began with.
         """
         return [self._root(low, high, leaves) for low, high in ranges]
 
@@ -76,7 +97,10 @@ class Subtrees:
 
     def _node(self, level: int, number: int) -> bytes:
         at = number * HASH_BYTES
-        return bytes(self._levels[level][at : at + HASH_BYTES])
+        found = bytes(self._levels[level][at : at + HASH_BYTES])
+        if found == _GONE:
+            raise ValueError(f"nothing is kept of the {BLOCK << level} leaves from {(BLOCK << level) * number} on")
+        return found
 
     def _root(self, low: int, high: int, leaves: Mapping[int, Sequence[bytes]]) -> bytes:
         if not 0 <= low < high <= self.size:

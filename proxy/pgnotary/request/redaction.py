@@ -215,13 +215,15 @@ def check(redaction: Redaction, signature: str, roster: Roster, at: datetime) ->
     return signer
 
 
-def misfits(redaction: Redaction, targets: Sequence[Target | None], gone: Collection[tuple[bytes, str]]) -> list[str]:
-    """Return what speaks against a redaction of these entries, which it names in this order; None: there is none.
+def misfits(
+    redactor: str, named: Sequence[Values], targets: Sequence[Target | None], gone: Collection[tuple[bytes, str]]
+) -> list[str]:
+    """Return what speaks against a redaction of `named` by `redactor`; `targets` are its entries, None: there is none.
 
     `gone` are the values, by leaf and name, that were redacted before.
     """
     found: list[str] = []
-    for values, target in zip(redaction.values, targets, strict=True):
+    for values, target in zip(named, targets, strict=True):
         where = f"#{values.seq}"
         if target is None or (target.seq, target.leaf) != (values.seq, values.leaf):
             found.append(f"there is no entry {where} with leaf {values.leaf.hex()[:8]} before it")
@@ -231,6 +233,6 @@ def misfits(redaction: Redaction, targets: Sequence[Target | None], gone: Collec
                 found.append(f"{where} has no sealed {name:.60}")
             elif (values.leaf, name) in gone:
                 found.append(f"{name:.60} of {where} was redacted before")
-        if target.person.casefold() == redaction.redactor.casefold():
+        if target.person.casefold() == redactor.casefold():
             found.append(f"{where} is {target.person}'s own doing: somebody else must redact it")
     return found

@@ -59,6 +59,11 @@ class Redactions:
         """What time an entry would have that is appended now."""
         self._eraser = eraser
 
+    @property
+    def first(self) -> int:
+        """The number of the first entry that is kept: those before it are archived."""
+        return self._store.first
+
     async def kept(self, of: str | int) -> list[StillKept]:
         """Return what is kept of the sealed values of a request, or of the entry of this number."""
         return await self._store.kept(of)
@@ -77,6 +82,7 @@ class Redactions:
             raise RedactionRefused(
                 f"redacted at {timestamp(redaction.redacted_at)}, now it is {timestamp(at)}: set the clock"
             )
+        self._check_place(redaction)
         await self._check_head(redaction)
         erases = tuple((values.leaf, name) for values in redaction.values for name in values.seals)
         # It reads the whole ledger: what must hold when the entry is appended is looked at behind it.
@@ -102,6 +108,15 @@ class Redactions:
         await self._eraser.tried(_PATIENCE_S)
         return Redacted(seq, copies)
 
+    def _check_place(self, redaction: Redaction) -> None:
+        """Raise if something that is named lies in an archive: nothing here could erase it there."""
+        first = self._store.first
+        if archived := [f"#{each.seq}" for each in redaction.values if each.seq < first]:
+            raise RedactionRefused(
+                f"{', '.join(archived)} {'is' if len(archived) == 1 else 'are'} archived, and so are the values: "
+                f"here are the entries from #{first} on; docs/archive.md says how an archive is redacted"
+            )
+
     async def _check_head(self, redaction: Redaction) -> None:
         """Raise unless the head that was seen is one of this ledger, and covers what is named."""
         size = redaction.seen.size
@@ -123,7 +138,7 @@ class Redactions:
             targets += [Target.of(each.entry, await self._person(each.entry)) for each in found] or [None]
             for each in found:
                 gone |= {(each.entry.leaf, name) for name in each.entry.seals.keys() - each.sizes.keys()}
-        faults = misfits(redaction, targets, gone)
+        faults = misfits(redaction.redactor, redaction.values, targets, gone)
         if redaction.ledger != (name := self._store.checkpoint().partition("\n")[0]):
             faults.append(f"it is for the ledger {redaction.ledger!r:.80}, this is {name!r}")
         for target in targets:
@@ -134,5 +149,6 @@ class Redactions:
             raise RedactionRefused("; ".join(faults))
 
     async def _person(self, entry: Entry) -> str:
-        told = entry if entry.type is EntryType.REQUEST else await self._store.opening(entry.session or "")
-        return str(told.body.get("person", "")) if told else ""
+        if entry.type is EntryType.REQUEST:
+            return str(entry.body.get("person", ""))
+        return await self._store.person(entry.session or "")

@@ -7,12 +7,24 @@ compare-and-set, in the same transaction as the entry. Nobody can write behind a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import Draft, Entry, Receipt
 from pgnotary.request.life import Move, State
 
-__all__ = ["Append", "ErasingStore", "Head", "HeadProof", "LedgerReader", "StillKept", "Store", "StoredEntry"]
+__all__ = [
+    "Append",
+    "Based",
+    "ErasingStore",
+    "Head",
+    "HeadProof",
+    "LedgerReader",
+    "StillKept",
+    "Store",
+    "StoredEntry",
+    "base_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,7 @@ class Store(Protocol):
         """Return the newest head, proven to extend the first `older` leaves (0: nothing) and to cover these entries.
 
         Reads a bounded number of leaves, however long the ledger is. Raises ValueError for an entry that there is not,
-        LedgerUnavailable.
+        InArchive for one, or an older head, of which only an archive can tell, LedgerUnavailable.
         """
         ...
 
@@ -143,12 +155,17 @@ class Store(Protocol):
 class ErasingStore(Store, Protocol):
     """A store from which values can be redacted."""
 
+    @property
+    def first(self) -> int:
+        """The number of the first entry that is kept; those before it are archived, out of reach of a redaction."""
+        ...
+
     async def kept(self, of: str | int) -> list[StillKept]:
         """Return the first 64 entries with seals of a request, or the one of this number, and what is kept of them."""
         ...
 
-    async def opening(self, session: str) -> Entry | None:
-        """Return the entry that opened a session."""
+    async def person(self, session: str) -> str:
+        """Return whose session it is; empty if that is not known."""
         ...
 
     async def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
@@ -170,6 +187,15 @@ class ErasingStore(Store, Protocol):
         ...
 
 
+@runtime_checkable
+class Based(Protocol):
+    """A reader of a ledger whose first entries may be archived."""
+
+    def base(self) -> Base | None:
+        """Return what stands for them, None if none are; not believed yet. Raises LedgerBroken."""
+        ...
+
+
 class LedgerReader(Protocol):
     """A ledger as auditors read it, live or exported, in order."""
 
@@ -180,3 +206,8 @@ class LedgerReader(Protocol):
     def checkpoints(self) -> Iterator[str]:
         """Yield every kept checkpoint, oldest first."""
         ...
+
+
+def base_of(reader: LedgerReader) -> Base | None:
+    """Return what stands for the archived entries of a ledger, None if it begins with its first; see `Based`."""
+    return reader.base() if isinstance(reader, Based) else None

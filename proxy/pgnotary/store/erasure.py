@@ -48,8 +48,14 @@ class Mark:
             os.close(folder)
 
 
-async def rewritten(db: aiosqlite.Connection) -> None:
-    """Write all tables anew; the old pages are still in the file until `emptied` says that they are not."""
+async def rewritten(db: aiosqlite.Connection, folder: Path) -> None:
+    """Write all tables anew; the old pages are still in the file until `emptied` says that they are not.
+
+    The copy that this takes meanwhile, as large as the ledger, lies in `folder`.
+    """
+    # It holds every sealed value that is kept: SQLite would put it into /tmp.
+    quoted = str(folder).replace("'", "''")
+    await db.execute_fetchall(f"PRAGMA temp_store_directory = '{quoted}'")
     # Through a file, which holds only what is kept: the whole ledger need not fit into memory.
     await db.execute_fetchall("PRAGMA temp_store=FILE")
     try:

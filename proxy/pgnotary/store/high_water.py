@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgnotary.errors import BadCheckpoint, ConfigError
+from pgnotary.errors import BadCheckpoint, ConfigError, InArchive
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.checkpoint import MAX_NOTE_BYTES, Checkpoint, parse_vkey, verify
 from pgnotary.store import Store
@@ -33,7 +33,7 @@ class Contradiction:
     """Why a ledger is not known to extend its mark."""
 
     why: str
-    """`missing`, `shorter` or `other-history`."""
+    """`missing`, `shorter`, `other-history`, or `archived`: only the archive can tell."""
     message: str
     checkpoint: Checkpoint | None = None
     """The head that was kept, if it could be read."""
@@ -101,7 +101,15 @@ async def contradiction(mark: Checkpoint | Contradiction, store: Store) -> Contr
         return mark if size else None
     if mark.size > size:
         return shorter(mark, size)
-    root = (await store.prove(mark.size, [])).older_root
+    try:
+        root = (await store.prove(mark.size, [])).older_root
+    except InArchive as error:
+        return Contradiction(
+            "archived",
+            f"the high-water mark is over {mark.size:,} entries, and those before #{error.kept} are archived: "
+            "`archive` brought a newer mark, and `verify --archive FOLDER --checkpoint MARK` compares this one",
+            mark,
+        )
     if root is not None and root != mark.root:
         return Contradiction(
             "other-history",

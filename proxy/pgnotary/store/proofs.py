@@ -6,6 +6,7 @@ Sizes and numbers enter; the blocks to read leave, then with these blocks the pr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pgnotary.errors import InArchive
 from pgnotary.ledger.subtrees import Subtrees, blocks_of
 from pgnotary.ledger.tree import consistency_ranges, inclusion_ranges
 from pgnotary.store import Head, HeadProof
@@ -32,8 +33,15 @@ class Asked:
         return blocks_of([*older, *self.consistency, *(each for ranges in self.inclusion for each in ranges)])
 
 
-def asked(older: int, entries: Sequence[int], size: int) -> Asked:
-    """Return what is asked of a tree of `size` leaves; raises ValueError for an entry that it has not."""
+def asked(older: int, entries: Sequence[int], size: int, kept: int = 0) -> Asked:
+    """Return what is asked of a tree of `size` leaves; raises ValueError for an entry that it has not.
+
+    Those before `kept` are archived: raises InArchive for a proof that would take one of their leaves.
+    """
+    if 0 < older < kept:
+        raise InArchive(f"a head over {older} entries lies in the archive: here are those from #{kept} on", kept)
+    if archived := [index for index in entries if 0 <= index < kept]:
+        raise InArchive(f"entry #{archived[0]} lies in the archive: here are those from #{kept} on", kept)
     known = older if older <= size else 0
     return Asked(
         size,

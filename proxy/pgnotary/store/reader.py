@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical, RedactionRefused
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.checkpoint import claimed_size
 from pgnotary.ledger.entries import FORMAT, EntryType, parse_entry
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request.redaction import redaction_in
 from pgnotary.store import StoredEntry
-from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA_VERSION, examined
+from pgnotary.store.bases import BASE, based
+from pgnotary.store.schema import APPLICATION_ID, OBJECTS, PRUNED_VERSION, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 
 __all__ = ["SqliteReader"]
@@ -78,6 +80,10 @@ class SqliteReader:
             raise OSError(errno.EIO, f"cannot be written: {error}", str(path)) from error
         finally:
             self._db.execute("PRAGMA query_only=ON")
+
+    def base(self) -> Base | None:
+        """Return what stands for the archived entries; None if none are. Raises LedgerBroken."""
+        return based(self._rows(BASE)) if self._version == PRUNED_VERSION else None
 
     def entries(self) -> Iterator[StoredEntry]:
         """Yield every entry that is there when the first is asked for, in order."""
@@ -172,7 +178,7 @@ class SqliteReader:
 
     def notes(self) -> Iterator[str]:
         """Yield what is worth knowing of the file and no fault."""
-        _, lacking = examined(self._rows(OBJECTS))
+        _, lacking = examined(self._rows(OBJECTS), self._version)
         if lacking:
             yield f"the file lacks {', '.join(lacking)}: a copy may, in the proxy's own file somebody took them away"
 
@@ -216,13 +222,14 @@ class SqliteReader:
         [(version,)] = self._rows("PRAGMA user_version")
         if application != APPLICATION_ID:
             raise ConfigError(f"{path} is not a pgnotary ledger: correct the path")
-        if version > SCHEMA_VERSION:
+        if version > PRUNED_VERSION:
             raise ConfigError(
-                f"{path} has schema version {version}, this pgnotary knows {SCHEMA_VERSION}: use a newer one"
+                f"{path} has schema version {version}, this pgnotary knows {PRUNED_VERSION}: use a newer one"
             )
         # Before anything else is read: a view could answer every reading otherwise.
-        if faults := examined(self._rows(OBJECTS))[0]:
+        if faults := examined(self._rows(OBJECTS), version)[0]:
             raise LedgerBroken(faults)
+        self._version = version
 
 
 def _column_faults(seq: int, raw: object, columns: Sequence[Any], states: States) -> Iterator[str]:

@@ -5,6 +5,7 @@
     checkpoint     append-only; the one of size 0 binds the file to a name and a key
     request_state  where each request stands, with the leaf of its last entry: what compare-and-set compares
     probe          written and read back to learn whether the storage works
+    base           only in a file whose first entries were archived, of version 2: the one document that stands for them
 
 A file may come from anyone. A view in the place of a table can tell every reader something else, so a file with
 anything but these tables is refused before it is read.
@@ -15,11 +16,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-__all__ = ["APPLICATION_ID", "OBJECTS", "SCHEMA", "SCHEMA_VERSION", "examined"]
+__all__ = ["APPLICATION_ID", "OBJECTS", "PRUNED", "PRUNED_VERSION", "SCHEMA", "SCHEMA_VERSION", "examined"]
 
 # "pgnt": https://www.sqlite.org/fileformat2.html#application_id
 APPLICATION_ID = 0x70676E74
 SCHEMA_VERSION = 1
+PRUNED_VERSION = 2
+"""Of a file that has the table `base`: a pgnotary that knows nothing of it must not miss the first entries."""
 
 # Triggers are guard rails against slips, not security: who can write the file can drop them. Those on INSERT also stop
 # INSERT OR REPLACE, which fires no DELETE trigger.
@@ -51,13 +54,19 @@ SCHEMA = (
     ),
 )
 
+# What turns a file of the first version into one of the second; nothing else is another.
+PRUNED = (
+    "CREATE TABLE base(id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB NOT NULL) STRICT",
+    f"PRAGMA user_version={PRUNED_VERSION}",
+)
+
 # What ANALYZE leaves behind; nothing of ours reads it.
 OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE type <> 'table' OR name NOT LIKE 'sqlite_stat_'"
 
 
-def examined(objects: Iterable[Iterable[Any]]) -> tuple[list[str], list[str]]:
+def examined(objects: Iterable[Iterable[Any]], version: int = SCHEMA_VERSION) -> tuple[list[str], list[str]]:
     """Return the faults of a file with these OBJECTS, and the names of the guard rails and indexes that it lacks."""
-    expected = _expected()
+    expected = _expected(version)
     found = {(kind, name): _spelled(sql) for kind, name, sql in objects}
     faults = [
         f"the file has a {kind} {name!r:.60}, which no ledger has"
@@ -72,11 +81,11 @@ def examined(objects: Iterable[Iterable[Any]]) -> tuple[list[str], list[str]]:
 
 
 @cache
-def _expected() -> Mapping[tuple[str, str], str | None]:
+def _expected(version: int) -> Mapping[tuple[str, str], str | None]:
     """Return what SQLite makes of our schema: the sources by type and name, None for its own indexes."""
     db = sqlite3.connect(":memory:")
     try:
-        for statement in SCHEMA:
+        for statement in (*SCHEMA, *(PRUNED if version == PRUNED_VERSION else ())):
             db.execute(statement)
         return {(kind, name): _spelled(sql) for kind, name, sql in db.execute(OBJECTS)}
     finally:

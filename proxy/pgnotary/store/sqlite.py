@@ -31,6 +31,8 @@ from typing import Any, Self
 from nacl.signing import SigningKey
 
 from pgnotary.errors import BadCheckpoint, ConfigError, LedgerBroken, LedgerUnavailable, NotCanonical
+from pgnotary.ledger.archived import Archived
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.checkpoint import Checkpoint, sign, verify, vkey
 from pgnotary.ledger.entries import FIRST_PREV, Entry, EntryType, Receipt, parse_entry
 from pgnotary.ledger.seals import SALT_BYTES
@@ -38,15 +40,17 @@ from pgnotary.ledger.subtrees import BLOCK, Subtrees
 from pgnotary.ledger.tree import HASH_BYTES, Tree, leaf_hash
 from pgnotary.request.life import FINAL, State
 from pgnotary.store import Append, Head, HeadProof, StillKept
+from pgnotary.store.bases import BASE, VOUCHERS, based, vouched_for
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.connection import Connection, connected
 from pgnotary.store.erasure import Mark, emptied, rewritten, truncated
 from pgnotary.store.failures import translated
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
+from pgnotary.store.pruning import prune
 from pgnotary.store.reader import SqliteReader
 from pgnotary.store.reserve import Reserve
-from pgnotary.store.schema import APPLICATION_ID, OBJECTS, SCHEMA, SCHEMA_VERSION, examined
+from pgnotary.store.schema import APPLICATION_ID, OBJECTS, PRUNED_VERSION, SCHEMA, examined
 from pgnotary.store.states import NAMES_REQUEST, States
 from pgnotary.store.writing import write
 
@@ -124,6 +128,8 @@ class SqliteStore:
         self._mark = Mark(self._path)
         self._rewritten = False
         """Whether the file was written anew since the last deletion; the WAL may still have what it had."""
+        self._base: Base | None = None
+        """What stands for the entries that are archived, as it was read from the file."""
 
     @classmethod
     async def open(
@@ -196,9 +202,8 @@ class SqliteStore:
     async def last_request_number(self) -> int:
         """See `Store.last_request_number`."""
         async with self._connection() as (db, _):
-            return int(
-                await _value(db, "SELECT coalesce(max(CAST(substr(request, 3) AS INTEGER)), 0) FROM request_state")
-            )
+            newest = await _value(db, "SELECT coalesce(max(CAST(substr(request, 3) AS INTEGER)), 0) FROM request_state")
+            return max(int(newest), self._base.highest if self._base else 0)
 
     def head(self) -> Head:
         """See `Store.head`."""
@@ -212,9 +217,10 @@ class SqliteStore:
     async def prove(self, older: int, entries: Sequence[int]) -> HeadProof:
         """See `Store.prove`."""
         # A wrong question is answered out here: inside it would cost the connection. The ledger only grows meanwhile.
-        asked(older, entries, self._known_tail().tree.size)
+        kept = self._base.size if self._base else 0
+        asked(older, entries, self._known_tail().tree.size, kept)
         async with self._connection() as (db, tail):
-            question = asked(older, entries, tail.tree.size)
+            question = asked(older, entries, tail.tree.size, kept)
             leaves = {number: await _block(db, number) for number in question.blocks}
             try:
                 return proven(question, self._subtrees, leaves, tail.note)
@@ -232,12 +238,20 @@ class SqliteStore:
                 found.append(StillKept(parse_entry(raw), {str(name): int(size) for name, size in sizes}))
         return [each for each in found if each.entry.seals]
 
-    async def opening(self, session: str) -> Entry | None:
-        """See `Store.opening`."""
+    @property
+    def first(self) -> int:
+        """See `ErasingStore.first`."""
+        return self._base.size if self._base else 0
+
+    async def person(self, session: str) -> str:
+        """See `ErasingStore.person`."""
         of_type = "SELECT raw FROM entry WHERE session = ? AND type = ? ORDER BY seq LIMIT 1"
         async with self._connection() as (db, _):
             rows = list(await db.execute_fetchall(of_type, (session, EntryType.OPENED.value)))
-        return parse_entry(rows[0][0]) if rows else None
+        told = [parse_entry(rows[0][0]).body] if rows else []
+        # One that was opened before the cut, and goes on behind it.
+        told += [each.opened for each in (self._base.sessions if self._base else ()) if each.name == session]
+        return str(told[0].get("person", "")) if told else ""
 
     async def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
         """See `Store.copies`; a connection of its own, which only reads, does not keep the writer waiting."""
@@ -259,7 +273,7 @@ class SqliteStore:
             return True
         async with self._connection() as (db, _):
             if not self._rewritten:
-                await rewritten(db)
+                await rewritten(db, self._path.parent)
                 self._rewritten = True
             if not await emptied(db, int(_BUSY_S * 1000)) or not truncated(self._path):
                 return False
@@ -275,7 +289,7 @@ class SqliteStore:
             why = "a program is reading the ledger"
         except LedgerUnavailable as error:
             why = str(error)
-        log.warning("bytes of redacted values are still in the ledger's files: %s", why)
+        log.warning("bytes of deleted values are still in the ledger's files: %s", why)
 
     async def last_words(self, group: Sequence[Append]) -> list[Receipt]:
         """See `Store.last_words`."""
@@ -294,6 +308,31 @@ class SqliteStore:
         """See `Store.rest`: copies into the file what the WAL holds, as far as readers let it."""
         async with self._connection() as (db, _):
             await db.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def prune(self, told: Archived, base: Base) -> None:
+        """Tell of an archive, and let its `base` stand for the entries that are in it: they are deleted.
+
+        The archive must have been read back from its disk before. Raises NotCanonical if it is not of this ledger's
+        first entries, LedgerUnavailable if nothing could be deleted, or nobody knows: then the file tells when it is
+        opened again. The room, and the bytes, are still in the file until `erase` has taken them out.
+        """
+        _check_base(base, told, self._subtrees)
+        # Something must be in the WAL for a reader to show.
+        await self.probe()
+        async with self._connection() as (db, tail):
+            if not await emptied(db, int(_BUSY_S * 1000)):
+                raise LedgerUnavailable(
+                    "a program is reading the ledger, so nothing of it was deleted",
+                    hint="end that program, and try again",
+                )
+            # Before anything is deleted, as for a redaction: who dies after the COMMIT has said so already.
+            self._rewritten = False
+            self._mark.set()
+            batch = Batch(self._ledger, tail, self._now(), self._salt)
+            await db.run(lambda plain: prune(plain, batch, told, base, self._seed, self._check_in_place))
+            # What stays is read from the file, by the code that runs at every start.
+            await self._disconnect()
+        await self.probe()
 
     async def probe(self) -> None:
         """See `Store.probe`."""
@@ -372,11 +411,11 @@ class SqliteStore:
         if not tables and self._tail is not None:
             # Only a first opening may make a ledger; this one was emptied while it was in use.
             raise LedgerBroken(["the file is empty"])
-        if version > SCHEMA_VERSION:
+        if version > PRUNED_VERSION:
             raise ConfigError(
-                f"{self._path} has schema version {version}, this pgnotary knows {SCHEMA_VERSION}: use a newer one"
+                f"{self._path} has schema version {version}, this pgnotary knows {PRUNED_VERSION}: use a newer one"
             )
-        if tables and (faults := examined(await db.execute_fetchall(OBJECTS))[0]):
+        if tables and (faults := examined(await db.execute_fetchall(OBJECTS), version)[0]):
             raise LedgerBroken(faults)
         for pragma in _PRAGMAS:
             await db.execute_fetchall(f"PRAGMA {pragma}")
@@ -403,8 +442,9 @@ class SqliteStore:
     async def _read_tail(self, db: Connection) -> Tail:
         """Rebuild the tree over all leaves and check the end against it; raises LedgerBroken."""
         acknowledged = None if self._tail is None else self._tail.tree
-        growing = Subtrees()
-        before = leaf = FIRST_PREV
+        base = await _base(db, self._ledger)
+        growing = Subtrees.of(base.size, base.roots) if base else Subtrees()
+        before = leaf = base.prev if base else FIRST_PREV
         async for seq, each in _leaves(db):
             if seq != (size := growing.size):
                 raise LedgerBroken([f"entry {size} is missing, the next one is {seq}"])
@@ -423,7 +463,7 @@ class SqliteStore:
             await self._last_time(db, tree.size - 1, before, leaf) if tree.size else datetime.min.replace(tzinfo=UTC),
             await self._newest_note(db, tree),
         )
-        self._subtrees = growing
+        self._subtrees, self._base = growing, base
         return tail
 
     async def _last_time(self, db: Connection, seq: int, prev: bytes, leaf: bytes) -> datetime:
@@ -468,6 +508,25 @@ class SqliteStore:
 async def _state(db: Connection, request: str) -> State | None:
     rows = list(await db.execute_fetchall("SELECT state FROM request_state WHERE request = ?", (request,)))
     return State(rows[0][0]) if rows else None
+
+
+def _check_base(base: Base, told: Archived, subtrees: Subtrees) -> None:
+    """Raise NotCanonical if a base cannot take the place of the first entries under these subtrees."""
+    if base.size % BLOCK or not base.size <= subtrees.size or told.kept != base.size:
+        raise NotCanonical(f"a ledger of {subtrees.size} entries cannot stand on a base of {base.size}")
+    if subtrees.root_at(base.size, {}) != base.tree().root() or told.root != base.tree().root():
+        raise NotCanonical(f"a base over {base.size} entries that are not the ledger's")
+
+
+async def _base(db: Connection, ledger: str) -> Base | None:
+    """Return what stands for archived entries, None if none are; raises LedgerBroken."""
+    if await _value(db, "PRAGMA user_version") != PRUNED_VERSION:
+        return None
+    base = based(await db.execute_fetchall(BASE))
+    if base.ledger != ledger or base.size % BLOCK:
+        raise LedgerBroken([f"the file stands on a base of {base.ledger!r:.80} over {base.size} entries"])
+    vouched_for(base, await db.execute_fetchall(VOUCHERS))
+    return base
 
 
 async def _leaves(db: Connection) -> AsyncIterator[tuple[int, object]]:

@@ -17,7 +17,7 @@ from pgnotary.request.life import State
 from pgnotary.store import Append
 from pgnotary.store.batch import Batch, Tail
 
-__all__ = ["write"]
+__all__ = ["insert", "write"]
 
 # Values in one INSERT: Python gives up its lock for each statement, not for each row, and the event loop would take it
 # each time. SQLite takes 32,766.
@@ -41,12 +41,17 @@ def write(
         db.execute("ROLLBACK")
         return results, None
     end = batch.tail(seed)
-    _insert(db, "entry", map(_entry_row, batch.receipts))
-    _insert(db, "sealed", chain.from_iterable(map(_sealed_rows, batch.receipts)))
-    db.execute("INSERT INTO checkpoint VALUES (?, ?)", (end.tree.size, end.note))
+    insert(db, batch.receipts, end)
     before_commit()
     db.execute("COMMIT")
     return results, end
+
+
+def insert(db: sqlite3.Connection, receipts: Sequence[Receipt], end: Tail) -> None:
+    """Write the rows of entries and the checkpoint over all up to them, inside a transaction."""
+    _insert(db, "entry", map(_entry_row, receipts))
+    _insert(db, "sealed", chain.from_iterable(map(_sealed_rows, receipts)))
+    db.execute("INSERT INTO checkpoint VALUES (?, ?)", (end.tree.size, end.note))
 
 
 def _admit(db: sqlite3.Connection, batch: Batch, group: Sequence[Append]) -> list[Receipt] | Exception:

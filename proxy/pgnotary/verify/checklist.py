@@ -37,13 +37,17 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     20. the document of a redaction reads, and is signed by a key that the roster in force at that place gives to its
         redactor, for redactions in so many words; the entry repeats it; the head that was seen is the ledger's at that
         size, and covers what is redacted
-    21. it names seals of entries before it, each of them once, none of the redactor's own session, and none of a
-        request that still waits, runs or is prepared
+    21. it names seals of entries before it, each of them once, none of the redactor's own session, none of a request
+        that still waits, runs or is prepared, and none that was archived before
     22. no value is kept that was redacted
     silence
     23. in a run that promised heartbeats no two entries are further apart than it promised, and each heartbeat says how
         long the run has lasted
     24. no start says that it gave up a head that had been signed
+    archives
+    25. each `archived` entry goes on where the one before it ended, cuts no request apart, and names the root and the
+        base that follow from the entries before its cut; a ledger that begins behind its first entry has one that
+        names what it stands on
 
 What 23 and 24 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see what
 was there. Only a heartbeat that says nothing is a fault.
@@ -54,7 +58,8 @@ changed, sessions that forwarded other numbers than the ledger has, runs without
 clock that was set forward.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
-its owners agreed upon (pin one to know), values that are withheld or redacted, what forwarded statements were, and,
+its owners agreed upon (pin one to know), values that are withheld or redacted, what a redaction names that was archived
+since if that archive is not given, what forwarded statements were, and,
 beyond the longest head that somebody remembers, that no other ledger exists under the same key.
 """
 
@@ -65,6 +70,7 @@ from datetime import datetime
 from typing import Protocol
 
 from pgnotary.errors import BrokenSeal, LedgerBroken, NotCanonical
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.canonical import MAX_ENTRY_BYTES
 from pgnotary.ledger.checkpoint import Checkpoint, parse_vkey
 from pgnotary.ledger.entries import FIRST_PREV, Entry, parse_entry
@@ -72,6 +78,7 @@ from pgnotary.ledger.seals import check_opened
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster
+from pgnotary.verify.archives import Archives, Cuts
 from pgnotary.verify.checkpoints import Checkpoints
 from pgnotary.verify.cuts import tell_cut
 from pgnotary.verify.decisions import Opened
@@ -81,7 +88,7 @@ from pgnotary.verify.lives import Lives
 from pgnotary.verify.pulse import Pulse
 from pgnotary.verify.witnesses import Witnesses
 
-__all__ = ["Kept", "Summary", "verify"]
+__all__ = ["Kept", "Summary", "base_behind", "verify"]
 
 
 class Kept(Protocol):
@@ -105,6 +112,13 @@ class Summary:
     ledger: str
     """Its name; empty if it has no entry."""
     entries: int
+    """Those that are archived are among them."""
+    archived: int
+    """How many of them, from the first on, are archived and were not looked at."""
+    archived_root: bytes
+    """The root over these, 32 bytes."""
+    archived_heads: int
+    """How many remembered heads and checkpoints lie among them, and were compared with nothing."""
     first: datetime | None
     last: datetime | None
     head: bytes
@@ -158,17 +172,20 @@ def verify(
     roster: Roster | None = None,
     checkpoints: Iterable[str] = (),
     remembered: Sequence[Checkpoint] | None = None,
+    base: Base | None = None,
 ) -> Summary:
     """Return what the ledger holds, or raise LedgerBroken with every fault, each beginning with its place.
 
     `ahead` is a reading of the same entries for the first look; it may reach further than `entries`, never less far.
     `checkpoint` is the newest, `checkpoints` are others that were kept, by ascending size; all must be signed by
     `vkey`. `remembered` are heads that people remember, seen to be signed by it; None: nobody was asked. With a
-    `roster` all decisions are held against it, otherwise against the rosters that the ledger records. Raises
-    BadCheckpoint if `vkey` is no key.
+    `roster` all decisions are held against it, otherwise against the rosters that the ledger records. If the first
+    entries are archived, `base` stands for them. Raises BadCheckpoint if `vkey` is no key.
     """
     parse_vkey(vkey)
-    reading = _Reading(vkey, named(_raws(ahead)), roster, checkpoints, Witnesses(remembered))
+    cuts = Cuts()
+    names = named(cuts.passing(_raws(ahead)))
+    reading = _Reading(vkey, names, roster, checkpoints, Witnesses(remembered), cuts, base)
     try:
         for kept in entries:
             reading.take(kept)
@@ -179,6 +196,17 @@ def verify(
     if faults := reading.findings.faults:
         raise LedgerBroken(faults)
     return reading.summary()
+
+
+def base_behind(entries: Iterable[Kept], vkey: str, base: Base | None) -> Base:
+    """Return what a ledger stands on if it is cut behind these entries, which begin on `base`.
+
+    They must have been verified: no fault is reported here. Raises NotCanonical if the ledger cannot be cut there.
+    """
+    reading = _Reading(vkey, Named(frozenset(), frozenset()), None, (), Witnesses(None), Cuts(), base)
+    for kept in entries:
+        reading.take(kept)
+    return reading.base()
 
 
 def _raws(ahead: Iterable[Kept]) -> Iterator[bytes]:
@@ -198,19 +226,22 @@ class _Reading:
         roster: Roster | None,
         checkpoints: Iterable[str],
         witnesses: Witnesses,
+        cuts: Cuts,
+        base: Base | None,
     ) -> None:
         self.findings = Findings()
-        self._heads = Heads(names.sizes.union(witnesses.sizes))
+        self._heads = Heads(names.sizes.union(witnesses.sizes, cuts.sizes), base)
+        self._archives = Archives(self._heads, self.findings, cuts, base)
         self._witnesses = witnesses
         self._witnessed: int | None = None
-        self._lives = Lives(self._heads, self.findings, roster, names.redacted)
-        self._pulse = Pulse(self._heads, self.findings)
+        self._lives = Lives(self._heads, self.findings, roster, self._archives, names.redacted, base)
+        self._pulse = Pulse(self._heads, self.findings, base)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
-        self._ledger: str | None = None
-        self._prev = FIRST_PREV
-        self._next_seq = 0
+        self._ledger = base.ledger if base else None
+        self._prev = base.prev if base else FIRST_PREV
+        self._next_seq = self._heads.size
         self._first: datetime | None = None
-        self._last: datetime | None = None
+        self._last = base.time if base else None
         self._opened = self._withheld = 0
 
     def take(self, kept: Kept) -> None:
@@ -218,6 +249,7 @@ class _Reading:
         if self._ledger is not None:
             self._checkpoints.compare(self._ledger)
         place = self._heads.size
+        self._archives.pass_by(self.base)
         # (1) canonical bytes of a known format
         try:
             entry = parse_entry(kept.raw)
@@ -233,6 +265,7 @@ class _Reading:
             self._pulse.follow(entry)
             # (24) a head that was given up
             tell_cut(entry, place, self.findings)
+            self._archives.follow(entry)
             self._prev = entry.leaf
         self._next_seq += 1
         self._heads.append(self._prev)
@@ -247,8 +280,15 @@ class _Reading:
         if not self._heads.size:
             self.findings.note(0, "is still to come: nothing is in this ledger")
         self._pulse.finish()
+        self._archives.finish()
         self._checkpoints.finish(self._ledger or "", checkpoint)
         self._witnessed = self._witnesses.finish(self._heads, self._ledger or "", self.findings)
+
+    def base(self) -> Base:
+        """Return what the ledger stands on if it is cut here; raises NotCanonical."""
+        if self._ledger is None or self._last is None:
+            raise NotCanonical("nothing that can be read is before it")
+        return self._lives.base(self._ledger, self._prev, self._last, self._archives.kept, self._pulse.carried())
 
     def _check_position(self, place: int, entry: Entry) -> None:
         position = entry.position
@@ -294,6 +334,9 @@ class _Reading:
         return Summary(
             ledger=self._ledger or "",
             entries=self._heads.size,
+            archived=self._heads.floor,
+            archived_root=self._heads.root_at(self._heads.floor) or b"",
+            archived_heads=self._witnesses.archived + self._checkpoints.archived,
             first=self._first,
             last=self._last,
             head=self._heads.root(),

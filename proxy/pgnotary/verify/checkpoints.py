@@ -26,6 +26,8 @@ class Checkpoints:
         self._wrong: dict[str, tuple[int, str, int]] = {}
         """By kind of fault: the first one's place and text, and how many there are."""
         self.good = 0
+        self.archived = 0
+        """How many lie in an archive that is not at hand."""
 
     def compare(self, ledger: str) -> None:
         """Check all checkpoints up to the tree's present size; `ledger` is its name, empty while nobody knows it."""
@@ -75,6 +77,8 @@ class Checkpoints:
         root = self._heads.root_at(checkpoint.size)
         if ledger and checkpoint.origin != ledger:
             self._report("origin", place, f"a checkpoint of {checkpoint.origin!r} is kept in the ledger {ledger!r}")
+        elif self._heads.is_archived(checkpoint.size):
+            self.archived += 1
         elif root is None:
             self._report("order", place, f"a checkpoint over {checkpoint.size} entries is kept behind a later one")
         elif root != checkpoint.root:

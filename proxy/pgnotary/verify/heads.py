@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
+from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import EntryType, parse_entry
 from pgnotary.ledger.tree import Tree
 from pgnotary.request.redaction import redaction_in
@@ -50,18 +51,32 @@ def named(entries: Iterable[bytes]) -> Named:
 
 
 class Heads:
-    """A tree that only grows and can tell its root now and at each of the sizes that it was told to keep."""
+    """A tree that only grows and can tell its root now and at each of the sizes that it was told to keep.
 
-    def __init__(self, sizes: Collection[int]) -> None:
+    It begins with the entries that a `base` stands for, if there is one.
+    """
+
+    def __init__(self, sizes: Collection[int], base: Base | None = None) -> None:
         self._sizes = sizes
-        self._tree = Tree()
+        self._tree = base.tree() if base else Tree()
+        self.floor = self._tree.size
+        """Between 0 and this size no root can be told: the entries are in an archive."""
         # The root of nothing is always known: whose ledger it is tells only the first entry.
-        self._roots = {0: self._tree.root()}
+        self._roots = {0: Tree().root(), self.floor: self._tree.root()}
 
     @property
     def size(self) -> int:
         """How many leaves it has."""
         return self._tree.size
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """The roots of its complete subtrees, left to right."""
+        return self._tree.roots
+
+    def is_archived(self, size: int) -> bool:
+        """Whether a head over so many entries lies in an archive that is not at hand."""
+        return 0 < size < self.floor
 
     def root(self) -> bytes:
         """Return the root over all leaves, 32 bytes."""

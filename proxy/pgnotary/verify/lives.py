@@ -7,14 +7,17 @@ The numbers are those of the checklist.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pgnotary.errors import BadRoster, NotCanonical
+from pgnotary.ledger.base import Base, CarriedRun
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import Told
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
 from pgnotary.request.roster import Roster, parse_roster
+from pgnotary.verify.archives import Archives
 from pgnotary.verify.decisions import Decisions, Opened, is_valid
 from pgnotary.verify.execution import has_committed, number, of_executed, of_intent, of_name, of_outcome
 from pgnotary.verify.findings import Findings
@@ -75,22 +78,51 @@ class Lives:
     """Follows all requests through a ledger."""
 
     def __init__(
-        self, heads: Heads, findings: Findings, pinned: Roster | None, redacted: Collection[bytes] = ()
+        self,
+        heads: Heads,
+        findings: Findings,
+        pinned: Roster | None,
+        archives: Archives,
+        redacted: Collection[bytes] = (),
+        base: Base | None = None,
     ) -> None:
         self._heads = heads
         self._findings = findings
         self._decisions = Decisions(heads, findings)
-        self._sessions = Sessions(heads, findings)
-        self.redactions = Redactions(heads, findings, redacted)
+        self._sessions = Sessions(heads, findings, base)
+        self.redactions = Redactions(heads, findings, archives, redacted)
         self._pinned = pinned
-        self._recorded: Roster | None = None
+        self._recorded = _carried_roster(base, findings)
         self._open: dict[str, _Life] = {}
-        self._numbers = Numbers()
+        self._numbers = Numbers(base.highest, base.free) if base else Numbers()
         self.tally = Tally()
 
     def open(self) -> list[tuple[str, State]]:
         """Return the requests that have not ended and where each stands, oldest first."""
         return [(request, life.state) for request, life in self._open.items()]
+
+    def base(self, ledger: str, prev: bytes, time: datetime, archived: int, run: CarriedRun | None) -> Base:
+        """Return what the ledger stands on if it is cut here, behind an entry of this leaf and time, in this run.
+
+        What is before `archived` is archived already.
+        Raises NotCanonical if a request is open: its entries stay together.
+        """
+        if self._open:
+            names = ", ".join(list(self._open)[:5])
+            raise NotCanonical(f"a cut through {names}, which had not ended")
+        return Base(
+            ledger=ledger,
+            size=self._heads.size,
+            roots=self._heads.roots,
+            prev=prev,
+            time=time,
+            allowed_signers=self._recorded.text if self._recorded else None,
+            highest=self._numbers.highest,
+            free=self._numbers.free,
+            sessions=self._sessions.carried(),
+            archived=archived,
+            run=run,
+        )
 
     def follow(self, entry: Entry, opened: Opened) -> None:
         """Take the next entry and what is disclosed of it; `heads` must reach up to the one before it."""
@@ -280,6 +312,16 @@ class Lives:
             self._findings.note(
                 self._heads.size, f"{entry.request}: a decision that is valid by itself was rejected: {why}"
             )
+
+
+def _carried_roster(base: Base | None, findings: Findings) -> Roster | None:
+    if base is None or base.allowed_signers is None:
+        return None
+    try:
+        return parse_roster(base.allowed_signers)
+    except BadRoster as error:
+        findings.fault(base.size, f"stands on a roster that cannot be read: {error}")
+        return None
 
 
 def _is_legal(life: _Life, step: EntryType, to: State) -> bool:

@@ -6,17 +6,29 @@ numbers, and a number may be drawn and never used; so gaps are legal, and few.
 
 from bisect import bisect_right
 
+from pgnotary.ledger.base import Ranges, merged
+
 __all__ = ["Numbers"]
 
 
 class Numbers:
     """A set of request ids that costs memory for its gaps only."""
 
-    def __init__(self) -> None:
-        self._highest = 0
+    def __init__(self, highest: int = 0, free: Ranges = ()) -> None:
+        self._highest = highest
         # Below it, where those begin and end that were not; sorted, so that a ledger full of gaps takes no longer.
-        self._starts: list[int] = []
-        self._stops: list[int] = []
+        self._starts = [first for first, _ in free]
+        self._stops = [last + 1 for _, last in free]
+
+    @property
+    def highest(self) -> int:
+        """The highest number that was used, or 0."""
+        return self._highest
+
+    @property
+    def free(self) -> Ranges:
+        """The numbers below it that were not."""
+        return merged((start, stop - 1) for start, stop in zip(self._starts, self._stops, strict=True))
 
     def take(self, request: str) -> bool:
         """Mark an id as used; False if it is not one or was used before."""

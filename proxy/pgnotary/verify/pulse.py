@@ -5,7 +5,8 @@ more may pass only by the slack, or its clock was set: heartbeats and `proxy-sto
 a clock that nobody sets and that goes on while the machine sleeps (`up_ms`), and what the wall clock said (`clock`; the
 time of an entry is another one while a clock that was set back stands behind the last entry). What the wall clock went
 ahead of that one explains as much of the silences since the last time both were told, and all of them if no more than
-the promised time has passed. After `ledger-full` nothing is promised until the next entry.
+the promised time has passed. After `ledger-full` nothing is promised until the next entry; `archived` is appended
+while no proxy runs.
 
 A clock that was set back over a silence hides it from the times of entries, and not from `up_ms`: where more has passed
 than the entries in between may stand for, that is a lack, too.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgnotary.errors import NotCanonical
+from pgnotary.ledger.base import Base, CarriedRun
 from pgnotary.ledger.canonical import parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.verify.execution import number
@@ -49,13 +51,16 @@ class _Silence:
 class Pulse:
     """Follows the runs of a proxy through a ledger."""
 
-    def __init__(self, heads: Heads, findings: Findings) -> None:
+    def __init__(self, heads: Heads, findings: Findings, base: Base | None = None) -> None:
         self._heads = heads
         self._findings = findings
         self._every = _NO_TIME
         """What the run promised; nothing, or there is none, if it is zero."""
         self._began = 0
-        self._last: Entry | None = None
+        self._last: datetime | None = base.time if base else None
+        """The time of the entry before."""
+        self._full = False
+        """Whether that told of a full disk."""
         self._told: tuple[datetime, timedelta] | None = None
         """The last time when both clocks were known: by the wall, and since the run began."""
         self._told_at = 0
@@ -64,42 +69,75 @@ class Pulse:
         """Whether a disk was full since then: that promises nothing."""
         self._silences: list[_Silence] = []
         """Since then."""
+        if base and (run := base.run):
+            self._every = timedelta(seconds=run.heartbeat_s)
+            self._began, self._full = run.began, run.full
+            self._told = (run.clock, timedelta(milliseconds=run.up_ms))
+            self._told_at, self._was_full = run.told_at, run.was_full
+            for after, lasted_us in run.silences:
+                lasted = timedelta(microseconds=lasted_us)
+                self._silences.append(_Silence(after, after + 1, lasted, lasted - self._every))
+
+    def carried(self) -> CarriedRun | None:
+        """Return what must be known of the run that goes on if the ledger is cut here."""
+        if not self._every or self._told is None:
+            return None
+        clock, up = self._told
+        return CarriedRun(
+            heartbeat_s=self._every // timedelta(seconds=1),
+            began=self._began,
+            clock=clock,
+            up_ms=up // timedelta(milliseconds=1),
+            told_at=self._told_at,
+            full=self._full,
+            was_full=self._was_full,
+            silences=tuple((each.after, each.lasted // timedelta(microseconds=1)) for each in self._silences),
+        )
 
     def follow(self, entry: Entry) -> None:
         """Take the next entry; `heads` must reach up to the one before it."""
         # (23) no silence beyond what was promised
-        if entry.type is EntryType.STARTED:
-            self._begin(entry)
-        else:
-            self._compare(entry)
+        match entry.type:
+            case EntryType.STARTED:
+                self._begin(entry)
+            case EntryType.ARCHIVED:
+                self._break_off(entry, "archives")
+            case _:
+                self._compare(entry)
         if entry.type is EntryType.STOPPED:
             self._settle(_NO_TIME)
             self._every = _NO_TIME
-        self._last = entry
+        self._last = _wall(entry)
+        self._full = entry.type is EntryType.FULL
 
     def finish(self) -> None:
         """Report what nothing explained."""
         self._settle(_NO_TIME)
 
-    def _begin(self, entry: Entry) -> None:
+    def _break_off(self, entry: Entry, what: str) -> None:
+        """End a run that has told of no end, at an entry that nobody appends while one lasts."""
         self._settle(_NO_TIME)
-        place = self._heads.size
         if self._every and self._last is not None:
-            passed = _spelled(_wall(entry) - _wall(self._last))
+            passed = _spelled(_wall(entry) - self._last)
             ended = "it was killed, or could not write"
-            self._findings.note(place, f"starts {passed} later, but the run from #{self._began} has no end: {ended}")
+            text = f"{what} {passed} later, but the run from #{self._began} has no end: {ended}"
+            self._findings.note(self._heads.size, text)
+        self._every = _NO_TIME
+
+    def _begin(self, entry: Entry) -> None:
+        self._break_off(entry, "starts")
         promised_s = number(entry, "heartbeat_s") or 0
         self._every = timedelta(seconds=promised_s if 0 < promised_s <= MOST_S else 0)
-        self._began = place
+        self._began = self._heads.size
         self._tell((_clock(entry), _NO_TIME))
 
     def _tell(self, clocks: tuple[datetime, timedelta]) -> None:
         self._told, self._told_at, self._was_full = clocks, self._heads.size, False
 
     def _compare(self, entry: Entry) -> None:
-        self._was_full |= self._last is not None and self._last.type is EntryType.FULL
+        self._was_full |= self._full
         if self._every and self._last is not None:
-            lasted = _wall(entry) - _wall(self._last)
+            lasted = _wall(entry) - self._last
             if lasted > self._every + SLACK:
                 self._be_silent(_Silence(self._heads.size - 1, self._heads.size, lasted, lasted - self._every))
         if entry.type in (EntryType.HEARTBEAT, EntryType.STOPPED):
@@ -139,7 +177,7 @@ class Pulse:
         return (wall - self._told[0]) - passed
 
     def _be_silent(self, silence: _Silence) -> None:
-        if self._last is not None and self._last.type is EntryType.FULL:
+        if self._full:
             passed = _spelled(silence.lasted)
             self._findings.note(silence.after, f"says that its disk was full: nothing was recorded for {passed}")
         else:

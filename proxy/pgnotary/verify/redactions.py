@@ -1,11 +1,12 @@
 """Whether values are missing because somebody who may had them erased: entries enter in order, faults and counts leave.
 
 A redaction names entries before it, so a first look over the ledger collects which; what is kept of their values is
-remembered when they pass, and held against the redaction when it comes. Memory is bounded by the number of redactions.
+remembered when they pass, and held against the redaction when it comes. A redaction is behind in the ledger what it
+names, so that may be archived where the redaction is not. Memory is bounded by the number of redactions.
 The numbers are those of the checklist.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgnotary.errors import RedactionRefused
@@ -13,8 +14,9 @@ from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.life import State
 from pgnotary.request.openssh import fingerprint
-from pgnotary.request.redaction import NEEDED_IN, Redaction, Target, check, misfits, redaction_in
+from pgnotary.request.redaction import NEEDED_IN, Redaction, Target, Values, check, misfits, redaction_in
 from pgnotary.request.roster import Roster
+from pgnotary.verify.archives import Archives
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
@@ -34,9 +36,10 @@ class _Passed:
 class Redactions:
     """Follows the redactions of a ledger; `leaves` are those of the entries that they name."""
 
-    def __init__(self, heads: Heads, findings: Findings, leaves: Collection[bytes]) -> None:
+    def __init__(self, heads: Heads, findings: Findings, archives: Archives, leaves: Collection[bytes]) -> None:
         self._heads = heads
         self._findings = findings
+        self._archives = archives
         self._leaves = leaves
         self._passed: dict[bytes, _Passed] = {}
         self._gone: set[tuple[bytes, str]] = set()
@@ -69,9 +72,16 @@ class Redactions:
             if entry.body.get(name) != said:
                 self._fault(f"the entry says {name} {entry.body.get(name)!r:.60}, what was signed gives {said!r:.60}")
         self._check_head(redaction)
-        # (21) it names values of earlier entries that nobody needs, once, and not the signer's own
-        passed = [self._passed.get(each.leaf) for each in redaction.values]
-        faults = misfits(redaction, [each.target if each else None for each in passed], self._gone)
+        # (21) it names values of earlier entries that nobody needs, once, and not the signer's own; what was archived
+        # since then is looked at with its archive
+        here = [each for each in redaction.values if each.seq >= self._heads.floor]
+        passed = [self._passed.get(each.leaf) for each in here]
+        faults = misfits(redaction.redactor, here, [each.target if each else None for each in passed], self._gone)
+        faults += [
+            f"#{each.seq} was archived before: what it names is in the archive, and was not erased here"
+            for each in redaction.values
+            if each.seq < self._archives.kept
+        ]
         if redaction.ledger != entry.position.ledger:
             faults.append(f"the redaction is of the ledger {redaction.ledger!r:.80}")
         for each in passed:
@@ -81,7 +91,7 @@ class Redactions:
         for fault in faults:
             self._fault(fault)
         if authorised and not faults:
-            self._erase(redaction, passed)
+            self._erase(here, passed)
 
     def _is_authorised(self, entry: Entry, redaction: Redaction, signature: str, roster: Roster | None) -> bool:
         if roster is None:
@@ -105,6 +115,8 @@ class Redactions:
             return
         if seen.size <= last:
             self._fault(f"{redaction.redactor} saw a ledger of {seen.size} entries, without #{last}")
+        if self._heads.is_archived(seen.size):
+            return
         root = self._heads.root_at(seen.size)
         if root != seen.root:
             self._fault(
@@ -112,8 +124,8 @@ class Redactions:
                 f"{(root or b'').hex()[:8]}: the ledger before #{seen.size} was rewritten afterwards"
             )
 
-    def _erase(self, redaction: Redaction, passed: list[_Passed | None]) -> None:
-        for values, each in zip(redaction.values, passed, strict=True):
+    def _erase(self, redacted: Sequence[Values], passed: Sequence[_Passed | None]) -> None:
+        for values, each in zip(redacted, passed, strict=True):
             for name in values.seals:
                 self._gone.add((values.leaf, name))
                 # (22) what is redacted is not kept any more

@@ -3,8 +3,12 @@
 Only open sessions are kept; none survives its proxy, so a start forgets them. The number is that of the checklist.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pgnotary.ledger.base import Base, CarriedSession, Ranges, merged
+from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import Told, told_in
 from pgnotary.ledger.summaries import summaries_in
@@ -17,30 +21,53 @@ __all__ = ["Sessions", "told_by"]
 # What cannot change while a session lasts; role and application can.
 _SAME = ("user", "person", "database", "client", "upstream_pid", "system_identifier")
 
+_TEXT = re.compile(r"t(0|[1-9][0-9]{0,14})")
+
 
 @dataclass(slots=True)
 class _Session:
-    opened: Entry
+    opened: Mapping[str, JSON]
+    """The body of its `session-opened`."""
     held: int = 0
     forwarded: int = 0
     refused: int = 0
     texts: set[str] = field(default_factory=set)
     """The names of the texts that were sealed for it so far."""
+    archived: Ranges = ()
+    """The numbers of further ones, sealed by entries that are archived."""
+
+    def lacks(self, names: frozenset[str]) -> list[str]:
+        """Return which of these texts were sealed nowhere before."""
+        return sorted(name for name in names - self.texts if not self._is_archived(name))
+
+    def carried(self, name: str) -> CarriedSession:
+        """Return what must be known of it behind a cut."""
+        numbers = (int(found[1]) for found in map(_TEXT.fullmatch, self.texts) if found)
+        texts = merged((*self.archived, *((number, number) for number in numbers)))
+        return CarriedSession(name, self.opened, self.held, self.forwarded, self.refused, texts)
+
+    def _is_archived(self, name: str) -> bool:
+        found = _TEXT.fullmatch(name)
+        return found is not None and any(first <= int(found[1]) <= last for first, last in self.archived)
 
 
 class Sessions:
     """Follows the open sessions through a ledger."""
 
-    def __init__(self, heads: Heads, findings: Findings) -> None:
+    def __init__(self, heads: Heads, findings: Findings, base: Base | None = None) -> None:
         self._heads = heads
         self._findings = findings
-        self._open: dict[str, _Session] = {}
+        self._open = {each.name: _resumed(each) for each in (base.sessions if base else ())}
+
+    def carried(self) -> tuple[CarriedSession, ...]:
+        """Return what must be known of the open sessions if the ledger is cut here, by name."""
+        return tuple(session.carried(name) for name, session in sorted(self._open.items()))
 
     def person(self, entry: Entry) -> str:
         """Return whose session an entry belongs to, if that is open; of a `request`, who it says has asked."""
         session = self._open.get(entry.session or "")
-        told = entry if entry.type is EntryType.REQUEST else session.opened if session else None
-        person = told.body.get("person") if told else None
+        told = entry.body if entry.type is EntryType.REQUEST else session.opened if session else {}
+        person = told.get("person")
         return person if isinstance(person, str) else ""
 
     def follow(self, entry: Entry, told: Told | None) -> None:
@@ -54,7 +81,7 @@ class Sessions:
             case EntryType.OPENED:
                 if session is not None:
                     self._fault(f"{name} is opened again while it is open")
-                self._open[name] = _Session(entry)
+                self._open[name] = _Session(entry.body)
             case EntryType.REQUEST:
                 self._ask(entry, session)
             case EntryType.PREVIEW if session is not None:
@@ -74,8 +101,8 @@ class Sessions:
         session.forwarded += told.forwarded
         session.refused += told.refused
         session.texts.update(entry.seals)
-        if missing := told.texts - session.texts:
-            self._fault(f"{entry.session} ran {min(missing)}, a text that is sealed nowhere before")
+        if missing := session.lacks(told.texts):
+            self._fault(f"{entry.session} ran {missing[0]}, a text that is sealed nowhere before")
 
     def _ask(self, request: Entry, session: _Session | None) -> None:
         what = request.request or "a request"
@@ -83,7 +110,7 @@ class Sessions:
             self._fault(f"{what}: asked in {request.session or 'no session'}, which is not open")
             return
         for name in _SAME:
-            opened, asked = session.opened.body.get(name), request.body.get(name)
+            opened, asked = session.opened.get(name), request.body.get(name)
             if opened is not None and asked is not None and opened != asked:
                 self._fault(f"{what}: asked with {name} {asked!r:.60}, its session was opened with {opened!r:.60}")
 
@@ -100,6 +127,10 @@ class Sessions:
 
     def _fault(self, text: str) -> None:
         self._findings.fault(self._heads.size, text)
+
+
+def _resumed(carried: CarriedSession) -> _Session:
+    return _Session(carried.opened, carried.held, carried.forwarded, carried.refused, archived=carried.texts)
 
 
 def told_by(entry: Entry) -> Told:

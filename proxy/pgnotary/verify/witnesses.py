@@ -19,6 +19,8 @@ class Witnesses:
 
     def __init__(self, remembered: Sequence[Checkpoint] | None) -> None:
         self._remembered = None if remembered is None else sorted(set(remembered), key=_order)
+        self.archived = 0
+        """How many of them lie in an archive that is not at hand."""
 
     @property
     def sizes(self) -> Collection[int]:
@@ -42,6 +44,8 @@ class Witnesses:
             root = heads.root_at(head.size)
             if ledger and head.origin != ledger:
                 findings.fault(0, f"is of the ledger {ledger!r}; the same key has signed a head of {head.origin!r}")
+            elif heads.is_archived(head.size):
+                self.archived += 1
             elif head.size > heads.size:
                 findings.fault(
                     heads.size,
