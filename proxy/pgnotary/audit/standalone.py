@@ -736,7 +736,9 @@ class Base:
         names = {"heartbeat_s", "began", "clock", "up_ms", "full", "silences"}
         if not isinstance(run, dict) or run.keys() != names or not isinstance(run["full"], bool):
             raise Bad("a base with a run that has other fields than one has")
-        _count(run["heartbeat_s"]), _count(run["began"]), _count(run["up_ms"]), _time(run["clock"])
+        if not 1 <= _count(run["heartbeat_s"]) <= 86_400:
+            raise Bad("a base with a run that promised nothing")
+        _count(run["began"]), _count(run["up_ms"]), _time(run["clock"])
         if not isinstance(run["silences"], list):
             raise Bad("a base with silences that are no list")
         for each in run["silences"]:

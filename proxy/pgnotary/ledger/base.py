@@ -42,7 +42,7 @@ class CarriedRun:
     """The run of a proxy that has no end before the cut, and promised not to be silent."""
 
     heartbeat_s: int
-    """At least 1."""
+    """From 1 to a day: everything else promises nothing."""
     began: int
     """The place of its `proxy-started`."""
     clock: datetime
@@ -130,6 +130,7 @@ class Base:
 
 _NEEDED = frozenset({"v", "ledger", "size", "roots", "prev", "time", "used", "sessions", "archived"})
 _OPTIONAL = frozenset({"allowed_signers", "run"})
+_MOST_S = 86_400
 _OF_RUN = frozenset({"heartbeat_s", "began", "clock", "up_ms", "full", "silences"})
 _OF_SESSION = frozenset({"session", "opened", "held", "forwarded", "refused", "texts"})
 
@@ -194,6 +195,8 @@ def _session(said: JSON) -> CarriedSession:
 def _run(said: JSON) -> CarriedRun:
     if not isinstance(said, Mapping) or said.keys() != _OF_RUN or not isinstance(said["full"], bool):
         raise NotCanonical("a base with a run that has other fields than one has")
+    if not 1 <= _count(said["heartbeat_s"]) <= _MOST_S:
+        raise NotCanonical(f"a base with a run that promised an entry each {said['heartbeat_s']} s: that is none")
     return CarriedRun(
         heartbeat_s=_count(said["heartbeat_s"]),
         began=_count(said["began"]),
