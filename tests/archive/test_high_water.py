@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from tests.archive.kept import Site
 from tests.archive.running import run
-from tests.verify.builder import LEDGER, PROXY_SEED, START, VKEY
+from tests.verify.builder import LEDGER, PROXY_SEED, START, VKEY, Ledger
 
 from pgnotary.audit.check import check
 from pgnotary.audit.joined import joined
@@ -163,3 +163,12 @@ def test_a_backup_of_a_pruned_ledger_is_one_and_goes_on_as_one(pruned: Site, tmp
             await store.close()
 
     assert asyncio.run(start()) == 608
+
+
+def test_who_went_on_beside_a_mark_that_nobody_compared_is_told_so_for_ever() -> None:
+    ledger = Ledger().start(abandoned={"why": "archived", "size": 300, "root": "ab" * 32})
+    [lack] = check(ledger, VKEY).lacks
+    assert lack == (
+        "#0 went on beside a high-water mark over 300 entries, root abababab: they were archived, "
+        "and nobody compared them then"
+    )

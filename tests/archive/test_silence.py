@@ -119,6 +119,9 @@ def test_who_changes_what_is_carried_of_a_run_to_hide_a_silence_is_found_out(cha
         [],
         "run",
         {"heartbeat_s": 60},
+        {"every_s": 0},
+        {"every_s": 86_401},
+        {"every_s": 2**53 - 1},
         {"full": 1},
         {"up_ms": -1},
         {"began": True},
@@ -135,8 +138,10 @@ def test_what_is_no_run_is_refused_by_both_readers(run: object) -> None:
     fields = decode(base_behind(ledger.stored[:5], VKEY, None).raw)
     good = fields["run"]
     assert isinstance(good, dict)
-    wrong = {**good, **run} if isinstance(run, dict) and len(run) == 1 and "heartbeat_s" not in run else run
-    raw = encode({**fields, "run": wrong})  # type: ignore[dict-item]
+    if isinstance(run, dict):
+        run = {"heartbeat_s": run["every_s"]} if "every_s" in run else run
+        run = {**good, **run} if run != {"heartbeat_s": 60} else run
+    raw = encode({**fields, "run": run})  # type: ignore[dict-item]
     with pytest.raises(NotCanonical):
         read_base(raw)
     with pytest.raises(standalone.Bad):

@@ -195,7 +195,7 @@ async def test_an_erasure_that_fails_leaves_the_mark_and_the_ledger_goes_on(
         [receipt] = await one(store, sealed(b"geheim-geheim-geheim"))
         await one(store, redacting(receipt))
 
-        async def full(_: object, __: object) -> None:
+        async def full(_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as patched:
@@ -257,11 +257,11 @@ async def _die_at(path: Path, step: str) -> None:
             marking(mark)
             die()
 
-        async def dead_before(_: object, __: object) -> None:
+        async def dead_before(_: object) -> None:
             die()
 
-        async def dead_after(db: Connection, folder: Path) -> None:
-            await rewriting(db, folder)
+        async def dead_after(db: Connection) -> None:
+            await rewriting(db)
             die()
 
         patched = pytest.MonkeyPatch()

@@ -739,8 +739,9 @@ class Base:
             raise Bad("a base with a run that has other fields than one has")
         if not isinstance(run["full"], bool) or not isinstance(run["was_full"], bool):
             raise Bad("a base with a run that does not say yes or no to a full disk")
-        _count(run["heartbeat_s"]), _count(run["began"]), _count(run["up_ms"]), _time(run["clock"])
-        _count(run["told_at"])
+        if not 1 <= _count(run["heartbeat_s"]) <= 86_400:
+            raise Bad("a base with a run that promised nothing")
+        _count(run["began"]), _count(run["up_ms"]), _count(run["told_at"]), _time(run["clock"])
         if not isinstance(run["silences"], list):
             raise Bad("a base with silences that are no list")
         for each in run["silences"]:

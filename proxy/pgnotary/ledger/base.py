@@ -42,7 +42,7 @@ class CarriedRun:
     """The run of a proxy that has no end before the cut, and promised not to be silent."""
 
     heartbeat_s: int
-    """At least 1."""
+    """From 1 to a day: everything else promises nothing."""
     began: int
     """The place of its `proxy-started`."""
     clock: datetime
@@ -136,6 +136,7 @@ class Base:
 
 _NEEDED = frozenset({"v", "ledger", "size", "roots", "prev", "time", "used", "sessions", "archived"})
 _OPTIONAL = frozenset({"allowed_signers", "run"})
+_MOST_S = 86_400
 _OF_RUN = frozenset({"heartbeat_s", "began", "clock", "up_ms", "told_at", "full", "was_full", "silences"})
 _OF_SESSION = frozenset({"session", "opened", "held", "forwarded", "refused", "texts"})
 
@@ -203,6 +204,8 @@ def _run(said: JSON) -> CarriedRun:
     full, was_full = said["full"], said["was_full"]
     if not isinstance(full, bool) or not isinstance(was_full, bool):
         raise NotCanonical("a base with a run that does not say yes or no to a full disk")
+    if not 1 <= _count(said["heartbeat_s"]) <= _MOST_S:
+        raise NotCanonical(f"a base with a run that promised an entry each {said['heartbeat_s']} s: that is none")
     return CarriedRun(
         heartbeat_s=_count(said["heartbeat_s"]),
         began=_count(said["began"]),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiosqlite
 
-__all__ = ["Mark", "emptied", "rewritten", "truncated"]
+__all__ = ["Mark", "beside", "emptied", "rewritten", "truncated"]
 
 
 class Mark:
@@ -48,14 +48,19 @@ class Mark:
             os.close(folder)
 
 
-async def rewritten(db: aiosqlite.Connection, folder: Path) -> None:
-    """Write all tables anew; the old pages are still in the file until `emptied` says that they are not.
+async def beside(db: aiosqlite.Connection, folder: Path) -> None:
+    """Let SQLite put what it writes meanwhile into `folder`, for this whole process.
 
-    The copy that this takes meanwhile, as large as the ledger, lies in `folder`.
+    It is as large as the ledger, and holds every sealed value: it does not belong into /tmp.
     """
-    # It holds every sealed value that is kept: SQLite would put it into /tmp.
-    quoted = str(folder).replace("'", "''")
-    await db.execute_fetchall(f"PRAGMA temp_store_directory = '{quoted}'")
+    # Said only once: all connections share it, and one that is at work may be reading it.
+    if list(await db.execute_fetchall("PRAGMA temp_store_directory")) != [(str(folder),)]:
+        quoted = str(folder).replace("'", "''")
+        await db.execute_fetchall(f"PRAGMA temp_store_directory = '{quoted}'")
+
+
+async def rewritten(db: aiosqlite.Connection) -> None:
+    """Write all tables anew; the old pages are still in the file until `emptied` says that they are not."""
     # Through a file, which holds only what is kept: the whole ledger need not fit into memory.
     await db.execute_fetchall("PRAGMA temp_store=FILE")
     try:

@@ -43,7 +43,7 @@ from pgnotary.store import Append, Head, HeadProof, StillKept
 from pgnotary.store.bases import BASE, VOUCHERS, based, vouched_for
 from pgnotary.store.batch import Batch, Tail
 from pgnotary.store.connection import Connection, connected
-from pgnotary.store.erasure import Mark, emptied, rewritten, truncated
+from pgnotary.store.erasure import Mark, beside, emptied, rewritten, truncated
 from pgnotary.store.failures import translated
 from pgnotary.store.place import create, inode, locked
 from pgnotary.store.proofs import asked, proven
@@ -273,7 +273,7 @@ class SqliteStore:
             return True
         async with self._connection() as (db, _):
             if not self._rewritten:
-                await rewritten(db, self._path.parent)
+                await rewritten(db)
                 self._rewritten = True
             if not await emptied(db, int(_BUSY_S * 1000)) or not truncated(self._path):
                 return False
@@ -419,6 +419,7 @@ class SqliteStore:
             raise LedgerBroken(faults)
         for pragma in _PRAGMAS:
             await db.execute_fetchall(f"PRAGMA {pragma}")
+        await beside(db, self._path.parent)
         if not tables:
             await db.execute_fetchall("BEGIN IMMEDIATE")
             for statement in SCHEMA:

@@ -19,6 +19,10 @@ def tell_cut(entry: Entry, place: int, findings: Findings) -> None:
     told = given_up if isinstance(given_up, dict) else {}
     size, root = told.get("size"), told.get("root")
     if isinstance(size, int) and not isinstance(size, bool) and isinstance(root, str):
+        if told.get("why") == "archived":
+            text = f"went on beside a high-water mark over {size:,} entries, root {root[:8]}: they were archived, and"
+            findings.lack(place, f"{text} nobody compared them then")
+            return
         findings.lack(
             place,
             f"gave up a head over {size:,} entries, root {root[:8]}, that had been signed before: what it covered "
