@@ -1799,6 +1799,8 @@ class Verification:
                     yield f"{where} has no seal {name!r:.60}"
                 elif (leaf, name) in self._gone:
                     yield f"{name!r:.60} of {where} was redacted before"
+            if passed.entry.type == "decision-rejected":
+                yield f"{where} is a rejected decision, which cannot be redacted"
             if passed.person.casefold() == redaction["redactor"].casefold():
                 yield f"{where} is the redactor's own"
             life = self._lives.get(passed.entry.request or "")

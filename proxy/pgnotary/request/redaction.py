@@ -20,7 +20,7 @@ from datetime import datetime
 
 from pgnotary.errors import BadSignature, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import JSON, decode, encode, parse_timestamp, timestamp, unb64
-from pgnotary.ledger.entries import Entry
+from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Seen
 from pgnotary.request.fields import hexadecimal, number, text
@@ -100,11 +100,14 @@ class Target:
     person: str
     """Who made what it holds: asked for the request, or ran the statements; empty if nobody knows."""
     request: str | None = None
+    is_evidence: bool = False
+    """Whether it is kept against whoever sent it, whom nobody knows: a decision that did not count."""
 
     @classmethod
     def of(cls, entry: Entry, person: str) -> "Target":
         """Return an entry as a target."""
-        return cls(entry.position.seq, entry.leaf, frozenset(entry.seals), person, entry.request)
+        is_evidence = entry.type is EntryType.REJECTED
+        return cls(entry.position.seq, entry.leaf, frozenset(entry.seals), person, entry.request, is_evidence)
 
 
 def document(
@@ -233,6 +236,8 @@ def misfits(
                 found.append(f"{where} has no sealed {name:.60}")
             elif (values.leaf, name) in gone:
                 found.append(f"{name:.60} of {where} was redacted before")
+        if target.is_evidence:
+            found.append(f"{where} is a rejected decision, kept as evidence against whoever sent it")
         if target.person.casefold() == redactor.casefold():
             found.append(f"{where} is {target.person}'s own doing: somebody else must redact it")
     return found
