@@ -67,7 +67,7 @@ def _check_chain(rows: list[tuple[Any, ...]]) -> list[Fields]:
         entry: Fields = json.loads(raw)
         again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         assert again == raw, f"{where}: not canonical"
-        assert entry["v"] == "pgnotary/entry/0", f"{where}: format {entry['v']}"
+        assert entry["v"] == "pgnotary/entry/1", f"{where}: format {entry['v']}"
         assert entry["ledger"] == (entries or [entry])[0]["ledger"], f"{where}: of ledger {entry['ledger']}"
         assert entry["seq"] == n, f"{where}: says that it is {entry['seq']}"
         assert entry["prev"] == prev, f"{where}: does not follow the one before"
@@ -119,7 +119,7 @@ def _check_seals(rows: list[tuple[bytes, str, bytes, bytes]], leaves: list[bytes
         where = f"entry {places[leaf]}"
         seals = entries[places[leaf]].get("seals", {})
         assert name in seals, f"{where}: does not commit to the {name} that is kept for it"
-        found = hashlib.sha256(b"pgnotary/seal/0\n" + name.encode() + b"\0" + salt + value).digest()
+        found = hashlib.sha256(b"pgnotary/seal/1\n" + name.encode() + b"\0" + salt + value).digest()
         assert base64.b64decode(seals[name]) == found, f"{where}: does not commit to this {name}"
 
 

@@ -229,7 +229,7 @@ def test_an_archived_entry_belongs_to_no_request() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": "pgnotary/base/1"},
+        {"v": "pgnotary/base/2"},
         {"more": 1},
         {"size": 0},
         {"size": 12},

@@ -201,7 +201,7 @@ def test_one_key_for_heads_of_two_ledgers_is_a_fault(tmp_path: Path) -> None:
     assert (done.exit_code, "the same key has signed a head of 'other.example'" in done.stdout) == (1, True)
 
 
-@pytest.mark.parametrize("garbage", [b"rubbish\n", b"\xff", b'{"v":"pgnotary/head/0"}\n', b"\n\n"])
+@pytest.mark.parametrize("garbage", [b"rubbish\n", b"\xff", b'{"v":"pgnotary/head/1"}\n', b"\n\n"])
 def test_garbage_in_the_heads_file_is_no_verdict_over_the_ledger(tmp_path: Path, garbage: bytes) -> None:
     ledger = one_approval()
     (tmp_path / "bo").write_bytes(head(ledger, 12).line.encode() + garbage)

@@ -51,7 +51,7 @@ def assert_were(served: Served, kind: str, texts: Sequence[str]) -> None:
     at = 0
     for each in summaries(served, kind):
         ran = [text.encode() for text in texts[at : at + each["executions"]]]
-        hashed = b"pgnotary/summary/0\n" + b"".join(len(text).to_bytes(8, "big") + text for text in ran)
+        hashed = b"pgnotary/summary/1\n" + b"".join(len(text).to_bytes(8, "big") + text for text in ran)
         assert each["sha256"] == hashlib.sha256(hashed).hexdigest()
         at += each["executions"]
     assert at == len(texts)

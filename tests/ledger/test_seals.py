@@ -23,7 +23,7 @@ def test_the_golden_commitments_never_change(vector: dict[str, str]) -> None:
 
 
 def test_a_commitment_is_the_hash_of_the_documented_bytes() -> None:
-    hashed = b"pgnotary/seal/0\n" + b"sql" + b"\0" + SALT + b"select 1"
+    hashed = b"pgnotary/seal/1\n" + b"sql" + b"\0" + SALT + b"select 1"
     assert commitment("sql", SALT, b"select 1") == sha256(hashed).digest()
 
 

@@ -84,6 +84,6 @@ def test_the_place_of_the_entries_is_in_the_digest(field: str) -> None:
 
 
 def test_the_digest_is_that_of_a_prefix_of_its_own_and_the_document() -> None:
-    # printf 'pgnotary/context/0\n{}' | sha256sum
+    # printf 'pgnotary/context/1\n{}' | sha256sum
     expected = "8221046ff93f77fe64879bba6626c3b7484278af0b2beda9c8689069425a071e"
     assert context_digest(b"{}").hex() == expected

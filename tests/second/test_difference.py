@@ -369,7 +369,7 @@ def test_a_value_of_another_type_is_told_the_same_by_both(name: str, other: Any,
         {"head": {"size": 5, "root": "00" * 32}},
         {"head": {"size": 99, "root": "00" * 32}},
         {"head": {"size": 2**53 - 1, "root": "00" * 32}},
-        {"v": "pgnotary/decision/1"},
+        {"v": "pgnotary/decision/2"},
         {"extra": 1},
     ],
 )

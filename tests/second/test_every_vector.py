@@ -174,7 +174,7 @@ def test_the_published_roots_and_proofs_are_those_of_both() -> None:
 def test_seals_and_signatures_of_decisions_are_those_of_both() -> None:
     for each in vectors("seals"):
         salt, value = bytes.fromhex(each["salt"]), bytes.fromhex(each["value"])
-        made = standalone._sha256(b"pgnotary/seal/0\n" + each["name"].encode() + b"\x00" + salt + value)
+        made = standalone._sha256(b"pgnotary/seal/1\n" + each["name"].encode() + b"\x00" + salt + value)
         assert commitment(each["name"], salt, value) == made == bytes.fromhex(each["commitment"])
     told = vectors("sshsig")
     message, armored = bytes.fromhex(told["message"]), told["armored"]

@@ -64,7 +64,7 @@ def run(text: str) -> bytes:
 
 def digest(*texts: str) -> str:
     raw = b"".join(len(text).to_bytes(8, "big") + text for text in map(str.encode, texts))
-    return hashlib.sha256(b"pgnotary/summary/0\n" + raw).hexdigest()
+    return hashlib.sha256(b"pgnotary/summary/1\n" + raw).hexdigest()
 
 
 def recorded(play: Play) -> tuple[list[Any], dict[str, tuple[int, int, str]], list[bytes]]:

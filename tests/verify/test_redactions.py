@@ -103,7 +103,7 @@ def first(**changes: JSON) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     "change",
     [
-        of(v="pgnotary/decision/0"),
+        of(v="pgnotary/decision/1"),
         of(more=1),
         lambda fields: fields.pop("nonce"),
         of(nonce="00"),

@@ -157,7 +157,7 @@ def test_a_changed_header_is_found_even_if_all_is_signed_anew(
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{}", b"[]", b"null", b'{"v":"pgnotary/entry/0"}', b"\xff", b"[" * 100_000, b'{"a":1,"a":1}', b'{"a": 1}'],
+    [b"", b"{}", b"[]", b"null", b'{"v":"pgnotary/entry/1"}', b"\xff", b"[" * 100_000, b'{"a":1,"a":1}', b'{"a": 1}'],
 )
 def test_bytes_that_are_no_entry_are_a_fault_and_no_crash(raw: bytes, ledger: Ledger) -> None:
     ledger.stored[7] = StoredEntry(raw, {})

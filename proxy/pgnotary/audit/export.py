@@ -149,7 +149,7 @@ If there is a base.json here, the first entries of the ledger are in an archive:
    In the file, "request_leaf" and "preview_leaf" are leaf hashes as in step 1: what was asked and what was shown.
 
 4. A line of opened.jsonl is a value that its entry only commits to: the entry with that leaf has, under "seals" and the
-   value's name, the base64 of SHA-256 over the line "pgnotary/seal/0" and its newline, the name, a zero byte, the salt
+   value's name, the base64 of SHA-256 over the line "pgnotary/seal/1" and its newline, the name, a zero byte, the salt
    and the value. Values that are not in the file were withheld, e.g. because they hold a secret, or redacted; the
    chain does not need them. An entry of type "redacted" names what was erased ("values"), why and by whom; its
    "document" is what that person has signed, in the namespace redaction@pgnotary, and "signature" the signature.

@@ -570,7 +570,7 @@ def _leaf(raw: bytes) -> bytes:
 
 def _entry(raw: bytes) -> _Entry:
     fields = _decode(raw)
-    if fields.get("v") != "pgnotary/entry/0":
+    if fields.get("v") != "pgnotary/entry/1":
         raise Bad(f"of the format {fields.get('v')!r:.40}")
     if not _NEEDED <= fields.keys() <= _MAY:
         raise Bad(f"lacks, or should not have, {', '.join(sorted((_NEEDED - fields.keys()) | (fields.keys() - _MAY)))}")
@@ -704,7 +704,7 @@ class Base:
         """Read base.json; raises Bad."""
         fields = _decode(raw)
         needed = {"v", "ledger", "size", "roots", "prev", "time", "used", "sessions", "archived"}
-        if fields.get("v") != "pgnotary/base/0" or fields.keys() - {"allowed_signers", "run"} != needed:
+        if fields.get("v") != "pgnotary/base/1" or fields.keys() - {"allowed_signers", "run"} != needed:
             raise Bad("a base of another format, or with other fields than one has")
         _count(fields["archived"])
         if "run" in fields:
@@ -782,7 +782,7 @@ def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
     """Return a decision's document, as bytes and read, and its signature."""
     raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
     fields = _decode(raw)
-    if fields.get("v") != "pgnotary/decision/0" or fields.keys() - set(_CEILING) != _DOCUMENT:
+    if fields.get("v") != "pgnotary/decision/1" or fields.keys() - set(_CEILING) != _DOCUMENT:
         raise Bad("a document of another format, or with other fields than one has")
     for name in ("ledger", "request", "user", "database", "kind", "statement", "reason", "approver"):
         if name in ("request", "reason", "approver"):
@@ -828,7 +828,7 @@ def first_look(raws: Iterable[bytes]) -> tuple[set[int], set[bytes]]:
 
 def _context(request: _Entry, preview: _Entry) -> bytes:
     document = {
-        "v": "pgnotary/context/0",
+        "v": "pgnotary/context/1",
         "ledger": request.ledger,
         "request": request.request or "",
         "session": request.session or "",
@@ -840,7 +840,7 @@ def _context(request: _Entry, preview: _Entry) -> bytes:
         "measured": preview.body,
         "measured_sealed": preview.seals,
     }
-    return _sha256(b"pgnotary/context/0\n" + _canonical(document))
+    return _sha256(b"pgnotary/context/1\n" + _canonical(document))
 
 
 # ---- Redactions ----------------------------------------------------------------------------------------------------
@@ -857,7 +857,7 @@ def _redaction(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
     if len(raw) > _MAX_REDACTION:
         raise Bad("a redaction that is longer than one may be")
     fields = _decode(raw)
-    if fields.get("v") != "pgnotary/redaction/0" or fields.keys() != _REDACTION_FIELDS:
+    if fields.get("v") != "pgnotary/redaction/1" or fields.keys() != _REDACTION_FIELDS:
         raise Bad("a redaction of another format, or with other fields than one has")
     values, reason, head = fields["values"], _text(fields["reason"]), fields["head"]
     _text(fields["ledger"]), _text(fields["redactor"]), _unhex(fields["nonce"], 16), _time(fields["redacted_at"])
@@ -1425,7 +1425,7 @@ class Verification:
         if self._ledger is None or self._last_time is None:
             return ""
         document = {
-            "v": "pgnotary/base/0",
+            "v": "pgnotary/base/1",
             "ledger": self._ledger,
             "size": self.size,
             "roots": [peak.hex() for peak in self._tree.peaks()],
@@ -1485,7 +1485,7 @@ class Verification:
 
     def _seals(self, entry: _Entry, opened: Opened) -> None:
         for name, (salt, value) in opened.items():
-            hashed = _sha256(b"pgnotary/seal/0\n" + name.encode() + b"\x00" + salt + value)
+            hashed = _sha256(b"pgnotary/seal/1\n" + name.encode() + b"\x00" + salt + value)
             if name not in entry.seals:
                 self._fault(f"has no seal {name!r:.60}, but a value is kept for it")
             elif len(salt) != 32 or entry.seals[name] != _base64(hashed):

@@ -17,7 +17,7 @@ from pgnotary.ledger.tree import HASH_BYTES, Tree
 
 __all__ = ["BASE_FORMAT", "Base", "CarriedRun", "CarriedSession", "Ranges", "merged", "read_base"]
 
-BASE_FORMAT = "pgnotary/base/0"
+BASE_FORMAT = "pgnotary/base/1"
 
 Ranges = tuple[tuple[int, int], ...]
 """Numbers as (first, last), ascending, with gaps between them."""

@@ -1,11 +1,11 @@
 """What is written for ever: one entry, from a draft to its canonical bytes, and back.
 
 A `Draft` says what happened; its place in the ledger (`Position`) and the commitments of its sealed values are added by
-whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 0: it may still change.
+whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 1: what is written so must be read so for ever.
 
 An entry is one canonical JSON object of at most 65,535 bytes:
 
-    v        "pgnotary/entry/0"
+    v        "pgnotary/entry/1"
     ledger   the ledger's name, the origin of its checkpoints
     seq      its place, from 0 without gaps
     prev     leaf hash of the entry before it, in hex; 64 zeros for the first
@@ -40,7 +40,7 @@ __all__ = [
     "write_entry",
 ]
 
-FORMAT = "pgnotary/entry/0"
+FORMAT = "pgnotary/entry/1"
 FIRST_PREV = bytes(32)
 
 

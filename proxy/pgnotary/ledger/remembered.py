@@ -3,7 +3,7 @@
 A text enters, heads leave whose signatures have been checked, or BadCheckpoint naming the line; heads enter, a text
 leaves. A line is canonical JSON:
 
-    v        "pgnotary/head/0"
+    v        "pgnotary/head/1"
     key      the verifier key that the note was checked with, and that it is checked with again
     note     the signed checkpoint, a C2SP note
     seen_at  when it was newest, by the clock of the machine that remembers it
@@ -21,7 +21,7 @@ from pgnotary.ledger.checkpoint import Checkpoint, parse_vkey, verify
 
 __all__ = ["HEAD_FORMAT", "MAX_HEADS_BYTES", "Remembered", "heads_text", "read_heads", "remembered"]
 
-HEAD_FORMAT = "pgnotary/head/0"
+HEAD_FORMAT = "pgnotary/head/1"
 
 # About ten thousand ledgers, or one ledger on ten thousand machines.
 MAX_HEADS_BYTES = 4 << 20

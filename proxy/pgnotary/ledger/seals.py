@@ -16,7 +16,7 @@ __all__ = ["SALT_BYTES", "Seal", "check_opened", "commitment"]
 SALT_BYTES = 32
 
 # The version is inside the hashed bytes, and no leaf, node or note begins with this text.
-_DOMAIN = b"pgnotary/seal/0\n"
+_DOMAIN = b"pgnotary/seal/1\n"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -19,7 +19,7 @@ from pgnotary.ledger.canonical import JSON, MAX_INT, parse_timestamp, timestamp
 
 __all__ = ["Summaries", "Summary", "summaries_in"]
 
-_PREFIXED = hashlib.sha256(b"pgnotary/summary/0\n")
+_PREFIXED = hashlib.sha256(b"pgnotary/summary/1\n")
 _FIELDS = frozenset({"kind", "executions", "rows", "took_us", "first", "last", "sha256"})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -5,7 +5,7 @@ leaves. The document binds the digest of the context that was shown, and the lea
 preview; it repeats what a person must recognise years later, and `check` demands that the repeats agree. It
 also names the ledger's head that the approver saw.
 
-    v             "pgnotary/decision/0"
+    v             "pgnotary/decision/1"
     ledger        the ledger's name
     request       its id, e.g. "R-17"
     request_leaf, preview_leaf   leaf hashes, hex
@@ -38,7 +38,7 @@ from pgnotary.request.signed_context import context_digest, context_document
 
 __all__ = ["DECISION_FORMAT", "Answer", "Decision", "Seen", "check", "document", "read"]
 
-DECISION_FORMAT = "pgnotary/decision/0"
+DECISION_FORMAT = "pgnotary/decision/1"
 
 _FIELDS = frozenset(
     "v ledger request request_leaf preview_leaf context user database kind statement "

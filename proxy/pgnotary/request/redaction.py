@@ -3,7 +3,7 @@
 Entries, names and a reason enter, a document leaves; a document and a signature enter, a `Redaction` or an error
 leaves. No value ever enters here: a redaction names an entry by its leaf hash and a value by its name.
 
-    v             "pgnotary/redaction/0"
+    v             "pgnotary/redaction/1"
     ledger        the ledger's name
     values        what is erased, by entry: a list of {"seq", "leaf" (hex), "seals" (names, sorted)}, by rising seq
     reason        why, in clear and for ever: one line
@@ -43,7 +43,7 @@ __all__ = [
     "redaction_in",
 ]
 
-REDACTION_FORMAT = "pgnotary/redaction/0"
+REDACTION_FORMAT = "pgnotary/redaction/1"
 
 # As many entries as one call can prove to be under a head.
 MAX_ENTRIES = 8

@@ -5,7 +5,7 @@ holds the commitments of what is sealed, not the values, so its digest tells no 
 redacted one by one. A decision names the digest; the page that `pgnotary show` prints is drawn from the document and
 the values that open its commitments.
 
-    v           "pgnotary/context/0"
+    v           "pgnotary/context/1"
     ledger, request, session   where it belongs
     request_leaf, preview_leaf   leaf hashes of the two entries, hex
     held_at     the time of the `request` entry
@@ -22,7 +22,7 @@ from pgnotary.ledger.entries import Entry
 
 __all__ = ["CONTEXT_FORMAT", "context_digest", "context_document"]
 
-CONTEXT_FORMAT = "pgnotary/context/0"
+CONTEXT_FORMAT = "pgnotary/context/1"
 
 
 def context_document(request: Entry, preview: Entry) -> bytes:

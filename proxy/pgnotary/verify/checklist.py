@@ -37,8 +37,8 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     20. the document of a redaction reads, and is signed by a key that the roster in force at that place gives to its
         redactor, for redactions in so many words; the entry repeats it; the head that was seen is the ledger's at that
         size, and covers what is redacted
-    21. it names seals of entries before it, each of them once, none of the redactor's own session, none of a request
-        that still waits, runs or is prepared, and none that was archived before
+    21. it names seals of entries before it, each of them once, none of the redactor's own session or of a
+        rejected decision, none of a request that still waits, runs or is prepared, and none that was archived before
     22. no value is kept that was redacted
     silence
     23. in a run that promised heartbeats no two entries are further apart than it promised, and each heartbeat says how

@@ -4,7 +4,7 @@ Two signed notes enter, with a consistency proof if there is one, and a document
 key enter, and what it shows leaves. Whoever reads it needs nothing else: no ledger, no proxy, no word of the finder's.
 The document is canonical JSON:
 
-    v            "pgnotary/misbehaviour/0"
+    v            "pgnotary/misbehaviour/1"
     key          the verifier key under which both notes are
     remembered   the note that was seen first
     shown        the note that was shown later, or the newest one of the ledger that was checked
@@ -31,7 +31,7 @@ from pgnotary.ledger.tree import verify_consistency
 
 __all__ = ["MAX_PROOF_BYTES", "MISBEHAVIOUR_FORMAT", "Misbehaviour", "document", "examine"]
 
-MISBEHAVIOUR_FORMAT = "pgnotary/misbehaviour/0"
+MISBEHAVIOUR_FORMAT = "pgnotary/misbehaviour/1"
 # Two notes of the greatest length, and 128 hashes.
 MAX_PROOF_BYTES = 512 << 10
 

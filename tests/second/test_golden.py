@@ -1,0 +1,42 @@
+"""The golden ledger verifies for ever, by both verifiers, and is the one that was once made."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tests.second.agreement import both_over_folder
+from tests.verify.builder import VKEY
+
+from pgnotary.audit import standalone
+from pgnotary.audit.check import check
+from pgnotary.audit.folder import FolderReader
+from pgnotary.ledger.entries import EntryType
+
+GOLDEN = Path(__file__).parents[1] / "vectors" / "golden"
+SUMS = GOLDEN.with_name("golden.sha256")
+
+
+def test_no_file_of_it_is_another_one_than_was_made() -> None:
+    told = dict(reversed(line.split("  ", 1)) for line in SUMS.read_text().splitlines())
+    found = {
+        path.relative_to(GOLDEN).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(GOLDEN.rglob("*"))
+        if path.is_file()
+    }
+    assert found == told
+
+
+def test_it_has_an_entry_of_every_type() -> None:
+    lines = (GOLDEN / "entries.jsonl").read_text().splitlines()
+    assert {json.loads(line)["type"] for line in lines} == {each.value for each in EntryType}
+
+
+def test_both_verifiers_find_it_good_and_say_what_is_missing_of_it() -> None:
+    assert both_over_folder(GOLDEN, VKEY) == ((), [])
+    summary = check(FolderReader(GOLDEN), VKEY)
+    assert (summary.entries, summary.requests, summary.decisions, summary.redacted) == (110, 16, 13, 2)
+    assert summary.head.hex() == "7fa29c6847640eeeeaa34f837b8c47b4fddd08882f4391f7bd46b9c495ad1c8e"
+    # Outcomes that nobody knows, and what was redacted.
+    assert (summary.unknown, summary.withheld) == (("R-3", "R-9"), 0)
+    pinned = ["--key", VKEY, "--allowed-signers", str(GOLDEN / "allowed_signers"), "--quiet"]
+    assert standalone.main([str(GOLDEN), *pinned]) == standalone.INCOMPLETE
