@@ -1,7 +1,8 @@
 """What is written for ever: one entry, from a draft to its canonical bytes, and back.
 
 A `Draft` says what happened; its place in the ledger (`Position`) and the commitments of its sealed values are added by
-whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 1: what is written so must be read so for ever.
+whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 1: what is written so must be
+read so for ever.
 
 An entry is one canonical JSON object of at most 65,535 bytes:
 
