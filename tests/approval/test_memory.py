@@ -73,7 +73,7 @@ GARBAGE = {
     "another key": GOOD.replace(VKEY.encode(), notes.vkey(LEDGER, public_of(SEEDS["mallory"])).encode()),
     "no key": GOOD.replace(VKEY.encode(), b"x"),
     "no time": GOOD.replace(b"2026-11-26", b"2026-99-26"),
-    "another format": GOOD.replace(b"head/0", b"head/9"),
+    "another format": GOOD.replace(b"head/1", b"head/9"),
     "one field more": GOOD.replace(b"{", b'{"a":1,'),
     "two of one ledger": GOOD + head(4).line.encode(),
     "endless": GOOD * (MAX_HEADS_BYTES // len(GOOD) + 2),

@@ -148,7 +148,7 @@ UNSIGNED: Mapping[str, Case] = {
 }
 
 SIGNED_ANEW: Mapping[str, Case] = {
-    "v": Case(_signed_anew("v", -1, b"1"), "document of format 'pgnotary/decision/2'"),
+    "v": Case(_signed_anew("v", -1, b"2"), "document of format 'pgnotary/decision/2'"),
     "ledger": Case(_signed_anew("ledger", 0, b"T"), "ledger is"),
     "request": Case(_signed_anew("request", -1, b"2"), "request_leaf is", over="R-2"),
     "request_leaf": Case(_signed_anew("request_leaf", 0, b"x"), "request_leaf"),

@@ -127,3 +127,10 @@ def test_what_is_dropped_is_what_was_called_so(
         met = decided(served, her, text, lambda: behind.execute(change.encode()))
     assert met is not None
     assert met.sqlstate == "55000"
+
+
+def test_a_temporary_view_of_another_session_is_no_reason(served: Served, database: str) -> None:
+    with served.behind(database) as behind, served.connect(database) as her:
+        behind.execute("CREATE TABLE r (id int)")
+        text = "CREATE TEMP VIEW tv AS SELECT id FROM r"
+        assert decided(served, her, text, lambda: behind.execute(text.encode())) is None

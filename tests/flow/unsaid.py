@@ -88,5 +88,6 @@ def _sent(proxy: Served, database: str, way: Way) -> list[str]:
             with ThreadPoolExecutor(1) as beside:
                 signing = beside.submit(run, her, [way.signed], patient=True)
                 proxy.approve()
-                assert signing.result() == [""]
+                said = signing.result()
+                assert said == [""], said
         return run(her, way.texts)

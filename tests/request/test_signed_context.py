@@ -85,5 +85,5 @@ def test_the_place_of_the_entries_is_in_the_digest(field: str) -> None:
 
 def test_the_digest_is_that_of_a_prefix_of_its_own_and_the_document() -> None:
     # printf 'pgnotary/context/1\n{}' | sha256sum
-    expected = "8221046ff93f77fe64879bba6626c3b7484278af0b2beda9c8689069425a071e"
+    expected = "6be14cbe703c6a2a1e2454515f0e80f3e536422329c13b3c9d3e64e4bd077084"
     assert context_digest(b"{}").hex() == expected

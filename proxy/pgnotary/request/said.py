@@ -126,8 +126,10 @@ SELECT 'the subscription', k.subname, pg_catalog.concat_ws(' ', k.oid, k.subowne
 FROM pg_catalog.pg_subscription AS k WHERE k.subname OPERATOR(pg_catalog.=) ANY (__SAYS__)
 UNION ALL
 SELECT 'the type', y.typname, pg_catalog.concat_ws(' ', y.oid, y.typowner)
-FROM pg_catalog.pg_type AS y WHERE y.typname OPERATOR(pg_catalog.=) ANY (__SAYS__)
-AND y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+FROM pg_catalog.pg_type AS y JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) y.typnamespace
+WHERE y.typname OPERATOR(pg_catalog.=) ANY (__SAYS__) AND y.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+AND y.typrelid OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+AND (pg_catalog.pg_type_is_visible(y.oid) OR n.nspname OPERATOR(pg_catalog.=) ANY (__SAYS__))
 UNION ALL
 SELECT 'the publication', b.pubname, __FP_PUBLICATION__
 FROM pg_catalog.pg_publication AS b WHERE b.pubname OPERATOR(pg_catalog.=) ANY (__SAYS__)"""
