@@ -118,14 +118,14 @@ KINDS = {
         is_wrappable=False,
     ),
 }
-# Until it is decided a statement is kept as any other: of these, all that comes before the intent is tried with --long.
-KEPT_AS_ANY = {"a change inside WITH", "a cascade with a ceiling", "more than its ceiling", "COPY FROM STDIN", "DDL"}
+# Variations of the others, which are six kinds: they are tried with --long.
+VARIATIONS = {"several in one message", "a change inside WITH", "a cascade with a ceiling", "executemany", "DDL"}
 CASES = [
     pytest.param(
         kind,
         f"{side} {step}",
         id=f"{name}, {side} {step}",
-        marks=[pytest.mark.long] if name in KEPT_AS_ANY and step not in kind.steps else [],
+        marks=[pytest.mark.long] if name in VARIATIONS else [],
     )
     for name, kind in KINDS.items()
     for step in ("request", "preview", "decision", *kind.steps)

@@ -13,6 +13,7 @@ import pytest
 from tests.flow.served import Served, holding_inserts
 from tests.flow.shown import Run
 from tests.flow.untouched import untouched
+from tests.tiers import one_in
 from tests.versions import need
 
 from pgnotary.approval.papers import Paper
@@ -156,7 +157,7 @@ UPDATES = [
 ]
 
 
-@pytest.mark.parametrize("sql", UPDATES)
+@pytest.mark.parametrize("sql", one_in(2, UPDATES))
 def test_what_an_update_is_said_to_make_of_rows_is_what_then_stands(
     proxy: Served, her: psycopg.Connection[Any], sql: str
 ) -> None:
@@ -331,7 +332,7 @@ MASKED = {
 }
 
 
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("name", one_in(2, list(MASKED)))
 def test_a_masked_value_is_nowhere(proxy: Served, her: psycopg.Connection[Any], name: str) -> None:
     """Neither in the ledger, whose seals are open to who holds the file, nor on the screen."""
     run = Run(proxy, her, MASKED[name])

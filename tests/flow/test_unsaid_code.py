@@ -7,6 +7,7 @@ COMMIT to run has no wall either. The code works on a connection of its own, so 
 import pytest
 from tests.flow.served import Served
 from tests.flow.unsaid import Way, comes_to_nothing
+from tests.tiers import one_in
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -174,7 +175,7 @@ def template() -> str:
     return "template1"
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", one_in(2, WAYS))
 def test_code_that_no_text_shows_runs_without_us_and_not_through_us(
     undecided: list[Served], postgres: EmbeddedPostgres, database: str, way: Way
 ) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from tests.flow.served import Served
 from tests.flow.unsaid import Way, comes_to_nothing, eva, run, victims
+from tests.tiers import one_in
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 
@@ -220,7 +221,7 @@ def template() -> str:
     return "template1"
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", one_in(2, WAYS))
 def test_a_type_that_no_catalog_ties_to_its_use_comes_to_nothing(
     undecided: list[Served], postgres: EmbeddedPostgres, database: str, way: Way
 ) -> None:

@@ -6,6 +6,7 @@ What only an older server runs is sent to one in `test_evasions_of_older_servers
 import pytest
 from tests.judge.effects import Bench
 from tests.judge.evasions import EVASIONS, Evasion
+from tests.tiers import one_in
 
 HARMLESS = [
     "SELECT * FROM t",
@@ -26,7 +27,7 @@ HARMLESS = [
 OF_EVERY_SERVER = [evasion for evasion in EVASIONS if not evasion.server]
 
 
-@pytest.mark.parametrize("evasion", OF_EVERY_SERVER, ids=str)
+@pytest.mark.parametrize("evasion", one_in(3, OF_EVERY_SERVER), ids=str)
 def test_an_evasion_has_an_effect(workbench: Bench, evasion: Evasion) -> None:
     assert workbench.effects(evasion)
 
