@@ -136,16 +136,15 @@ class SqliteReader:
 
     def copies(self, values: Sequence[tuple[bytes, str]], limit: int) -> list[tuple[int, str]]:
         """Return where else the values of these (leaf, name) are sealed, as the number of an entry and a name."""
-        same = "SELECT leaf, name FROM sealed WHERE length(value) = ? AND value = ? LIMIT ?"
-        found: list[tuple[bytes, str]] = []
+        # Entry by entry, so that the first ones are found first.
+        same = """SELECT e.seq, s.leaf, s.name FROM entry e CROSS JOIN sealed s ON s.leaf = e.leaf
+            WHERE length(s.value) = ? AND s.value = ? ORDER BY e.seq, s.name LIMIT ?"""
+        found: set[tuple[int, str]] = set()
         for of in values:
             for (value,) in self._rows("SELECT value FROM sealed WHERE leaf = ? AND name = ?", of):
                 rows = self._rows(same, (len(value), value, limit + len(values)))
-                found += [each for each in rows if each not in values and each not in found]
-        seqs = {
-            leaf: seq for leaf, _ in found for (seq,) in self._rows("SELECT seq FROM entry WHERE leaf = ?", (leaf,))
-        }
-        return sorted((seqs[leaf], name) for leaf, name in found if leaf in seqs)[:limit]
+                found |= {(seq, name) for seq, leaf, name in rows if (leaf, name) not in values}
+        return sorted(found)[:limit]
 
     def _lost(self) -> Iterator[str]:
         """Yield a fault for each value that is missing, and that no redaction names.
