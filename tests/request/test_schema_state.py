@@ -87,6 +87,10 @@ ONE = "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 2'"
 MADE = "CREATE OR REPLACE FUNCTION made(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'"
 U = "ALTER TABLE u ENABLE ROW LEVEL SECURITY"
 INNER = "CREATE OR REPLACE FUNCTION inner_one() RETURNS int LANGUAGE sql AS 'SELECT 2'"
+CAST = (
+    "CREATE FUNCTION of_mood(mood) RETURNS int LANGUAGE sql AS 'SELECT 9'; "
+    "CREATE CAST (mood AS int) WITH FUNCTION of_mood(mood)"
+)
 MAPPED = "ALTER TEXT SEARCH CONFIGURATION cfg DROP MAPPING FOR asciiword"
 # What is changed, by the kind of it: a statement, the change, and how it is told.
 KINDS = {
@@ -458,6 +462,29 @@ KINDS = {
     "a role of which it is run": ("CALL clean(1)", "ALTER ROLE app BYPASSRLS", "attributes of the role app"),
     "whose rights a function has": ("SELECT safe(1)", "ALTER ROLE other BYPASSRLS", "attributes of the role other"),
     "a table in a trigger's code": ("UPDATE audited SET id = 2", U, "row security of public.u"),
+    # Casts: PostgreSQL looks for them by the types that it meets.
+    "a cast of a whole row": (
+        "DELETE FROM t WHERE t::int > 1",
+        "CREATE FUNCTION of_row(t) RETURNS int LANGUAGE sql AS 'SELECT 9'; "
+        "CREATE CAST (t AS int) WITH FUNCTION of_row(t)",
+        "casts",
+    ),
+    "a cast of a whole row of a partition": (
+        "DELETE FROM split WHERE low::int > 1",
+        "CREATE FUNCTION of_low(low) RETURNS int LANGUAGE sql AS 'SELECT 9'; "
+        "CREATE CAST (low AS int) WITH FUNCTION of_low(low)",
+        "casts",
+    ),
+    "a cast of a column": ("DELETE FROM moods WHERE m::int > 1", CAST, "casts"),
+    "a cast of the elements of a column": ("DELETE FROM moods WHERE many::int[] = '{1}'", CAST, "casts"),
+    "a cast of what a domain is over": ("DELETE FROM moods WHERE d::int > 1", CAST, "casts"),
+    "a cast of what a function gives": ("DELETE FROM t WHERE to_mood(id)::int > 1", CAST, "casts"),
+    "a cast of PostgreSQL's types": (
+        "DELETE FROM t WHERE id::box IS NULL",
+        "CREATE FUNCTION boxed(int) RETURNS box LANGUAGE sql AS 'SELECT NULL::box'; "
+        "CREATE CAST (int AS box) WITH FUNCTION boxed(int)",
+        "casts",
+    ),
 }
 # Another's harmless work.
 UNMOVED = {

@@ -6,12 +6,13 @@ rules and policies to what they read, over foreign keys that change rows, from d
 what they call, from a function, an operator or a type to what pg_depend says that it is made of (the body of a function
 BEGIN ATOMIC, the defaults of its arguments, the checks of a domain, the columns of a composite type), and to what
 stands around them: servers of foreign tables, collations, text search, classes of operators, and casts between types of
-PostgreSQL's own, or of one that is reached. A body that is a text is cut into words, in literals too, and each that is
-the name of a relation, function, type or text search configuration leads there, if it is seen from the session's
-schemas, or is in one that the body names, or the function's own. What a body puts together out of pieces is not
-followed.
+PostgreSQL's own, or of one that is reached, a whole row's too. A body that is a text is cut into words, in literals
+too, and each that is the name of a relation, function, type or text search configuration leads there, if it is seen
+from the session's schemas, or is in one that the body names, or the function's own. What a body puts together out of
+pieces is not followed.
 
-It ends on cycles: each thing is reached once, or twice if a relation leads there too. Each step looks into an index.
+It ends on cycles: each thing is reached once, or twice if a relation leads there too. Each step looks into an index, or
+into pg_cast, which is small.
 
 Operators are spelled out, because the client's search_path is in force. Source: PostgreSQL 18, "pg_depend".
 """
@@ -184,6 +185,11 @@ spelled (oid) AS (
     SELECT 1255::pg_catalog.oid, k.castfunc, false FROM pg_catalog.pg_cast AS k
     WHERE reached.classid OPERATOR(pg_catalog.=) 1247::pg_catalog.oid
     AND (k.castsource OPERATOR(pg_catalog.=) reached.objid OR k.casttarget OPERATOR(pg_catalog.=) reached.objid)
+    AND k.castfunc OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    UNION ALL
+    SELECT 1255::pg_catalog.oid, k.castfunc, false FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_cast AS k
+      ON k.castsource OPERATOR(pg_catalog.=) c.reltype OR k.casttarget OPERATOR(pg_catalog.=) c.reltype
+    WHERE reached.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND c.oid OPERATOR(pg_catalog.=) reached.objid
     AND k.castfunc OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     UNION ALL
     SELECT 1255::pg_catalog.oid, m.amproc::pg_catalog.oid, true FROM pg_catalog.pg_amproc AS m
