@@ -630,3 +630,12 @@ async def test_a_reader_that_takes_its_time_does_not_stop_the_writer(store: Sqli
         await one(store, note(n))
     reader.close()
     assert len(check_ledger(path, VKEY)) == 4
+
+
+async def test_a_ledger_of_the_format_before_is_refused_and_it_is_said_what_to_do(path: Path) -> None:
+    async with opened(path) as store:
+        await one(store, note())
+    edited(path, "UPDATE entry SET raw = CAST(replace(CAST(raw AS TEXT), 'entry/1', 'entry/0') AS BLOB)")
+    with pytest.raises(LedgerBroken, match=r"format 'pgnotary/entry/0'.*begin a new ledger with this one"):
+        async with opened(path):
+            pass

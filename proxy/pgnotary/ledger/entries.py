@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 FORMAT = "pgnotary/entry/1"
+# It was never promised to last.
+_BEFORE = "pgnotary/entry/0"
 FIRST_PREV = bytes(32)
 
 
@@ -212,8 +214,9 @@ def parse_entry(raw: bytes) -> Entry:
 
 
 def _entry(raw: bytes, fields: Mapping[str, JSON]) -> Entry:
-    if fields.get("v") != FORMAT:
-        raise NotCanonical(f"entry of format {fields.get('v')!r}, expected {FORMAT!r}")
+    if (found := fields.get("v")) != FORMAT:
+        old = ": it is read by the version that wrote it, begin a new ledger with this one" if found == _BEFORE else ""
+        raise NotCanonical(f"entry of format {found!r:.60}, expected {FORMAT!r}{old}")
     if not _REQUIRED <= fields.keys() <= _KNOWN:
         if missing := _REQUIRED - fields.keys():
             raise NotCanonical(f"entry lacks {', '.join(sorted(missing))}")
