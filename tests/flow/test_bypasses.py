@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served, until
+from tests.tiers import one_in
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import FLUSH, SYNC, bind, parse, query
@@ -285,7 +286,7 @@ def _oid(postgres: EmbeddedPostgres, database: str) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", one_in(3, list(WAYS)))
 def test_it_deletes_on_a_bare_server(postgres: EmbeddedPostgres, database: str, name: str) -> None:
     where = (postgres.host, postgres.port, postgres.superuser, postgres.password, database)
     said = converse(where, WAYS[name], _oid(postgres, database), postgres.dsn(database), bytewise=False)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from tests.flow.beside import deciding
 from tests.flow.served import Served
+from tests.tiers import one_in
 from tests.versions import need
 
 SCHEMA = """
@@ -211,7 +212,7 @@ LEFT = "SELECT (SELECT array_agg(m ORDER BY id) FROM much m), (SELECT count(*) F
 LEFT += "(SELECT array_agg(w ORDER BY k, a) FROM whole w), to_regclass('made')"
 
 
-@pytest.mark.parametrize("run", [_simple, _in_a_block, _prepared])
+@pytest.mark.parametrize("run", one_in(3, [_simple, _in_a_block, _prepared]))
 @pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN)
 def test_nothing_that_is_hidden_in_a_trigger_stays(
     served: Served, held_to: str, hidden: str, run: Callable[[psycopg.Connection[Any], str], None]

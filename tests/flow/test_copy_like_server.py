@@ -12,6 +12,7 @@ import pytest
 from tests.flow.raw import message, raw_client, without_notices
 from tests.flow.served import PASSWORD, Served
 from tests.listed import listed
+from tests.tiers import one_in
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.wire.messages import FLUSH, SYNC, bind, describe_statement, execute, parse, query
@@ -134,7 +135,7 @@ def said_by_both(
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("name", one_in(2, list(CONVERSATIONS)))
 def test_it_is_told_as_by_the_server(
     postgres: EmbeddedPostgres, open_proxy: Served, two_shops: list[str], name: str, *, bytewise: bool
 ) -> None:

@@ -70,7 +70,7 @@ def proxy(nursery: Nursery, postgres: EmbeddedPostgres, tmp_path: Path) -> Itera
         yield proxy
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [50, pytest.param(2_000, marks=pytest.mark.long)])
 def test_of_approval_withdrawal_and_expiry_one_wins_and_all_agree(
     proxy: Fragile, database: str, rounds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

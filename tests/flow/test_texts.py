@@ -449,7 +449,7 @@ POOL = [
 def test_whatever_stands_beside_whatever_no_exact_number_is_wrong(proxy: Served, her: psycopg.Connection[Any]) -> None:
     chance = random.Random(777)
     believed = 0
-    for _ in range(40):
+    for _ in range(15):
         parts = chance.sample(POOL, chance.choice([2, 3, 4]))
         paper, tags = _ran(proxy, her, Text("; ".join(parts), ""))
         for place, (sql, each, tag) in enumerate(zip(parts, _statements(paper), tags, strict=True)):
@@ -457,4 +457,4 @@ def test_whatever_stands_beside_whatever_no_exact_number_is_wrong(proxy: Served,
             if not sql.startswith(("WITH", "TRUNCATE")):
                 assert each.get("exact", tag) == tag, (parts, each, tags)
                 assert each.get("at_most", tag) >= tag, (parts, each, tags)
-    assert believed > 10
+    assert believed > 5

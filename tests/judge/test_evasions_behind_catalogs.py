@@ -12,6 +12,7 @@ from tests.judge.catalog_guards import CATALOG_GUARDS, take_down
 from tests.judge.effects import Bench
 from tests.judge.evasions import FAMILIES, Evasion, action
 from tests.judge.texts import HOLDING
+from tests.tiers import one_in
 
 from pgnotary.judge.rules import Action
 
@@ -36,7 +37,7 @@ def forwarded(client: psycopg.Connection[Any], evasions: list[Evasion]) -> list[
     ]
 
 
-@pytest.mark.parametrize("name", BEHIND_CATALOGS)
+@pytest.mark.parametrize("name", one_in(2, list(BEHIND_CATALOGS)))
 def test_a_family_behind_the_catalog_is_stopped_and_without_its_guard_most_of_it_would_pass(
     workbench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

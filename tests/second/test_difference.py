@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.second.agreement import Both, both_over_folder
+from tests.tiers import one_in
 from tests.verify.builder import SEEDS, VKEY, Ledger, roster_text
 
 from pgnotary.audit.export import export_folder
@@ -186,7 +187,7 @@ def _changed(fields: dict[str, Any], rng: random.Random) -> None:
         holder[path[-1]] = copy.deepcopy(rng.choice(_OTHERS))
 
 
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 60))])
+@pytest.mark.parametrize("seed", one_in(60, range(60)))
 def test_who_holds_the_proxys_key_is_told_the_same_by_both(seed: int, short: Ledger) -> None:
     """One edit or two, all links and the checkpoint made anew, as no thief of the file alone could."""
     rng, unnoticed = random.Random(seed), 0
@@ -204,7 +205,7 @@ def test_who_holds_the_proxys_key_is_told_the_same_by_both(seed: int, short: Led
     assert unnoticed < 60
 
 
-@pytest.mark.parametrize("change", ["swap", "drop", "repeat"])
+@pytest.mark.parametrize("change", one_in(3, ["swap", "drop", "repeat"]))
 def test_entries_that_are_moved_and_linked_anew_are_told_the_same_by_both(change: str, short: Ledger) -> None:
     for place in range(len(short.stored) - 1):
         ledger = copy.copy(short)
@@ -322,7 +323,7 @@ def test_an_export_is_the_same_ledger_to_both(length: int, tmp_path: Path) -> No
         both_over_folder(tmp_path / "e", VKEY)
 
 
-@pytest.mark.parametrize("other", [[], ["committed"], {}, {"a": 1}, True, 0, 1, -1, "", "x"])
+@pytest.mark.parametrize("other", one_in(3, [[], ["committed"], {}, {"a": 1}, True, 0, 1, -1, "", "x"]))
 @pytest.mark.parametrize("name", "answer result fate held needs tags xid gid action ceiling_exceeded rows".split())
 def test_a_value_of_another_type_is_told_the_same_by_both(name: str, other: Any, short: Ledger) -> None:
     """In each place where it can stand, in turn, linked and signed anew."""
