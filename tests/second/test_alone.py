@@ -1,6 +1,7 @@
 """The second verifier as it comes with an export: a file that runs with a bare Python, and what its status says."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pgnotary.audit import standalone
 from pgnotary.audit.check import check
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
+from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.entries import EntryType
 
@@ -194,6 +196,25 @@ def test_what_is_done_to_a_folder_is_seen_by_both(folder: Path, tmp_path: Path) 
     (tampered / "decisions" / "R-8.json").symlink_to("/nowhere")
     assert both_over_folder(tampered, VKEY)[0]
     assert count > 50
+
+
+def test_a_fifo_in_the_place_of_a_file_hangs_neither(folder: Path) -> None:
+    """Whoever hands over the evidence must not be able to keep its verifier waiting."""
+    for path in sorted(each for each in folder.rglob("*") if each.is_file() and each.name != "verify.py"):
+        content, name = path.read_bytes(), path.relative_to(folder)
+        if name.name == "README.txt":
+            continue
+        path.unlink()
+        os.mkfifo(path)
+        command = [sys.executable, "-I", "-S", *map(str, [OWN, folder, *known(folder)])]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        assert ran.returncode in (1, 3), (name, ran.stdout, ran.stderr)
+        assert "Traceback" not in ran.stderr
+        with pytest.raises((LedgerBroken, ConfigError)):
+            check(FolderReader(folder), VKEY)
+        path.unlink()
+        path.write_bytes(content)
+    assert check(FolderReader(folder), VKEY).entries == 12
 
 
 def _flipped(content: bytes, at: int) -> bytes:

@@ -6,6 +6,7 @@ file of evidence that is not what the entries say, or that no entry answers for.
 in memory, and the names of the files.
 """
 
+import errno
 import io
 import re
 from collections import defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from hashlib import file_digest, sha256
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 from pgnotary.audit.evidence import DECISIONS, ROSTER, ROSTERS, Evidence, File
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
@@ -69,7 +70,7 @@ class FolderReader:
     def base(self) -> Base | None:
         """Return what stands for entries that are archived elsewhere; None if none are. Raises LedgerBroken."""
         try:
-            with (self._path / BASE).open("rb") as file:
+            with _file(self._path / BASE) as file:
                 return read_base(file.read(_MAX_BASE))
         except FileNotFoundError:
             return None
@@ -101,6 +102,8 @@ class FolderReader:
                 yield f"{KEY} holds another key than the one that this is verified with"
         except FileNotFoundError:
             yield f"{KEY} is missing: it holds the key that this is verified with"
+        except LedgerBroken as broken:
+            yield from broken.faults
 
     def index_faults(self) -> Iterator[str]:
         """Yield a fault for each file of evidence, and each line of `opened.jsonl`, that no entry answers for."""
@@ -128,7 +131,7 @@ class FolderReader:
         """Yield what is worth knowing of the folder and no fault: its verifier is not ours, or of another version."""
         ours = shipped_verifier()
         try:
-            with (self._path / VERIFIER).open("rb") as file:
+            with _file(self._path / VERIFIER) as file:
                 found = file.read(len(ours) + 1)
         except FileNotFoundError:
             # Exports had none at first, and nobody needs the one that comes with the evidence.
@@ -141,7 +144,7 @@ class FolderReader:
 
     def _compared(self, expected: File) -> Iterator[str]:
         try:
-            with (self._path / expected.name).open("rb") as file:
+            with _file(self._path / expected.name) as file:
                 # One byte more than it may have tells as much as all of them.
                 found = file.read(len(expected.content) + 1)
         except FileNotFoundError:
@@ -196,7 +199,7 @@ def opened_line(leaf: bytes, name: str, salt: bytes, value: bytes) -> bytes:
 def file_sha256(path: Path) -> bytes:
     """Return the SHA-256 of a file; of one that is not there, as if it were empty."""
     try:
-        with path.open("rb") as file:
+        with _file(path) as file:
             return file_digest(file, "sha256").digest()
     except FileNotFoundError:
         return sha256().digest()
@@ -215,18 +218,31 @@ def _parse(line: bytes) -> _Opened:
     return bytes.fromhex(leaf), name, unb64(salt), unb64(value)
 
 
-def _read(file: BinaryIO, at: int) -> _Opened:
+def _read(file: io.BufferedIOBase, at: int) -> _Opened:
     file.seek(at)
     return _parse(file.readline(_MAX_OPENED_LINE))
 
 
-def _opened_file(path: Path) -> BinaryIO:
+def _file(path: Path) -> io.BufferedIOBase:
+    """Open a file that came with the folder; what a FIFO or a device holds might come later, or never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return path.open("rb")
+
+
+def _opened_file(path: Path) -> io.BufferedIOBase:
     # All values may have been withheld.
-    return path.open("rb") if path.is_file() else io.BytesIO()
+    try:
+        return _file(path) if path.exists() else io.BytesIO()
+    except OSError as error:
+        raise LedgerBroken([f"{path.name} cannot be read: {error.strerror}"]) from error
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError as error:
+        with _file(path) as file:
+            return file.read().decode()
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
         raise LedgerBroken([f"{path.name} cannot be read: {error}"]) from error

@@ -26,7 +26,9 @@ import argparse
 import base64
 import binascii
 import bisect
+import errno
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -1892,11 +1894,11 @@ class _Part:
         self.base: Base | None = None
         self.is_unreadable = False
         try:
-            self.newest = Checkpoint.read((folder / "checkpoint.txt").read_bytes().decode(), key)
+            self.newest = Checkpoint.read(_whole(folder / "checkpoint.txt").decode(), key)
         except (Bad, UnicodeDecodeError) as error:
             report(None, f"checkpoint.txt cannot be believed: {error}")
         try:
-            self.base = Base.read((folder / "base.json").read_bytes())
+            self.base = Base.read(_whole(folder / "base.json"))
         except FileNotFoundError:
             pass
         except (Bad, OSError) as error:
@@ -1936,7 +1938,7 @@ def _check_part(
         report(None, f"opened.jsonl has a value for the leaf {leaf.hex()[:16]}, which no entry has")
     evidence.finish()
     try:
-        if (folder / "proxy.vkey").read_bytes().removesuffix(b"\n") != key.text.encode():
+        if _whole(folder / "proxy.vkey").removesuffix(b"\n") != key.text.encode():
             report(None, "proxy.vkey holds another key than the one that this is verified with")
     except FileNotFoundError:
         report(None, "proxy.vkey is missing")
@@ -1953,13 +1955,25 @@ def _note_archive(raw: bytes, told: dict[int, dict[str, Any]]) -> None:
             return
 
 
+def _file(path: Path) -> io.BufferedReader:
+    """Open a file that came with the folder; what a FIFO or a device holds might come later, or never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return path.open("rb")
+
+
+def _whole(path: Path) -> bytes:
+    with _file(path) as file:
+        return file.read()
+
+
 def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with _file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(folder: Path) -> Iterator[bytes]:
-    with (folder / "entries.jsonl").open("rb") as file:
+    with _file(folder / "entries.jsonl") as file:
         while line := file.readline(_MAX_ENTRY + 2):
             yield line.removesuffix(b"\n")
 
@@ -1967,7 +1981,7 @@ def _lines(folder: Path) -> Iterator[bytes]:
 def _opened_file(folder: Path) -> BinaryIO:
     # Without the file all values are withheld.
     path = folder / "opened.jsonl"
-    return path.open("rb") if path.is_file() else Path("/dev/null").open("rb")
+    return _file(path) if path.exists() else Path("/dev/null").open("rb")
 
 
 def _opened(line: bytes) -> tuple[bytes, str, bytes, bytes]:
@@ -2037,7 +2051,7 @@ class _Evidence:
     def _compare(self, name: str, content: bytes) -> None:
         self._names.add(name)
         try:
-            with (self._folder / name).open("rb") as file:
+            with _file(self._folder / name) as file:
                 if file.read(len(content) + 1) != content:
                     self._report(None, f"{name} is not what its entry says")
         except OSError as error:
@@ -2058,7 +2072,7 @@ def _visible(text: str) -> str:
 
 
 def _read(path: str) -> str:
-    return Path(path).read_bytes().decode()
+    return _whole(Path(path)).decode()
 
 
 def main(words: list[str]) -> int:
