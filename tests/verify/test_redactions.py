@@ -52,6 +52,16 @@ def test_several_entries_in_one_redaction_and_the_next_one_for_what_is_left() ->
     assert (summary.redactions, summary.redacted, summary.withheld) == (2, 3, 0)
 
 
+def test_a_redaction_by_a_clock_far_off_is_noted() -> None:
+    ledger = ended()
+    ledger.redact(
+        ledger.values(ASKED, "reason"), change=lambda fields: fields.update(redacted_at="2020-01-01T00:00:00.000000Z")
+    )
+    assert [note.partition(" by ")[0] for note in verified(ledger).notes if "redacted at" in note] == [
+        "#13 redacted at 2020-01-01 00:00:00+00:00"
+    ]
+
+
 def test_a_value_that_is_kept_although_it_was_redacted_is_a_fault() -> None:
     ledger = ended()
     ledger.redact(ledger.values(ASKED, "reason", "statement"), erase=False)

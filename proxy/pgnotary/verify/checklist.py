@@ -53,14 +53,14 @@ What 23 and 24 find is no fault but a lack: a machine may sleep and a ledger be 
 was there. Only a heartbeat that says nothing is a fault.
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
-that were never used, decisions made late, by a clock far off, or rejected although valid by themselves, rosters that
-changed, sessions that forwarded other numbers than the ledger has, runs without an end, a disk that was full, and a
-clock that was set forward.
+that were never used, decisions made late, decisions and redactions by a clock far off, decisions rejected although
+valid by themselves, rosters that changed, sessions that forwarded other numbers than the ledger has, runs without an
+end, a disk that was full, and a clock that was set forward.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld or redacted, what a redaction names that was archived
-since if that archive is not given, what forwarded statements were, and,
-beyond the longest head that somebody remembers, that no other ledger exists under the same key.
+since if that archive is not given, what forwarded statements were, and, beyond the longest head that somebody
+remembers, that no other ledger exists under the same key.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -18,10 +18,10 @@ from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.signed import signed
 
-__all__ = ["Decisions", "Opened", "is_valid"]
+__all__ = ["CLOCKS_AGREE", "Decisions", "Opened", "is_valid"]
 
 # By how much an approver's clock may differ from the proxy's before it is worth a word.
-_CLOCKS_AGREE = timedelta(hours=1)
+CLOCKS_AGREE = timedelta(hours=1)
 
 Opened: TypeAlias = Mapping[str, tuple[bytes, bytes]]
 """Name -> (salt, value) of what is kept of an entry's sealed values."""
@@ -113,7 +113,7 @@ class Decisions:
 
     def _note_times(self, entry: Entry, request: Entry, decision: Decision) -> None:
         at, said = entry.position.time, decision.decided_at
-        if abs(at - said) > _CLOCKS_AGREE:
+        if abs(at - said) > CLOCKS_AGREE:
             self._note(entry, f"decided at {said} by {decision.approver}'s clock, recorded at {at}")
         elif said < request.position.time:
             self._note(entry, f"decided at {said} by {decision.approver}'s clock, before it was asked for")

@@ -17,7 +17,7 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.request.redaction import NEEDED_IN, Redaction, Target, Values, check, misfits, redaction_in
 from pgnotary.request.roster import Roster
 from pgnotary.verify.archives import Archives
-from pgnotary.verify.decisions import Opened
+from pgnotary.verify.decisions import CLOCKS_AGREE, Opened
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 
@@ -72,6 +72,10 @@ class Redactions:
             if entry.body.get(name) != said:
                 self._fault(f"the entry says {name} {entry.body.get(name)!r:.60}, what was signed gives {said!r:.60}")
         self._check_head(redaction)
+        at = entry.position.time
+        if abs(at - redaction.redacted_at) > CLOCKS_AGREE:
+            said = f"redacted at {redaction.redacted_at} by {redaction.redactor}'s clock, recorded at {at}"
+            self._findings.note(self._heads.size, said)
         # (21) it names values of earlier entries that nobody needs, once, and not the signer's own; what was archived
         # since then is looked at with its archive
         here = [each for each in redaction.values if each.seq >= self._heads.floor]
