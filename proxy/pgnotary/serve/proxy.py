@@ -305,7 +305,8 @@ class Proxy:
         self, link: Link, greeting: Greeting, user: User, upstream: Upstream, logged_in: Callable[[], None]
     ) -> None:
         who = Identity(
-            session=f"S-{secrets.token_hex(4)}",
+            # 64 bits: with 32 one in a hundred ledgers of ten thousand sessions would have two of one name.
+            session=f"S-{secrets.token_hex(8)}",
             user=user.name,
             person=user.person or user.name,
             database=greeting.database,
