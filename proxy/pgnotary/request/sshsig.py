@@ -17,7 +17,7 @@ from pgnotary.errors import BadKey, BadSignature, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
 from pgnotary.request.openssh import KEY_TYPE, Fields, pack, public_blob, read_public_blob
 
-__all__ = ["DECISION_NAMESPACE", "MAX_ARMORED_CHARS", "REDACTION_NAMESPACE", "sign", "verify"]
+__all__ = ["DECISION_NAMESPACE", "MAX_ARMORED_CHARS", "REDACTION_NAMESPACE", "armored", "sign", "to_sign", "verify"]
 
 # What is signed for one purpose must not pass for another: the namespace is part of the signed bytes.
 DECISION_NAMESPACE = "decision@pgnotary"
@@ -40,14 +40,14 @@ _ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n((?:[A-Za-z0-9+/=]{1,76}\n)
 def sign(message: bytes, seed: bytes, namespace: str) -> str:
     """The armored signature over `message` by the key with this 32-byte seed, good in `namespace` only."""
     key = SigningKey(seed)
-    signature = key.sign(_signed(message, namespace)).signature
-    blob = (
-        _MAGIC
-        + _VERSION.to_bytes(4, "big")
-        + pack(public_blob(bytes(key.verify_key)), namespace.encode(), _RESERVED, _HASH)
-        + pack(pack(KEY_TYPE.encode(), signature))
-    )
-    text = b64(blob)
+    signature = key.sign(to_sign(message, namespace)).signature
+    return armored(public_blob(bytes(key.verify_key)), pack(KEY_TYPE.encode(), signature), namespace)
+
+
+def armored(key: bytes, signature: bytes, namespace: str) -> str:
+    """The armored text of a signature: the blobs of a public key and of what it signed, as an ssh-agent gives them."""
+    fields = pack(key, namespace.encode(), _RESERVED, _HASH, signature)
+    text = b64(_MAGIC + _VERSION.to_bytes(4, "big") + fields)
     lines = [text[at : at + _WIDTH] for at in range(0, len(text), _WIDTH)]
     return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
 
@@ -63,14 +63,14 @@ def verify(armored: str, message: bytes, namespace: str) -> bytes:
             f"the signature is for namespace {claimed.decode(errors='replace')!r:.60}, expected {namespace!r}"
         )
     try:
-        VerifyKey(public).verify(_signed(message, namespace), signature)
+        VerifyKey(public).verify(to_sign(message, namespace), signature)
     except BadSignatureError as error:
         raise BadSignature("the signature is wrong: it was not made over these bytes by this key") from error
     return public
 
 
-def _signed(message: bytes, namespace: str) -> bytes:
-    """The bytes that are really signed (PROTOCOL.sshsig section 3)."""
+def to_sign(message: bytes, namespace: str) -> bytes:
+    """The bytes that are really signed for a message (PROTOCOL.sshsig section 3)."""
     if not namespace:
         raise ValueError("a namespace must not be empty")
     return _MAGIC + pack(namespace.encode(), _RESERVED, _HASH, sha512(message).digest())
