@@ -37,6 +37,7 @@ __all__ = [
     "BadRoster",
     "BadSignature",
     "BrokenSeal",
+    "CallRefused",
     "ClientProtocolError",
     "ConfigError",
     "DecisionRefused",
@@ -154,6 +155,10 @@ class RequestMoved(PgnotaryError):
 
 class DecisionRefused(PgnotaryError):
     """A decision that does not count; the message tells the approver why."""
+
+
+class CallRefused(PgnotaryError):
+    """A call of the approval API whose signature does not count; the message tells the caller why."""
 
 
 class RedactionRefused(PgnotaryError):

@@ -13,7 +13,8 @@ import pytest
 from pgnotary.approval.ssh_agent import SshAgent, agent_at_hand
 from pgnotary.errors import BadKey
 from pgnotary.request import sshsig
-from pgnotary.request.openssh import pack, private_key_file, public_blob, read_private_key
+from pgnotary.request.openssh import private_key_file, read_private_key
+from pgnotary.request.ssh_encoding import pack, public_blob
 
 SEED, OTHER = bytes(range(32)), bytes(range(1, 33))
 PUBLIC, OTHERS = (read_private_key(private_key_file(seed, "", 1)).public for seed in (SEED, OTHER))

@@ -170,7 +170,7 @@ def _approve(proxy: Fragile, kind: Kind) -> None:
     raw, signature = proxy.signed(paper, Answer.APPROVE, max_rows=most, others=others)
     # Killed in between, the proxy answers nothing.
     with contextlib.suppress(ApiError):
-        ApprovalClient(proxy.folder / "pgnotary.sock", PATIENCE_S).decide(paper.id, raw, signature)
+        ApprovalClient(proxy.folder / "pgnotary.sock", timeout_s=PATIENCE_S).decide(paper.id, raw, signature)
 
 
 def _kill(proxy: Fragile) -> None:

@@ -356,7 +356,9 @@ class Scene:
     def decide(self, answer: Answer) -> Recorded:
         """Decide as bo does, with the patience that a proxy needs which stands still."""
         raw, signature = self.proxy.signed(self.paper, answer)
-        return ApprovalClient(self.proxy.folder / "pgnotary.sock", PATIENCE_S).decide(self.paper.id, raw, signature)
+        return ApprovalClient(self.proxy.folder / "pgnotary.sock", timeout_s=PATIENCE_S).decide(
+            self.paper.id, raw, signature
+        )
 
     def heard(self, what: str, times: int = 1) -> None:
         """Wait until the proxy has heard of something."""

@@ -157,7 +157,9 @@ def _approve(
     time.sleep(pause_s)
     try:
         racer.approval = (
-            ApprovalClient(proxy.folder / "pgnotary.sock", PATIENCE_S).decide(racer.request, raw, signature).seq
+            ApprovalClient(proxy.folder / "pgnotary.sock", timeout_s=PATIENCE_S)
+            .decide(racer.request, raw, signature)
+            .seq
         )
     except ApiError as refused:
         racer.approval = refused

@@ -1,13 +1,18 @@
-"""The approval API's client: blocking, over the proxy's Unix socket, with the standard library alone.
+"""The approval API's client: blocking, over the proxy's Unix socket or HTTPS, with the standard library alone.
 
 Arguments enter, bodies leave as they came: well-formed, but not yet believed (`pgnotary.approval.papers` does that).
-Every failure is an ApiError: status 0 if there was no answer, 502 if we do not understand it, else the API's own.
+With a key each call is signed, anew each time it is made. Every failure is an ApiError: status 0 if there was no
+answer, 502 if we do not understand or do not trust who answers, else the API's own.
 """
 
 import http.client
-import socket
+import secrets
+import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -30,8 +35,11 @@ from pgnotary.approval.bodies import (
     SignedRedaction,
     Standing,
 )
+from pgnotary.approval.place import Place, UnixSocket
 from pgnotary.errors import ApiError, NotCanonical
 from pgnotary.ledger.entries import parse_entry
+from pgnotary.request import call
+from pgnotary.request.signs import Signs
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = ["MAX_ANSWER_BYTES", "ApprovalClient"]
@@ -44,6 +52,12 @@ _SILENCE_S = 40.0
 # A redaction looks through everything that is sealed for other copies: seconds for each gigabyte.
 _LONGEST_SEARCH_S = 600.0
 _MAX_LINE_BYTES = 1 << 20
+
+# How long a stream that has broken off is begun again, unless its reader says otherwise; and between two attempts.
+_PATIENCE_S = 30.0
+_RETRY_S = (0.1, 0.3, 1.0, 3.0)
+# What passes by itself: no answer, too many calls or watchers at once.
+_PASSING = frozenset({0, 429, 503})
 
 _T = TypeVar("_T")
 
@@ -60,11 +74,27 @@ def _has_all(entry: EntryPaper) -> bool:
         return True  # Who reads the paper says what is wrong with it.
 
 
-class ApprovalClient:
-    """Speaks to the proxy whose approval API listens at `socket_path`; each call is a connection of its own."""
+@dataclass(slots=True)
+class _Stream:
+    """How far a stream of events has come."""
 
-    def __init__(self, socket_path: Path, timeout_s: float = 10.0) -> None:
-        self._path = socket_path
+    last_id: str = ""
+    heard_at: float | None = None
+    """By the monotonic clock; None: there was no event yet."""
+    failures: int = 0
+    """Since an event was heard."""
+
+
+class ApprovalClient:
+    """Speaks to the proxy whose approval API is at `place`; each call is a connection of its own.
+
+    A path is that of a Unix socket. Calls are signed if there is a key and the place names its proxy: over HTTPS each
+    must be.
+    """
+
+    def __init__(self, place: Place | Path, signs: Signs | None = None, timeout_s: float = 10.0) -> None:
+        self._place = UnixSocket(place) if isinstance(place, Path) else place
+        self._signs = signs if self._place.proxy else None
         self._timeout_s = timeout_s
 
     def requests(self) -> list[RequestPaper]:
@@ -120,19 +150,45 @@ class ApprovalClient:
         asked = f"key={quote(key, safe='')}&namespace={quote(namespace, safe='')}"
         return self._get(f"/v1/whois?{asked}", KeyOwner).person
 
-    def events(self) -> Iterator[list[str] | Standing]:
+    def withdraw(self, name: str) -> Standing:
+        """Take a request of one's own back, and return where it stands then; it needs a key."""
+        return self._call("POST", f"/v1/requests/{quote(name, safe='')}/withdraw", Standing, b"")
+
+    def events(self, *, patience_s: float = _PATIENCE_S) -> Iterator[list[str] | Standing]:
         """Yield the ids of all open requests, now and at each change, and how those go on that are no longer open.
 
-        Ends only with an ApiError.
+        Goes on after the connection has broken off, without missing anything. Ends only with an ApiError: of the first
+        call, or once the proxy has not been reached for `patience_s`.
         """
-        with self._answered("GET", "/v1/events", None, _SILENCE_S) as response:
+        stream = _Stream()
+        while True:
+            try:
+                yield from self._streamed(stream)
+            except ApiError as error:
+                if error.status not in _PASSING or stream.heard_at is None:
+                    raise
+                if time.monotonic() - stream.heard_at >= patience_s:
+                    raise
+            time.sleep(_RETRY_S[min(stream.failures, len(_RETRY_S) - 1)])
+            stream.failures += 1
+
+    def _streamed(self, stream: _Stream) -> Iterator[list[str] | Standing]:
+        headers = {"Last-Event-ID": stream.last_id} if stream.last_id else {}
+        with self._answered("GET", "/v1/events", None, _SILENCE_S, headers) as response:
             if response.status != 200:
                 raise _refused(response.status, response.read(MAX_ANSWER_BYTES))
+            number = ""
             while line := response.readline(_MAX_LINE_BYTES):
-                if line.startswith(b"data: "):
+                if stream.heard_at is not None:
+                    stream.heard_at = time.monotonic()
+                if line.startswith(b"id: "):
+                    number = line.removeprefix(b"id: ").strip().decode("ascii", "replace")
+                elif line.startswith(b"data: "):
                     data = line.removeprefix(b"data: ")
                     yield _decoded(data, list[str]) if data.startswith(b"[") else _decoded(data, Standing)
-        raise ApiError(f"the proxy at {self._path} has ended the connection")
+                    # Only now: what was not taken is asked for again.
+                    stream.last_id, stream.heard_at, stream.failures = number, time.monotonic(), 0
+        raise ApiError(f"the proxy at {self._place} has ended the connection")
 
     def _get(self, path: str, type_: type[_T]) -> _T:
         return self._call("GET", path, type_, None)
@@ -150,37 +206,35 @@ class ApprovalClient:
 
     @contextmanager
     def _answered(
-        self, method: str, path: str, body: bytes | None, timeout_s: float
+        self, method: str, path: str, body: bytes | None, timeout_s: float, headers: dict[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """Make a call; whatever the connection does wrong meanwhile is an ApiError."""
-        connection = _UnixConnection(self._path, timeout_s)
+        sent = {"Content-Type": "application/json"} if body else {}
+        sent |= (headers or {}) | self._signature(method, path, body or b"")
+        place = self._place
+        connection = place.connection(timeout_s)
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, sent)
             with connection.getresponse() as response:
                 yield response
         except TimeoutError as error:
-            raise ApiError(f"the proxy at {self._path} has not answered for {timeout_s:g} s") from error
+            raise ApiError(f"the proxy at {place} has not answered for {timeout_s:g} s") from error
+        except ssl.SSLCertVerificationError as error:
+            why = f"{error.verify_message}; expected the certificate of an authority in --ca FILE, for this name"
+            raise ApiError(f"who answers at {place} is not trusted: {why}", UNFIT) from error
         except OSError as error:
             said = error.strerror or error
-            raise ApiError(f"cannot reach the proxy at {self._path}: {said}; is `pgnotary serve` running?") from error
+            raise ApiError(f"cannot reach the proxy at {place}: {said}; is `pgnotary serve` running?") from error
         except http.client.HTTPException as error:
-            raise ApiError(f"the proxy at {self._path} broke off its answer: {error!r}") from error
+            raise ApiError(f"the proxy at {place} broke off its answer: {error!r}") from error
         finally:
             connection.close()
 
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    def _signature(self, method: str, path: str, body: bytes) -> dict[str, str]:
+        if self._signs is None:
+            return {}
+        now, nonce = datetime.now(UTC), secrets.token_bytes(16)
+        return call.signed(self._signs, self._place.proxy, method, path, body, called_at=now, nonce=nonce)
 
 
 def _decoded(answer: bytes, type_: type[_T]) -> _T:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pgnotary.errors import BadKey, BadSignature
 from pgnotary.request import sshsig
-from pgnotary.request.openssh import Fields, fingerprint, pack, public_blob, read_public_blob
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.ssh_encoding import Fields, pack, public_blob, read_public_blob
 
 __all__ = ["AgentKey", "SshAgent", "agent_at_hand"]
 
@@ -76,7 +77,7 @@ class SshAgent:
         with self._understood():
             signature = answer.string()
             answer.end()
-        armored = sshsig.armored(key, signature, namespace)
+        armored = sshsig.assembled(key, signature, namespace)
         try:
             if sshsig.verify(armored, message, namespace) != public:
                 raise BadSignature("it is another key's")

@@ -2,38 +2,44 @@
 
 Options, environment and files enter; a place, a target and keys leave. A flag beats the environment; a private key that
 others can read is refused, as ssh refuses it.
+
+A proxy is reached by its Unix socket, or over HTTPS. There each call is signed, for this one proxy: its verifier key
+must be known beforehand, or it could have calls signed that it then makes elsewhere in the caller's name.
 """
 
+import functools
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 from click.core import ParameterSource
 
+from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.memory import Memory
+from pgnotary.approval.place import Server, UnixSocket, server_at
 from pgnotary.config import load
 from pgnotary.errors import BadCheckpoint, BadKey
 from pgnotary.ledger.checkpoint import parse_vkey
 from pgnotary.request.openssh import PrivateKey, read_private_key
+from pgnotary.request.signs import Signs
 
 __all__ = [
     "DEFAULT_KEY",
     "Place",
     "ProxyKey",
     "Target",
-    "config_option",
+    "Where",
+    "at_proxy",
     "heads_option",
     "key_option",
     "load_key",
-    "load_proxy_key",
     "memory_of",
-    "place_of",
-    "proxy_key_option",
     "read_target",
-    "socket_option",
 ]
 
 DEFAULT_KEY = Path("~/.config/pgnotary/id_ed25519")
@@ -45,11 +51,23 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _TARGET = re.compile(r"(R-[1-9][0-9]{0,17})(?:@([0-9A-Fa-f]{8,64}))?")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
-socket_option = click.option(
+_socket_option = click.option(
     "--socket", "socket_path", type=_FILE, envvar="PGNOTARY_SOCKET", metavar="PATH", help="The proxy's approval socket."
 )
-config_option = click.option(
+_config_option = click.option(
     "--config", "-c", type=_FILE, envvar="PGNOTARY_CONFIG", help="Where the socket is named.  [default: pgnotary.toml]"
+)
+_server_option = click.option(
+    "--server",
+    envvar="PGNOTARY_SERVER",
+    metavar="URL",
+    help="The proxy's approval API, https://HOST:PORT; needs --proxy-key.",
+)
+_ca_option = click.option(
+    "--ca",
+    type=_FILE,
+    envvar="PGNOTARY_CA",
+    help="PEM: who may vouch for the server, or its own certificate.  [default: those the system trusts]",
 )
 key_option = click.option(
     "--key",
@@ -58,7 +76,7 @@ key_option = click.option(
     envvar="PGNOTARY_KEY",
     help=f"Your private key.  [default: {DEFAULT_KEY} or {_SSH_KEY}]",
 )
-proxy_key_option = click.option(
+_proxy_key_option = click.option(
     "--proxy-key",
     type=_FILE,
     envvar="PGNOTARY_PROXY_KEY",
@@ -92,24 +110,110 @@ def read_target(_ctx: click.Context, _param: click.Parameter, value: str) -> Tar
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a proxy is."""
+class ProxyKey:
+    """The key that a proxy's heads are checked with."""
 
-    socket: Path
+    text: str
+    said: bool
+    """Whether the approver has named it; otherwise it lay beside the socket, where who runs the proxy has put it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a proxy is, and what is known of it here."""
+
+    api: UnixSocket | Server
     ledger: Path | None = None
     """Its ledger's file, if a configuration names one that we can read."""
+    named_key: Path | None = None
+    """The file of its verifier key, if it was said."""
+
+    def proxy_key(self) -> ProxyKey | None:
+        """Return the proxy's verifier key, or None if none is known; raises BadCheckpoint if it cannot be read."""
+        if self.named_key is not None:
+            return ProxyKey(_read_vkey(self.named_key), said=True)
+        if isinstance(self.api, Server):
+            return ProxyKey(self.api.proxy, said=True)
+        beside = self.api.path.parent / "proxy.vkey"
+        return ProxyKey(_read_vkey(beside), said=False) if beside.exists() else None
+
+    def client(self, key: Callable[[], Signs]) -> ApprovalClient:
+        """Return a client; only over HTTPS it needs the caller's key, and signs each call."""
+        return ApprovalClient(self.api, key() if isinstance(self.api, Server) else None)
+
+    def signing_client(self, key: Signs) -> ApprovalClient:
+        """Return a client that signs each call on the Unix socket too; raises UsageError if nobody knows for whom."""
+        if isinstance(self.api, Server):
+            return ApprovalClient(self.api, key)
+        if (found := self.proxy_key()) is None:
+            raise click.UsageError("this call is signed for one proxy: say --proxy-key FILE, its verifier key")
+        return ApprovalClient(UnixSocket(self.api.path, found.text), key)
 
 
-def place_of(ctx: click.Context, socket_path: Path | None, config: Path | None) -> Place:
-    """Return where the proxy is that is meant; raises ConfigError or UsageError."""
-    config_said = ctx.get_parameter_source("config") is ParameterSource.COMMANDLINE
-    socket_said = ctx.get_parameter_source("socket_path") is ParameterSource.COMMANDLINE
-    if socket_path is not None and (socket_said or not config_said):
-        return Place(socket_path)
+Where: TypeAlias = Callable[[], Place]
+"""Works out where the proxy is; raises ConfigError, BadCheckpoint or UsageError."""
+
+
+def at_proxy(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where the proxy is; the command gets as `where` what works that out, or raises."""
+
+    @_socket_option
+    @_config_option
+    @_server_option
+    @_ca_option
+    @_proxy_key_option
+    @click.pass_context
+    @functools.wraps(command)
+    def placed(
+        ctx: click.Context,
+        /,
+        *arguments: object,
+        socket_path: Path | None,
+        config: Path | None,
+        server: str | None,
+        ca: Path | None,
+        proxy_key: Path | None,
+        **rest: object,
+    ) -> None:
+        def where() -> Place:
+            return _place_of(ctx, socket_path, config, server, ca, proxy_key)
+
+        command(*arguments, where=where, **rest)
+
+    return placed
+
+
+def _place_of(
+    ctx: click.Context,
+    socket_path: Path | None,
+    config: Path | None,
+    server: str | None,
+    ca: Path | None,
+    proxy_key: Path | None,
+) -> Place:
+    """Return where the proxy is that is meant; raises ConfigError, BadCheckpoint or UsageError."""
+    given = {"socket_path": socket_path, "server": server, "config": config}
+    said = [name for name in given if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    # A configuration beside a socket says nothing more of the place.
+    meant = [name for name in said or given if given[name] is not None and name != "config"]
+    if len(meant) > 1:
+        raise click.UsageError("where is the proxy? a socket and a server are named: say --socket PATH or --server URL")
+    if meant == ["server"] and server is not None:
+        if proxy_key is None:
+            raise click.UsageError(
+                "calls over HTTPS are signed for one proxy: say --proxy-key FILE, the proxy.vkey that its operator "
+                "has given you"
+            )
+        return Place(server_at(server, _read_vkey(proxy_key), ca), named_key=proxy_key)
+    if meant and socket_path is not None:
+        return Place(UnixSocket(socket_path), named_key=proxy_key)
     if config is None and not _CONFIG.is_file():
-        raise click.UsageError(f"where is the proxy? there is no ./{_CONFIG}: say --socket PATH or --config FILE")
+        raise click.UsageError(
+            f"where is the proxy? there is no ./{_CONFIG}: say --socket PATH or --config FILE, or --server URL"
+        )
     loaded = load(config or _CONFIG)
-    return Place(loaded.socket, loaded.ledger_file if os.access(loaded.ledger_file, os.R_OK) else None)
+    readable = os.access(loaded.ledger_file, os.R_OK)
+    return Place(UnixSocket(loaded.socket), loaded.ledger_file if readable else None, proxy_key)
 
 
 def load_key(path: Path | None) -> PrivateKey:
@@ -147,24 +251,9 @@ def memory_of(path: Path | None) -> Memory:
     return Memory(Path(state, "pgnotary", "heads") if Path(state).is_absolute() else DEFAULT_HEADS.expanduser())
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyKey:
-    """The key that a proxy's heads are checked with."""
-
-    text: str
-    said: bool
-    """Whether the approver has named it; otherwise it lay beside the socket, where who runs the proxy has put it."""
-
-
-def load_proxy_key(path: Path | None, socket_path: Path) -> ProxyKey | None:
-    """Return the proxy's verifier key, or None if none is known; raises BadCheckpoint if it cannot be read."""
-    said = path is not None
-    if path is None:
-        path = socket_path.parent / "proxy.vkey"
-        if not path.exists():
-            return None
+def _read_vkey(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise BadCheckpoint(f"{path}: the proxy's key cannot be read: {error.strerror}") from error
-    return ProxyKey(parse_vkey(text).text, said)
+    return parse_vkey(text).text

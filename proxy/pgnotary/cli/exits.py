@@ -66,6 +66,7 @@ class Failed(Exception):
 # 410: the head that is remembered lies in an archive, and was compared with nothing.
 _BY_STATUS = {
     0: Exit.UNREACHABLE,
+    401: Exit.UNTRUSTED,
     403: Exit.UNTRUSTED,
     409: Exit.CONFLICT,
     410: Exit.UNTRUSTED,

@@ -16,7 +16,7 @@ from pgnotary.approval.bodies import Standing
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.audit.story import Story, stories
-from pgnotary.cli.approver_options import Target, config_option, place_of, read_target, socket_option
+from pgnotary.cli.approver_options import Target, Where, at_proxy, key_option, load_key, read_target
 from pgnotary.cli.deciding import check_digest, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
@@ -41,16 +41,16 @@ def text_width(columns: int | None) -> int:
 
 
 @click.command()
-@socket_option
-@config_option
+@at_proxy
+@key_option
 @_json_option
 @click.pass_context
-def requests(ctx: click.Context, socket_path: Path | None, config: Path | None, *, as_json: bool) -> None:
+def requests(ctx: click.Context, where: Where, key_path: Path | None, *, as_json: bool) -> None:
     """List the statements that wait for a decision, oldest first.
 
     With --json, one array of objects.
     """
-    client = ApprovalClient(place_of(ctx, socket_path, config).socket)
+    client = where().client(lambda: load_key(key_path))
     papers: list[Paper] = []
     doubts: list[PgnotaryError] = []
     for body in client.requests():
@@ -74,20 +74,18 @@ def requests(ctx: click.Context, socket_path: Path | None, config: Path | None, 
 
 @click.command()
 @click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
-@socket_option
-@config_option
+@at_proxy
+@key_option
 @click.option(
     "--ledger", type=click.Path(path_type=Path), help="Where to read of ended requests: a file, or an export."
 )
 @click.option("--page", is_flag=True, help="Of an ended request: print the page that was signed, not what came of it.")
 @secrets_option
 @_json_option
-@click.pass_context
 def show(
-    ctx: click.Context,
     target: Target,
-    socket_path: Path | None,
-    config: Path | None,
+    where: Where,
+    key_path: Path | None,
     ledger: Path | None,
     *,
     page: bool,
@@ -104,10 +102,10 @@ def show(
     if page and ledger is not None:
         _print_past(ledger, target, as_json=as_json, secrets=secrets)
         return
-    place = place_of(ctx, socket_path, config)
+    place = where()
     ledger = ledger or place.ledger
     try:
-        standing = ApprovalClient(place.socket).request(target.id)
+        standing = place.client(lambda: load_key(key_path)).request(target.id)
     except ApiError as error:
         if error.status != 0 or ledger is None:
             raise
@@ -193,16 +191,15 @@ def _fields(standing: Standing) -> dict[str, JSON]:
 
 
 @click.command()
-@socket_option
-@config_option
+@at_proxy
+@key_option
 @_json_option
-@click.pass_context
-def watch(ctx: click.Context, socket_path: Path | None, config: Path | None, *, as_json: bool) -> None:
+def watch(where: Where, key_path: Path | None, *, as_json: bool) -> None:
     """Print a line for each request that is held, decided or ends, until Ctrl-C.
 
     One JSON object a line with --json, or if piped.
     """
-    client = ApprovalClient(place_of(ctx, socket_path, config).socket)
+    client = where().client(lambda: load_key(key_path))
     width = terminal_columns(sys.stdout)
     as_json = as_json or width is None
     known: list[str] = []

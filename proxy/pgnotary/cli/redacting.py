@@ -16,15 +16,12 @@ import click
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.cli.approver_options import (
-    config_option,
+    Where,
+    at_proxy,
     heads_option,
     key_option,
     load_key,
-    load_proxy_key,
     memory_of,
-    place_of,
-    proxy_key_option,
-    socket_option,
 )
 from pgnotary.cli.asking import ask, check_terminal, say, why_words
 from pgnotary.cli.deciding import Signer
@@ -99,22 +96,16 @@ class _Kept:
 @click.option(
     "--wait", "wait_s", type=click.FloatRange(min=0), default=60.0, metavar="SECONDS", help="For the erasure.  [60]"
 )
-@proxy_key_option
 @heads_option
-@socket_option
-@config_option
-@click.pass_context
+@at_proxy
 def redact(
-    ctx: click.Context,
     target: _Target,
+    where: Where,
     fields: tuple[str, ...],
     why: str,
     key_path: Path | None,
     wait_s: float,
-    proxy_key: Path | None,
     heads_path: Path | None,
-    socket_path: Path | None,
-    config: Path | None,
     *,
     yes: bool,
 ) -> None:
@@ -131,16 +122,15 @@ def redact(
         raise click.UsageError(f"--yes needs {target.name}@ and 8 hex digits or more of its digest")
     if not yes:
         check_terminal()
-    place = place_of(ctx, socket_path, config)
-    key = load_key(key_path)
-    client = ApprovalClient(place.socket)
+    place, key = where(), load_key(key_path)
+    client = place.client(lambda: key)
     found = _fetched(client, target)
     chosen = _chosen(found, target, fields)
     ledger = chosen[0].entry.position.ledger
     for label, words in _page(chosen, target, found[0].entry):
         say(label, words)
     memory = memory_of(heads_path)
-    trusted = trust(load_proxy_key(proxy_key, place.socket), memory, ledger)
+    trusted = trust(place.proxy_key(), memory, ledger)
     for note in trusted.notes:
         say("note", note)
     signer = _signer(client, key)
@@ -153,8 +143,8 @@ def redact(
     recorded = client.redact(drawn.raw, sshsig.sign(drawn.raw, key.seed, sshsig.REDACTION_NAMESPACE))
     click.echo(f"redacted  {target.name}  ledger #{recorded.seq}")
     if recorded.copies:
-        where = ", ".join(f"#{seq} ({name})" for seq, name in recorded.copies)
-        say("note", f"the same bytes are also sealed in {where}: redact those as well")
+        found_in = ", ".join(f"#{seq} ({name})" for seq, name in recorded.copies)
+        say("note", f"the same bytes are also sealed in {found_in}: redact those as well")
     hindrance = _awaited(client, wait_s)
     if hindrance:
         raise Failed(f"redacted, but its bytes are still in the ledger's files: {hindrance}", Exit.PENDING)

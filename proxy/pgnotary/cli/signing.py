@@ -15,21 +15,17 @@ from pathlib import Path
 
 import click
 
-from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper
 from pgnotary.cli.approver_options import (
     Place,
     Target,
-    config_option,
+    Where,
+    at_proxy,
     heads_option,
     key_option,
     load_key,
-    load_proxy_key,
     memory_of,
-    place_of,
-    proxy_key_option,
     read_target,
-    socket_option,
 )
 from pgnotary.cli.asking import ask, check_terminal, say, why_words, width
 from pgnotary.cli.deciding import Case, identify, open_paper
@@ -53,7 +49,6 @@ class _Means:
     place: Place
     target: Target
     key_path: Path | None
-    proxy_key: Path | None
     heads: Path | None
     yes: bool
     secrets: bool
@@ -68,13 +63,13 @@ class _Means:
         if not self.yes:
             check_terminal()
         key = load_key(self.key_path)
-        client = ApprovalClient(self.place.socket)
+        client = self.place.client(lambda: key)
         paper = open_paper(client.request(self.target.id), self.target)
         for line in describe(paper, width(), secrets=self.secrets):
             click.echo(line, err=True)
         click.echo(time_left(paper, datetime.now(UTC)), err=True)
         memory = memory_of(self.heads)
-        trusted = trust(load_proxy_key(self.proxy_key, self.place.socket), memory, paper.ledger)
+        trusted = trust(self.place.proxy_key(), memory, paper.ledger)
         for note in trusted.notes:
             say("note", note)
         return Case(client, paper, identify(client, key, paper), trusted.vkey, memory)
@@ -112,28 +107,23 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     @key_option
     @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
     @secrets_option
-    @proxy_key_option
     @heads_option
-    @socket_option
-    @config_option
+    @at_proxy
     @click.pass_context
     @functools.wraps(command)
     def signing(
         ctx: click.Context,
         /,
         target: Target,
+        where: Where,
         key_path: Path | None,
-        proxy_key: Path | None,
         heads_path: Path | None,
-        socket_path: Path | None,
-        config: Path | None,
         *,
         yes: bool,
         secrets: bool,
         **rest: object,
     ) -> None:
-        place = place_of(ctx, socket_path, config)
-        command(ctx, _Means(place, target, key_path, proxy_key, heads_path, yes, secrets, ctx.obj or ()), **rest)
+        command(ctx, _Means(where(), target, key_path, heads_path, yes, secrets, ctx.obj or ()), **rest)
 
     return signing
 

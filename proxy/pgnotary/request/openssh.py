@@ -1,4 +1,4 @@
-"""OpenSSH's Ed25519 keys: private key files, public key lines, fingerprints, and the encoding beneath them.
+"""OpenSSH's Ed25519 keys: private key files, public key lines, fingerprints.
 
 Raw 32-byte seeds and public keys enter, the texts that `ssh-keygen` writes leave; the same texts enter and keys
 leave, or BadKey says what was found instead. Follows PROTOCOL.key of OpenSSH, RFC 8709 for Ed25519 in SSH, and
@@ -15,6 +15,16 @@ from nacl.signing import SigningKey
 
 from pgnotary.errors import BadKey, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
+from pgnotary.request import sshsig
+from pgnotary.request.ssh_encoding import (
+    KEY_TYPE,
+    PUBLIC_BYTES,
+    Fields,
+    check_type,
+    pack,
+    public_blob,
+    read_public_blob,
+)
 
 __all__ = [
     "KEY_TYPE",
@@ -33,8 +43,6 @@ __all__ = [
     "read_public_line",
 ]
 
-KEY_TYPE = "ssh-ed25519"
-PUBLIC_BYTES = 32
 SEED_BYTES = 32
 
 _BEGIN = "-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -67,63 +75,9 @@ class PrivateKey:
     public: bytes
     comment: str = ""
 
-
-class Fields:
-    """Reads the binary fields of RFC 4251 one after another; raises BadKey where they end too soon."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
-        taken = self._data[self._at : self._at + count]
-        if len(taken) != count:
-            raise BadKey(f"cut short: {count} bytes expected, {len(taken)} left")
-        self._at += count
-        return taken
-
-    def uint32(self) -> int:
-        """The next four bytes as a number."""
-        return int.from_bytes(self.take(4), "big")
-
-    def string(self) -> bytes:
-        """The next bytes that carry their own length."""
-        return self.take(self.uint32())
-
-    def rest(self) -> bytes:
-        """All that is left."""
-        return self.take(len(self._data) - self._at)
-
-    def end(self) -> None:
-        """Raise BadKey if anything is left."""
-        if left := self.rest():
-            raise BadKey(f"{len(left)} bytes too many")
-
-
-def pack(*strings: bytes) -> bytes:
-    """Each string behind its length, as RFC 4251 writes them."""
-    return b"".join(len(each).to_bytes(4, "big") + each for each in strings)
-
-
-def public_blob(public: bytes) -> bytes:
-    """A 32-byte public key as SSH writes it on the wire (RFC 8709 section 4)."""
-    if len(public) != PUBLIC_BYTES:
-        raise BadKey(f"an Ed25519 public key has {PUBLIC_BYTES} bytes, not {len(public)}")
-    return pack(KEY_TYPE.encode(), public)
-
-
-def read_public_blob(blob: bytes) -> bytes:
-    """The 32-byte public key in a blob; raises BadKey for another type of key."""
-    fields = Fields(blob)
-    _check_type(fields.string())
-    public = fields.string()
-    fields.end()
-    if len(public) != PUBLIC_BYTES:
-        raise BadKey(f"an Ed25519 public key has {PUBLIC_BYTES} bytes, not {len(public)}")
-    return public
+    def sign(self, message: bytes, namespace: str) -> str:
+        """The armored signature over `message`, good in `namespace` only."""
+        return sshsig.sign(message, self.seed, namespace)
 
 
 def public_line(public: bytes, comment: str = "") -> str:
@@ -140,7 +94,7 @@ def read_public_line(text: str) -> PublicKey:
     kind, _, rest = line.replace("\t", " ").partition(" ")
     encoded, _, comment = rest.lstrip(" ").partition(" ")
     comment = comment.strip(" ")
-    _check_type(kind.encode(errors="replace"))
+    check_type(kind.encode(errors="replace"))
     _check_comment(comment)
     try:
         public = read_public_blob(unb64(encoded))
@@ -200,7 +154,7 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
     fields.end()
     if private.uint32() != private.uint32():
         raise BadKey("the private key is damaged: its two check numbers differ")
-    _check_type(private.string())
+    check_type(private.string())
     again, pair, comment = private.string(), private.string(), private.string()
     padding = private.rest()
     if padding != _PADDING[: len(padding)]:
@@ -227,11 +181,6 @@ def _what_it_is_instead(first_line: str) -> str:
             f"the private key is in the format {first_line[11:-5]}; expected OpenSSH's: ssh-keygen -t ed25519 makes it"
         )
     return f"not a private key: it does not begin with {_BEGIN}"
-
-
-def _check_type(kind: bytes) -> None:
-    if kind != KEY_TYPE.encode():
-        raise BadKey(f"a key of type {kind.decode(errors='replace')!r:.60}; only {KEY_TYPE} is supported")
 
 
 def _check_comment(comment: str) -> None:

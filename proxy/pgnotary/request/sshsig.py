@@ -15,13 +15,26 @@ from nacl.signing import SigningKey, VerifyKey
 
 from pgnotary.errors import BadKey, BadSignature, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
-from pgnotary.request.openssh import KEY_TYPE, Fields, pack, public_blob, read_public_blob
+from pgnotary.request.ssh_encoding import KEY_TYPE, Fields, pack, public_blob, read_public_blob
 
-__all__ = ["DECISION_NAMESPACE", "MAX_ARMORED_CHARS", "REDACTION_NAMESPACE", "armored", "sign", "to_sign", "verify"]
+__all__ = [
+    "DECISION_NAMESPACE",
+    "MAX_ARMORED_CHARS",
+    "REDACTION_NAMESPACE",
+    "REQUEST_NAMESPACE",
+    "armor",
+    "assembled",
+    "bare",
+    "sign",
+    "to_sign",
+    "verify",
+]
 
 # What is signed for one purpose must not pass for another: the namespace is part of the signed bytes.
 DECISION_NAMESPACE = "decision@pgnotary"
 REDACTION_NAMESPACE = "redaction@pgnotary"
+REQUEST_NAMESPACE = "request@pgnotary"
+"""Of calls of the approval API."""
 
 # An Ed25519 signature takes about 300; the rest is room for a long namespace.
 MAX_ARMORED_CHARS = 4_096
@@ -41,21 +54,33 @@ def sign(message: bytes, seed: bytes, namespace: str) -> str:
     """The armored signature over `message` by the key with this 32-byte seed, good in `namespace` only."""
     key = SigningKey(seed)
     signature = key.sign(to_sign(message, namespace)).signature
-    return armored(public_blob(bytes(key.verify_key)), pack(KEY_TYPE.encode(), signature), namespace)
+    return assembled(public_blob(bytes(key.verify_key)), pack(KEY_TYPE.encode(), signature), namespace)
 
 
-def armored(key: bytes, signature: bytes, namespace: str) -> str:
+def assembled(key: bytes, signature: bytes, namespace: str) -> str:
     """The armored text of a signature: the blobs of a public key and of what it signed, as an ssh-agent gives them."""
     fields = pack(key, namespace.encode(), _RESERVED, _HASH, signature)
-    text = b64(_MAGIC + _VERSION.to_bytes(4, "big") + fields)
+    return armor(b64(_MAGIC + _VERSION.to_bytes(4, "big") + fields))
+
+
+def armor(text: str) -> str:
+    """The base64 of a signature as ssh-keygen writes it into a file."""
     lines = [text[at : at + _WIDTH] for at in range(0, len(text), _WIDTH)]
     return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
+
+
+def bare(armored: str) -> str:
+    """The base64 of an armored signature in one line; raises BadSignature if it is none."""
+    found = _ARMOR.fullmatch(armored) if len(armored) <= MAX_ARMORED_CHARS else None
+    if not found:
+        raise BadSignature("not an armored SSH signature: expected what ssh-keygen -Y sign writes, and no more")
+    return found[1].replace("\n", "")
 
 
 def verify(armored: str, message: bytes, namespace: str) -> bytes:
     """The 32-byte public key that signed exactly `message` in `namespace`; raises BadSignature otherwise."""
     try:
-        public, claimed, signature = _parse(_dearmor(armored))
+        public, claimed, signature = _parse(unb64(bare(armored)))
     except (BadKey, NotCanonical) as error:
         raise BadSignature(f"the signature cannot be read: {error}") from error
     if claimed != namespace.encode():
@@ -74,13 +99,6 @@ def to_sign(message: bytes, namespace: str) -> bytes:
     if not namespace:
         raise ValueError("a namespace must not be empty")
     return _MAGIC + pack(namespace.encode(), _RESERVED, _HASH, sha512(message).digest())
-
-
-def _dearmor(armored: str) -> bytes:
-    found = _ARMOR.fullmatch(armored) if len(armored) <= MAX_ARMORED_CHARS else None
-    if not found:
-        raise BadSignature("not an armored SSH signature: expected what ssh-keygen -Y sign writes, and no more")
-    return unb64(found[1].replace("\n", ""))
 
 
 def _parse(blob: bytes) -> tuple[bytes, bytes, bytes]:
