@@ -31,10 +31,12 @@ from pgnotary.verifier import parse_verifier
 __all__ = [
     "Address",
     "Approval",
+    "ApprovalTls",
     "Config",
     "Ledger",
     "Listen",
     "ListenTls",
+    "Metrics",
     "Policy",
     "Role",
     "Upstream",
@@ -123,12 +125,34 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A power of two: an archive ends at a multiple of so many entries."""
 
 
+class ApprovalTls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How callers of the approval API are shown who we are."""
+
+    certificate_file: str = ""
+    """PEM: ours, then those between it and its authority. Both are read again at SIGHUP."""
+    key_file: str = ""
+
+
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How approvers reach the proxy, and who they are."""
 
     socket: str = "pgnotary.sock"
     roster: str = "allowed_signers"
     """A file of OpenSSH allowed_signers lines."""
+    address: str = ""
+    """host:port of the API over HTTPS; without TLS a loopback address; empty: the socket only."""
+    max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    max_connections_per_address: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    calls_per_s: Annotated[float, Meta(ge=0.1, le=10_000)] = 20.0
+    """Of one address, and of one key."""
+    tls: ApprovalTls = ApprovalTls()
+
+
+class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the proxy says how it is."""
+
+    address: str = ""
+    """host:port of a listener of its own, plain HTTP; empty: none."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -159,6 +183,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     user: tuple[User, ...] = ()
     ledger: Ledger = Ledger()
     approval: Approval = Approval()
+    metrics: Metrics = Metrics()
     policy: Policy = Policy()
 
 
@@ -235,6 +260,18 @@ class Config(msgspec.Struct, frozen=True):
     def socket(self) -> Path:
         """Where the approval API listens."""
         return self.near(self.file.approval.socket)
+
+    @property
+    def approval_address(self) -> Address | None:
+        """Where the approval API listens besides its socket, if it does."""
+        named = self.file.approval.address
+        return _address(self.path, "approval.address", named) if named else None
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where the proxy says how it is, if it does."""
+        named = self.file.metrics.address
+        return _address(self.path, "metrics.address", named) if named else None
 
     def user(self, name: str) -> User | None:
         """Return the user of a name."""
@@ -383,6 +420,8 @@ def _check(config: Config) -> None:
         raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
     _ = config.masks
     _check_tls(config)
+    _check_approval(config)
+    _ = config.metrics_address
     if (segment := file.ledger.segment) & (segment - 1):
         raise ConfigError(f"{path}: ledger.segment is {segment}: expected a power of two")
     for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
@@ -434,6 +473,19 @@ def _check_tls(config: Config) -> None:
             _require_loopback(path, "upstream.address", config.upstream, 'set upstream.tls = "verify-full"')
     elif local:
         raise ConfigError(f"{path}: upstream.tls is {upstream.tls!r}: a Unix socket carries no TLS; leave it out")
+
+
+def _check_approval(config: Config) -> None:
+    """Check that no call of the approval API goes over a network in plain text."""
+    path, address, tls = config.path, config.approval_address, config.file.approval.tls
+    if bool(tls.certificate_file) != bool(tls.key_file):
+        raise ConfigError(f"{path}: approval.tls: expected both certificate_file and key_file, or neither")
+    if address is None and tls.certificate_file:
+        raise ConfigError(
+            f"{path}: approval.tls.certificate_file is {tls.certificate_file!r}: expected approval.address too"
+        )
+    if address is not None and not tls.certificate_file:
+        _require_loopback(path, "approval.address", address, "set certificate_file and key_file in [approval.tls]")
 
 
 def _require_loopback(path: Path, key: str, address: Address, instead: str) -> None:

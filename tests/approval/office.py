@@ -17,6 +17,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.approval.client import ApprovalClient
+from pgnotary.door import Listening
 from pgnotary.errors import DecisionRefused, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -42,7 +43,7 @@ from pgnotary.request.openssh import private_key_file
 from pgnotary.request.parameters import Parameters
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.serve.desk import Desk, OpenRequest
-from pgnotary.session.events import Decided
+from pgnotary.session.events import Decided, TakenBack
 from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.appender import Appender
 
@@ -92,6 +93,8 @@ class MemoryLedger:
     full: asyncio.Event | None = None
     """Appending waits for it."""
     appended: list[Receipt] = field(default_factory=list)
+    followers: list[Callable[[Sequence[Receipt]], None]] = field(default_factory=list)
+    """Told of what this ledger appends by itself, as an appender's are."""
 
     def put(self, draft: Draft) -> Receipt:
         position = Position(
@@ -167,6 +170,8 @@ class MemoryLedger:
         type_, told = _BECOMES.get(state, (EntryType.OUTCOME, {"result": state.value}))
         receipt = self.put(Draft(type_, {**told, **body}, "S-00000001", name))
         self.states[name] = (state, receipt.leaf)
+        for follower in self.followers:
+            follower([receipt])
         return receipt
 
     async def append(self, groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
@@ -258,7 +263,9 @@ class FakeDesk:
     """How an approved request goes on at once."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def announce(self, request: Receipt, preview: Receipt, deliver: Callable[[Decided], None] = lambda _: None) -> None:
+    def announce(
+        self, request: Receipt, preview: Receipt, deliver: Callable[[Decided | TakenBack], None] = lambda _: None
+    ) -> None:
         name = str(request.entry.request)
         self.open[name] = OpenRequest(name, request.filed(), preview.filed(), deliver)
         self.tell()
@@ -342,15 +349,26 @@ async def running_office(
     farewell_s: float = 2.0,
     monotonic: Callable[[], float] = time.monotonic,
     people: Sequence[str] = ("ana", "bo", "eva"),
+    listening: Listening | None = None,
+    allowed: Roster | None = None,
 ) -> AsyncIterator[Office]:
     """An API over a fake desk; a short folder, since a socket's path may have 108 bytes at most."""
     with TemporaryDirectory(prefix="pgnotary-") as name:
-        folder, ledger, approvers = Path(name), MemoryLedger(), roster(*people)
+        folder, ledger, approvers = Path(name), MemoryLedger(), allowed or roster(*people)
         desk = FakeDesk(ledger)
         path = folder / "approvals.sock"
         async with ApprovalApi(
-            desk, ledger, lambda: approvers, path, keepalive_s=keepalive_s, farewell_s=farewell_s, monotonic=monotonic
+            desk,
+            ledger,
+            lambda: approvers,
+            path,
+            VKEY,
+            keepalive_s=keepalive_s,
+            farewell_s=farewell_s,
+            monotonic=monotonic,
+            listening=listening,
         ) as api:
+            ledger.followers.append(api.events.witness)
             (folder / "proxy.vkey").write_text(VKEY + "\n")
             yield Office(folder, ledger, desk, api, path)
 
@@ -390,7 +408,7 @@ class RealDesk:
     desk: Desk
     asked: Receipt
     shown: Receipt
-    delivered: list[Decided]
+    delivered: list[Decided | TakenBack]
 
     def signed(self, **how: object) -> tuple[bytes, str]:
         return signed(self.ledger, self.asked, self.shown, **how)  # type: ignore[arg-type]
@@ -418,7 +436,7 @@ async def real_desk(*people: str) -> AsyncIterator[RealDesk]:
     async with Appender(ledger) as appender:
         desk = Desk(appender, lambda: roster(*(people or ("ana", "bo", "eva"))), lambda: datetime.now(UTC))
         asked, shown = ledger.hold()
-        delivered: list[Decided] = []
+        delivered: list[Decided | TakenBack] = []
         desk.announce(asked.filed(), shown.filed(), delivered.append)
         desk.show_head(ledger.head())
         yield RealDesk(ledger, desk, asked, shown, delivered)

@@ -7,12 +7,11 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import pytest
 import uvloop
-from aiohttp import web
 from tests.approval.office import (
     SEEDS,
     VKEY,
@@ -25,6 +24,7 @@ from tests.approval.office import (
     signed,
 )
 
+from pgnotary.approval.access import LOCAL
 from pgnotary.approval.api import (
     MAX_BODY_BYTES,
     MAX_LISTED_BYTES,
@@ -305,7 +305,7 @@ async def test_a_key_that_is_no_longer_valid_has_nobody() -> None:
         line = next(signer.line for signer in roster("bo").signers)
         expired = parse_roster(line.replace('namespaces="', 'valid-before="20200101Z",namespaces="'))
         path = office.folder / "other.sock"
-        async with ApprovalApi(office.desk, office.ledger, lambda: expired, path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: expired, path, VKEY):
             status, answer = await _call(
                 path, "GET", f"/v1/whois?key={fingerprint(public_of(SEEDS['bo']))}".replace("+", "%2B")
             )
@@ -330,21 +330,19 @@ async def test_watchers_hear_of_every_change_of_what_is_open() -> None:
 
 
 async def test_a_change_while_an_event_is_written_is_told_too() -> None:
-    class Slow(web.StreamResponse):
+    told: list[bytes] = []
+
+    async def write(data: bytes) -> None:
         """Something is held while the first event is on its way; the second ends the test."""
-
-        told: ClassVar[list[bytes]] = []
-
-        async def write(self, data: bytes | bytearray | memoryview) -> None:
-            self.told.append(bytes(data))
-            if len(self.told) == 2:
-                raise ConnectionResetError
-            office.hold("R-1")
+        told.append(data)
+        if len(told) == 2:
+            raise ConnectionResetError
+        office.hold("R-1")
 
     async with running_office(3_600) as office, asyncio.timeout(10):
         with pytest.raises(ConnectionResetError):
-            await office.api._stream(Slow())
-        assert [json.loads(each.split(b"data: ")[1]) for each in Slow.told] == [[], ["R-1"]]
+            await office.api.events.stream(write, LOCAL)
+        assert [json.loads(each.split(b"data: ")[1]) for each in told] == [[], ["R-1"]]
 
 
 async def test_a_silent_stream_is_kept_alive_by_comments() -> None:
@@ -386,7 +384,7 @@ async def test_a_watcher_that_leaves_makes_room_for_another() -> None:
 async def test_the_end_of_the_api_ends_its_streams() -> None:
     async with asyncio.timeout(30):
         async with running_office(farewell_s=3_600) as office:
-            events = office.client.events()
+            events = office.client.events(patience_s=0)
             assert await _next(events) == []
         with pytest.raises(ApiError) as ended:
             await _next(events)
@@ -456,14 +454,14 @@ async def test_the_socket_of_a_dead_process_is_replaced() -> None:
         path = office.folder / "stale.sock"
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
-        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path, VKEY):
             assert (await _call(path, "GET", "/v1/requests"))[0] == 200
 
 
 async def test_a_socket_that_somebody_listens_at_is_left_alone() -> None:
     async with running_office() as office:
         with pytest.raises(ConfigError, match="another process listens"):
-            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.socket):
+            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.socket, VKEY):
                 pass
         assert (await _call(office.socket, "GET", "/v1/requests"))[0] == 200
 
@@ -474,7 +472,7 @@ async def test_a_file_that_is_no_socket_is_left_alone() -> None:
         path.write_text("data")
         for taken in (path, office.folder):
             with pytest.raises(ConfigError, match="is not a socket"):
-                async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), taken):
+                async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), taken, VKEY):
                     pass
         assert path.read_text() == "data"
 
@@ -482,7 +480,7 @@ async def test_a_file_that_is_no_socket_is_left_alone() -> None:
 async def test_a_socket_that_replaced_ours_is_not_removed() -> None:
     async with running_office() as office:
         path = office.folder / "other.sock"
-        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path):
+        async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), path, VKEY):
             path.unlink()
             path.write_text("somebody else's")
         assert path.read_text() == "somebody else's"
@@ -492,7 +490,7 @@ async def test_a_socket_that_replaced_ours_is_not_removed() -> None:
 async def test_a_path_that_cannot_be_used_is_a_configuration_error(name: str) -> None:
     async with running_office() as office:
         with pytest.raises(ConfigError, match=r"approval\.socket"):
-            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.folder / name):
+            async with ApprovalApi(office.desk, office.ledger, lambda: roster("bo"), office.folder / name, VKEY):
                 pass
 
 
@@ -519,7 +517,7 @@ async def test_a_ledger_that_is_down_has_no_head() -> None:
 
     async with running_office() as office:
         path = office.folder / "other.sock"
-        async with ApprovalApi(FakeDesk(office.ledger), Down(), lambda: roster("bo"), path):
+        async with ApprovalApi(FakeDesk(office.ledger), Down(), lambda: roster("bo"), path, VKEY):
             status, answer = await _call(path, "GET", "/v1/head")
         assert (status, answer) == (503, {"error": "the file is gone"})
 
@@ -563,7 +561,8 @@ async def test_a_ledger_that_cannot_be_read_for_a_while_does_not_end_the_stream(
         ledger = Down()
         desk = FakeDesk(ledger)
         path = office.folder / "other.sock"
-        async with ApprovalApi(desk, ledger, lambda: roster("bo"), path, keepalive_s=0.01):
+        async with ApprovalApi(desk, ledger, lambda: roster("bo"), path, VKEY, keepalive_s=0.01) as api:
+            ledger.followers.append(api.events.witness)
             desk.announce(*ledger.hold())
             events = ApprovalClient(path).events()
             assert await _next(events) == ["R-1"]

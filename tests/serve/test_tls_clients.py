@@ -20,10 +20,11 @@ from psycopg.conninfo import make_conninfo
 from tests.pki import Files, Pki, self_signed
 
 from pgnotary.errors import ClientProtocolError, NotAdmitted, StatementError
+from pgnotary.ports import accepting, bind
 from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import HIGH_WATER_BYTES, Link
-from pgnotary.serve.listener import accepting, arrive, bind
+from pgnotary.serve.listener import arrive
 from pgnotary.serve.scram import MECHANISM_PLUS, ScramClient, make_verifier
 from pgnotary.serve.tls import ServerTls, server_tls
 from pgnotary.verifier import MECHANISM

@@ -1,21 +1,25 @@
-"""The approval API: what lies on the desk goes out over a Unix socket, signed decisions come in.
+"""The approval API: what lies on the desk goes out, signed decisions come in.
 
-HTTP/1.1 with JSON bodies (`pgnotary.approval.bodies`). Who may open the socket is the file system's answer; what counts
-is decided by signatures alone, so there is no other login. The API believes nothing and decides nothing: it hands
-documents to the desk and tells the caller what the desk said.
+HTTP/1.1 with JSON bodies (`pgnotary.approval.bodies`), from one application at two places: a Unix socket, where the
+file system says who may come, and, if it is configured, a port, where every call is signed
+(`pgnotary.approval.callers`) and whoever comes is kept within limits (`pgnotary.door`).
+`pgnotary.approval.access` is the table of who may call what; docs/approval-api.md tells of all this to those who write
+clients. The API believes nothing and decides nothing: it hands documents to the desk and tells the caller what the desk
+said.
 
     GET  /v1/requests                  open requests, oldest first
     GET  /v1/requests/{id}             where one stands; an open one with its paper
     POST /v1/requests/{id}/decisions   201, or 409 somebody was faster, 403 refused, 429 too many of those,
                                        503 cannot be recorded
+    POST /v1/requests/{id}/withdraw    takes a request of one's own back: a signed call, by the socket too; 200 with
+                                       where it stands then, 409 if it was decided before
     GET  /v1/head                      the newest checkpoint, which a decision may name from then on
     GET  /v1/proof?from=N&entry=I&entry=J   the same, with proofs that it extends the first N leaves and covers the
                                        entries I and J: what an approver's command remembers and checks; N may be 0
     GET  /v1/whois?key=SHA256:...      the person whose key that is, for decisions; or &namespace=redaction@pgnotary
-    GET  /v1/events                    server-sent events: `requests` with all open ids at each change, `standing` with
-                                       where one stands that has been open before, until it has ended
+    GET  /v1/events                    server-sent events (`pgnotary.approval.events`)
 
-and those of `pgnotary.approval.redaction_routes`.
+and those of `pgnotary.approval.redaction_routes`. To who may not see a request it does not exist.
 
 A decision that has begun is brought to its end, whether or not its caller stays to hear of it. One that is refused is
 kept in the ledger as evidence, up to 40 KB of whatever somebody sent: of those only a few a minute are taken.
@@ -27,7 +31,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +41,7 @@ import msgspec
 from aiohttp import web
 
 from pgnotary.approval import unix_socket
+from pgnotary.approval.access import MAY_CALL, Caller
 from pgnotary.approval.answers import answer
 from pgnotary.approval.bodies import (
     MAX_PROVEN,
@@ -50,21 +55,23 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
+from pgnotary.approval.callers import Callers, NotAdmitted, is_local
 from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions
+from pgnotary.approval.events import Events
 from pgnotary.approval.redaction_routes import RedactionRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
+from pgnotary.door import Door, Listening
 from pgnotary.errors import BadSignature, DecisionRefused, InArchive, LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.ledger.entries import Entry, EntryType, Filed
 from pgnotary.request import decision as decisions
-from pgnotary.request.life import FINAL, State
+from pgnotary.request.life import State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = [
     "FAREWELL_S",
-    "FOLLOW_S",
     "KEEPALIVE_S",
     "MAX_BODY_BYTES",
     "MAX_LISTED_BYTES",
@@ -80,9 +87,6 @@ MAX_BODY_BYTES = 65_536
 MAX_WATCHERS = 64
 KEEPALIVE_S = 15.0
 
-# How often a watcher's approved requests are looked at until they have ended.
-FOLLOW_S = 0.5
-
 # Decisions that cannot count: an approver's slips of an afternoon at once, then one each five seconds, which is at most
 # 700 MB of ledger a day.
 REFUSED_AT_ONCE = 20
@@ -97,16 +101,24 @@ _PIECE_BYTES = 16_384
 # For answers that are on their way when the proxy stops; what the desk is recording is waited for beyond that.
 FAREWELL_S = 2.0
 
+# A withdrawal is recorded by the session that holds the statement, as soon as it gets to it.
+_WITHDRAWAL_S = 10.0
+_DEFAULT_CALLS_PER_S = 20.0
+
 _TRIED_REMEMBERED = 10_000
 _JUST_ENDED = timedelta(seconds=60)
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 _ONE = "/v1/requests/{id:R-[1-9][0-9]{0,17}}"
+_CALLER = web.RequestKey("caller", Caller)
 
 
 class ApprovalApi:
-    """The API, at work inside `async with`. The desk and the ledger belong to others and outlive it."""
+    """The API, at work inside `async with`. The desk and the ledger belong to others and outlive it.
+
+    `proxy` is the verifier key of the ledger: calls are signed for it. `events.witness` is to be told of entries.
+    """
 
     def __init__(
         self,
@@ -114,7 +126,9 @@ class ApprovalApi:
         ledger: Ledger,
         roster: Callable[[], Roster],
         path: Path,
+        proxy: str,
         *,
+        listening: Listening | None = None,
         redactions: Redactions | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
@@ -127,7 +141,14 @@ class ApprovalApi:
         self._roster = roster
         self._path = path
         self._now = now
-        self._keepalive_s = keepalive_s
+        self.events = Events(desk, ledger, keepalive_s)
+        """To be told of entries."""
+        per_s = listening.calls_per_s if listening else _DEFAULT_CALLS_PER_S
+        self.callers = Callers(proxy, roster, now, monotonic, per_s)
+        self.door = Door(listening, monotonic) if listening else None
+        self.address: tuple[str, int] | None = None
+        """Where it listens besides the socket, once it does."""
+        self._opened = contextlib.AsyncExitStack()
         self._refusals = Bucket(REFUSED_AT_ONCE, REFUSED_PER_S, monotonic)
         self._tried: dict[bytes, None] = {}
         """SHA-256 of good decisions that were handed in, oldest first: each is good once."""
@@ -137,6 +158,7 @@ class ApprovalApi:
             self._application(), access_log=None, handle_signals=False, shutdown_timeout=farewell_s
         )
         self._made = (0, 0)
+        self._heeding: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Listen; raises ConfigError if the path is taken or cannot be used."""
@@ -146,6 +168,9 @@ class ApprovalApi:
         try:
             await self._runner.setup()
             await _Site(self._runner, bound).start()
+            self._heeding = self._decisions.create_task(self.events.heed_desk(), name="events")
+            if self.door is not None:
+                self.address = await self._opened.enter_async_context(self.door.open(self._new_call))
         except BaseException:
             bound.close()
             await self.__aexit__()
@@ -155,16 +180,20 @@ class ApprovalApi:
     async def __aexit__(self, *_: object) -> None:
         unix_socket.remove(self._path, self._made)
         try:
+            await self._opened.aclose()
             await self._runner.cleanup()
         finally:
+            if self._heeding is not None:
+                self._heeding.cancel()
             # Not told of an exception in the block, or it would cancel decisions that are being recorded.
             await self._decisions.__aexit__(None, None, None)
 
     def _application(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_tell_errors])
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_tell_errors, self._admit])
         app.router.add_get("/v1/requests", self._list, allow_head=False)
         app.router.add_get(_ONE, self._show, allow_head=False)
         app.router.add_post(f"{_ONE}/decisions", self._take)
+        app.router.add_post(f"{_ONE}/withdraw", self._withdraw)
         app.router.add_get("/v1/head", self._show_head, allow_head=False)
         app.router.add_get("/v1/proof", self._prove, allow_head=False)
         app.router.add_get("/v1/whois", self._whois, allow_head=False)
@@ -172,26 +201,91 @@ class ApprovalApi:
         if self._redactions is not None:
             RedactionRoutes(self._redactions, self._decisions).add_to(app)
         app.on_shutdown.append(self._dismiss)
+        app.on_response_prepare.append(_one_call_each)
         return app
+
+    @property
+    def watchers(self) -> int:
+        """How many streams of events are open."""
+        return len(self._watchers)
+
+    def _new_call(self) -> web.RequestHandler:
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+        return server()
+
+    @web.middleware
+    async def _admit(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Find out who calls, and whether they may."""
+        if self.door is not None:
+            self.door.called(request.protocol)
+        try:
+            caller = await self.callers.admit(request)
+        except NotAdmitted as error:
+            return answer(error.status, Problem(error=str(error)))
+        resource = request.match_info.route.resource
+        if resource is None:
+            return await handler(request)  # Which says that there is no such call.
+        path = resource.canonical
+        if not caller.may_call(request.method, path):
+            self.callers.refused += 1
+            who = f"{caller.person}'s key" if caller.person else "a call that is not signed"
+            needs = ", ".join(sorted(MAY_CALL.get((request.method, path), ())))
+            return answer(403, Problem(error=f"{request.method} {path} is for {needs}, not for {who}"))
+        request[_CALLER] = caller
+        return await handler(request)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         """Send them piece by piece: a thousand in one would stop the proxy meanwhile, and be in memory at once."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         with contextlib.suppress(ConnectionResetError):
             await response.prepare(request)
-            for piece in _listed(self._desk.requests()):
+            caller = request[_CALLER]
+            for piece in _listed([each for each in self._desk.requests() if caller.may_see(_person(each))]):
                 await response.write(piece)
                 await asyncio.sleep(0)
         return response
 
     async def _show(self, request: web.Request) -> web.Response:
-        standing = await self._standing(request.match_info["id"])
+        standing = await self._standing(request.match_info["id"], request[_CALLER])
         return _unknown(request) if standing is None else answer(200, standing)
 
-    async def _standing(self, name: str) -> Standing | None:
+    async def _standing(self, name: str, caller: Caller) -> Standing | None:
+        """Return where a request stands, None if there is none that the caller may see."""
         if (opened := self._desk.find(name)) is not None:
-            return Standing(id=name, state=State.HELD.value, paper=_paper(opened))
-        return standing_of(name, await self._ledger.entries_of(name))
+            paper = Standing(id=name, state=State.HELD.value, paper=_paper(opened))
+            return paper if caller.may_see(_person(opened)) else None
+        entries = await self._ledger.entries_of(name)
+        asked = next((entry for entry in entries if entry.type is EntryType.REQUEST), None)
+        person = str(asked.body.get("person", "")) if asked is not None else ""
+        return standing_of(name, entries) if caller.may_see(person) else None
+
+    async def _withdraw(self, request: web.Request) -> web.Response:
+        name, caller = request.match_info["id"], request[_CALLER]
+        opened = self._desk.find(name)
+        # Only its own person takes it back: others have no say in what the engineer's session is told.
+        if opened is not None and not caller.is_of(_person(opened)):
+            if caller.may_see(_person(opened)):
+                why = f"{name} is {_person(opened)}'s: only they withdraw it; an approver denies it"
+                return answer(403, Problem(error=why))
+            return _unknown(request)
+        if opened is not None:
+            opened.withdraw(caller.person, caller.key)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WITHDRAWAL_S):
+                    while self._desk.find(name) is opened:
+                        await self._desk.changed()
+        standing = await self._standing(name, caller)
+        if standing is None:
+            return _unknown(request)
+        if opened is not None and standing.state in (State.WITHDRAWN, State.VOID):
+            return answer(200, standing)
+        if opened is not None and standing.state in (State.HELD, State.APPROVED):
+            return answer(202, standing)
+        return answer(409, Problem(error=f"{name} is not open: it is {standing.state}"))
 
     async def _take(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -296,47 +390,16 @@ class ApprovalApi:
             return answer(503, Problem(error=f"{len(self._watchers)} watchers already, at most {MAX_WATCHERS}"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         self._watchers.add(task)
+        if self.door is not None:
+            self.door.called(request.protocol, None)
         try:
             await response.prepare(request)
-            await self._stream(response)
+            await self.events.stream(response.write, request[_CALLER], request.headers.get("Last-Event-ID"))
         except ConnectionResetError:
             pass  # The watcher has gone.
         finally:
             self._watchers.discard(task)
         return response
-
-    async def _stream(self, response: web.StreamResponse) -> None:
-        told: list[str] | None = None
-        followed: dict[str, Standing] = {}
-        while True:
-            ids = [opened.id for opened in self._desk.requests()]
-            if ids != told:
-                followed |= {name: Standing(id=name, state=State.HELD.value) for name in told or () if name not in ids}
-                told = ids
-                await response.write(_event("requests", ids))
-                continue  # It may have changed while this was written.
-            with contextlib.suppress(LedgerUnavailable):  # It is asked again.
-                async for standing in self._moved(followed):
-                    await response.write(_event("standing", standing))
-            if ids != [opened.id for opened in self._desk.requests()]:
-                continue
-            patience_s = min(FOLLOW_S, self._keepalive_s) if followed else self._keepalive_s
-            try:
-                async with asyncio.timeout(patience_s):
-                    await self._desk.changed()
-            except TimeoutError:
-                await response.write(b": still here\n\n")
-
-    async def _moved(self, followed: dict[str, Standing]) -> AsyncIterator[Standing]:
-        """Yield those that went on since they were last looked at, and forget those that have ended."""
-        for name, before in list(followed.items()):
-            standing = await self._standing(name)
-            if standing is None or standing.state in FINAL:
-                del followed[name]
-            else:
-                followed[name] = standing
-            if standing is not None and standing.state != before.state:
-                yield standing
 
     async def _dismiss(self, _: web.Application) -> None:
         """End the streams, which would never end by themselves."""
@@ -382,8 +445,15 @@ async def _tell_errors(
         return answer(500, Problem(error=str(error)))
 
 
-def _event(name: str, data: object) -> bytes:
-    return f"event: {name}\ndata: ".encode() + msgspec.json.encode(data) + b"\n\n"
+async def _one_call_each(request: web.Request, response: web.StreamResponse) -> None:
+    """Close a connection from the network behind its answer: what it may take was counted for one call."""
+    if not is_local(request):
+        response.force_close()
+        response.headers["Connection"] = "close"
+
+
+def _person(opened: OpenRequest) -> str:
+    return str(opened.request.entry.body.get("person", ""))
 
 
 def _unknown(request: web.Request) -> web.Response:

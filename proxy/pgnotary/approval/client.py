@@ -200,7 +200,7 @@ class ApprovalClient:
                 raise ApiError(f"the proxy's answer is longer than {MAX_ANSWER_BYTES} bytes", UNFIT)
             if response.length:
                 raise http.client.IncompleteRead(answer, response.length)
-            if response.status not in (200, 201):
+            if response.status not in (200, 201, 202):
                 raise _refused(response.status, answer)
             return _decoded(answer, type_)
 

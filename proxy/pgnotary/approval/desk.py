@@ -33,6 +33,10 @@ class OpenRequest(Protocol):
         """Whether a decision over it is being recorded."""
         ...
 
+    def withdraw(self, person: str, key: str) -> None:
+        """Tell the session that holds it that its requester takes it back; it leaves the desk soon, if at all."""
+        ...
+
 
 class Desk(Protocol):
     """Where open requests lie."""

@@ -1,15 +1,18 @@
 """`pgnotary serve`: everything that one proxy runs, put together and taken apart in order.
 
 A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads the roster of approvers and the
-certificate. The ledger is opened, settled and written to before the first client is let in, and is the last thing to
+certificates. The ledger is opened, settled and written to before the first client is let in, and is the last thing to
 close.
 """
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
 import signal
+import ssl
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Never
@@ -20,18 +23,22 @@ import uvloop
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.log_lines import log_to_stderr
-from pgnotary.config import Config, load
+from pgnotary.config import Address, Config, load
+from pgnotary.door import Listening
 from pgnotary.errors import PgnotaryError
-from pgnotary.serve.certificates import CertificateInForce, upstream_of
+from pgnotary.serve.certificates import CertificateInForce, read_for_approval, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.eraser import Eraser
+from pgnotary.serve.health import Health, reachable
 from pgnotary.serve.proxy import Proxy
-from pgnotary.serve.recording import recording
+from pgnotary.serve.recording import Recording, recording
 from pgnotary.serve.recovery import recall
 from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.rosters import RosterInForce
+from pgnotary.serve.upstream import UpstreamAddress
+from pgnotary.serve.vitals import Vitals
 from pgnotary.serve.workers import Workers
 from pgnotary.session.prepared_transactions import PreparedTransactions
 from pgnotary.store.sqlite_version import check_version, sqlite_version
@@ -55,7 +62,7 @@ _NEW_OBJECTS = 7_000
 def serve(config: Path, *, verbose: bool, new_high_water: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
-    SIGHUP reads the roster of approvers and the certificate again, and nothing else of the configuration.
+    SIGHUP reads the roster of approvers and the certificates again, and nothing else of the configuration.
     """
     log_to_stderr(verbose=verbose)
     loaded = load(config)
@@ -101,6 +108,7 @@ def raise_the_first(group: ExceptionGroup[Exception]) -> Never:
 async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> None:
     roster = config.roster()
     certificate, upstream = CertificateInForce(config), upstream_of(config)
+    for_approval = CertificateInForce(config, read_for_approval)
     async with recording(config, roster, new_high_water=new_high_water) as ledger:
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         in_force = RosterInForce(roster, config.roster, appender)
@@ -125,12 +133,20 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
             beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
             if keeper is not None:
                 tasks.create_task(keeper.run(), name="high-water")
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate, for_approval)
             try:
-                api = ApprovalApi(desk, store, in_force, config.socket, redactions=redactions)
-                async with api, proxy.listening() as address:
-                    where = f"{address.host}:{address.port}"
-                    click.echo(f"pgnotary listens at {where}, approvals at {config.socket}", err=True)
+                api = ApprovalApi(
+                    desk,
+                    store,
+                    in_force,
+                    config.socket,
+                    config.vkey(),
+                    listening=_listening(config, for_approval),
+                    redactions=redactions,
+                )
+                appender.follow(api.events.witness)
+                async with api, _health(config, ledger, proxy, api, upstream), proxy.listening() as address:
+                    click.echo(f"pgnotary listens at {_listens(address, config, api)}", err=True)
                     await stop.wait()
                     click.echo("pgnotary stops", err=True)
             finally:
@@ -143,9 +159,70 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                     keeper.stop()
 
 
-def _reload(roster: RosterInForce, certificate: CertificateInForce) -> None:
+def _listening(config: Config, certificate: CertificateInForce) -> Listening | None:
+    """Return where the approval API listens besides its socket, if it does."""
+    address, limits = config.approval_address, config.file.approval
+    if address is None:
+        return None
+
+    def shown() -> ssl.SSLContext | None:
+        tls = certificate()
+        return tls.context if tls else None
+
+    return Listening(
+        "approval.address",
+        address.host,
+        address.port,
+        shown,
+        limits.max_connections,
+        limits.max_connections_per_address,
+        limits.calls_per_s,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _health(
+    config: Config, ledger: Recording, proxy: Proxy, api: ApprovalApi, upstream: UpstreamAddress
+) -> AsyncIterator[None]:
+    """Tell how the proxy is, if that is wanted."""
+    if (address := config.metrics_address) is None:
+        yield
+        return
+    appender, door = ledger.appender, api.door
+    vitals = Vitals(
+        [
+            ("pgnotary_clients", "Sessions of clients that are logged in.", lambda: proxy.load()[0]),
+            ("pgnotary_held", "Statements that wait for a decision.", lambda: proxy.load()[1]),
+            ("pgnotary_ledger_entries", "Entries in the ledger.", lambda: ledger.store.head().size),
+            ("pgnotary_ledger_up", "Whether the ledger takes entries.", lambda: float(appender.down is None)),
+            ("pgnotary_api_watchers", "Streams of events that are open.", lambda: api.watchers),
+            ("pgnotary_api_refused_calls_total", "Calls that were not admitted.", lambda: api.callers.refused),
+            (
+                "pgnotary_api_refused_connections_total",
+                "Connections that were closed at once.",
+                lambda: door.refused if door else 0,
+            ),
+        ]
+    )
+    appender.follow(vitals.witness)
+    appender.watch(vitals.ledger_turned)
+    health = Health(vitals.page, lambda: appender.down, lambda: appender.well_s, lambda: reachable(upstream))
+    listening = Listening("metrics.address", address.host, address.port, lambda: None)
+    async with health.listening(listening) as (host, port):
+        log.info("metrics are told at %s port %d", host, port)
+        yield
+
+
+def _listens(address: Address, config: Config, api: ApprovalApi) -> str:
+    """Return where the proxy listens, in words."""
+    network = f" and {api.address[0]}:{api.address[1]}" if api.address else ""
+    return f"{address.host}:{address.port}, approvals at {config.socket}{network}"
+
+
+def _reload(roster: RosterInForce, *certificates: CertificateInForce) -> None:
     roster.reload()
-    certificate.reload()
+    for certificate in certificates:
+        certificate.reload()
 
 
 def _stop_signal() -> asyncio.Event:

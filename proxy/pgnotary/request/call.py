@@ -24,7 +24,7 @@ from pgnotary.request import sshsig
 from pgnotary.request.fields import hexadecimal, text
 from pgnotary.request.signs import Signs
 
-__all__ = ["CALL_FORMAT", "CALL_HEADER", "SIGNATURE_HEADER", "Call", "check", "read", "signed", "verify"]
+__all__ = ["CALL_FORMAT", "CALL_HEADER", "SIGNATURE_HEADER", "Call", "check", "claimed_key", "read", "signed", "verify"]
 
 CALL_FORMAT = "pgnotary/call/1"
 CALL_HEADER = "Pgnotary-Call"
@@ -105,6 +105,14 @@ def check(call: Call, proxy: str, method: str, target: str) -> None:
     for name, (said, found) in came.items():
         if said != found:
             raise CallRefused(f"signed for the {name} {said!r:.200}, but this is {found!r:.200}")
+
+
+def claimed_key(call: Call) -> bytes:
+    """Return the public key that the signature names, whether or not it has made it; raises CallRefused."""
+    try:
+        return sshsig.claimed_key(call.signature)
+    except BadSignature as error:
+        raise CallRefused(str(error)) from error
 
 
 def verify(call: Call, body: bytes) -> bytes:

@@ -25,6 +25,7 @@ __all__ = [
     "armor",
     "assembled",
     "bare",
+    "claimed_key",
     "sign",
     "to_sign",
     "verify",
@@ -79,10 +80,7 @@ def bare(armored: str) -> str:
 
 def verify(armored: str, message: bytes, namespace: str) -> bytes:
     """The 32-byte public key that signed exactly `message` in `namespace`; raises BadSignature otherwise."""
-    try:
-        public, claimed, signature = _parse(unb64(bare(armored)))
-    except (BadKey, NotCanonical) as error:
-        raise BadSignature(f"the signature cannot be read: {error}") from error
+    public, claimed, signature = _read(armored)
     if claimed != namespace.encode():
         raise BadSignature(
             f"the signature is for namespace {claimed.decode(errors='replace')!r:.60}, expected {namespace!r}"
@@ -92,6 +90,18 @@ def verify(armored: str, message: bytes, namespace: str) -> bytes:
     except BadSignatureError as error:
         raise BadSignature("the signature is wrong: it was not made over these bytes by this key") from error
     return public
+
+
+def claimed_key(armored: str) -> bytes:
+    """The 32-byte public key that a signature names; nothing says yet that it was made by it."""
+    return _read(armored)[0]
+
+
+def _read(armored: str) -> tuple[bytes, bytes, bytes]:
+    try:
+        return _parse(unb64(bare(armored)))
+    except (BadKey, NotCanonical) as error:
+        raise BadSignature(f"the signature cannot be read: {error}") from error
 
 
 def to_sign(message: bytes, namespace: str) -> bytes:

@@ -19,7 +19,7 @@ from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster, Signer
-from pgnotary.session.events import Decided
+from pgnotary.session.events import Decided, TakenBack
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
 
@@ -40,10 +40,14 @@ class OpenRequest:
     id: str
     request: Filed
     preview: Filed
-    deliver: Callable[[Decided], None]
-    """Hands a decision to the session that holds the statement."""
+    deliver: Callable[[Decided | TakenBack], None]
+    """Hands a decision, or a withdrawal, to the session that holds the statement."""
     deciding: bool = False
     """A decision over it is being recorded."""
+
+    def withdraw(self, person: str, key: str) -> None:
+        """Tell the session that holds it that its requester takes it back; the session records it."""
+        self.deliver(TakenBack(self.id, person, key))
 
 
 class Desk:
@@ -67,7 +71,7 @@ class Desk:
         """Return what time an entry would have that is appended now: never before that of the newest."""
         return max(self._now(), self._newest)
 
-    def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided], None]) -> None:
+    def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided | TakenBack], None]) -> None:
         """Put a request on the desk."""
         name = request.entry.request or ""
         self._open[name] = OpenRequest(name, request, preview, deliver)

@@ -1,6 +1,6 @@
-"""Where clients arrive: a port, and for each connection the first look that tells TLS from plain text.
+"""Where clients arrive: for each connection the first look that tells TLS from plain text.
 
-An address enters; sockets leave, and for each a `Link`. With TLS configured, the first byte is looked at and left where
+An accepted socket enters, a `Link` leaves. With TLS configured, the first byte is looked at and left where
 it is: 0x16 begins a handshake (PostgreSQL 17's sslnegotiation=direct), which counts only if it has agreed on ALPN
 `postgresql`, so that what was meant for a server of another protocol is never read as ours. What fails here is told to
 the log, not to the client: nobody knows yet whether it speaks our protocol.
@@ -16,66 +16,16 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
 
 from pgnotary.serve.link import Link
 from pgnotary.serve.tls import ALPN, ServerTls
 
-__all__ = ["accepting", "arrive", "bind", "encrypt"]
+__all__ = ["arrive", "encrypt"]
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 100
-# Out of file descriptors, asyncio's own server waits as long before it accepts again.
-_ACCEPT_RETRY_S = 1.0
 # ContentType.handshake: RFC 8446, section 5.1. No start-up packet begins with it, it would be of 369 MB.
 _HANDSHAKE = b"\x16"
-
-
-async def bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen at each address of `host`; raises OSError, and leaves none open then."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    with contextlib.ExitStack() as opened:
-        listeners = [
-            opened.enter_context(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
-            for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found)
-        ]
-        opened.pop_all()
-    for listener in listeners:
-        listener.settimeout(0)
-    return listeners
-
-
-@contextlib.asynccontextmanager
-async def accepting(
-    listeners: Sequence[socket.socket], accept: Callable[[socket.socket], object]
-) -> AsyncIterator[None]:
-    """Hand each connection to `accept`, which owns it; at the end the listeners are closed."""
-    with contextlib.ExitStack() as opened:
-        for listener in listeners:
-            opened.enter_context(listener)
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(_accept(listener, accept), name="accept") for listener in listeners]
-            try:
-                yield
-            finally:
-                for task in running:
-                    task.cancel()
-
-
-async def _accept(listener: socket.socket, accept: Callable[[socket.socket], object]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            plug, _ = await loop.sock_accept(listener)
-        except ConnectionError:
-            # It left while it waited to be accepted.
-            continue
-        except OSError as error:
-            log.warning("no connection can be accepted: %s", error)
-            await asyncio.sleep(_ACCEPT_RETRY_S)
-            continue
-        accept(plug)
 
 
 async def arrive(plug: socket.socket, tls: ServerTls | None, *, deadline_s: float) -> Link:

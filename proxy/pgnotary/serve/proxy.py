@@ -32,13 +32,14 @@ from pgnotary.judge.secret_values import words_masked
 from pgnotary.judge.settings import READ_ONLY_BY_DEFAULT
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType, Receipt
+from pgnotary.ports import accepting, bind
 from pgnotary.request.roster import Roster
 from pgnotary.serve.attempts import Attempts
 from pgnotary.serve.conversation import Conversation, now
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.greeting import Greeting, fatal, greet
 from pgnotary.serve.link import Link
-from pgnotary.serve.listener import accepting, arrive, bind
+from pgnotary.serve.listener import arrive
 from pgnotary.serve.looks import Looks
 from pgnotary.serve.tls import ServerTls
 from pgnotary.serve.turns import Turns

@@ -20,10 +20,12 @@ from asn1crypto.x509 import Certificate  # type: ignore[import-untyped]  # asn1c
 
 from pgnotary.errors import ConfigError
 
-__all__ = ["ALPN", "ServerTls", "certificate_names", "end_point", "server_tls", "upstream_context"]
+__all__ = ["ALPN", "ALPN_HTTP", "ServerTls", "certificate_names", "end_point", "server_tls", "upstream_context"]
 
 # PG_ALPN_PROTOCOL in src/include/libpq/pqcomm.h.
 ALPN = "postgresql"
+# RFC 7301, section 6: what callers of the approval API speak.
+ALPN_HTTP = "http/1.1"
 
 # Names of a certificate that are told apart by the words of openssl's configuration, not by where they happen to be.
 _ALTERNATIVE_NAMES = frozenset({"DNS", "URI", "email"})
@@ -40,7 +42,7 @@ class ServerTls:
     """A client that goes on in plain text is refused."""
 
 
-def server_tls(certificate: Path, key: Path, client_ca: Path | None, *, required: bool) -> ServerTls:
+def server_tls(certificate: Path, key: Path, client_ca: Path | None, *, required: bool, alpn: str = ALPN) -> ServerTls:
     """Return what to show to clients; raises ConfigError if the files cannot be used, or do not belong together.
 
     `certificate` holds ours in PEM, then those between it and its authority. With `client_ca` a client's certificate is
@@ -48,7 +50,7 @@ def server_tls(certificate: Path, key: Path, client_ca: Path | None, *, required
     not.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _harden(context)
+    _harden(context, alpn)
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     try:
@@ -112,10 +114,10 @@ def certificate_names(peer: ssl.SSLObject) -> frozenset[str]:
     return frozenset(names | ({f"CN:{common[0]}"} if len(common) == 1 else set()))
 
 
-def _harden(context: ssl.SSLContext) -> None:
+def _harden(context: ssl.SSLContext, alpn: str = ALPN) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([alpn])
 
 
 def _trust(context: ssl.SSLContext, ca: Path) -> None:

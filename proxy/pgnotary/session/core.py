@@ -23,7 +23,7 @@ from pgnotary.judge.settings import PINNED, READ_ONLY_BY_DEFAULT
 from pgnotary.session import actions, events
 from pgnotary.session.batch import on_batch
 from pgnotary.session.copying import COPY_MESSAGES
-from pgnotary.session.events import Decided, Event, Now
+from pgnotary.session.events import Decided, Event, Now, TakenBack
 from pgnotary.session.farewell import farewell
 from pgnotary.session.function_call import on_function_call
 from pgnotary.session.hearing import Hearing
@@ -91,6 +91,8 @@ class Session:
         self._decided: dict[str, Decided] = {}
         """By request: a decision that lost its request must never be taken for one over another."""
         self._ending: Ending | None = None
+        self._taken_back: TakenBack | None = None
+        """What came last from elsewhere about a request that is, or was, held here."""
         self._cancelling = False
         self._noting = False
         self._due = False
@@ -201,6 +203,9 @@ class Session:
             case events.Decided(request):
                 self._decided[request] = event
                 self._settle()
+            case events.TakenBack():
+                self._taken_back = event
+                self._settle()
             case events.CancelRequested():
                 self._cancel()
             case events.CancelDelivered():
@@ -294,6 +299,9 @@ class Session:
         elif self._ending is not None:
             ending, self._ending = self._ending, None
             self._resume(ending)
+        elif (back := self._taken_back) is not None and back.request == step.request:
+            self._taken_back = None
+            self._resume(back)
         elif self._state.now.monotonic >= step.deadline:
             self._resume(Ending.EXPIRED)
         elif self._state.now.monotonic >= step.remind_at:

@@ -27,6 +27,7 @@ __all__ = [
     "RecordFailed",
     "Recorded",
     "Shutdown",
+    "TakenBack",
     "Tick",
     "UpstreamBytes",
     "UpstreamGone",
@@ -106,6 +107,15 @@ class Decided(msgspec.Struct, frozen=True):
     """The key that signed, which may leave the roster before the statement runs."""
 
 
+class TakenBack(msgspec.Struct, frozen=True):
+    """The person who asked for this session's held statement takes it back, by a signed call from elsewhere."""
+
+    request: str
+    person: str
+    key: str
+    """The fingerprint of the key that signed."""
+
+
 class CancelRequested(msgspec.Struct, frozen=True):
     """A CancelRequest with this session's key came in."""
 
@@ -134,6 +144,7 @@ Event = (
     | MayLook
     | LedgerState
     | Decided
+    | TakenBack
     | CancelRequested
     | CancelDelivered
     | Tick

@@ -30,7 +30,7 @@ from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, Questions, questions
 from pgnotary.request.texts import Asking, asking
 from pgnotary.session.actions import Announce, Looked, Retire
-from pgnotary.session.events import Decided
+from pgnotary.session.events import Decided, TakenBack
 from pgnotary.session.examine import Examination, NotExaminable, close, examine
 from pgnotary.session.execute import execute, void
 from pgnotary.session.places import TooManyHeld
@@ -245,13 +245,17 @@ def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
     return (yield from _decided_first(state, held, ending))
 
 
-def _withdraw(state: SessionState, request: str, after: bytes, ending: Ending) -> Generator[Step, Any, bool]:
+def _withdraw(
+    state: SessionState, request: str, after: bytes, ending: Ending | TakenBack
+) -> Generator[Step, Any, bool]:
     """Move the request out of the way; False if a decision was faster, which is then on its way to us."""
     if ending is Ending.EXPIRED:
         draft = Draft(EntryType.EXPIRED, {}, session=state.who.session, request=request, after=after)
         move = Move(request, State.HELD, State.EXPIRED)
     else:
-        by: dict[str, JSON] = {"by": ending.value}
+        by: dict[str, JSON] = {"by": _cause(ending)}
+        if isinstance(ending, TakenBack):
+            by |= {"person": ending.person, "key": ending.key}
         draft = Draft(EntryType.WITHDRAWN, by, session=state.who.session, request=request, after=after)
         move = Move(request, State.HELD, State.WITHDRAWN)
     try:
@@ -265,10 +269,15 @@ def _withdraw(state: SessionState, request: str, after: bytes, ending: Ending) -
     return True
 
 
-def _decided_first(state: SessionState, held: Held, ending: Ending) -> Generator[Step, Any, Decided]:
+def _cause(ending: Ending | TakenBack) -> str:
+    """Return the word of the ledger for what ended a hold."""
+    return "requester" if isinstance(ending, TakenBack) else ending.value
+
+
+def _decided_first(state: SessionState, held: Held, ending: Ending | TakenBack) -> Generator[Step, Any, Decided]:
     """Return the decision that was faster than the deadline; what its requester took back stays undone all the same."""
     limit = state.now.monotonic + _DELIVERY_S
-    found: Decided | Ending = ending
+    found: Decided | TakenBack | Ending = ending
     while not isinstance(found, Decided):
         found = yield from await_decision(held.request, limit)
         if found is Ending.EXPIRED:
@@ -277,11 +286,11 @@ def _decided_first(state: SessionState, held: Held, ending: Ending) -> Generator
     state.actions.append(Retire(held.request))
     if ending is Ending.EXPIRED or found.answer is Answer.DENY:
         return found
-    yield from void(state, found, f"withdrawn by {ending.value} while it was being approved")
+    yield from void(state, found, f"withdrawn by {_cause(ending)} while it was being approved")
     raise _ended(held, ending)
 
 
-def _ended(held: Held, ending: Ending) -> _Ended | _SessionEnds:
+def _ended(held: Held, ending: Ending | TakenBack) -> _Ended | _SessionEnds:
     if ending in _ENDS_SESSION:
         return _SessionEnds(f"{held.request} withdrawn")
     if ending is Ending.EXPIRED:
@@ -291,7 +300,11 @@ def _ended(held: Held, ending: Ending) -> _Ended | _SessionEnds:
         # Drivers know a cancelled statement by exactly these words.
         error = _Ended(
             "canceling statement due to user request",
-            detail=f"{held.request} was withdrawn. Nothing was sent.",
+            detail=f"{held.request} was withdrawn{_by(ending)}. Nothing was sent.",
         )
     error.sqlstate = "57014"
     return error
+
+
+def _by(ending: Ending | TakenBack) -> str:
+    return f" by {ending.person}" if isinstance(ending, TakenBack) else ""

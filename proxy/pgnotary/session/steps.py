@@ -15,7 +15,7 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Draft, Receipt
 from pgnotary.request.life import Move
 from pgnotary.session.copying import CopyIn
-from pgnotary.session.events import Decided
+from pgnotary.session.events import Decided, TakenBack
 from pgnotary.session.sent import Sent
 from pgnotary.wire.frames import Frame
 from pgnotary.wire.messages import FLUSH, SYNC, Diagnostic
@@ -230,9 +230,9 @@ def write(*drafts: Draft, move: Move | None = None) -> Generator[Step, Any, tupl
 
 def await_decision(
     request: str, deadline: float, remind_at: float = float("inf")
-) -> Generator[Step, Any, Decided | Ending]:
+) -> Generator[Step, Any, Decided | TakenBack | Ending]:
     """Return what came first."""
-    ending: Decided | Ending = yield AwaitDecision(request, deadline, remind_at)
+    ending: Decided | TakenBack | Ending = yield AwaitDecision(request, deadline, remind_at)
     return ending
 
 

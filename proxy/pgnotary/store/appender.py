@@ -51,6 +51,8 @@ class Appender:
         """Something waits, or this is the end."""
         self._open = False
         self._down: LedgerUnavailable | None = None
+        self._well_at = 0.0
+        """When the store last took something, by the loop's clock."""
         self._watchers: list[Callable[[LedgerUnavailable | None], None]] = []
         self._followers: list[Callable[[Sequence[Receipt]], None]] = []
         self._tasks = asyncio.TaskGroup()
@@ -58,6 +60,7 @@ class Appender:
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._open = True
+        self._well_at = asyncio.get_running_loop().time()
         self._tasks.create_task(self._run(), name="appender")
         return self
 
@@ -71,6 +74,11 @@ class Appender:
     def down(self) -> LedgerUnavailable | None:
         """Why nothing can be recorded now, or None."""
         return self._down
+
+    @property
+    def well_s(self) -> float:
+        """How long ago the store last took entries or a probe, in seconds; it is tried about once a second."""
+        return asyncio.get_running_loop().time() - self._well_at
 
     def watch(self, callback: Callable[[LedgerUnavailable | None], None]) -> None:
         """Call `callback` whenever `down` changes, with its new value; it must not raise."""
@@ -133,6 +141,7 @@ class Appender:
             await self._probe()
             return
         self._rested = False
+        self._well_at = asyncio.get_running_loop().time()
         for result in results:
             _, future = self._waiting.popleft()
             if not isinstance(result, Exception):
@@ -150,6 +159,7 @@ class Appender:
         except LedgerUnavailable as error:
             await self._fail(error)
         else:
+            self._well_at = asyncio.get_running_loop().time()
             self._turn(None)
 
     async def _rest(self) -> None:
