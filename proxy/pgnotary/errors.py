@@ -156,6 +156,10 @@ class DecisionRefused(PgnotaryError):
     """A decision that does not count; the message tells the approver why."""
 
 
+class AlreadyDecided(DecisionRefused):
+    """A decision that would add nothing to those that are there; somebody, or its own signer, was faster."""
+
+
 class RedactionRefused(PgnotaryError):
     """A redaction that does not count; the message tells its signer why."""
 

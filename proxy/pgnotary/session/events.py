@@ -14,6 +14,7 @@ from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 
 __all__ = [
+    "Approval",
     "CancelDelivered",
     "CancelRequested",
     "ClientBytes",
@@ -93,6 +94,15 @@ class LedgerState(msgspec.Struct, frozen=True):
     down: LedgerUnavailable | None
 
 
+class Approval(msgspec.Struct, frozen=True):
+    """Whose approval it is, with which key: that may leave the roster before the statement runs."""
+
+    person: str
+    public: bytes
+    leaf: bytes
+    """Of its entry."""
+
+
 class Decided(msgspec.Struct, frozen=True):
     """A decision over this session's held statement is durable."""
 
@@ -101,9 +111,19 @@ class Decided(msgspec.Struct, frozen=True):
     approver: str
     reason: str
     ceiling: Ceiling | None
+    """What all approvals up to here allow."""
     receipt: Receipt
     public: bytes
-    """The key that signed, which may leave the roster before the statement runs."""
+    """The key that signed."""
+    before: tuple[Approval, ...] = ()
+    """The approvals before this one that it stands beside."""
+    missing: str = ""
+    """Of an approval: whose approvals are still needed, in words; empty if it runs now."""
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """All approvals that it runs with, oldest first."""
+        return (*self.before, Approval(self.approver, self.public, self.receipt.leaf))
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
