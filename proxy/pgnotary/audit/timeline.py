@@ -109,6 +109,8 @@ def _sentences(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> lis
             return [_of_session(entry)]
         case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER | EntryType.HEARTBEAT | EntryType.FULL:
             return _of_proxy(entry)
+        case EntryType.POLICY:
+            return [f"policy in force: profile {text(entry.body, 'profile')}, digest {text(entry.body, 'policy')}"]
         case EntryType.PREVIEW:
             return _previewed(entry, opened, redacted)
         case EntryType.EXECUTED:

@@ -4,6 +4,7 @@ Two are made for every statement, each with its time, so they are structs, which
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,7 @@ __all__ = [
     "Now",
     "RecordFailed",
     "Recorded",
+    "RulesChanged",
     "Shutdown",
     "Tick",
     "UpstreamBytes",
@@ -139,7 +141,18 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """The proxy is stopping."""
+    """The session is to end: the proxy is stopping, or whatever `why` says."""
+
+    why: str = "pgnotary is stopping"
+
+
+class RulesChanged(msgspec.Struct, frozen=True):
+    """Other rules are in force: for all that begins from now on, while what is under way goes on under its own."""
+
+    rules: Any
+    """A `session.state.Rules`, which is above here."""
+    judges: Any
+    """A `session.state.Judge` under their policy."""
 
 
 Event = (
@@ -157,5 +170,6 @@ Event = (
     | CancelRequested
     | CancelDelivered
     | Tick
+    | RulesChanged
     | Shutdown
 )

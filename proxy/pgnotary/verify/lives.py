@@ -145,6 +145,9 @@ class Lives:
     def _note_facts(self, entry: Entry) -> None:
         if entry.type is EntryType.ROSTER:
             self._put_in_force(entry)
+        elif entry.type is EntryType.POLICY:
+            digest = str(entry.body.get("policy"))[:16]
+            self._findings.note(self._heads.size, f"the policy changed: its digest is {digest} now")
         elif entry.type is EntryType.REDACTED:
             self.redactions.examine(entry, self._pinned or self._recorded, self._standing)
 
