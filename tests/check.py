@@ -67,7 +67,7 @@ def _check_chain(rows: list[tuple[Any, ...]]) -> list[Fields]:
         entry: Fields = json.loads(raw)
         again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         assert again == raw, f"{where}: not canonical"
-        assert entry["v"] == "pgnotary/entry/1", f"{where}: format {entry['v']}"
+        assert entry["v"] in ("pgnotary/entry/1", "pgnotary/entry/2"), f"{where}: format {entry['v']}"
         assert entry["ledger"] == (entries or [entry])[0]["ledger"], f"{where}: of ledger {entry['ledger']}"
         assert entry["seq"] == n, f"{where}: says that it is {entry['seq']}"
         assert entry["prev"] == prev, f"{where}: does not follow the one before"

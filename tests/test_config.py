@@ -28,7 +28,7 @@ def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
         assert getattr(reference, section) == getattr(empty, section)
     assert msgspec.structs.replace(reference.policy, rule=()) == empty.policy
     text = REFERENCE.read_text()
-    for section in ("listen", "upstream", "role", "user", "ledger", "approval", "policy"):
+    for section in ("listen", "upstream", "role", "user", "group", "ledger", "approval", "policy"):
         value = getattr(reference, section)
         assert _missing(text, value[0] if isinstance(value, tuple) else value) == []
     assert _missing(text, reference.policy.rule[0]) == []

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from pgnotary.errors import BadCheckpoint, BadRoster, ConfigError
 from pgnotary.judge import rules
+from pgnotary.judge.needs import ANYONE, Group, GroupTable, Need, groups_of, needs_of
 from pgnotary.judge.rule_table import MOST_SAMPLED, RuleTable, masks_of, rules_of
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
@@ -172,6 +173,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mask: str | tuple[str, ...] = ()
     """Columns whose values they are not shown."""
     queue_bytes: Annotated[int, Meta(ge=1_024, le=1 << 28)] = 1 << 20
+    approvals: str | tuple[str, ...] = f"1 of {ANYONE}"
+    """How many approvals by people of which groups a held statement needs, unless its rule says otherwise."""
+    break_glass: str = ""
+    """A group whose people may approve alone, their own statements too, in an emergency; empty: nobody."""
     max_held_per_person: Annotated[int, Meta(ge=1, le=1_000)] = 5
     max_held: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
 
@@ -185,6 +190,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     approval: Approval = Approval()
     metrics: Metrics = Metrics()
     policy: Policy = Policy()
+    group: tuple[GroupTable, ...] = ()
 
 
 class _Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,6 +224,23 @@ class Config(msgspec.Struct, frozen=True):
             raise ConfigError(f"{self.path}: policy.{error}") from error
 
     @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of approvers; raises ConfigError."""
+        return _groups(self.path, self.file)
+
+    @property
+    def approvals(self) -> tuple[Need, ...]:
+        """What a held statement needs, unless its rule says otherwise; raises ConfigError."""
+        said = self.file.policy.approvals
+        try:
+            needs = needs_of("approvals", (said,) if isinstance(said, str) else said, self.groups)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: policy.{error}") from error
+        if not needs:
+            raise ConfigError(f'{self.path}: policy.approvals is empty: expected at least "1 of {ANYONE}"')
+        return needs
+
+    @property
     def listen(self) -> Address:
         """Where clients connect."""
         return _address(self.path, "listen.address", self.file.listen.address)
@@ -240,7 +263,13 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def policy(self) -> rules.Policy:
         """The rules in force: one's own, then the profile's."""
-        return rules.policy_of(rules.PROFILES[self.profile], self.own_rules)
+        return rules.policy_of(
+            rules.PROFILES[self.profile],
+            self.own_rules,
+            groups=self.groups,
+            approvals=self.approvals,
+            break_glass=self.file.policy.break_glass,
+        )
 
     def near(self, name: str) -> Path:
         """Return a path of the file, relative to where the file is."""
@@ -351,7 +380,11 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; make one with `pgnotary init`") from error
     config = parse(path, raw)
     named = config.file.policy.rules
-    return msgspec.structs.replace(config, own_rules=_rules_in(path, path.parent / named)) if named else config
+    return (
+        msgspec.structs.replace(config, own_rules=_rules_in(path, path.parent / named, config.groups))
+        if named
+        else config
+    )
 
 
 def parse(path: Path, raw: bytes) -> Config:
@@ -382,20 +415,27 @@ def _own_rules(path: Path, file: _File) -> tuple[rules.Rule, ...]:
             f"{path}: policy.rules is {file.policy.rules!r}: "
             "expected either that file or [[policy.rule]] tables, not both"
         )
-    return _rules(f"{path}: policy.", file.policy.rule)
+    return _rules(f"{path}: policy.", file.policy.rule, _groups(path, file))
 
 
-def _rules_in(named_by: Path, path: Path) -> tuple[rules.Rule, ...]:
+def _groups(path: Path, file: _File) -> tuple[Group, ...]:
+    try:
+        return groups_of(file.group)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _rules_in(named_by: Path, path: Path, groups: Sequence[Group]) -> tuple[rules.Rule, ...]:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{named_by}: policy.rules is {path}, which cannot be read: {error.strerror}") from error
-    return _rules(f"{path}: ", structure(path, raw, _Rules).rule)
+    return _rules(f"{path}: ", structure(path, raw, _Rules).rule, groups)
 
 
-def _rules(where: str, tables: tuple[RuleTable, ...]) -> tuple[rules.Rule, ...]:
+def _rules(where: str, tables: tuple[RuleTable, ...], groups: Sequence[Group]) -> tuple[rules.Rule, ...]:
     try:
-        return rules_of(tables)
+        return rules_of(tables, groups)
     except ConfigError as error:
         raise ConfigError(f"{where}{error}") from error
 
@@ -418,7 +458,11 @@ def _check(config: Config) -> None:
     if config.profile not in rules.PROFILES:
         known = ", ".join(rules.PROFILES)
         raise ConfigError(f"{path}: policy.profile is {config.profile!r}: expected one of {known}")
-    _ = config.masks
+    _ = config.masks, config.approvals
+    named = file.policy.break_glass
+    if named and all(named != group.name for group in config.groups):
+        known = ", ".join(group.name for group in config.groups) or "none"
+        raise ConfigError(f"{path}: policy.break_glass is {named!r}: expected one of the groups ({known})")
     _check_tls(config)
     _check_approval(config)
     _ = config.metrics_address

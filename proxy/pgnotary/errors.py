@@ -157,6 +157,10 @@ class DecisionRefused(PgnotaryError):
     """A decision that does not count; the message tells the approver why."""
 
 
+class AlreadyDecided(DecisionRefused):
+    """A decision that would add nothing to those that are there; somebody, or its own signer, was faster."""
+
+
 class CallRefused(PgnotaryError):
     """A call of the approval API whose signature does not count; the message tells the caller why."""
 

@@ -267,6 +267,6 @@ def test_show_gives_programs_the_keys_of_the_configuration(config: Path) -> None
     assert told["rules"][0] == {
         "name": "policy/evas", "result": "forward", "class": ["update"], "qualifier": ["write"], "relation": ["app.*"],
         "database": ["shop"], "user": ["eva"], "min_rows": 0, "record": "each", "hold_s": None, "preview": True,
-        "sample_rows": None, "mask": [],
+        "sample_rows": None, "mask": [], "approvals": [],
     }  # fmt: skip
     assert len(told["rules"]) == len(policy.rules)

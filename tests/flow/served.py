@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +64,15 @@ def until(found: Callable[[], _T], what: str, patience_s: float = PATIENCE_S) ->
 class Served:
     """One proxy with its folder; starts with the context and stops with it."""
 
-    def __init__(self, postgres: EmbeddedPostgres, folder: Path, *, upstream: str = "", **policy: object) -> None:
+    def __init__(
+        self,
+        postgres: EmbeddedPostgres,
+        folder: Path,
+        *,
+        upstream: str = "",
+        approvers: Sequence[str] = ("bo",),
+        **policy: object,
+    ) -> None:
         """`upstream` is what stands between the proxy and the server, if something does."""
         self.postgres = postgres
         self.folder = folder
@@ -77,11 +85,11 @@ class Served:
             password=postgres.password,
             name="tests.localhost/flow",
             users={"eva": PASSWORD, "bo": PASSWORD},
-            approvers=["bo"],
+            approvers=[*approvers],
         )
         with self.config.open("a") as file:
             file.write("\n[policy]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in policy.items()))
-        self.approver = "bo"
+        self.approver = approvers[0]
         self.key = folder / "approvers" / self.approver
         self.process: Forked | None = None
         self.user: int | None = None
@@ -209,6 +217,11 @@ class Served:
         paper = until(first, "a request")
         assert paper is not None
         return paper
+
+    def become(self, approver: str) -> "Served":
+        """Let another approver decide from now on."""
+        self.approver, self.key = approver, self.folder / "approvers" / approver
+        return self
 
     def decide(
         self,

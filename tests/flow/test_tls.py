@@ -359,7 +359,7 @@ async def test_postgresql_itself_is_logged_in_to_bound_to_its_certificate(tmp_pa
             assert row is not None
             xid, system = row
         sent = Sent("R-1", "S-1", bytes(32), "eva", "postgres", xid, system, "00000001", None, undone=False)
-        assert (await asking(config, upstream_of(config))(sent)).fate is State.COMMITTED
+        assert (await asking(lambda: config, upstream_of(config))(sent)).fate is State.COMMITTED
         elsewhere = Pki(tmp_path / "other")
         with _dials(Served(server, tmp_path / "distrust"), server.port, elsewhere) as served:
             done = served.run_psql("postgres", "-c", "SELECT 1")

@@ -10,6 +10,7 @@ from tests.judge.texts import action, judged
 
 from pgnotary.judge.catalog import Catalog, Relation
 from pgnotary.judge.meaning import weigh
+from pgnotary.judge.needs import Need
 from pgnotary.judge.policy import Verdict, terms, verdict
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import PROFILES, USUAL, Action, Policy, Profile, Record, Rule, Subject, Terms, policy_of
@@ -460,9 +461,15 @@ def test_the_digest_changes_with_every_field_of_a_rule() -> None:
     assert list(OTHER) == [field.name for field in fields(Rule)]
     rule = _rule(Action.HOLD)
     others = [replace(rule, **{name: value}) for name, value in OTHER.items()]
-    terms = [Terms(hold_s=60.0), Terms(sample_rows=0), Terms(sample_rows=3), Terms(mask=("pay",))]
+    terms = [
+        Terms(hold_s=60.0),
+        Terms(sample_rows=0),
+        Terms(sample_rows=3),
+        Terms(mask=("pay",)),
+        Terms(approvals=(Need(2),)),
+    ]
     others += [replace(rule, terms=each) for each in terms]
-    assert {field.name for field in fields(Terms)} == {"hold_s", "preview", "sample_rows", "mask"}
+    assert {field.name for field in fields(Terms)} == {"hold_s", "preview", "sample_rows", "mask", "approvals"}
     digests = {policy_of(PROFILES["default"], (each,)).digest for each in (rule, *others)}
     assert len(digests) == len(others) + 1
 

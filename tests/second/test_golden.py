@@ -13,6 +13,7 @@ from pgnotary.audit.folder import FolderReader
 from pgnotary.ledger.entries import EntryType
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "golden"
+_OF_FORMAT_2 = {"policy", "reviewed"}
 SUMS = GOLDEN.with_name("golden.sha256")
 
 
@@ -29,7 +30,7 @@ def test_no_file_of_it_is_another_one_than_was_made() -> None:
 
 def test_it_has_an_entry_of_every_type() -> None:
     lines = (GOLDEN / "entries.jsonl").read_text().splitlines()
-    assert {json.loads(line)["type"] for line in lines} == {each.value for each in EntryType}
+    assert {json.loads(line)["type"] for line in lines} == {each.value for each in EntryType} - _OF_FORMAT_2
 
 
 def test_both_verifiers_find_it_good_and_say_what_is_missing_of_it() -> None:

@@ -406,7 +406,7 @@ def _statement(database: str, connection: psycopg.Connection[object]) -> Sent:
 async def test_the_server_tells_the_fate_of_a_transaction(
     config: Config, postgres: EmbeddedPostgres, database: str
 ) -> None:
-    ask = asking(config, upstream_of(config))
+    ask = asking(lambda: config, upstream_of(config))
     with psycopg.connect(postgres.dsn(database)) as connection:
         statement = _statement(database, connection)
         found = await ask(statement)
@@ -419,7 +419,7 @@ async def test_the_server_tells_the_fate_of_a_transaction(
 
 
 async def test_the_server_tells_what_waits_prepared(config: Config, postgres: EmbeddedPostgres, database: str) -> None:
-    ask = asking(config, upstream_of(config))
+    ask = asking(lambda: config, upstream_of(config))
     with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
         connection.execute("BEGIN")
         statement = replace(_statement(database, connection), gid="it's")
@@ -448,6 +448,6 @@ async def test_what_cannot_be_told_stays_unknown(
     with psycopg.connect(postgres.dsn(database)) as connection:
         statement = _statement(database, connection)
     fields = {name: getattr(statement, name) for name in Sent.__slots__} | change
-    found = await asking(config, upstream_of(config))(Sent(**fields))
+    found = await asking(lambda: config, upstream_of(config))(Sent(**fields))
     assert found.fate is None
     assert re.search(why, found.why), found.why

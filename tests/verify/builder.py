@@ -29,7 +29,14 @@ from pgnotary.store import StoredEntry
 LEDGER = "shop.example/ledger"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PROXY_SEED = bytes([1]) * 32
-SEEDS = {"ana": bytes([2]) * 32, "bo": bytes([3]) * 32, "rita": bytes([5]) * 32, "mallory": bytes([66]) * 32}
+SEEDS = {
+    "ana": bytes([2]) * 32,
+    "bo": bytes([3]) * 32,
+    "rita": bytes([5]) * 32,
+    "cy": bytes([6]) * 32,
+    "dan": bytes([7]) * 32,
+    "mallory": bytes([66]) * 32,
+}
 STATEMENT = "DELETE FROM orders\nWHERE created_at < '2024-01-01'"
 
 
@@ -253,7 +260,9 @@ class Ledger:
             return self.append(Draft(type_, {"why": "too late", **changes}, asked.session, request, asked.leaf, sealed))
         return self.step(type_, request, **(body | changes))
 
-    def run(self, request: str, rows: int = 1204, result: str = "committed") -> Entry:
+    def run(self, request: str, rows: int = 1204, result: str = "committed", *approvals: Entry) -> Entry:
+        """Run it; `approvals` are all that it has, if these are several."""
+        several: dict[str, JSON] = {"approvals": [each.leaf.hex() for each in approvals]} if approvals else {}
         self.step(
             EntryType.INTENT,
             request,
@@ -261,6 +270,7 @@ class Ledger:
             upstream_pid=4711,
             system_identifier="7400000000000000001",
             where="wrapped",
+            **several,
         )
         self.step(EntryType.EXECUTED, request, rows=rows, tags=[f"DELETE {rows}"], took_us=74000)
         counted: dict[str, JSON] = {"rows": rows} if result == "committed" else {}

@@ -673,7 +673,10 @@ def test_one_approval_is_not_two() -> None:
     ledger = asked(needs=2)
     ledger.decide("R-1")
     ledger.run("R-1")
-    assert sole_fault(ledger) == "#6 R-1: sent with 1 approvals, it needs 2"
+    assert faults(ledger) == (
+        "#5 R-1: says that it lacks None approvals, by those before it that is 1",
+        "#6 R-1: sent with 1 approvals, it needs 2",
+    )
 
 
 def test_a_statement_sent_to_another_database_is_found() -> None:

@@ -62,7 +62,15 @@ from pgnotary.approval.redaction_routes import RedactionRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
 from pgnotary.door import Door, Listening
-from pgnotary.errors import BadSignature, DecisionRefused, InArchive, LedgerUnavailable, PgnotaryError, RequestMoved
+from pgnotary.errors import (
+    AlreadyDecided,
+    BadSignature,
+    DecisionRefused,
+    InArchive,
+    LedgerUnavailable,
+    PgnotaryError,
+    RequestMoved,
+)
 from pgnotary.ledger.entries import Entry, EntryType, Filed
 from pgnotary.request import decision as decisions
 from pgnotary.request.life import State
@@ -312,11 +320,15 @@ class ApprovalApi:
         shown = next((entry for entry in entries if entry.type is EntryType.PREVIEW), None)
         if asked is None or shown is None:
             return False
-        if self._desk.find(str(asked.request)) is None and now - entries[-1].position.time > _JUST_ENDED:
+        opened = self._desk.find(str(asked.request))
+        if opened is None and now - entries[-1].position.time > _JUST_ENDED:
             return False
         try:
-            decisions.check(decisions.read(signed.document), signed.signature, asked, shown, self._roster(), now)
+            decision = decisions.read(signed.document)
+            decisions.check(decision, signed.signature, asked, shown, self._roster(), now)
         except DecisionRefused:
+            return False
+        if opened is not None and opened.objection(decision) is not None:
             return False
         self._tried[digest] = None
         if len(self._tried) > _TRIED_REMEMBERED:
@@ -334,14 +346,16 @@ class ApprovalApi:
                 return answer(403, Problem(error=why))
             decided = await self._desk.decide(signed.document, signed.signature)
         except DecisionRefused as refused:
-            late = not was_open or isinstance(refused.__cause__, RequestMoved)
+            faster = isinstance(refused, AlreadyDecided) or isinstance(refused.__cause__, RequestMoved)
+            late = not was_open or faster
             return answer(409 if late else 403, Problem(error=str(refused)))
         except LedgerUnavailable as error:
             return answer(503, Problem(error=f"the decision cannot be recorded: {error}"))
         except Exception:
             log.exception("a decision failed", extra={"request": name})
             return answer(500, Problem(error="the decision failed; the proxy's log says why"))
-        return answer(201, Recorded(seq=decided.receipt.entry.position.seq, answer=decided.answer.value))
+        place = decided.receipt.entry.position.seq
+        return answer(201, Recorded(seq=place, answer=decided.answer.value, missing=decided.missing))
 
     async def _show_head(self, _: web.Request) -> web.Response:
         head, note = self._ledger.head(), self._ledger.checkpoint()
@@ -465,6 +479,7 @@ def _paper(opened: OpenRequest, max_bytes: int | None = None) -> RequestPaper:
         id=opened.id,
         request=_entry_paper(opened.request, max_bytes),
         preview=_entry_paper(opened.preview, max_bytes),
+        decisions=[filed.raw for filed in opened.decisions],
     )
 
 

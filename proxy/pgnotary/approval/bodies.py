@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pgnotary.judge.needs import MOST_APPROVALS
 from pgnotary.request.redaction import MAX_DOCUMENT_BYTES, MAX_ENTRIES
 from pgnotary.request.sshsig import MAX_ARMORED_CHARS
 
@@ -58,6 +59,8 @@ class RequestPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     id: str
     request: EntryPaper
     preview: EntryPaper
+    decisions: Annotated[list[bytes], Meta(max_length=MOST_APPROVALS)] = []
+    """The entries of the approvals that are there already and not enough, oldest first."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +93,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     seq: int
     answer: str
+    missing: str = ""
+    """Whose approvals are still needed, in words; empty if none are."""
 
 
 class SealedPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

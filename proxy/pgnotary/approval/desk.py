@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, Filed
+from pgnotary.request.decision import Decision
 from pgnotary.session.events import Decided
 from pgnotary.store import Head, HeadProof, StillKept
 
@@ -33,8 +35,17 @@ class OpenRequest(Protocol):
         """Whether a decision over it is being recorded."""
         ...
 
+    @property
+    def decisions(self) -> tuple[Filed, ...]:
+        """The entries of the approvals that are durable, oldest first; not enough yet."""
+        ...
+
     def withdraw(self, person: str, key: str) -> None:
         """Tell the session that holds it that its requester takes it back; it leaves the desk soon, if at all."""
+        ...
+
+    def objection(self, decision: Decision) -> DecisionRefused | None:
+        """Say why a decision by whom its document names would not count here, if it would not."""
         ...
 
 

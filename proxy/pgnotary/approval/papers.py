@@ -6,7 +6,7 @@ error, never a guess: an altered value is a BrokenSeal, everything else an ApiEr
 the proxy; whether the entries are the ledger's own is for the head to prove that the decision names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -16,19 +16,22 @@ import msgspec
 from msgspec import Meta
 
 from pgnotary.approval.bodies import UNFIT, EntryPaper, RequestPaper
-from pgnotary.errors import ApiError, NotCanonical
+from pgnotary.errors import ApiError, DecisionRefused, NotCanonical
 from pgnotary.ledger.canonical import JSON, decode, parse_timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.ledger.seals import check_opened
 from pgnotary.request.parameters import Parameters, opened, spelled
+from pgnotary.request.quorum import Quorum, quorum_in
 from pgnotary.request.sample import Row, Sample, opened_each
 from pgnotary.request.signed_context import context_digest, context_document
+from pgnotary.verify.signed import signed
 
 __all__ = [
     "Cascade",
     "Context",
     "Holder",
     "Measured",
+    "Needed",
     "Obtained",
     "Paper",
     "Piece",
@@ -59,6 +62,14 @@ class Piece(msgspec.Struct, frozen=True):
 _COUNTED = frozenset({"insert", "update", "delete", "merge"})
 
 
+class Needed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many approvals by people of a group, with those who were in it; without people, by anybody."""
+
+    count: _Count
+    group: str
+    people: tuple[str, ...] | None = None
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The body of a `request` entry; what may be absent is empty."""
 
@@ -84,6 +95,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = ""
     why: str = ""
     needs: _Count = 1
+    quorum: tuple[Needed, ...] = ()
+    """Whose they must be; empty: anybody's."""
+    break_glass: tuple[str, ...] = ()
+    """Who may approve it alone."""
     countable: bool | None = None
     """Whether the command tag counts what it changes; None if the entry does not say."""
     outside: bool = False
@@ -317,6 +332,16 @@ class Paper:
     unread: tuple[tuple[str, JSON], ...]
     """Fields of the two entries that this version does not know: they will be signed, so they must be shown."""
 
+    quorum: Quorum
+    """Whose approvals it needs, as `context` says it."""
+    approved_by: tuple[str, ...] = ()
+    """Who has approved it already; that is no part of the document."""
+
+    @property
+    def missing(self) -> str:
+        """Whose approvals are still needed, in words."""
+        return self.quorum.missing_words(self.approved_by)
+
     @property
     def entries(self) -> tuple[Entry, Entry]:
         """What a signature is about: the request and its preview."""
@@ -366,8 +391,14 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         expires_at = parse_timestamp(context.expires_at)
     except NotCanonical as error:
         raise _unfit(f"{asked}: {error}") from error
+    try:
+        quorum = quorum_in(request.body)
+    except NotCanonical as error:
+        raise _unfit(f"{asked}: {error}") from error
     return Paper(
         id=asked,
+        quorum=quorum,
+        approved_by=tuple(_approvers(asked, preview, body.decisions)),
         request=request,
         preview=preview,
         document=document,
@@ -390,6 +421,20 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
             *((f"sealed {name}", value) for name, value in (*told.items(), *said.items())),
         ),
     )
+
+
+def _approvers(asked: str, preview: Entry, decisions: Sequence[bytes]) -> Iterator[str]:
+    """Yield who has signed the approvals that are there already, each behind the one before it."""
+    last = preview.leaf
+    for raw in decisions:
+        entry = _entry(EntryPaper(entry=raw), "decision")
+        if entry.type is not EntryType.DECISION or entry.request != asked or entry.after != last:
+            raise _unfit(f"{asked}: an approval that does not follow on what was shown")
+        try:
+            yield signed(entry)[0].approver
+        except DecisionRefused as error:
+            raise _unfit(f"{asked}: an approval that cannot be read: {error}") from error
+        last = entry.leaf
 
 
 def _parameters(asked: str, sealed: str | None) -> Parameters | None:

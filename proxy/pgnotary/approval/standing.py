@@ -9,6 +9,7 @@ from pgnotary.approval.bodies import Standing
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.life import State
+from pgnotary.verify.steps import is_short
 
 __all__ = ["standing_of"]
 
@@ -37,7 +38,8 @@ def _after(before: Standing | None, name: str, entry: Entry) -> Standing | None:
         case EntryType.REQUEST | EntryType.PREVIEW:
             return Standing(id=name, state=State.HELD.value, seq=seq)
         case EntryType.DECISION:
-            state = State.APPROVED if body.get("answer") == "approve" else State.DENIED
+            state = State.DENIED if body.get("answer") == "deny" else State.APPROVED
+            state = State.HELD if is_short(entry) else state
             return Standing(id=name, state=state.value, seq=seq)
         case EntryType.OUTCOME:
             rows = _number(body, "rows")

@@ -4,7 +4,7 @@ They are there for people with ssh-keygen, who look at nothing else. So the expo
 verifies a folder compares them with what comes from here, byte for byte.
 
     allowed_signers    the roster in force at the end; rosters/N is the one that entry #N put in force
-    decisions/R-17.json, decisions/R-17.json.sig
+    decisions/R-17.json, decisions/R-17.json.sig; of several R-17-2.json, R-17-3.json, ... beside it
 """
 
 import re
@@ -14,6 +14,7 @@ from pgnotary.errors import DecisionRefused, NotCanonical
 from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.verify.signed import signed
+from pgnotary.verify.steps import is_short
 
 __all__ = ["DECISIONS", "ROSTER", "ROSTERS", "Evidence", "File"]
 
@@ -40,7 +41,8 @@ class Evidence:
     def __init__(self, base: Base | None = None) -> None:
         self.entries = self.decisions = 0
         self._first = base.size if base else 0
-        self._decided: set[str] = set()
+        self._decided: dict[str, tuple[int, bool]] = {}
+        """Of each request how many decisions it has, and whether further ones may follow."""
         roster = base.allowed_signers if base else None
         self._roster = None if roster is None else File(ROSTER, roster.encode(), self._first)
 
@@ -71,10 +73,11 @@ class Evidence:
             document, signature = signed(entry)
         except DecisionRefused:
             return []
-        # A second decision of the same request is a fault; the first one's evidence stays.
-        if not _REQUEST.fullmatch(name) or name in self._decided:
+        count, goes_on = self._decided.get(name, (0, True))
+        # A decision behind one that was enough is a fault; the evidence of those before it stays.
+        if not _REQUEST.fullmatch(name) or not goes_on:
             return []
-        self._decided.add(name)
+        self._decided[name] = count + 1, is_short(entry)
         self.decisions += 1
-        path = f"{DECISIONS}/{name}.json"
+        path = f"{DECISIONS}/{name}-{count + 1}.json" if count else f"{DECISIONS}/{name}.json"
         return [File(path, document.raw, place), File(f"{path}.sig", signature.encode(), place)]

@@ -135,6 +135,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "decided_at": timestamp(decision.at) if decision else None,
         "decision_reason": decision.reason if decision else None,
         "max_rows": decision.max_rows if decision else None,
+        "approved_before_by": [each.approver for each in story.approvals],
         "ended_at": timestamp(story.ended_at) if story.ended_at else None,
         "fate": (outcome.fate or None) if outcome else None,
         "rows": story.rows,
@@ -237,10 +238,13 @@ def _copied(copied: Copied | None) -> dict[str, JSON | None]:
     }
 
 
+def _approvers(story: Story) -> list[str]:
+    return [each.approver for each in (*story.approvals, *([story.decision] if story.decision else []))]
+
+
 def _matches(story: Story, wanted: Wanted) -> bool:
-    approver = story.decision.approver if story.decision else ""
     return (
-        _is_one_of(wanted.who, (story.user, story.person, approver))
+        _is_one_of(wanted.who, (story.user, story.person, *_approvers(story)))
         and _names(wanted.relation, story.touched)
         and _within(story.asked_at, wanted)
         and wanted.outcome in (None, story.state)

@@ -541,10 +541,16 @@ def _find(roster: _Roster, public: bytes, at: datetime, purpose: str) -> str:
 # ---- Entries -------------------------------------------------------------------------------------------------------
 
 _LIFE = frozenset("preview decision withdrawn expired orphaned void intent executed ending outcome".split())
-_OF_PROXY = frozenset("proxy-started proxy-stopped heartbeat ledger-full roster archived".split())
+_OF_PROXY = frozenset("proxy-started proxy-stopped heartbeat ledger-full roster archived policy".split())
 _TYPES = (
-    _LIFE | _OF_PROXY | frozenset("session-opened session-closed forwarded request decision-rejected redacted".split())
+    _LIFE
+    | _OF_PROXY
+    | frozenset("session-opened session-closed forwarded request decision-rejected redacted reviewed".split())
 )
+# What the second format has and the first has not: types, and fields of bodies.
+_LATER_TYPES = frozenset({"policy", "reviewed"})
+_LATER = {"request": {"quorum", "break_glass"}, "decision": {"lacks"}, "intent": {"approvals"}}
+_BREAKS = "break-glass"
 _NEEDED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
 _MAY = _NEEDED | {"session", "request", "after", "seals"}
 
@@ -572,7 +578,7 @@ def _leaf(raw: bytes) -> bytes:
 
 def _entry(raw: bytes) -> _Entry:
     fields = _decode(raw)
-    if fields.get("v") != "pgnotary/entry/1":
+    if fields.get("v") not in ("pgnotary/entry/1", "pgnotary/entry/2"):
         raise Bad(f"of the format {fields.get('v')!r:.40}")
     if not _NEEDED <= fields.keys() <= _MAY:
         raise Bad(f"lacks, or should not have, {', '.join(sorted((_NEEDED - fields.keys()) | (fields.keys() - _MAY)))}")
@@ -581,6 +587,10 @@ def _entry(raw: bytes) -> _Entry:
     body, seals = fields["body"], fields.get("seals", {})
     if not isinstance(body, dict) or not isinstance(seals, dict):
         raise Bad("whose body or seals are no object")
+    later = fields["type"] in _LATER_TYPES or not _LATER.get(fields["type"], set()).isdisjoint(body)
+    later = later or (fields["type"] == "decision" and body.get("answer") == _BREAKS)
+    if fields["v"] != f"pgnotary/entry/{2 if later else 1}":
+        raise Bad(f"of the format {fields['v']!r}, but what it says is of another")
     for name, value in seals.items():
         if len(_unbase64(value)) != 32:
             raise Bad(f"whose seal {name} is not 32 bytes long")
@@ -784,7 +794,10 @@ def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
     """Return a decision's document, as bytes and read, and its signature."""
     raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
     fields = _decode(raw)
-    if fields.get("v") != "pgnotary/decision/1" or fields.keys() - set(_CEILING) != _DOCUMENT:
+    if (
+        fields.get("v") not in ("pgnotary/decision/1", "pgnotary/decision/2")
+        or fields.keys() - set(_CEILING) != _DOCUMENT
+    ):
         raise Bad("a document of another format, or with other fields than one has")
     for name in ("ledger", "request", "user", "database", "kind", "statement", "reason", "approver"):
         if name in ("request", "reason", "approver"):
@@ -796,8 +809,11 @@ def _document(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
     if not isinstance(head, dict) or head.keys() != {"size", "root"}:
         raise Bad("a head that is not a size and a root")
     _count(head["size"]), _unhex(head["root"], 32)
-    if fields["decision"] not in ("approve", "deny"):
-        raise Bad(f"a decision that is neither approve nor deny: {fields['decision']!r:.40}")
+    answers = ("approve", "deny") if fields["v"] == "pgnotary/decision/1" else (_BREAKS,)
+    if fields["decision"] not in answers:
+        raise Bad(f"a decision that is none of {', '.join(answers)}: {fields['decision']!r:.40}")
+    if fields["decision"] == _BREAKS and not fields["reason"].strip():
+        raise Bad("a decision that breaks the glass without a reason")
     if "max_rows" in fields:
         _count(fields["max_rows"])
         if fields["decision"] == "deny":
@@ -916,7 +932,9 @@ def _leads_to(entry: _Entry) -> str | None:
     match entry.type:
         case "decision":
             answer = body.get("answer")
-            return "approved" if answer == "approve" else "denied" if answer == "deny" else None
+            if answer == "approve":
+                return "held" if "lacks" in body else "approved"
+            return "approved" if answer == _BREAKS else "denied" if answer == "deny" else None
         case "outcome":
             result, fate = body.get("result"), body.get("fate")
             if not isinstance(result, str) or result not in _RESULTS:
@@ -935,16 +953,130 @@ def _has_committed(outcome: _Entry) -> bool:
     return "committed" in (outcome.body.get("result"), outcome.body.get("fate"))
 
 
+class _Quorum:
+    """What a request needs, and whose approvals it has; nothing is enough if nobody can read what it needs."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.total: int | None = None
+        self.people: list[str] = []
+        self.leaves: list[str] = []
+        self.broken = False
+        self._groups: list[tuple[int, frozenset[str] | None]] = []
+        total = body.get("needs", 1)
+        if not _is_int(total) or not 1 <= total <= 16:
+            raise Bad(f"needs {total!r:.60} approvals, which is no number from 1 to 16")
+        if "break_glass" in body:
+            self.names(body["break_glass"])
+        if "quorum" in body:
+            self._read(body["quorum"], total)
+        else:
+            self._groups.append((total, None))
+        self.total = total
+
+    @classmethod
+    def unreadable(cls) -> "_Quorum":
+        quorum = cls({})
+        quorum.total, quorum._groups = None, []
+        return quorum
+
+    def _read(self, listed: Any, total: int) -> None:
+        if not isinstance(listed, list) or not listed:
+            raise Bad("a quorum that is no list")
+        names: set[str] = set()
+        for each in listed:
+            if not isinstance(each, dict) or not {"count", "group"} <= each.keys() <= {"count", "group", "people"}:
+                raise Bad("a quorum whose parts have other fields than count, group and people")
+            if _count(each["count"]) < 1 or _text(each["group"]) in names:
+                raise Bad("a quorum with a count of 0, or a group that stands there twice")
+            names.add(each["group"])
+            if ("people" in each) == (each["group"] == "anyone"):
+                raise Bad("a quorum of a group without people, or of anyone with people")
+            self._groups.append((each["count"], self.names(each["people"]) if "people" in each else None))
+        if sum(count for count, _ in self._groups) != total:
+            raise Bad("a quorum of another number than it needs")
+
+    @staticmethod
+    def names(listed: Any) -> frozenset[str]:
+        if not isinstance(listed, list) or not 1 <= len(listed) <= 64 or not all(isinstance(n, str) for n in listed):
+            raise Bad("people that are no list of 1 to 64 names")
+        folded = frozenset(name.casefold() for name in listed)
+        if len(folded) != len(listed):
+            raise Bad("people of whom one stands there twice")
+        return folded
+
+    def is_of_it(self, person: str) -> bool:
+        return any(people is None or person.casefold() in people for _, people in self._groups)
+
+    def lacks(self, people: Iterable[str]) -> int:
+        """Return how many are missing: a maximum flow from people to groups, a unit for each person."""
+        into: list[set[str]] = [set() for _ in self._groups]
+
+        def flow(person: str, seen: set[int]) -> bool:
+            for at, (count, allowed) in enumerate(self._groups):
+                if at in seen or (allowed is not None and person not in allowed):
+                    continue
+                seen.add(at)
+                if len(into[at]) < count:
+                    into[at].add(person)
+                    return True
+                for other in sorted(into[at]):
+                    if flow(other, seen):
+                        into[at].remove(other)
+                        into[at].add(person)
+                        return True
+            return False
+
+        for person in sorted({person.casefold() for person in people}):
+            flow(person, set())
+        return sum(count for count, _ in self._groups) - sum(map(len, into))
+
+    def take(self, entry: _Entry, document: dict[str, Any]) -> Iterator[str]:
+        """Take a decision in whose document this is; yield what is wrong with it beside those before it."""
+        answer, person = document["decision"], document["approver"]
+        expected = None
+        if answer == _BREAKS:
+            self.people, self.leaves, self.broken = [person], [entry.leaf.hex()], True
+        elif self.total is not None:
+            before = self.lacks(self.people)
+            if not self.is_of_it(person):
+                yield "decided by somebody of none of the groups that it needs"
+            elif answer == "approve" and self.lacks([*self.people, person]) == before:
+                yield "an approval that adds nothing to those before it"
+            if answer == "approve":
+                self.people.append(person)
+                self.leaves.append(entry.leaf.hex())
+                expected = self.lacks(self.people) or None
+        said = entry.body.get("lacks")
+        if said != expected or type(said) is not type(expected):
+            yield f"says that it lacks {said!r:.40}, that is {expected!r}"
+
+    def sent(self, intent: _Entry) -> Iterator[str]:
+        lacks = 0 if self.broken else 1 if self.total is None else self.lacks(self.people)
+        if lacks:
+            yield f"sent with {len(self.people)} approvals of the {self.total} that it needs, {lacks} are missing"
+        if intent.body.get("approvals") != (self.leaves if len(self.leaves) > 1 else None):
+            yield "sent by other approvals than it has"
+
+
+def _least(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the ceiling of two approvals together; an empty one allows anything."""
+    if not one or not other:
+        return one or other
+    elsewhere = [each.get("max_other_rows", 0) for each in (one, other)]
+    numbers = [number for number in elsewhere if number != "any"]
+    least = {"max_rows": min(one["max_rows"], other["max_rows"]), "max_other_rows": min(numbers, default="any")}
+    return {name: number for name, number in least.items() if name == "max_rows" or number != 0}
+
+
 @dataclass
 class _Life:
     request: _Entry
     whole: bool
-    needs: int
+    quorum: _Quorum
     last: bytes
     leaves: set[bytes]
     state: str = "held"
     preview: _Entry | None = None
-    approvals: int = 0
     ceiling: dict[str, Any] = field(default_factory=dict)
     intent: _Entry | None = None
     executed: _Entry | None = None
@@ -1595,9 +1727,13 @@ class Verification:
         )
         if not whole:
             self._fault(f"{request}: lacks its user, person, database, kind or sealed statement")
-        needs = _number(entry.body, "needs")
+        try:
+            quorum = _Quorum(entry.body)
+        except Bad as error:
+            quorum = _Quorum.unreadable()
+            self._fault(f"{request}: {error}")
         self.counts["requests"] += 1
-        self._lives[request] = _Life(entry, whole, 1 if needs is None else needs, entry.leaf, {entry.leaf})
+        self._lives[request] = _Life(entry, whole, quorum, entry.leaf, {entry.leaf})
 
     def _step(self, entry: _Entry) -> None:
         request = entry.request or ""
@@ -1613,7 +1749,7 @@ class Verification:
         if to is None:
             self._fault(f"{request}: {entry.type} without a known answer or result")
         else:
-            stays = entry.type in ("preview", "ending")
+            stays = entry.type in ("preview", "ending") or (entry.type == "decision" and to == "held")
             legal = life.state == to if stays else to in _MOVES[life.state]
             if not legal or (entry.type == "preview" and life.preview):
                 self._fault(f"{request}: is {life.state}, {entry.type} ({to}) cannot follow")
@@ -1651,8 +1787,7 @@ class Verification:
             self._fault(f"{entry.request}: {fault}")
 
     def _intend(self, intent: _Entry, life: _Life) -> Iterator[str]:
-        if life.approvals < life.needs:
-            yield f"sent with {life.approvals} approvals, it needs {life.needs}"
+        yield from life.quorum.sent(intent)
         for name in ("system_identifier", "upstream_pid"):
             asked, sent = life.request.body.get(name), intent.body.get(name)
             if asked is not None and sent is not None and asked != sent:
@@ -1708,9 +1843,14 @@ class Verification:
                     f"{entry.request}: the entry says {name} {recorded!r:.60}, signed was {said.get(name)!r:.60}"
                 )
         self._check_head(entry, document["head"], life.preview)
-        if document["decision"] == "approve":
-            life.approvals += 1
-            life.ceiling = _ceiling_of(document)
+        if life.state != "held":
+            return  # Which is a fault by itself.
+        first = not life.quorum.leaves or document["decision"] == _BREAKS
+        for fault in life.quorum.take(entry, document):
+            self._fault(f"{entry.request}: {fault}")
+        if document["decision"] != "deny":
+            allowed = _ceiling_of(document)
+            life.ceiling = allowed if first else _least(life.ceiling, allowed)
 
     def _check_head(self, entry: _Entry, head: dict[str, Any], preview: _Entry) -> None:
         size = head["size"]
@@ -1833,7 +1973,10 @@ def _check_document(document: dict[str, Any], person: str, request: _Entry, prev
     for name, value in expected.items():
         if document[name] != value:
             raise Bad(f"{name} is {document[name]!r:.80} in the document, {value!r:.80} in the ledger")
-    if person.casefold() == request.body["person"].casefold():
+    if document["decision"] == _BREAKS:
+        if person.casefold() not in _Quorum.names(request.body.get("break_glass")):
+            raise Bad(f"{person} is none of those who may break the glass")
+    elif person.casefold() == request.body["person"].casefold():
         raise Bad(f"{person} asked for it: somebody else must decide")
     if "max_rows" in document and request.body.get("countable") is False:
         raise Bad("a highest row count where rows cannot be counted")
@@ -2018,6 +2161,7 @@ class _Evidence:
         self._folder = folder
         self._report = report
         self._names: set[str] = set()
+        self._decided: dict[str, tuple[int, bool]] = {}
         carried = base.fields.get("allowed_signers") if base else None
         self._roster: bytes | None = None if carried is None else carried.encode()
 
@@ -2028,9 +2172,12 @@ class _Evidence:
                 self._roster = _text(entry.body.get("allowed_signers", "")).encode()
                 self._compare(f"rosters/{place}", self._roster)
             elif entry.type == "decision":
-                name = f"decisions/{entry.request}.json"
+                request = entry.request or ""
                 document, _, signature = _document(entry)
-                if re.fullmatch(r"R-[0-9]{1,15}", entry.request or "") and name not in self._names:
+                count, goes_on = self._decided.get(request, (0, True))
+                if re.fullmatch(r"R-[0-9]{1,15}", request) and goes_on:
+                    self._decided[request] = count + 1, _leads_to(entry) == "held"
+                    name = f"decisions/{request}{f'-{count + 1}' if count else ''}.json"
                     self._compare(name, document)
                     self._compare(f"{name}.sig", signature.encode())
         except Bad:

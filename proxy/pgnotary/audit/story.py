@@ -18,7 +18,7 @@ from pgnotary.audit.redactions import redacted_in
 from pgnotary.audit.veil import Veil
 from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.entries import BREAK_GLASS, Entry, EntryType
 from pgnotary.request.decision import read
 from pgnotary.request.life import State
 from pgnotary.request.parameters import opened as parameters_in
@@ -26,6 +26,7 @@ from pgnotary.request.parameters import spelled
 from pgnotary.store import StoredEntry
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.signed import signed
+from pgnotary.verify.steps import is_short
 
 __all__ = [
     "Decided",
@@ -87,7 +88,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The decision that counted."""
+    """A decision that counted."""
 
     approver: str
     key: str
@@ -180,7 +181,10 @@ class Story:
     state: State
     steps: tuple[Step, ...]
     preview: Preview | None = None
+    approvals: tuple[Decided, ...] = ()
+    """Those that were not enough by themselves, oldest first."""
     decision: Decided | None = None
+    """The one that decided it."""
     rejected: tuple[Rejected, ...] = ()
     ended_at: datetime | None = None
     end_why: str = ""
@@ -236,10 +240,12 @@ class Story:
     @property
     def time_to_decision(self) -> timedelta | None:
         """From when the approver could see it to when the decision counted."""
-        if self.decision is None:
-            return None
+        return self.time_to(self.decision) if self.decision else None
+
+    def time_to(self, decided: Decided) -> timedelta:
+        """From when the approver could see it to when this decision counted."""
         shown = next((step.at for step in self.steps if step.type is EntryType.PREVIEW), self.asked_at)
-        return self.decision.at - shown
+        return decided.at - shown
 
 
 def stories(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterator[Story]:
@@ -438,7 +444,9 @@ def _decided(story: Story, entry: Entry) -> Story:
         document=raw,
         signature=text(body, "signature"),
     )
-    if answer == "approve":
+    if is_short(entry):
+        return replace(story, approvals=(*story.approvals, decision))
+    if answer in ("approve", BREAK_GLASS):
         return replace(story, decision=decision, state=State.APPROVED)
     return replace(story, decision=decision, state=State.DENIED, ended_at=at)
 

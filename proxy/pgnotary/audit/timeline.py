@@ -34,7 +34,7 @@ from pgnotary.audit.words import (
 )
 from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.entries import BREAK_GLASS, Entry, EntryType
 from pgnotary.request.sample import Sample, opened_each
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.sessions import told_by
@@ -109,6 +109,8 @@ def _sentences(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> lis
             return [_of_session(entry)]
         case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER | EntryType.HEARTBEAT | EntryType.FULL:
             return _of_proxy(entry)
+        case EntryType.POLICY:
+            return [f"policy in force: profile {text(entry.body, 'profile')}, digest {text(entry.body, 'policy')}"]
         case EntryType.PREVIEW:
             return _previewed(entry, opened, redacted)
         case EntryType.EXECUTED:
@@ -223,12 +225,20 @@ def _samples(body: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield f"statement {number(each, 'place')}, ", each["sample"]
 
 
+_ANSWERS = {"approve": "approved", BREAK_GLASS: "GLASS BROKEN"}
+
+
+def _lacking(body: Mapping[str, JSON]) -> str:
+    lacks = number(body, "lacks")
+    return f"; {counted(lacks, 'approval')} more needed" if lacks else ""
+
+
 def _decided(entry: Entry) -> list[str]:
     body = entry.body
-    verb = "approved" if text(body, "answer") == "approve" else "denied"
+    verb = _ANSWERS.get(text(body, "answer"), "denied")
     max_rows = number(body, "max_rows")
     ceiling = ceiling_words(max_rows, number(body, "max_other_rows") or text(body, "max_other_rows"))
-    lines = [f"{entry.request} {verb} by {text(body, 'approver')} with {text(body, 'key')}{ceiling}"]
+    lines = [f"{entry.request} {verb} by {text(body, 'approver')} with {text(body, 'key')}{ceiling}{_lacking(body)}"]
     try:
         document = signed(entry)[0]
     except DecisionRefused as error:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from pgnotary.audit.effect import Effect
 from pgnotary.audit.executions import Counted, Execution
-from pgnotary.audit.story import Preview, Story
+from pgnotary.audit.story import Decided, Preview, Story
 from pgnotary.judge.statement import StatementClass
+from pgnotary.ledger.entries import BREAK_GLASS
 from pgnotary.request.life import State
 
 __all__ = [
@@ -114,8 +115,15 @@ def _measured(preview: Preview, caveats: Sequence[str]) -> str:
 def decision_words(story: Story) -> str:
     """Return who decided what, or that nobody did."""
     decision = story.decision
+    approved = [_approved(each) for each in story.approvals]
     if decision is None:
-        return "no decision"
+        return f"{'; '.join(approved)}; not enough" if approved else "no decision"
+    if decision.answer == BREAK_GLASS:
+        return f"GLASS BROKEN by {decision.approver}{ceiling_words(decision.max_rows, decision.max_other_rows)}"
+    return "; ".join([*approved, _approved(decision)])
+
+
+def _approved(decision: Decided) -> str:
     if decision.answer != "approve":
         return f"denied by {decision.approver}"
     return f"approved by {decision.approver}{ceiling_words(decision.max_rows, decision.max_other_rows)}"
@@ -265,11 +273,11 @@ def story_lines(story: Story) -> list[str]:
         lines += [behind_name(story), *quoted(story.prepared, redacted=gone.get("prepared", "")), ""]
     lines.append(f"preview  {preview_words(story.preview)}")
     lines.append(f"decision {decision_words(story)}")
-    if story.decision is not None:
-        took = story.time_to_decision
-        lines.append(f"  {clock(story.decision.at)}, {duration(took) if took else '0 s'} after the preview")
-        lines.append(f"  key {story.decision.key}")
-        lines += quoted(story.decision.reason, "  > ")
+    for each in (*story.approvals, *([story.decision] if story.decision else [])):
+        took = story.time_to(each)
+        lines.append(f"  {clock(each.at)}, {duration(took) if took else '0 s'} after the preview")
+        lines.append(f"  key {each.key}")
+        lines += quoted(each.reason, "  > ")
     lines += [f"not counted: {each.why}" for each in story.rejected]
     lines += [f"since then  {each}" for each in story.meanwhile]
     if story.copied is not None:

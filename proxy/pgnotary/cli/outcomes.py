@@ -59,6 +59,10 @@ def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
             return f"executed: {_done(paper, standing)}, committed, as PostgreSQL says{place}", Exit.OK
         case State.RESOLVED:
             return f"{visible(standing.fate or 'resolved')}, as PostgreSQL says{_because(standing)}{place}", Exit.FAILED
+        case State.DENIED:
+            return f"denied by somebody else{place}", Exit.DENIED
+        case State.EXPIRED | State.WITHDRAWN | State.ORPHANED as state:
+            return f"not executed: {state}{place}", Exit.GONE
         case state:
             return f"no outcome yet: it is {state}", Exit.PENDING
 

@@ -67,7 +67,8 @@ def describe(paper: Paper, width: int = 100, *, secrets: bool = False) -> Iterat
 def time_left(paper: Paper, now: datetime) -> str:
     """Return for how long a request can still be decided; it is no part of the page."""
     left = f"{span(paper.expires_at - now)} left to decide" if paper.expires_at > now else "its time has passed"
-    return f"{paper.id}   {left}"
+    approved = f"; approved by {', '.join(paper.approved_by)}; needs {paper.missing}" if paper.approved_by else ""
+    return f"{paper.id}   {left}{visible(approved)}"
 
 
 def _told_hidden(hidden: int) -> str:
@@ -114,7 +115,12 @@ def _judged(paper: Paper) -> Iterator[tuple[str, str]]:
     yield "held because", context.why or "unknown"
     yield "profile", context.profile or "unknown"
     yield "policy", context.policy or "unknown"
-    yield "needs", f"{counted(context.needs, 'approval')}, by anybody on the roster but {context.person}"
+    if context.quorum:
+        yield "needs", paper.quorum.words(context.person)
+    else:
+        yield "needs", f"{counted(context.needs, 'approval')}, by anybody on the roster but {context.person}"
+    if context.break_glass:
+        yield "break-glass", f"by {', '.join(context.break_glass)}, alone, to be reviewed afterwards"
     yield "what", paper.what
     if paper.context.executions > 1:
         yield "executions", f"{paper.context.executions:,}, each with parameters of its own"
@@ -296,6 +302,7 @@ def facts(paper: Paper, *, secrets: bool = False) -> dict[str, JSON]:
             "hides_code": shown.hides_code,
             "reason": paper.reason,
             **sealed,
+            **({"approved_by": [*paper.approved_by], "missing": paper.missing} if paper.approved_by else {}),
             "preview": _preview(paper),
             "request_leaf": paper.request_leaf,
             "preview_leaf": paper.preview_leaf,

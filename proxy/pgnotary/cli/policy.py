@@ -18,6 +18,7 @@ from pgnotary.cli.policy_cases import cases_in, differences
 from pgnotary.cli.policy_options import Bench
 from pgnotary.cli.safe_text import cut, one_line, visible
 from pgnotary.config import load
+from pgnotary.judge.needs import ONE_OF_ANYONE
 from pgnotary.judge.rules import Action, Policy, Record, Rule, Subject
 
 __all__ = ["policy"]
@@ -53,6 +54,12 @@ def _listing(rules: Policy) -> Iterator[str]:
     yield f"profile {rules.profile}, {len(rules.rules)} rules, digest {rules.digest}"
     for rule in rules.rules:
         yield f"  {rule.name:<{width}}  {rule.result:<7}  {_about(rule)}"
+    if rules.approvals != ONE_OF_ANYONE:
+        yield "  approvals " + ", ".join(f"{need.count} of {need.group}" for need in rules.approvals)
+    for group in rules.groups:
+        yield f"  group {group.name}: {', '.join(group.people)}"
+    if rules.break_glass:
+        yield f"  break-glass: {', '.join(rules.break_glass)}"
     yield f"  {last:<{width}}  {Action.HOLD if rules.holds else 'noted':<7}  what no rule speaks for"
 
 
@@ -78,6 +85,8 @@ def _about(rule: Rule) -> str:
         said.append("preview false")
     if rule.terms.sample_rows is not None:
         said.append(f"sample_rows {rule.terms.sample_rows}")
+    if rule.terms.approvals:
+        said.append("approvals " + ", ".join(f"{need.count} of {need.group}" for need in rule.terms.approvals))
     if rule.terms.mask:
         said.append(f"mask {', '.join(rule.terms.mask)}")
     return "; ".join(said) or "anything"
@@ -98,6 +107,7 @@ def _fields(rule: Rule) -> dict[str, object]:
         "preview": rule.terms.preview,
         "sample_rows": rule.terms.sample_rows,
         "mask": rule.terms.mask,
+        "approvals": [f"{need.count} of {need.group}" for need in rule.terms.approvals],
     }
 
 

@@ -4,6 +4,7 @@ What we say ourselves keeps its columns whatever the engineers wrote: names are 
 line is for what is asked and the rule that held it.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -26,12 +27,21 @@ def table_lines(papers: Sequence[Paper], now: datetime, width: int | None) -> It
     widths = [max(columns(row[at]) for row in rows) for at in range(len(_HEADINGS))]
     if width is not None:
         widths = _narrowed(widths, width)
-    for row in rows:
+    for row, paper in zip(rows, (None, *papers), strict=True):
         shown = (
             _padded(cut(cell, room), room, to_the_right=heading in _TO_THE_RIGHT)
             for cell, room, heading in zip(row, widths, _HEADINGS, strict=True)
         )
         yield _GAP.join(shown).rstrip(" ")
+        if paper is not None and not paper.quorum.is_usual:
+            yield cut(f"{' ' * widths[0]}{_GAP}{_approvals(paper)}", width or sys.maxsize)
+
+
+def _approvals(paper: Paper) -> str:
+    """Return who has approved, and who still has to."""
+    missing = " and ".join(each.words(paper.context.person) for each in paper.quorum.missing(paper.approved_by))
+    had = f"approved by {', '.join(paper.approved_by)}, " if paper.approved_by else ""
+    return visible(f"{had}needs {missing}")
 
 
 def cells(paper: Paper, now: datetime) -> tuple[str, ...]:

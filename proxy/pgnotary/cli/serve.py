@@ -1,8 +1,8 @@
 """`pgnotary serve`: everything that one proxy runs, put together and taken apart in order.
 
-A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads the roster of approvers and the
-certificates. The ledger is opened, settled and written to before the first client is let in, and is the last thing to
-close.
+A configuration enters; the proxy runs until SIGTERM or SIGINT, and SIGHUP reloads people and rules: users, groups,
+policy, the roster of approvers, and the certificates. The ledger is opened, settled and written to before the first
+client is let in, and is the last thing to close.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import itertools
 import logging
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Never
@@ -31,6 +31,7 @@ from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
 from pgnotary.serve.eraser import Eraser
 from pgnotary.serve.health import Health, reachable
+from pgnotary.serve.policies import ConfigInForce
 from pgnotary.serve.proxy import Proxy
 from pgnotary.serve.recording import Recording, recording
 from pgnotary.serve.recovery import recall
@@ -62,7 +63,8 @@ _NEW_OBJECTS = 7_000
 def serve(config: Path, *, verbose: bool, new_high_water: bool) -> None:
     """Run the proxy until SIGTERM or SIGINT.
 
-    SIGHUP reads the roster of approvers and the certificates again, and nothing else of the configuration.
+    SIGHUP reads the configuration, the roster of approvers and the certificates again: users, roles, groups and policy
+    change at once, what else does takes a restart, as the log says.
     """
     log_to_stderr(verbose=verbose)
     loaded = load(config)
@@ -111,11 +113,12 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
     for_approval = CertificateInForce(config, read_for_approval)
     async with recording(config, roster, new_high_water=new_high_water) as ledger:
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
+        configured = ConfigInForce(config, lambda: load(config.path), appender)
         in_force = RosterInForce(roster, config.roster, appender)
         desk = Desk(appender, in_force, _now)
         prepared = PreparedTransactions()
         await recall(store, prepared, config.policy.digest)
-        resolver = Resolver(store, appender, asking(config, upstream), prepared, config.policy.digest)
+        resolver = Resolver(store, appender, asking(configured, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
         eraser = Eraser(store)
         redactions = Redactions(store, appender, in_force, desk.moment, eraser)
@@ -125,15 +128,19 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
             return f"R-{next(numbers)}"
 
         proxy = Proxy(config, appender, desk, in_force, mint, workers, certificate, upstream, prepared)
+        configured.follow(proxy.adopt)
+        configured.follow(resolver.adopt)
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
             reloading = tasks.create_task(in_force.run(), name="roster")
+            reconfiguring = tasks.create_task(configured.run(), name="configuration")
             erasing = tasks.create_task(eraser.run(), name="eraser")
             beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
             if keeper is not None:
                 tasks.create_task(keeper.run(), name="high-water")
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, in_force, certificate, for_approval)
+            again = (configured.reload, in_force.reload, certificate.reload, for_approval.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, again)
             try:
                 api = ApprovalApi(
                     desk,
@@ -152,6 +159,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
             finally:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
                 reloading.cancel()
+                reconfiguring.cancel()
                 erasing.cancel()
                 beating.cancel()
                 resolver.stop()
@@ -219,10 +227,9 @@ def _listens(address: Address, config: Config, api: ApprovalApi) -> str:
     return f"{address.host}:{address.port}, approvals at {config.socket}{network}"
 
 
-def _reload(roster: RosterInForce, *certificates: CertificateInForce) -> None:
-    roster.reload()
-    for certificate in certificates:
-        certificate.reload()
+def _reload(again: Iterable[Callable[[], None]]) -> None:
+    for each in again:
+        each()
 
 
 def _stop_signal() -> asyncio.Event:

@@ -35,6 +35,7 @@ from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.preview_view import rows_in_words
+from pgnotary.cli.safe_text import visible
 from pgnotary.ledger.canonical import MAX_INT
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Decision
@@ -181,8 +182,9 @@ def approve(
     _say_terms(case, decision, _limits(decision.ceiling, counted=max_rows is None))
     means.ask(f"Sign approval of {case.name}{_unlimited(decision.ceiling)}?")
     recorded = case.hand_in(decision)
-    click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}")
-    if wait_s > 0:
+    still = f", {visible(recorded.missing)} needed" if recorded.missing else ""
+    click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}{still}")
+    if wait_s > 0 or recorded.missing:
         words, status = outcome_in_words(case.paper, case.await_outcome(wait_s))
         click.echo(words)
         ctx.exit(status)

@@ -5,13 +5,15 @@ others the first rule that matches speaks, and the strictest answer is that of t
 held. The policy's digest goes into every request, so that a signature says under which policy it was asked for.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from pgnotary.judge.needs import ONE_OF_ANYONE, strictest
 from pgnotary.judge.refusals import prepare_behind, refusal, sentence, setting_beside
 from pgnotary.judge.rules import USUAL, Action, Policy, Record, Rule, Subject, Terms
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["Terming", "Verdict", "terms", "verdict"]
+__all__ = ["Terming", "Verdict", "held_terms", "terms", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def verdict(statement: Statement, policy: Policy, subject: Subject = _NOBODY) ->
     for action in (Action.REFUSE, Action.HOLD):
         for part, rule in judged:
             if (rule.result if rule else Action.HOLD) is action:
-                return _stopped(statement, part, rule, policy)
+                return _stopped(statement, part, rule, policy, [found for _, found in judged])
     part, rule = next(((each, found) for each, found in judged if each.findings), judged[0])
     name = rule.name if rule else ""
     # One rule that wants each listed is enough: a text is recorded as a whole.
@@ -77,7 +79,10 @@ def _first(part: Part, policy: Policy, subject: Subject) -> Rule | None:
     return next((rule for rule in policy.rules if not rule.min_rows and rule.matches(part, subject)), None)
 
 
-def _stopped(statement: Statement, part: Part, rule: Rule | None, policy: Policy) -> Verdict:
+def _stopped(
+    statement: Statement, part: Part, rule: Rule | None, policy: Policy, found: Sequence[Rule | None]
+) -> Verdict:
+    """Return the verdict over a text that one of its parts stops; `found` are the rules that speak for its parts."""
     name = rule.name if rule else f"{policy.profile}/hold-{part.kind}"
     finding = (
         _weightiest(part, policy) if part.findings else Finding(Qualifier.UNREAD, "is what the rule is about", "policy")
@@ -89,7 +94,19 @@ def _stopped(statement: Statement, part: Part, rule: Rule | None, policy: Policy
         return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=True, would=name)
     if (refused := setting_beside(statement) or prepare_behind(statement)) is not None:
         return Verdict(Action.REFUSE, refused.part.kind, refused.rule, refused.reason)
-    return Verdict(Action.HOLD, part.kind, name, reason, rule.terms if rule else USUAL, finding.judge)
+    return Verdict(Action.HOLD, part.kind, name, reason, held_terms(policy, rule, found), finding.judge)
+
+
+def held_terms(policy: Policy, rule: Rule | None, found: Sequence[Rule | None] = (None,)) -> Terms:
+    """Return how a text is held that `rule` stops; `found` are the rules that speak for its parts.
+
+    All parts are approved together, so it needs what any of those that are held needs: a second statement behind a
+    harmless one is approved by no fewer.
+    """
+    held = [each for each in found if each is None or each.result is Action.HOLD]
+    needed = strictest((each.terms.approvals if each else ()) or policy.approvals for each in held)
+    approvals = () if needed == ONE_OF_ANYONE else needed
+    return replace(rule.terms if rule else USUAL, approvals=approvals)
 
 
 def _weightiest(part: Part, policy: Policy) -> Finding:

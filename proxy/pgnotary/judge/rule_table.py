@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from pgnotary.errors import ConfigError
 from pgnotary.judge.identifiers import identifier
+from pgnotary.judge.needs import Group, needs_of
 from pgnotary.judge.rules import Action, Record, Rule, Terms
 from pgnotary.judge.statement import Qualifier, StatementClass
 
@@ -55,13 +56,14 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sample_rows: Annotated[int, Meta(ge=0, le=MOST_SAMPLED)] | None = None
     mask: _Words = ()
     record: str | None = None
+    approvals: _Words = ()
 
 
-def rules_of(tables: Sequence[RuleTable]) -> tuple[Rule, ...]:
+def rules_of(tables: Sequence[RuleTable], groups: Sequence[Group] = ()) -> tuple[Rule, ...]:
     """Return the rules that the tables write; raises ConfigError, whose message begins with the key: rule[2].class."""
     rules: list[Rule] = []
     for at, table in enumerate(tables):
-        rule = _rule(f"rule[{at}]", table)
+        rule = _rule(f"rule[{at}]", table, groups)
         if any(rule.name == other.name for other in rules):
             raise ConfigError(f"rule[{at}].name is {table.name!r}: expected another one, it stands there twice")
         rules.append(rule)
@@ -76,7 +78,7 @@ def one_of(kind: type[_Member], key: str, value: str) -> _Member:
         raise ConfigError(f"{key} is {value!r}: expected one of {', '.join(kind)}") from error
 
 
-def _rule(key: str, table: RuleTable) -> Rule:
+def _rule(key: str, table: RuleTable, groups: Sequence[Group]) -> Rule:
     if not _NAME.fullmatch(table.name):
         raise ConfigError(f"{key}.name is {table.name!r}: expected lower-case letters, digits and . _ -, at most 63")
     result = one_of(Action, f"{key}.result", table.result)
@@ -90,7 +92,7 @@ def _rule(key: str, table: RuleTable) -> Rule:
         databases=tuple(_whole_names(f"{key}.database", table.database)),
         users=tuple(_whole_names(f"{key}.user", table.user)),
         min_rows=table.min_rows,
-        terms=_terms(key, table),
+        terms=_terms(key, table, groups),
         record=one_of(Record, f"{key}.record", Record.EACH if table.record is None else table.record),
     )
 
@@ -109,17 +111,23 @@ def _require_sense(key: str, table: RuleTable, result: Action) -> None:
         )
     if result is not Action.HOLD:
         said = {"hold_s": table.hold_s, "preview": table.preview, "sample_rows": table.sample_rows}
-        for name, value in (said | {"mask": table.mask or None}).items():
+        for name, value in (said | {"mask": table.mask or None, "approvals": table.approvals or None}).items():
             if value is not None:
                 raise ConfigError(f"{key}.{name} is {value!r}: expected only in a rule that holds")
+    if table.min_rows and table.approvals:
+        raise ConfigError(
+            f"{key}.approvals is {table.approvals!r}: expected only in a rule without min_rows; "
+            "what is needed is recorded before the rows are counted"
+        )
 
 
-def _terms(key: str, table: RuleTable) -> Terms:
+def _terms(key: str, table: RuleTable, groups: Sequence[Group]) -> Terms:
     return Terms(
         hold_s=table.hold_s,
         preview=table.preview is not False,
         sample_rows=table.sample_rows,
         mask=masks_of(f"{key}.mask", table.mask),
+        approvals=needs_of(f"{key}.approvals", _each(table.approvals), groups),
     )
 
 

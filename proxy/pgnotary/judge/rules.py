@@ -8,12 +8,13 @@ rule that says too little lets too little pass.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
 from pgnotary.judge.identifiers import qualified
+from pgnotary.judge.needs import ONE_OF_ANYONE, Group, Need
 from pgnotary.judge.statement import Part, Qualifier, StatementClass
 
 __all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Record", "Rule", "Subject", "Terms", "policy_of"]
@@ -54,6 +55,8 @@ class Terms:
     """How many rows approvers are shown; None: as many as `policy.sample_rows` says."""
     mask: tuple[str, ...] = ()
     """Columns that they are not shown, beside those of `policy.mask`."""
+    approvals: tuple[Need, ...] = ()
+    """How many of whom it needs. Empty: of a rule, as many as `policy.approvals` says; of a verdict, one of anybody."""
 
 
 USUAL = Terms()
@@ -137,6 +140,15 @@ class Policy:
     holds: bool
     digest: str
     """SHA-256 over all of it, in hex."""
+    approvals: tuple[Need, ...] = ONE_OF_ANYONE
+    """What is needed where no rule says otherwise."""
+    groups: tuple[Group, ...] = ()
+    break_glass: tuple[str, ...] = ()
+    """The people who may approve alone, and their own, in an emergency; empty: nobody."""
+
+    def people_of(self, group: str) -> tuple[str, ...]:
+        """Return who is in a group."""
+        return next(each.people for each in self.groups if each.name == group)
 
 
 _Q = Qualifier
@@ -169,12 +181,31 @@ PROFILES = {
 `default` and notes what that would hold; `forward-all` holds nothing."""
 
 
-def policy_of(profile: Profile, own: Sequence[Rule] = ()) -> Policy:
-    """Return the policy of one's own rules before a profile's."""
+def policy_of(
+    profile: Profile,
+    own: Sequence[Rule] = (),
+    *,
+    groups: Sequence[Group] = (),
+    approvals: tuple[Need, ...] = ONE_OF_ANYONE,
+    break_glass: str = "",
+) -> Policy:
+    """Return the policy of one's own rules before a profile's; `break_glass` names one of the groups, or none."""
     rules = (*own, *profile.rules)
-    listed = {"profile": profile.name, "holds": profile.holds, "rules": [_written(rule) for rule in rules]}
+    listed: dict[str, Any] = {
+        "profile": profile.name,
+        "holds": profile.holds,
+        "rules": [_written(rule) for rule in rules],
+    }
+    # What says nothing is not there: a policy without any of this has the digest that it had before there was any.
+    if groups:
+        listed["groups"] = [asdict(group) for group in groups]
+    if approvals != ONE_OF_ANYONE:
+        listed["approvals"] = [asdict(need) for need in approvals]
+    if break_glass:
+        listed["break_glass"] = break_glass
     digest = hashlib.sha256(b"pgnotary/policy/1\n" + json.dumps(listed, sort_keys=True).encode()).hexdigest()
-    return Policy(profile.name, rules, profile.holds, digest)
+    policy = Policy(profile.name, rules, profile.holds, digest, approvals, tuple(groups))
+    return replace(policy, break_glass=policy.people_of(break_glass)) if break_glass else policy
 
 
 def _written(rule: Rule) -> dict[str, Any]:
@@ -185,4 +216,6 @@ def _written(rule: Rule) -> dict[str, Any]:
     for name in ("sample_rows", "mask"):
         if not fields["terms"][name] and fields["terms"][name] != 0:
             del fields["terms"][name]
+    if not fields["terms"]["approvals"]:
+        del fields["terms"]["approvals"]
     return fields

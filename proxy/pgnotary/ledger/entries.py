@@ -1,12 +1,13 @@
 """What is written for ever: one entry, from a draft to its canonical bytes, and back.
 
 A `Draft` says what happened; its place in the ledger (`Position`) and the commitments of its sealed values are added by
-whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Format 1: what is written so must be
-read so for ever.
+whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Formats 1 and 2: what is written so must
+be read so for ever. Format 2 has what format 1 lacks (quorum, break-glass, policy); an entry that says nothing of that
+is of format 1.
 
 An entry is one canonical JSON object of at most 65,535 bytes:
 
-    v        "pgnotary/entry/1"
+    v        "pgnotary/entry/1", or "pgnotary/entry/2"
     ledger   the ledger's name, the origin of its checkpoints
     seq      its place, from 0 without gaps
     prev     leaf hash of the entry before it, in hex; 64 zeros for the first
@@ -28,8 +29,10 @@ from pgnotary.ledger.canonical import JSON, MAX_ENTRY_BYTES, b64, decode, parse_
 from pgnotary.ledger.tree import HASH_BYTES, leaf_hash
 
 __all__ = [
+    "BREAK_GLASS",
     "FIRST_PREV",
     "FORMAT",
+    "FORMAT_2",
     "Draft",
     "Entry",
     "EntryType",
@@ -42,6 +45,7 @@ __all__ = [
 ]
 
 FORMAT = "pgnotary/entry/1"
+FORMAT_2 = "pgnotary/entry/2"
 # It was never promised to last.
 _BEFORE = "pgnotary/entry/0"
 FIRST_PREV = bytes(32)
@@ -85,6 +89,28 @@ class EntryType(StrEnum):
     """Sealed values of earlier entries and their salts were deleted: body.document, body.signature (SSHSIG)."""
     ARCHIVED = "archived"
     """The entries before one are in a folder of their own: see `pgnotary.ledger.archived`."""
+    POLICY = "policy"
+    """The rules in force from here on: body.policy, their digest."""
+    REVIEWED = "reviewed"
+    """Somebody else has looked at what was approved by breaking the glass: body.document, body.signature (SSHSIG)."""
+
+
+BREAK_GLASS = "break-glass"
+"""The answer of a decision that somebody has made alone, in an emergency."""
+
+_TYPES_OF_2 = frozenset({EntryType.POLICY, EntryType.REVIEWED})
+_FIELDS_OF_2: Mapping[EntryType, frozenset[str]] = {
+    EntryType.REQUEST: frozenset({"quorum", "break_glass"}),
+    EntryType.DECISION: frozenset({"lacks"}),
+    EntryType.INTENT: frozenset({"approvals"}),
+}
+
+
+def _format(type_: EntryType, body: Mapping[str, JSON]) -> str:
+    """Return the format of an entry: the first that has all that it says."""
+    broken = type_ is EntryType.DECISION and body.get("answer") == BREAK_GLASS
+    says_more = type_ in _TYPES_OF_2 or broken or not _FIELDS_OF_2.get(type_, frozenset()).isdisjoint(body)
+    return FORMAT_2 if says_more else FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +202,7 @@ def write_entry(draft: Draft, position: Position, commitments: Mapping[str, byte
     Raises NotCanonical if a value does not fit or the entry is too large.
     """
     fields: dict[str, JSON] = {
-        "v": FORMAT,
+        "v": _format(draft.type, draft.body),
         "ledger": position.ledger,
         "seq": position.seq,
         "prev": position.prev.hex(),
@@ -214,9 +240,9 @@ def parse_entry(raw: bytes) -> Entry:
 
 
 def _entry(raw: bytes, fields: Mapping[str, JSON]) -> Entry:
-    if (found := fields.get("v")) != FORMAT:
+    if (found := fields.get("v")) not in (FORMAT, FORMAT_2):
         old = ": it is read by the version that wrote it, begin a new ledger with this one" if found == _BEFORE else ""
-        raise NotCanonical(f"entry of format {found!r:.60}, expected {FORMAT!r}{old}")
+        raise NotCanonical(f"entry of format {found!r:.60}, expected {FORMAT!r} or {FORMAT_2!r}{old}")
     if not _REQUIRED <= fields.keys() <= _KNOWN:
         if missing := _REQUIRED - fields.keys():
             raise NotCanonical(f"entry lacks {', '.join(sorted(missing))}")
@@ -224,13 +250,16 @@ def _entry(raw: bytes, fields: Mapping[str, JSON]) -> Entry:
     type_ = _TYPES.get(_text(fields, "type"))
     if type_ is None:
         raise NotCanonical(f"entry of unknown type {fields['type']!r}")
+    body = _object(fields, "body")
+    if found != (expected := _format(type_, body)):
+        raise NotCanonical(f"entry of type {type_} and format {found!r}, but what it says is of {expected!r}")
     seq = fields["seq"]
     if type(seq) is not int or seq < 0:
         raise NotCanonical(f"entry with seq {seq!r}, expected a number from 0")
     return Entry(
         position=Position(_text(fields, "ledger"), seq, _hash(fields, "prev"), parse_timestamp(_text(fields, "time"))),
         type=type_,
-        body=_object(fields, "body"),
+        body=body,
         session=_text(fields, "session") if "session" in fields else None,
         request=_text(fields, "request") if "request" in fields else None,
         after=_hash(fields, "after") if "after" in fields else None,

@@ -7,13 +7,13 @@ This is the one rule: the session enforces it, an approver's command line says i
 Nothing here is ever too few: what cannot be told apart is counted twice.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pgnotary.ledger.canonical import JSON
 from pgnotary.wire.messages import rows_of
 
-__all__ = ["ANY", "Ceiling", "Changed", "other_rows", "own_rows", "told_rows"]
+__all__ = ["ANY", "Ceiling", "Changed", "lowest", "other_rows", "own_rows", "told_rows"]
 
 ANY = "any"
 """What a document says of `max_other_rows` that allows any number."""
@@ -51,6 +51,15 @@ class Ceiling:
         if self.max_other_rows != 0:
             fields["max_other_rows"] = ANY if self.max_other_rows is None else self.max_other_rows
         return fields
+
+
+def lowest(ceilings: Iterable[Ceiling | None]) -> Ceiling | None:
+    """Return what all of these allow together; None: any number of rows, anywhere."""
+    said = [each for each in ceilings if each is not None]
+    if not said:
+        return None
+    others = [each.max_other_rows for each in said if each.max_other_rows is not None]
+    return Ceiling(min(each.max_rows for each in said), min(others, default=None))
 
 
 @dataclass(frozen=True, slots=True)

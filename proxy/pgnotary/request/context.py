@@ -17,6 +17,7 @@ from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.parameters import Parameters, sealed
+from pgnotary.request.quorum import quorum_fields
 
 __all__ = ["MAX_PARTS", "Client", "Server", "request_draft"]
 
@@ -99,7 +100,7 @@ def request_draft(
         "policy": policy.digest,
         "rule": verdict.rule,
         "why": discreet(verdict.reason, statement.text) if statement.unreadable else words_masked(verdict.reason),
-        "needs": 1,
+        **quorum_fields(verdict.terms.approvals, policy),
         "expires_at": timestamp(expires_at),
     }
     if statement.runs_outside_blocks:

@@ -5,17 +5,17 @@ leaves. The document binds the digest of the context that was shown, and the lea
 preview; it repeats what a person must recognise years later, and `check` demands that the repeats agree. It
 also names the ledger's head that the approver saw.
 
-    v             "pgnotary/decision/1"
+    v             "pgnotary/decision/1"; "pgnotary/decision/2" of one that breaks the glass
     ledger        the ledger's name
     request       its id, e.g. "R-17"
     request_leaf, preview_leaf   leaf hashes, hex
     context       digest of the document that the page was drawn from (`pgnotary.request.signed_context`), hex
     user, database, kind         as in the request
     statement     commitment of the statement's text, base64
-    decision      "approve" or "deny"
-    max_rows      with "approve": the highest row count allowed of its own targets; absent: any, anywhere
+    decision      "approve", "deny" or "break-glass"
+    max_rows      unless "deny": the highest row count allowed of its own targets; absent: any, anywhere
     max_other_rows    with max_rows: the highest row count allowed elsewhere, or "any"; absent: 0
-    reason        the approver's words
+    reason        the approver's words; with "break-glass" there are some
     approver      the person, as in the roster
     head          {"size", "root"} of the checkpoint seen
     decided_at    by the approver's clock, UTC
@@ -29,16 +29,19 @@ from enum import StrEnum
 
 from pgnotary.errors import BadSignature, DecisionRefused, NotCanonical
 from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp, timestamp
-from pgnotary.ledger.entries import Entry
+from pgnotary.ledger.entries import BREAK_GLASS, Entry
 from pgnotary.request import sshsig
 from pgnotary.request.ceiling import ANY, Ceiling
 from pgnotary.request.fields import hexadecimal, number, text
+from pgnotary.request.quorum import people_in
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.request.signed_context import context_digest, context_document
 
-__all__ = ["DECISION_FORMAT", "Answer", "Decision", "Seen", "check", "document", "read"]
+__all__ = ["BREAKING_FORMAT", "DECISION_FORMAT", "Answer", "Decision", "Seen", "check", "document", "read"]
 
 DECISION_FORMAT = "pgnotary/decision/1"
+BREAKING_FORMAT = "pgnotary/decision/2"
+"""Its own, so that nobody who does not know of it takes one for an approval like any other."""
 
 _FIELDS = frozenset(
     "v ledger request request_leaf preview_leaf context user database kind statement "
@@ -52,6 +55,13 @@ class Answer(StrEnum):
 
     APPROVE = "approve"
     DENY = "deny"
+    BREAK_GLASS = BREAK_GLASS
+    """It may run, on one person's word alone: an emergency, to be reviewed by somebody else afterwards."""
+
+    @property
+    def allows(self) -> bool:
+        """Whether it lets the statement run."""
+        return self is not Answer.DENY
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def document(
     nonce: bytes,
 ) -> bytes:
     """Return the document to sign for a request as its entries tell it."""
-    fields = _repeats(request, preview) | {
+    fields = _repeats(request, preview, answer) | {
         "decision": answer.value,
         "reason": reason,
         "approver": approver,
@@ -106,10 +116,14 @@ def document(
     return encode(fields | (ceiling.fields if ceiling else {}))
 
 
-def _repeats(request: Entry, preview: Entry) -> dict[str, JSON]:
+def _format(answer: Answer) -> str:
+    return BREAKING_FORMAT if answer is Answer.BREAK_GLASS else DECISION_FORMAT
+
+
+def _repeats(request: Entry, preview: Entry, answer: Answer) -> dict[str, JSON]:
     """Return the fields of a document that follow from the entries."""
     return {
-        "v": DECISION_FORMAT,
+        "v": _format(answer),
         "ledger": request.position.ledger,
         "request": request.request or "",
         "request_leaf": request.leaf.hex(),
@@ -126,7 +140,7 @@ def read(raw: bytes) -> Decision:
     """Read a document; raises DecisionRefused naming what is wrong with it."""
     try:
         fields = decode(raw)
-        if fields.get("v") != DECISION_FORMAT:
+        if fields.get("v") not in (DECISION_FORMAT, BREAKING_FORMAT):
             raise DecisionRefused(f"document of format {fields.get('v')!r}, expected {DECISION_FORMAT!r}")
         if fields.keys() - _OF_CEILING != _FIELDS:
             odd = ", ".join(sorted((fields.keys() - _OF_CEILING) ^ _FIELDS))
@@ -142,6 +156,10 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
         raise DecisionRefused("document whose head is not a size and a root")
     ceiling = _ceiling(fields)
     answer = Answer(text(fields, "decision"))
+    if fields["v"] != _format(answer):
+        raise DecisionRefused(f"document of format {fields['v']!r} that says {answer}")
+    if answer is Answer.BREAK_GLASS and not text(fields, "reason").strip():
+        raise DecisionRefused("a document that breaks the glass without a reason")
     if answer is Answer.DENY and ceiling is not None:
         raise DecisionRefused("a denial that allows rows")
     hexadecimal(fields, "nonce", 16)
@@ -180,7 +198,7 @@ def check(decision: Decision, signature: str, request: Entry, preview: Entry, ro
     1. the signature is an SSHSIG by an Ed25519 key over exactly these bytes, in the namespace of decisions;
     2. the roster gives that key to the person the document names, for this namespace, at this time;
     3. request, preview and all repeated fields are those of the entries;
-    4. the requester is another person;
+    4. the requester is another person; or it breaks the glass, and the request says that this person may;
     5. a highest row count is given only where the rows can be counted.
     """
     try:
@@ -191,11 +209,23 @@ def check(decision: Decision, signature: str, request: Entry, preview: Entry, ro
     if signer.person != decision.approver:
         raise DecisionRefused(f"signed by {signer.person}'s key, but the document says {decision.approver}")
     fields = decode(decision.raw)
-    for name, expected in _repeats(request, preview).items():  # 3
+    for name, expected in _repeats(request, preview, decision.answer).items():  # 3
         if fields[name] != expected:
             raise DecisionRefused(f"{name} is {fields[name]!r} in the document and {expected!r} in the request")
-    if signer.person.casefold() == str(request.body["person"]).casefold():  # 4
+    if decision.answer is Answer.BREAK_GLASS:  # 4
+        _check_breaker(signer.person, request)
+    elif signer.person.casefold() == str(request.body["person"]).casefold():
         raise DecisionRefused(f"{signer.person} asked for it: somebody else must decide")
     if decision.ceiling is not None and request.body.get("countable") is False:  # 5
         raise DecisionRefused("a highest row count, but its rows cannot be counted: allow any number of them")
     return signer
+
+
+def _check_breaker(person: str, request: Entry) -> None:
+    try:
+        people = people_in(request.body)
+    except NotCanonical as error:
+        raise DecisionRefused(f"nobody knows who may break the glass: {error}") from error
+    if person.casefold() not in map(str.casefold, people):
+        who = f"only {', '.join(people)}" if people else "nobody here"
+        raise DecisionRefused(f"{person} may not break the glass: {who} may (policy.break_glass)")

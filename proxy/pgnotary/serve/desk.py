@@ -1,25 +1,28 @@
 """The desk where open requests lie: sessions put them down, approvers pick them up and decide, exactly once.
 
 Announced requests and signed decisions enter; a decision that counts is durable before the session hears of it, one
-that does not is recorded as rejected with the reason. A request that its session has retired cannot be decided any
-more, whatever a signature says.
+that does not is recorded as rejected with the reason. Where several approvals are needed each is durable by itself, and
+the request stays open until the last one; one denial ends it. A request that its session has retired cannot be decided
+any more, whatever a signature says.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pgnotary.errors import DecisionRefused, PgnotaryError, RequestMoved
+from pgnotary.errors import AlreadyDecided, DecisionRefused, PgnotaryError, RequestMoved
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Draft, EntryType, Filed, Receipt
 from pgnotary.request import decision as decisions
+from pgnotary.request.ceiling import Ceiling, lowest
 from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
+from pgnotary.request.quorum import Quorum, quorum_in
 from pgnotary.request.roster import Roster, Signer
-from pgnotary.session.events import Decided, TakenBack
+from pgnotary.session.events import Approval, Decided, TakenBack
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
 
@@ -42,8 +45,51 @@ class OpenRequest:
     preview: Filed
     deliver: Callable[[Decided | TakenBack], None]
     """Hands a decision, or a withdrawal, to the session that holds the statement."""
+    quorum: Quorum
+    """Whose approvals it needs."""
     deciding: bool = False
-    """A decision over it is being recorded."""
+    """A decision over it is being recorded, or has ended it."""
+    approvals: tuple[Approval, ...] = ()
+    """Those that are durable, oldest first; not enough yet."""
+    ceilings: tuple[Ceiling | None, ...] = ()
+    """What each of them allows."""
+    decisions: tuple[Filed, ...] = ()
+    """Their entries."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of several approvals each is weighed beside those before it."""
+
+    @property
+    def last(self) -> bytes:
+        """The leaf of its newest entry."""
+        return self.approvals[-1].leaf if self.approvals else self.preview.leaf
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who has approved."""
+        return tuple(each.person for each in self.approvals)
+
+    @property
+    def missing(self) -> str:
+        """Whose approvals are still needed, in words."""
+        return self.quorum.missing_words(self.people)
+
+    def objection(self, decision: Decision) -> DecisionRefused | None:
+        """Say why a decision by whom its document names does not count here, if it does not."""
+        if decision.answer is Answer.BREAK_GLASS:
+            return None
+        person, groups = decision.approver, self.quorum.seats
+        if not any(each.has(person) for each in groups):
+            requester = str(self.request.entry.body["person"])
+            needed = self.quorum.words(requester)
+            return DecisionRefused(f"{person} is in none of the groups that {self.id} needs: {needed}")
+        if decision.answer is Answer.DENY:
+            return None
+        if person.casefold() in map(str.casefold, self.people):
+            return AlreadyDecided(f"{person} has approved {self.id} already: each person counts once")
+        if not self.quorum.takes(self.people, person):
+            of = " and ".join(each.group for each in groups if each.has(person))
+            return AlreadyDecided(f"{self.id} has its approvals of {of} already; it needs {self.missing}")
+        return None
 
     def withdraw(self, person: str, key: str) -> None:
         """Tell the session that holds it that its requester takes it back; the session records it."""
@@ -74,7 +120,7 @@ class Desk:
     def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided | TakenBack], None]) -> None:
         """Put a request on the desk."""
         name = request.entry.request or ""
-        self._open[name] = OpenRequest(name, request, preview, deliver)
+        self._open[name] = OpenRequest(name, request, preview, deliver, quorum_in(request.entry.body))
         self._tell()
 
     def retire(self, request: str) -> None:
@@ -109,6 +155,16 @@ class Desk:
 
         Raises DecisionRefused with the reason, recorded as evidence; LedgerUnavailable if nothing could be recorded.
         """
+        try:
+            named = self._open.get(decisions.read(document).request)
+        except DecisionRefused:
+            named = None
+        if named is None or named.quorum.is_usual:
+            return await self._decide(document, signature)
+        async with named.turn:
+            return await self._decide(document, signature)
+
+    async def _decide(self, document: bytes, signature: str) -> Decided:
         opened: OpenRequest | None = None
         try:
             decision = decisions.read(document)
@@ -149,9 +205,13 @@ class Desk:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
         if decision.seen.size <= preview.position.seq:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
+        if (objection := opened.objection(decision)) is not None:
+            raise objection
         return signer
 
     async def _record(self, decision: Decision, signature: str, opened: OpenRequest, signer: Signer) -> Decided:
+        people = (*opened.people, signer.person)
+        lacks = opened.quorum.lacks(people) if decision.answer is Answer.APPROVE else 0
         body: dict[str, JSON] = {
             "approver": signer.person,
             "key": fingerprint(signer.public),
@@ -159,19 +219,36 @@ class Desk:
             "document": b64(decision.raw),
             "signature": signature,
             **(decision.ceiling.fields if decision.ceiling else {}),
+            **({"lacks": lacks} if lacks else {}),
         }
         session = opened.request.entry.session
-        draft = Draft(EntryType.DECISION, body, session=session, request=opened.id, after=opened.preview.leaf)
-        to = State.APPROVED if decision.answer is Answer.APPROVE else State.DENIED
+        draft = Draft(EntryType.DECISION, body, session=session, request=opened.id, after=opened.last)
+        to = State.APPROVED if decision.answer.allows else State.DENIED
         try:
-            (receipt,) = await self._appender.append(Append(draft, Move(opened.id, State.HELD, to)))
+            # One that is not enough leaves it held; that it names the newest entry keeps out what has ended it.
+            (receipt,) = await self._appender.append(Append(draft, None if lacks else Move(opened.id, State.HELD, to)))
         except RequestMoved as moved:
             why = f"{opened.id} is {moved.state} already"
             await self._reject(decision.raw, signature, opened, why)
             raise DecisionRefused(why) from moved
+        # Who breaks the glass answers for it alone: neither rows nor keys of others bound it.
+        alone = decision.answer is Answer.BREAK_GLASS
+        ceilings = (decision.ceiling,) if alone else (*opened.ceilings, decision.ceiling)
         decided = Decided(
-            opened.id, decision.answer, signer.person, decision.reason, decision.ceiling, receipt, signer.public
+            opened.id,
+            decision.answer,
+            signer.person,
+            decision.reason,
+            lowest(ceilings),
+            receipt,
+            signer.public,
+            () if alone else opened.approvals,
+            opened.quorum.missing_words(people) if lacks else "",
         )
+        if lacks:
+            opened.approvals, opened.ceilings = decided.approvals, ceilings
+            opened.decisions = (*opened.decisions, receipt.filed())
+            opened.deciding = False
         opened.deliver(decided)
         return decided
 

@@ -102,6 +102,8 @@ class Proxy:
         # The same after a restart: a salt that changes would tell an unknown user from a known one.
         self._mock_secret = hashlib.sha256(b"pgnotary/mock-salt/0\n" + config.key().seed).digest()
         self._running: dict[tuple[int, bytes], Conversation] = {}
+        self._users: dict[tuple[int, bytes], User] = {}
+        """Who they were when they came."""
         self._admitted = 0
         """How many clients have a place of `max_clients`, from their password to their end."""
         self._logins: set[asyncio.Task[None]] = set()
@@ -109,16 +111,8 @@ class Proxy:
         """A conversation has ended."""
         self._stopping = False
         policy = config.file.policy
-        self._rules = Rules(
-            policy=config.policy,
-            hold_s=policy.hold_s,
-            reminder_s=policy.reminder_s,
-            preview_timeout_ms=policy.preview_timeout_ms,
-            sample_rows=policy.sample_rows,
-            mask=config.masks,
-            queue_bytes=policy.queue_bytes,
-            roster=roster,
-        )
+        self._roster = roster
+        self._rules = _rules(config, roster)
         self._places = Places(policy.max_held_per_person, policy.max_held)
         appender.watch(self._ledger_changed)
         self._verdicts = Verdicts(config.policy, workers.read, Turns())
@@ -127,6 +121,28 @@ class Proxy:
         self._catalogs: dict[str, SharedCatalog] = {}
         self._attempts = Attempts(time.monotonic)
         appender.follow(self._witness)
+
+    def adopt(self, config: Config) -> None:
+        """Go on under other people and rules: what begins from now on is judged by them, what waits keeps its own.
+
+        Who is not a user any more, or has another role or is another person, is sent away.
+        """
+        if config.policy.digest != self._rules.policy.digest:
+            self._prepared.doubt()
+        self._config, self._rules = config, _rules(config, self._roster)
+        self._verdicts = self._verdicts.under(config.policy)
+        self._places.limit(config.file.policy.max_held_per_person, config.file.policy.max_held)
+        for shared in self._catalogs.values():
+            shared.forget_reads()
+        for key, conversation in list(self._running.items()):
+            conversation.feed(events.RulesChanged(self._rules, self._verdicts))
+            if not self._is_still(self._users[key]):
+                conversation.feed(events.Shutdown("its user is not in the configuration any more as it was"))
+
+    def _is_still(self, user: User) -> bool:
+        """Say whether somebody who has logged in would still come in as the same."""
+        now = self._config.user(user.name)
+        return now is not None and (now.role, now.person, now.certificate) == (user.role, user.person, user.certificate)
 
     def load(self) -> tuple[int, int]:
         """Return how many sessions are open, and how many statements wait for a decision."""
@@ -344,7 +360,9 @@ class Proxy:
         # From one to the other without a pause: who stops us finds every connection in one of the two.
         if self._stopping:
             raise ShuttingDown("pgnotary is stopping")
-        self._running[key] = conversation
+        if not self._is_still(user):
+            raise NotAuthenticated(f'password authentication failed for user "{user.name}"')
+        self._running[key], self._users[key] = conversation, user
         logged_in()
         try:
             link.write(_welcome(greeting, upstream, key[1]))
@@ -352,7 +370,7 @@ class Proxy:
         finally:
             # A session that was aborted never came to the end of its hold.
             self._places.leave(who.session)
-            del self._running[key]
+            del self._running[key], self._users[key]
             self._left.set()
 
     def _cancel(self, request: CancelRequest) -> None:
@@ -360,6 +378,20 @@ class Proxy:
             if pid == request.pid and hmac.compare_digest(secret, request.secret):
                 conversation.feed(events.CancelRequested())
                 return
+
+
+def _rules(config: Config, roster: Callable[[], Roster]) -> Rules:
+    policy = config.file.policy
+    return Rules(
+        policy=config.policy,
+        hold_s=policy.hold_s,
+        reminder_s=policy.reminder_s,
+        preview_timeout_ms=policy.preview_timeout_ms,
+        sample_rows=policy.sample_rows,
+        mask=config.masks,
+        queue_bytes=policy.queue_bytes,
+        roster=roster,
+    )
 
 
 class _TooManyClients(StatementError):

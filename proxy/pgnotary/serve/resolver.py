@@ -102,6 +102,10 @@ class Resolver:
         """Something became unknown, or this is the end."""
         self._stopped = False
 
+    def adopt(self, config: Config) -> None:
+        """Go on under the policy that is in force now."""
+        self._policy = config.policy.digest
+
     def stop(self) -> None:
         """Let `run` return, once the question under way is answered or has taken too long."""
         self._stopped = True
@@ -244,13 +248,13 @@ def _resolved(sent: Sent, verdict: Verdict) -> Draft:
     return Draft(EntryType.OUTCOME, body, sent.session, sent.request, sent.leaf)
 
 
-def asking(config: Config, upstream: UpstreamAddress) -> Ask:
-    """Return how to ask the PostgreSQL of a configuration."""
+def asking(config: Callable[[], Config], upstream: UpstreamAddress) -> Ask:
+    """Return how to ask the PostgreSQL of the configuration in force."""
 
     async def asked(sent: Sent) -> Verdict:
         try:
             async with asyncio.timeout(2 * _DEADLINE_S):
-                return await _ask(config, upstream, sent)
+                return await _ask(config(), upstream, sent)
         except (UpstreamRefused, UpstreamProtocolError, OSError, ConfigError) as error:
             return Verdict(None, f"the server cannot be asked: {' '.join(str(error).split()) or 'not in time'}")
 

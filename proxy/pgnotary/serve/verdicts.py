@@ -77,6 +77,12 @@ class Verdicts:
         self._by_bytes = _Remembered()
         self._by_shape = _Remembered()
 
+    def under(self, policy: Policy) -> "Verdicts":
+        """Return the judge under another policy, which remembers what texts say and no verdict over them."""
+        other = Verdicts(policy, self._reader, self._turns)
+        other._readings = self._readings
+        return other
+
     def ready(self, text: bytes, catalog: Catalog, scope: Scope, subject: Subject) -> bool:
         """Say whether `judge` may read a text itself, and now."""
         if not self._readings.ready(text):

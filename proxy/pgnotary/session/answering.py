@@ -140,7 +140,7 @@ def run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent)
         return (yield from forward_end(state, statement, verdict, sent))
     if (told := (yield from forward(state, statement, verdict, sent))) is not None:
         return told
-    return (yield from hold(state, *stopped_by_wall(statement), sent))
+    return (yield from hold(state, *stopped_by_wall(state, statement), sent))
 
 
 def may_run_in_failed_block(statement: Statement) -> bool:

@@ -56,6 +56,8 @@ class Block:
     """Something has been forwarded in it that may write, so its COMMIT must."""
     remade: bool = False
     """Something has been forwarded in it that may have changed the catalog; its end may change that back."""
+    older_rules: bool = False
+    """Something may have run in it under rules that are no longer in force."""
     renamed: bool = False
     """What has run in it may have renamed what masks know by its name; what is undone of that counts, too."""
     rescoped: bool = False

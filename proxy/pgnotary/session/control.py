@@ -156,7 +156,8 @@ def end_own_block(state: SessionState, ending: Control) -> Generator[Step, Any, 
 
 def _prepare(state: SessionState, part: Part, sent: Sent) -> Generator[Step, Any, Answer]:
     """End the block by PREPARE TRANSACTION: its transaction waits under its name, if the server takes it."""
-    named = PreparedTransaction(part.gid, "", "", state.who.system_identifier, vouched=True)
+    vouched = state.block is not None and not state.block.older_rules
+    named = PreparedTransaction(part.gid, "", "", state.who.system_identifier, vouched=vouched)
     if state.status == IN_BLOCK and not state.who.standby:
         found = yield from put(state, XID_AND_TIMELINE)
         if found.error is not None:

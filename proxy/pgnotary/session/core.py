@@ -97,6 +97,8 @@ class Session:
         self._noting = False
         self._due = False
         """A tick has passed since forwarded statements were last noted."""
+        self._changed: events.RulesChanged | None = None
+        """Rules to take over as soon as nothing is under way."""
         self._upstream_gone = False
         self._told_fatal = False
         """The client has had a FATAL error from the server: nothing may follow it."""
@@ -217,8 +219,10 @@ class Session:
                     self._state.block.note_open()
                 self._settle()
                 self._run_late_batch()
-            case events.Shutdown():
-                self._part(ShuttingDown("terminating connection because pgnotary is stopping"))
+            case events.RulesChanged():
+                self._changed = event
+            case events.Shutdown(why):
+                self._part(ShuttingDown(f"terminating connection because {why}"))
 
     def _hear_client(self, data: bytes) -> None:
         if self._is_leaving():
@@ -319,6 +323,7 @@ class Session:
         """Take up what waits, as long as nothing is under way."""
         self._pass_copy_data()
         while self._flow is None and not self._closed:
+            self._adopt()
             if self._saying_farewell:
                 self._close()
             elif self._is_leaving():
@@ -331,6 +336,13 @@ class Session:
             else:
                 break
         self._note_forwarded()
+
+    def _adopt(self) -> None:
+        """Take over the rules that are in force now: nothing is under way that was judged by others."""
+        if self._changed is not None:
+            self._state.adopt(self._changed.rules, self._changed.judges)
+            self._passing.forget()
+            self._changed = None
 
     def _begin(self, frame: Frame) -> None:
         """Start what a client's message asks for; PostgreSQL skips everything but Sync after an extended error."""

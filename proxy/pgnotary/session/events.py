@@ -4,6 +4,7 @@ Two are made for every statement, each with its time, so they are structs, which
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 
 __all__ = [
+    "Approval",
     "CancelDelivered",
     "CancelRequested",
     "ClientBytes",
@@ -26,6 +28,7 @@ __all__ = [
     "Now",
     "RecordFailed",
     "Recorded",
+    "RulesChanged",
     "Shutdown",
     "TakenBack",
     "Tick",
@@ -94,6 +97,15 @@ class LedgerState(msgspec.Struct, frozen=True):
     down: LedgerUnavailable | None
 
 
+class Approval(msgspec.Struct, frozen=True):
+    """Whose approval it is, with which key: that may leave the roster before the statement runs."""
+
+    person: str
+    public: bytes
+    leaf: bytes
+    """Of its entry."""
+
+
 class Decided(msgspec.Struct, frozen=True):
     """A decision over this session's held statement is durable."""
 
@@ -102,9 +114,19 @@ class Decided(msgspec.Struct, frozen=True):
     approver: str
     reason: str
     ceiling: Ceiling | None
+    """What all approvals up to here allow."""
     receipt: Receipt
     public: bytes
-    """The key that signed, which may leave the roster before the statement runs."""
+    """The key that signed."""
+    before: tuple[Approval, ...] = ()
+    """The approvals before this one that it stands beside."""
+    missing: str = ""
+    """Of an approval: whose approvals are still needed, in words; empty if it runs now."""
+
+    @property
+    def approvals(self) -> tuple[Approval, ...]:
+        """All approvals that it runs with, oldest first."""
+        return (*self.before, Approval(self.approver, self.public, self.receipt.leaf))
 
 
 class TakenBack(msgspec.Struct, frozen=True):
@@ -129,7 +151,18 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """The proxy is stopping."""
+    """The session is to end: the proxy is stopping, or whatever `why` says."""
+
+    why: str = "pgnotary is stopping"
+
+
+class RulesChanged(msgspec.Struct, frozen=True):
+    """Other rules are in force: for all that begins from now on, while what is under way goes on under its own."""
+
+    rules: Any
+    """A `session.state.Rules`, which is above here."""
+    judges: Any
+    """A `session.state.Judge` under their policy."""
 
 
 Event = (
@@ -148,5 +181,6 @@ Event = (
     | CancelRequested
     | CancelDelivered
     | Tick
+    | RulesChanged
     | Shutdown
 )

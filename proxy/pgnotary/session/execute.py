@@ -105,6 +105,9 @@ def execute(
         yield from undo(state, wrapped=wrapped)
         yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
+    if (objection := _objection(state, decided)) is not None:
+        # A key that was revoked while the intent was being written: nothing was sent yet.
+        return (yield from run.undo(objection))
     try:
         if outside:
             part = statement.parts[0]
@@ -208,16 +211,18 @@ def _cancelled(decided: Decided) -> StatementError:
 
 
 def _objection(state: SessionState, decided: Decided) -> NotRun | None:
-    """Say why the approval does not count any more, if the roster that is in force now gives its key to nobody."""
-    try:
-        signer = state.rules.roster().find(decided.public, state.now.wall)
-        if signer.person == decided.approver:
-            return None
-        why = f"the key {fingerprint(decided.public)} is {signer.person}'s now"
-    except BadSignature as error:
-        why = str(error)
-    message = f"{decided.request} does not run: the approval by {decided.approver} does not count any more"
-    return NotRun(message, detail=why, hint="Run it again, for somebody whose key is on the roster now to decide.")
+    """Say why an approval does not count any more, if the roster that is in force now gives its key to nobody."""
+    for approval in decided.approvals:
+        try:
+            signer = state.rules.roster().find(approval.public, state.now.wall)
+            if signer.person == approval.person:
+                continue
+            why = f"the key {fingerprint(approval.public)} is {signer.person}'s now"
+        except BadSignature as error:
+            why = str(error)
+        message = f"{decided.request} does not run: the approval by {approval.person} does not count any more"
+        return NotRun(message, detail=why, hint="Run it again, for somebody whose key is on the roster now to decide.")
+    return None
 
 
 def _moved(decided: Decided, changed: Sequence[JSON]) -> NotRun | None:
@@ -311,6 +316,8 @@ def _intend(
         "system_identifier": state.who.system_identifier,
         "where": where,
     }
+    if decided.before:
+        body["approvals"] = [approval.leaf.hex() for approval in decided.approvals]
     draft = Draft(
         EntryType.INTENT, body, session=state.who.session, request=decided.request, after=decided.receipt.leaf
     )

@@ -6,6 +6,7 @@ store accepts first. Nothing of the statement is sent for execution here, and no
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,14 +101,25 @@ def _decide(
         return (yield from refuse(state, ended, held.request, sqlstate=ended.sqlstate))
     except _SessionEnds:
         return Told.NOTHING
-    said = f"by {decided.approver}: {decided.reason or '(no reason given)'}"
-    place = decided.receipt.entry.position.seq
+    said, place = _said(decided), decided.receipt.entry.position.seq
     if decided.answer is Answer.DENY:
         detail = f"Not sent to the database. Ledger #{place}."
         denied = _Ended(f"{held.request} denied {said}", detail=detail)
         return (yield from refuse(state, denied, held.request, sqlstate="42501"))
-    state.notice(f"{held.request} approved {said} (ledger #{place})")
+    if decided.answer is Answer.BREAK_GLASS:
+        state.notice(
+            f"{held.request} GLASS BROKEN {said} (ledger #{place})",
+            f"It runs on {decided.approver}'s word alone.",
+            "Somebody else on the roster must review it: pgnotary reviewed " + held.request,
+            request=held.request,
+        )
+    else:
+        state.notice(f"{held.request} approved {said} (ledger #{place})")
     return decided, held.standing
+
+
+def _said(decided: Decided) -> str:
+    return f"by {decided.approver}: {decided.reason or '(no reason given)'}"
 
 
 def _put_up(
@@ -233,6 +245,9 @@ def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
     remind_at = state.now.monotonic + state.rules.reminder_s
     while True:
         ending = yield from await_decision(held.request, held.deadline, remind_at)
+        if isinstance(ending, Decided) and ending.missing:
+            held = _approved_in_part(state, held, ending)
+            continue
         if isinstance(ending, Decided):
             state.actions.append(Retire(held.request))
             return ending
@@ -240,9 +255,20 @@ def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
             break
         remind_at = state.now.monotonic + state.rules.reminder_s
         state.notice(*waiting_notice(held, state.now.monotonic), request=held.request)
-    if (yield from _withdraw(state, held.request, held.leaf, ending)):
-        raise _ended(held, ending)
-    return (yield from _decided_first(state, held, ending))
+    while not (yield from _withdraw(state, held.request, held.leaf, ending)):
+        decided = yield from _decided_first(state, held, ending)
+        if not decided.missing:
+            return decided
+        held = _approved_in_part(state, held, decided)
+    raise _ended(held, ending)
+
+
+def _approved_in_part(state: SessionState, held: Held, decided: Decided) -> Held:
+    """Tell of an approval that is not enough, and return the hold as it goes on behind it."""
+    place = decided.receipt.entry.position.seq
+    message = f"{held.request} approved {_said(decided)} (ledger #{place}); needs {decided.missing}"
+    state.notice(message, request=held.request)
+    return replace(held, leaf=decided.receipt.leaf)
 
 
 def _withdraw(
@@ -283,6 +309,8 @@ def _decided_first(state: SessionState, held: Held, ending: Ending | TakenBack) 
         if found is Ending.EXPIRED:
             state.actions.append(Retire(held.request))
             raise _ended(held, ending)
+    if found.missing:
+        return found  # It has not ended anything: what was ending it goes on.
     state.actions.append(Retire(held.request))
     if ending is Ending.EXPIRED or found.answer is Answer.DENY:
         return found

@@ -12,7 +12,7 @@ from typing import Any
 from pgnotary.errors import NotSupported
 from pgnotary.judge.gate import decode
 from pgnotary.judge.meaning import weigh_run
-from pgnotary.judge.policy import Verdict
+from pgnotary.judge.policy import Verdict, held_terms
 from pgnotary.judge.reading import read
 from pgnotary.judge.rules import Action
 from pgnotary.judge.statement import Finding, Qualifier, Statement, StatementClass
@@ -93,12 +93,12 @@ def read_if_large(state: SessionState, text: bytes) -> Flow:
         state.read_elsewhere[text] = yield from read_elsewhere(text)
 
 
-def stopped_by_wall(statement: Statement) -> tuple[Statement, Verdict]:
+def stopped_by_wall(state: SessionState, statement: Statement) -> tuple[Statement, Verdict]:
     """Return the same statement, and why it is held after all: PostgreSQL is the last judge."""
     (part,) = statement.parts
     why = "tried to write in a read-only transaction, which nobody had seen: a miss of the judge"
     part = replace(part, findings=(*part.findings, Finding(Qualifier.WRITE, why, "server")))
-    verdict = Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", judge="server")
+    verdict = Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", held_terms(state.rules.policy, None), "server")
     return replace(statement, parts=(part,)), verdict
 
 

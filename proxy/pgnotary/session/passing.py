@@ -67,6 +67,10 @@ class Passing:
         """Whether the answer to a plain read is awaited."""
         return self._passed is not None
 
+    def forget(self) -> None:
+        """Forget what was read under rules that are no longer in force."""
+        self._catalog = self._scope = None
+
     def begin(self, data: bytes) -> bool:
         """Say whether what the client has sent may go to the server; call it only while the session is at rest."""
         if len(data) <= _MAX_BYTES and is_catalog_new(self._state) and not self._state.log.full:

@@ -31,6 +31,10 @@ class Places:
     def __len__(self) -> int:
         return len(self._taken)
 
+    def limit(self, per_person: int, in_all: int) -> None:
+        """Let so many wait from now on; who has a place keeps it."""
+        self._per_person, self._in_all = per_person, in_all
+
     def enter(self, session: str, person: str) -> None:
         """Take a place for a session that has none; raises TooManyHeld, and then none is taken."""
         if session in self._taken:

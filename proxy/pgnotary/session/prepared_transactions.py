@@ -89,6 +89,11 @@ class PreparedTransactions:
         known.signed = [each for each in known.signed if each.request not in news] + prepared.signed
         known.vouched &= prepared.vouched
 
+    def doubt(self) -> None:
+        """Vouch for none of them any more: other rules are in force than those that all in them has passed."""
+        for each in self._known.values():
+            each.vouched = False
+
     def remove(self, prepared: PreparedTransaction) -> None:
         """Forget a transaction that has ended."""
         if self.find(*prepared.key) is prepared:

@@ -110,6 +110,10 @@ class SharedCatalog:
     _reads: dict[tuple[Scope, Subject], PlainReads] = field(default_factory=dict)
     """Under this catalog."""
 
+    def forget_reads(self) -> None:
+        """Forget what was read under rules that are no longer in force."""
+        self._reads.clear()
+
     def learn(self, catalog: Catalog, at: float, generation: int) -> None:
         """Take over what a session has just read."""
         self.catalog, self.at, self.generation = catalog, at, generation
@@ -229,6 +233,12 @@ class SessionState:
     def terms(self, statement: Statement, held: Verdict, rows: int | None) -> Terming:
         """Return what the number of rows that it may change adds to a verdict that holds."""
         return terms(statement, self.rules.policy, self.subject, rows, held)
+
+    def adopt(self, rules: Rules, judges: Judge) -> None:
+        """Go on under other rules; what ran in an open block ran under those before."""
+        self.rules, self.judges = rules, judges
+        if self.block is not None:
+            self.block.older_rules = True
 
     def __post_init__(self) -> None:
         self.read_only_by_default = self.who.read_only_by_default

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pgnotary.judge.policy import Verdict
 from pgnotary.ledger.canonical import JSON, parse_timestamp
 from pgnotary.ledger.entries import Filed
+from pgnotary.request.quorum import quorum_in
 from pgnotary.session.standing import Standing
 
 __all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
@@ -66,8 +67,12 @@ def held_notice(
 ) -> tuple[str, str, str]:
     """Return message, detail and hint of the NOTICE that tells about a hold."""
     others = [person for person in approvers if person != requester]
-    who = f"Needs 1 of {', '.join(others)}." if others else "Nobody else is on the roster of approvers."
     request, body = asked.entry.request, asked.entry.body
+    quorum = quorum_in(body)
+    if not quorum.is_usual:
+        who = f"Needs {quorum.words(requester)}."
+    else:
+        who = f"Needs 1 of {', '.join(others)}." if others else "Nobody else is on the roster of approvers."
     in_block = body["block"] == "open"
     block = "Your transaction is open and keeps its locks while held." if in_block else "No transaction is open."
     expires_at = parse_timestamp(str(body["expires_at"]))

@@ -13,20 +13,20 @@ from pgnotary.errors import BadRoster, NotCanonical
 from pgnotary.ledger.base import Base, CarriedRun
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import Told
-from pgnotary.request.ceiling import Ceiling
-from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
+from pgnotary.request.quorum import people_in, quorum_in
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verify.archives import Archives
 from pgnotary.verify.decisions import Decisions, Opened, is_valid
-from pgnotary.verify.execution import has_committed, number, of_executed, of_intent, of_name, of_outcome
+from pgnotary.verify.execution import has_committed, of_executed, of_intent, of_name, of_outcome
 from pgnotary.verify.findings import Findings
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
+from pgnotary.verify.quorums import Approvals
 from pgnotary.verify.redactions import Redactions
 from pgnotary.verify.rosters import changes
 from pgnotary.verify.sessions import Sessions, told_by
-from pgnotary.verify.steps import STAYS_IN, STEPS, leads_to
+from pgnotary.verify.steps import STAYS_IN, STEPS, is_short, leads_to
 
 __all__ = ["Lives", "Tally"]
 
@@ -64,10 +64,8 @@ class _Life:
     leaves: set[bytes]
     readable: bool
     """Whether its request has everything that a decision repeats."""
-    needs: int
+    approvals: Approvals
     preview: Entry | None = None
-    approvals: int = 0
-    ceiling: Ceiling | None = None
     intent: Entry | None = None
     executed: Entry | None = None
     prepared_as: str | None = None
@@ -147,6 +145,9 @@ class Lives:
     def _note_facts(self, entry: Entry) -> None:
         if entry.type is EntryType.ROSTER:
             self._put_in_force(entry)
+        elif entry.type is EntryType.POLICY:
+            digest = str(entry.body.get("policy"))[:16]
+            self._findings.note(self._heads.size, f"the policy changed: its digest is {digest} now")
         elif entry.type is EntryType.REDACTED:
             self.redactions.examine(entry, self._pinned or self._recorded, self._standing)
 
@@ -191,7 +192,12 @@ class Lives:
         lacking += [] if "statement" in entry.seals else ["the sealed statement"]
         if lacking:
             self._fault(f"{request} lacks {', '.join(lacking)}")
-        needs = number(entry, "needs")
+        try:
+            quorum = quorum_in(entry.body)
+            people_in(entry.body)
+        except NotCanonical as error:
+            quorum = None
+            self._fault(f"{request}: {error}")
         self.tally.requests += 1
         self._open[request] = _Life(
             request=entry,
@@ -199,7 +205,7 @@ class Lives:
             last=entry.leaf,
             leaves={entry.leaf},
             readable=not lacking,
-            needs=1 if needs is None else needs,
+            approvals=Approvals(quorum),
         )
 
     def _step(self, entry: Entry) -> None:
@@ -218,7 +224,7 @@ class Lives:
         to = leads_to(entry)
         if to is None:
             self._fault(f"{entry.request}: {entry.type} without a known answer or result")
-        elif not _is_legal(life, entry.type, to):
+        elif not _is_legal(life, entry, to):
             self._fault(f"{entry.request} is {life.state}: {_words(entry.type, to)} cannot follow")
         self._take(entry, life)
         life.last = entry.leaf
@@ -258,23 +264,21 @@ class Lives:
         decision = self._decisions.examine(entry, life.request, life.preview, roster)
         if decision is None:
             return
-        if decision.answer is Answer.APPROVE:
+        if life.state is State.HELD:
+            self._report(entry, life.approvals.take(entry, decision))
+        if decision.answer.allows:
             self.tally.approvals += 1
-            life.approvals += 1
-            life.ceiling = decision.ceiling
         else:
             self.tally.denials += 1
 
     def _intend(self, entry: Entry, life: _Life) -> None:
-        # (15) nothing is sent without its approvals
         self.tally.executions += 1
         life.intent = entry
-        if life.approvals < life.needs:
-            self._fault(f"{entry.request}: sent with {life.approvals} approvals, it needs {life.needs}")
+        self._report(entry, life.approvals.of_intent(entry))
         self._report(entry, of_intent(entry, life.request))
 
     def _end(self, entry: Entry, life: _Life) -> None:
-        self._report(entry, of_outcome(entry, life.intent, life.executed, life.ceiling))
+        self._report(entry, of_outcome(entry, life.intent, life.executed, life.approvals.ceiling))
         self._report(entry, of_name(entry, life.prepared_as))
         if entry.body.get("result") == State.PREPARED.value:
             life.prepared_as = str(entry.body.get("gid"))
@@ -324,9 +328,9 @@ def _carried_roster(base: Base | None, findings: Findings) -> Roster | None:
         return None
 
 
-def _is_legal(life: _Life, step: EntryType, to: State) -> bool:
-    if step in STAYS_IN:
-        return life.state is to and not (step is EntryType.PREVIEW and life.preview is not None)
+def _is_legal(life: _Life, step: Entry, to: State) -> bool:
+    if step.type in STAYS_IN or is_short(step):
+        return life.state is to and not (step.type is EntryType.PREVIEW and life.preview is not None)
     return to in MOVES.get(life.state, frozenset())
 
 

@@ -7,7 +7,7 @@ from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
 
-__all__ = ["STAYS_IN", "STEPS", "leads_to"]
+__all__ = ["STAYS_IN", "STEPS", "is_short", "leads_to"]
 
 _MOVES_TO = {
     EntryType.REQUEST: State.HELD,
@@ -25,7 +25,11 @@ _ENDS_PREPARED = frozenset({"commit-prepared", "rollback-prepared"})
 STEPS = frozenset({*_MOVES_TO, *STAYS_IN, EntryType.DECISION, EntryType.OUTCOME} - {EntryType.REQUEST})
 """What may follow a request in its life; a rejected decision stands beside it."""
 
-_ANSWERS = {Answer.APPROVE.value: State.APPROVED, Answer.DENY.value: State.DENIED}
+_ANSWERS = {
+    Answer.APPROVE.value: State.APPROVED,
+    Answer.DENY.value: State.DENIED,
+    Answer.BREAK_GLASS.value: State.APPROVED,
+}
 _RESULTS = {
     state.value: state
     for state in (State.COMMITTED, State.ROLLED_BACK, State.FAILED, State.UNKNOWN, State.PREPARED, State.RESOLVED)
@@ -33,10 +37,17 @@ _RESULTS = {
 _FATES = (State.COMMITTED.value, State.ROLLED_BACK.value)
 
 
+def is_short(entry: Entry) -> bool:
+    """Say whether an entry is an approval that is not enough: its request stays held."""
+    approves = entry.type is EntryType.DECISION and entry.body.get("answer") == Answer.APPROVE.value
+    return approves and "lacks" in entry.body
+
+
 def leads_to(entry: Entry) -> State | None:
     """Return where an entry leaves its request, or None: it is no step, or one without a known answer or result."""
     if entry.type is EntryType.DECISION:
-        return _ANSWERS.get(str(entry.body.get("answer")))
+        to = _ANSWERS.get(str(entry.body.get("answer")))
+        return State.HELD if is_short(entry) else to
     if entry.type is EntryType.OUTCOME:
         result = _RESULTS.get(str(entry.body.get("result")))
         # What is resolved says how; nothing else does.

@@ -1,0 +1,105 @@
+"""The configuration in force: read again when the operator asks for it, its rules recorded before they count.
+
+A reader of the configuration's file enters, and asks for a reload; a configuration that was recorded leaves. People and
+rules change with it: users, roles, groups, policy. What a running proxy cannot change (where it listens, its upstream,
+its ledger, where approvers come in) stays as it was at the start, and the log says so. A file that cannot be used
+changes nothing, and the log says why.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from pgnotary.config import Config
+from pgnotary.errors import LedgerUnavailable, PgnotaryError
+from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.store import Append
+from pgnotary.store.appender import Appender
+
+__all__ = ["ConfigInForce"]
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+
+_FIXED = ("listen", "upstream", "ledger", "approval")
+"""The sections that only a start reads."""
+
+
+class ConfigInForce:
+    """The configuration of one proxy; called, it gives the one in force."""
+
+    def __init__(
+        self,
+        started: Config,
+        read: Callable[[], Config],
+        appender: Appender,
+        *,
+        retry_s: float = _RETRY_S,
+    ) -> None:
+        self._config = started
+        self._read = read
+        self._appender = appender
+        self._followers: list[Callable[[Config], None]] = []
+        self._retry_s = retry_s
+        self._asked = asyncio.Event()
+
+    def __call__(self) -> Config:
+        """Return the configuration in force."""
+        return self._config
+
+    def follow(self, adopt: Callable[[Config], None]) -> None:
+        """Have somebody told of each further configuration, once it is recorded."""
+        self._followers.append(adopt)
+
+    def reload(self) -> None:
+        """Ask for the file to be read again; `run` does it."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Reload as often as asked, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self._reload()
+            except LedgerUnavailable as error:
+                log.warning("the configuration waits for the ledger: %s", error)
+                await asyncio.sleep(self._retry_s)
+                self._asked.set()
+            except PgnotaryError as error:
+                log.warning("the configuration was not reloaded, the one before stays in force: %s", error)
+
+    async def _reload(self) -> None:
+        """Bring the file's people and rules into force; raises ConfigError, LedgerUnavailable."""
+        read = self._read()
+        for role in read.file.role:
+            read.password(role.name)
+        before = self._config
+        if (read.digest, read.policy.digest) == (before.digest, before.policy.digest):
+            log.info("the configuration has not changed")
+            return
+        left = [*_left(before, read)]
+        sections = {name: getattr(before.file, name) for name in _FIXED}
+        config = msgspec.structs.replace(read, file=msgspec.structs.replace(read.file, **sections))
+        body: dict[str, JSON] = {"profile": config.profile, "policy": config.policy.digest, "config": config.digest}
+        await self._appender.append(Append(Draft(EntryType.POLICY, body | ({"left": [*left]} if left else {}))))
+        # Durable, and nothing is waited for from here on: what is judged next is judged by it.
+        self._config = config
+        for adopt in self._followers:
+            adopt(config)
+        for key in left:
+            log.warning("%s has changed in the file; that takes a restart, and is left as it was", key)
+        log.info("the configuration was reloaded: policy %s", config.policy.digest[:16])
+
+
+def _left(before: Config, read: Config) -> Iterator[str]:
+    """Yield the keys that are another in the file, and stay as they were."""
+    for section in _FIXED:
+        old, new = getattr(before.file, section), getattr(read.file, section)
+        for name in old.__struct_fields__:
+            if getattr(old, name) != getattr(new, name):
+                yield f"{section}.{name}"
