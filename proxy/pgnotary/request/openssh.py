@@ -1,15 +1,20 @@
 """OpenSSH's Ed25519 keys: private key files, public key lines, fingerprints, and the encoding beneath them.
 
 Raw 32-byte seeds and public keys enter, the texts that `ssh-keygen` writes leave; the same texts enter and keys
-leave, or BadKey says what was found instead. Follows PROTOCOL.key of OpenSSH, RFC 8709 for Ed25519 in SSH, and
-RFC 4251 section 5 for the binary fields. Only unencrypted private keys can be read: passphrases are ssh-agent's
-and ssh-keygen's business. A seed never appears in a message or a repr.
+leave, or BadKey says what was found instead. Follows PROTOCOL.key of OpenSSH, RFC 8709 for Ed25519 in SSH,
+PROTOCOL.u2f for the keys that a FIDO authenticator keeps, and RFC 4251 section 5 for the binary fields. Only
+unencrypted private keys can be read: passphrases are ssh-agent's and ssh-keygen's business, and a key in an
+authenticator never leaves it. A seed never appears in a message or a repr.
+
+A public key is a `Public`: the 32 bytes of a plain one, or a `SecurityKey`. The two are never equal, have different
+fingerprints and sign different bytes, so that neither passes for the other, though their points be the same.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TypeAlias
 
 from nacl.signing import SigningKey
 
@@ -20,10 +25,14 @@ __all__ = [
     "KEY_TYPE",
     "PUBLIC_BYTES",
     "SEED_BYTES",
+    "SK_KEY_TYPE",
     "Fields",
     "PrivateKey",
+    "Public",
     "PublicKey",
+    "SecurityKey",
     "fingerprint",
+    "key_type",
     "pack",
     "private_key_file",
     "public_blob",
@@ -34,6 +43,7 @@ __all__ = [
 ]
 
 KEY_TYPE = "ssh-ed25519"
+SK_KEY_TYPE = "sk-ssh-ed25519@openssh.com"
 PUBLIC_BYTES = 32
 SEED_BYTES = 32
 
@@ -50,12 +60,29 @@ _ARMOR_WIDTH = 70
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+# As ssh-keygen demands it. Any other application may be that of a web site, which can have the key sign.
+_APPLICATION = re.compile(r"ssh:[\x21-\x7e]{0,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityKey:
+    """The public half of an Ed25519 key that a FIDO authenticator keeps, and signs with at a touch."""
+
+    public: bytes
+    """32 bytes."""
+    application: str
+    """What it signs for, `ssh:` unless its owner chose more; part of its identity."""
+
+
+Public: TypeAlias = bytes | SecurityKey
+"""Who may have signed: a plain key's 32 bytes, or a security key."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 public key, 32 bytes, and the comment that came with it (often empty)."""
+    """A public key, and the comment that came with it (often empty)."""
 
-    public: bytes
+    public: Public
     comment: str = ""
 
 
@@ -108,28 +135,38 @@ def pack(*strings: bytes) -> bytes:
     return b"".join(len(each).to_bytes(4, "big") + each for each in strings)
 
 
-def public_blob(public: bytes) -> bytes:
-    """A 32-byte public key as SSH writes it on the wire (RFC 8709 section 4)."""
-    if len(public) != PUBLIC_BYTES:
-        raise BadKey(f"an Ed25519 public key has {PUBLIC_BYTES} bytes, not {len(public)}")
-    return pack(KEY_TYPE.encode(), public)
+def key_type(public: Public) -> str:
+    """The name of the kind of key, as SSH writes it before each one."""
+    return SK_KEY_TYPE if isinstance(public, SecurityKey) else KEY_TYPE
 
 
-def read_public_blob(blob: bytes) -> bytes:
-    """The 32-byte public key in a blob; raises BadKey for another type of key."""
+def public_blob(public: Public) -> bytes:
+    """A public key as SSH writes it on the wire (RFC 8709 section 4, PROTOCOL.u2f)."""
+    if isinstance(public, SecurityKey):
+        _check_application(public.application)
+        return pack(SK_KEY_TYPE.encode(), _checked(public.public), public.application.encode())
+    return pack(KEY_TYPE.encode(), _checked(public))
+
+
+def read_public_blob(blob: bytes) -> Public:
+    """The public key in a blob; raises BadKey for another type of key."""
     fields = Fields(blob)
-    _check_type(fields.string())
-    public = fields.string()
+    kind = fields.string()
+    _check_type(kind)
+    public = _checked(fields.string())
+    if kind == KEY_TYPE.encode():
+        fields.end()
+        return public
+    application = fields.string().decode(errors="replace")
     fields.end()
-    if len(public) != PUBLIC_BYTES:
-        raise BadKey(f"an Ed25519 public key has {PUBLIC_BYTES} bytes, not {len(public)}")
-    return public
+    _check_application(application)
+    return SecurityKey(public, application)
 
 
-def public_line(public: bytes, comment: str = "") -> str:
+def public_line(public: Public, comment: str = "") -> str:
     """The key as in a `.pub` file, without the newline."""
     _check_comment(comment)
-    return " ".join([KEY_TYPE, b64(public_blob(public)), *([comment] if comment else [])])
+    return " ".join([key_type(public), b64(public_blob(public)), *([comment] if comment else [])])
 
 
 def read_public_line(text: str) -> PublicKey:
@@ -146,10 +183,12 @@ def read_public_line(text: str) -> PublicKey:
         public = read_public_blob(unb64(encoded))
     except (NotCanonical, BadKey) as error:
         raise BadKey(f"the public key cannot be read: {error}") from error
+    if key_type(public) != kind:
+        raise BadKey(f"the line says {kind}, its key is a {key_type(public)}")
     return PublicKey(public, comment)
 
 
-def fingerprint(public: bytes) -> str:
+def fingerprint(public: Public) -> str:
     """The key's name among people, as `ssh-keygen -l` prints it: `SHA256:` and unpadded base64."""
     return "SHA256:" + b64(sha256(public_blob(public)).digest()).rstrip("=")
 
@@ -189,6 +228,10 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
     listed = fields.string()
     # Before the passphrase: someone with another type of key should not be told to remove it first.
     public = read_public_blob(listed)
+    if isinstance(public, SecurityKey):
+        raise BadKey(
+            "the file holds no private key but names one in a FIDO authenticator: sign with ssh-keygen -Y sign"
+        )
     if cipher != b"none":
         raise BadKey(
             "the private key is protected by a passphrase: sign with ssh-keygen -Y sign, "
@@ -200,7 +243,8 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
     fields.end()
     if private.uint32() != private.uint32():
         raise BadKey("the private key is damaged: its two check numbers differ")
-    _check_type(private.string())
+    if private.string() != KEY_TYPE.encode():
+        raise BadKey("the private key is damaged: it is of another type than its public half")
     again, pair, comment = private.string(), private.string(), private.string()
     padding = private.rest()
     if padding != _PADDING[: len(padding)]:
@@ -230,8 +274,23 @@ def _what_it_is_instead(first_line: str) -> str:
 
 
 def _check_type(kind: bytes) -> None:
-    if kind != KEY_TYPE.encode():
-        raise BadKey(f"a key of type {kind.decode(errors='replace')!r:.60}; only {KEY_TYPE} is supported")
+    if kind not in (KEY_TYPE.encode(), SK_KEY_TYPE.encode()):
+        raise BadKey(
+            f"a key of type {kind.decode(errors='replace')!r:.60}; only {KEY_TYPE} and {SK_KEY_TYPE} are supported"
+        )
+
+
+def _checked(public: bytes) -> bytes:
+    if len(public) != PUBLIC_BYTES:
+        raise BadKey(f"an Ed25519 public key has {PUBLIC_BYTES} bytes, not {len(public)}")
+    return public
+
+
+def _check_application(application: str) -> None:
+    if not _APPLICATION.fullmatch(application):
+        raise BadKey(
+            f"a security key for the application {application!r:.60}, expected ssh: and no more than 200 printable ones"
+        )
 
 
 def _check_comment(comment: str) -> None:

@@ -12,6 +12,7 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Receipt
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
+from pgnotary.request.openssh import Public
 
 __all__ = [
     "CancelDelivered",
@@ -102,7 +103,7 @@ class Decided(msgspec.Struct, frozen=True):
     reason: str
     ceiling: Ceiling | None
     receipt: Receipt
-    public: bytes
+    public: Public
     """The key that signed, which may leave the roster before the statement runs."""
 
 
