@@ -4,10 +4,12 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.authenticator import security_key
 from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.check import check
@@ -15,8 +17,10 @@ from pgnotary.audit.export import README, export_folder
 from pgnotary.audit.folder import FolderReader
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.checkpoint import vkey
+from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request import sshsig
+from pgnotary.request.openssh import public_line
 from pgnotary.store import StoredEntry
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
@@ -225,3 +229,23 @@ def test_every_name_that_a_seal_has_can_be_withheld(ledger: Ledger, tmp_path: Pa
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"it has no entries\.jsonl"):
         FolderReader(tmp_path)
+
+
+@needs_ssh_keygen
+def test_a_decision_by_a_security_key_verifies_by_both_and_by_ssh_keygen(tmp_path: Path) -> None:
+    line = f'bo namespaces="decision@pgnotary" {public_line(security_key(SEEDS["bo"], "ssh:pgnotary"))}\n'
+    ledger = Ledger().start()
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": line}))
+    ledger.open_session()
+    ledger.ask("R-1")
+    ledger.preview("R-1")
+    ledger.decide("R-1", application="ssh:pgnotary")
+    ledger.run("R-1")
+    export_folder(ledger, tmp_path / "evidence", VKEY)
+    assert check(FolderReader(tmp_path / "evidence"), VKEY).decisions == 1
+    assert ssh_verify(tmp_path / "evidence", "R-1", "bo") == 0
+    (tmp_path / "key").write_text(VKEY)
+    command = [sys.executable, "-I", "-S", "verify.py", ".", "--key", "../key"]
+    done = subprocess.run(command, cwd=tmp_path / "evidence", capture_output=True, text=True, check=False)
+    assert "FAIL" not in done.stdout
+    assert "1 decision" in done.stdout, done.stdout + done.stderr

@@ -178,8 +178,8 @@ def test_seals_and_signatures_of_decisions_are_those_of_both() -> None:
         assert commitment(each["name"], salt, value) == made == bytes.fromhex(each["commitment"])
     told = vectors("sshsig")
     message, armored = bytes.fromhex(told["message"]), told["armored"]
-    assert standalone._signer_of(armored, message, told["namespace"]).hex() == told["public"]
-    assert standalone._fingerprint(bytes.fromhex(told["public"])) == told["fingerprint"]
+    signer = standalone._signer_of(armored, message, told["namespace"])
+    assert (signer.point.hex(), signer.fingerprint) == (told["public"], told["fingerprint"])
     raw = base64.b64decode("".join(armored.splitlines()[1:-1]))
     for at in range(0, len(raw), 5):
         changed = base64.b64encode(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]).decode()

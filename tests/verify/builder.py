@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nacl.signing import SigningKey
+from tests.authenticator import security_key, touch
 from tests.listed import forwarded_body
 
 from pgnotary.ledger import checkpoint as notes
@@ -231,6 +232,7 @@ class Ledger:
         seen: Seen | None = None,
         decided_at: datetime | None = None,
         type_: EntryType = EntryType.DECISION,
+        application: str = "",
         **changes: JSON,
     ) -> Entry:
         seed = SEEDS[signed_by or approver]
@@ -248,10 +250,12 @@ class Ledger:
         )
         body: dict[str, JSON] = {
             "approver": approver,
-            "key": fingerprint(public_of(seed)),
+            "key": fingerprint(security_key(seed, application) if application else public_of(seed)),
             "answer": answer,
             "document": b64(raw),
-            "signature": sshsig.sign(raw, seed, namespace),
+            "signature": touch(raw, seed, namespace, application=application)
+            if application
+            else sshsig.sign(raw, seed, namespace),
         }
         body |= ceiling.fields if ceiling else {}
         if type_ is EntryType.REJECTED:

@@ -25,6 +25,7 @@ from pgnotary.request import sshsig
 from pgnotary.request.call import Call
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster, Signer
+from pgnotary.request.ssh_encoding import Public
 
 __all__ = ["CALL_WINDOW", "MAX_NONCES", "Callers", "NotAdmitted", "is_local"]
 
@@ -70,7 +71,7 @@ class Callers:
         self._keys = Rates(size, per_s, monotonic)
         self._all = Bucket(int(_ALL_PER_S * _AT_ONCE), _ALL_PER_S, monotonic)
         self._max_nonces = max_nonces
-        self._nonces: OrderedDict[tuple[bytes, bytes], tuple[float, datetime]] = OrderedDict()
+        self._nonces: OrderedDict[tuple[Public, bytes], tuple[float, datetime]] = OrderedDict()
         """Until when each is remembered, by both clocks, the oldest first."""
         self.refused = 0
         """How many calls were not admitted, ever."""
@@ -119,7 +120,7 @@ class Callers:
                 "set the clock"
             )
 
-    def _known(self, public: bytes) -> Signer:
+    def _known(self, public: Public) -> Signer:
         """Return whose key it is, if the roster lets it make calls; raises NotAdmitted."""
         roster, at = self._roster(), self._now()
         said: list[str] = []
@@ -130,7 +131,7 @@ class Callers:
                 said.append(str(error))
         raise NotAdmitted(403, said[0])
 
-    def _remember(self, public: bytes, call: Call) -> None:
+    def _remember(self, public: Public, call: Call) -> None:
         """Take the nonce of a call whose signature is good; raises NotAdmitted if it was taken, or cannot be."""
         now, wall = self._monotonic(), self._now()
         while self._nonces:

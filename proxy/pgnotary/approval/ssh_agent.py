@@ -15,7 +15,7 @@ from pathlib import Path
 from pgnotary.errors import BadKey, BadSignature
 from pgnotary.request import sshsig
 from pgnotary.request.openssh import fingerprint
-from pgnotary.request.ssh_encoding import Fields, pack, public_blob, read_public_blob
+from pgnotary.request.ssh_encoding import Fields, Public, pack, public_blob, read_public_blob
 
 __all__ = ["AgentKey", "SshAgent", "agent_at_hand"]
 
@@ -31,11 +31,10 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class AgentKey:
-    """An Ed25519 key in an agent."""
+    """An Ed25519 key in an agent, or one that an agent has a FIDO authenticator sign with."""
 
     agent: "SshAgent"
-    public: bytes
-    """32 bytes."""
+    public: Public
     comment: str = ""
 
     def sign(self, message: bytes, namespace: str) -> str:
@@ -68,7 +67,7 @@ class SshAgent:
             answer.end()
             return found
 
-    def sign(self, public: bytes, message: bytes, namespace: str) -> str:
+    def sign(self, public: Public, message: bytes, namespace: str) -> str:
         """Return the armored signature of one of its keys over `message`; raises BadKey if it gives none that holds."""
         key = public_blob(public)
         flags = 0

@@ -396,18 +396,35 @@ def _ssh_pack(*strings: bytes) -> bytes:
     return b"".join(len(each).to_bytes(4, "big") + each for each in strings)
 
 
-def _ssh_public(blob: bytes) -> bytes:
-    kind, public = _ssh_strings(blob, 2)
-    if kind != b"ssh-ed25519" or len(public) != 32:
-        raise Bad("not an ssh-ed25519 key")
-    return public
+_PLAIN, _SK = _KINDS = (b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com")
+_APPLICATION = re.compile(rb"ssh:[\x21-\x7e]{0,200}")
 
 
-def _fingerprint(public: bytes) -> str:
-    return "SHA256:" + _base64(_sha256(_ssh_pack(b"ssh-ed25519", public))).rstrip("=")
+@dataclass(frozen=True)
+class _Public:
+    """Whose key it is: kind, point and, of a FIDO authenticator's key, application, which are its identity together."""
+
+    kind: bytes
+    point: bytes
+    application: bytes
+
+    @classmethod
+    def read(cls, blob: bytes) -> "_Public":
+        kinds = [kind for kind in _KINDS if blob.startswith(_ssh_pack(kind))]
+        if not kinds:
+            raise Bad("neither an ssh-ed25519 nor an sk-ssh-ed25519@openssh.com key")
+        _, point, *more = _ssh_strings(blob, 2 if kinds == [_PLAIN] else 3)
+        if len(point) != 32 or (more and not _APPLICATION.fullmatch(more[0])):
+            raise Bad("not an Ed25519 key, or one for an application of another kind than ssh:")
+        return cls(kinds[0], point, b"".join(more))
+
+    @property
+    def fingerprint(self) -> str:
+        application = [self.application] if self.kind == _SK else []
+        return "SHA256:" + _base64(_sha256(_ssh_pack(self.kind, self.point, *application))).rstrip("=")
 
 
-def _signer_of(armored: str, message: bytes, purpose: str) -> bytes:
+def _signer_of(armored: str, message: bytes, purpose: str) -> _Public:
     """Return the public key that signed these bytes in the namespace of this purpose."""
     found = _ARMOR.fullmatch(armored) if len(armored) <= _MAX_ARMOR else None
     if not found:
@@ -416,12 +433,18 @@ def _signer_of(armored: str, message: bytes, purpose: str) -> bytes:
     if blob[:10] != b"SSHSIG\0\0\0\1":
         raise Bad("not an SSH signature of version 1")
     key, namespace, reserved, hashed, inner = _ssh_strings(blob[10:], 5)
-    public = _ssh_public(key)
+    public = _Public.read(key)
+    # A FIDO authenticator's signature has one byte of flags and four of a counter behind it (PROTOCOL.u2f).
+    inner, flags, counter = (inner[:-5], inner[-5:-4], inner[-4:]) if public.kind == _SK else (inner, b"", b"")
     kind, signature = _ssh_strings(inner, 2)
-    if (namespace, reserved, hashed, kind) != (purpose.encode(), b"", b"sha512", b"ssh-ed25519"):
-        raise Bad(f"an SSH signature for the namespace {namespace!r:.40}, hash {hashed!r:.20}, type {kind!r:.20}")
+    if (namespace, reserved, hashed, kind) != (purpose.encode(), b"", b"sha512", public.kind):
+        raise Bad(f"an SSH signature for the namespace {namespace!r:.40}, hash {hashed!r:.20}, type {kind!r:.40}")
     signed = b"SSHSIG" + _ssh_pack(namespace, b"", b"sha512", hashlib.sha512(message).digest())
-    if not ed25519_is_good(public, signed, signature):
+    if public.kind == _SK:
+        if not flags or not flags[0] & 0x01 or flags[0] & 0xC0:
+            raise Bad(f"a security key's signature without user presence, or with more than SSH knows: {flags.hex()}")
+        signed = _sha256(public.application) + flags + counter + _sha256(signed)
+    if not ed25519_is_good(public.point, signed, signature):
         raise Bad("the signature is wrong")
     return public
 
@@ -434,7 +457,7 @@ class _Signer:
     before: datetime | None
 
 
-_Roster = dict[bytes, _Signer]
+_Roster = dict[_Public, _Signer]
 """Public key -> whose it is, and where and when it counts."""
 
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+:/-]{0,127}")
@@ -456,7 +479,7 @@ def read_roster(text: str) -> _Roster:
             continue
         try:
             public, signer = _roster_line(line)
-            if public in roster:
+            if any(public.point == each.point for each in roster):
                 raise Bad("a key that is listed already")
             if spelled.setdefault(signer.person.lower(), signer.person) != signer.person:
                 raise Bad("two names that differ only in case")
@@ -466,7 +489,7 @@ def read_roster(text: str) -> _Roster:
     return roster
 
 
-def _roster_line(line: str) -> tuple[bytes, _Signer]:
+def _roster_line(line: str) -> tuple[_Public, _Signer]:
     if _ROSTER_CONTROL.search(line):
         raise Bad("a control character")
     person, *rest = re.split(r"[ \t]+", line, maxsplit=1)
@@ -474,7 +497,7 @@ def _roster_line(line: str) -> tuple[bytes, _Signer]:
         raise Bad(f"{person!r:.60} is not one person with a key")
     options: dict[str, str] = {}
     key = rest[0]
-    if not key.startswith("ssh-ed25519"):
+    if not key.startswith(tuple(each.decode() for each in _KINDS)):
         key = _read_options(key, options)
     key = key.strip(" \t\r\n").replace("\t", " ")
     if "PRIVATE KEY" in key:
@@ -482,15 +505,18 @@ def _roster_line(line: str) -> tuple[bytes, _Signer]:
     kind, _, key = key.partition(" ")
     encoded, _, comment = key.lstrip(" ").partition(" ")
     comment = comment.strip(" ")
-    if kind != "ssh-ed25519" or _COMMENT_CONTROL.search(comment) or comment != comment.strip():
-        raise Bad("not the line of an ssh-ed25519 key")
+    if kind.encode(errors="replace") not in _KINDS or _COMMENT_CONTROL.search(comment) or comment != comment.strip():
+        raise Bad("not the line of an Ed25519 key")
+    public = _Public.read(_unbase64(encoded))
+    if public.kind != kind.encode():
+        raise Bad("a line that says another kind of key than it has")
     names = options.get("namespaces")
     if names is not None and not _SPACES.fullmatch(names):
         raise Bad(f"no namespaces: {names!r:.60}")
     after, before = (_roster_time(options.get(name)) for name in ("valid-after", "valid-before"))
     if after and before and before <= after:
         raise Bad("valid-before is not after valid-after")
-    return _ssh_public(_unbase64(encoded)), _Signer(person, None if names is None else names.split(","), after, before)
+    return public, _Signer(person, None if names is None else names.split(","), after, before)
 
 
 def _read_options(text: str, into: dict[str, str]) -> str:
@@ -506,7 +532,7 @@ def _read_options(text: str, into: dict[str, str]) -> str:
         if not _OPTION.match(text):
             raise Bad("an option behind a comma that is none of ours")
     if not into or not text.startswith((" ", "\t")):
-        raise Bad(f"neither an ssh-ed25519 key nor options that we know: {text!r:.60}")
+        raise Bad(f"neither an Ed25519 key nor options that we know: {text!r:.60}")
     return text
 
 
@@ -526,11 +552,11 @@ def _roster_time(text: str | None) -> datetime | None:
     return at
 
 
-def _find(roster: _Roster, public: bytes, at: datetime, purpose: str) -> str:
+def _find(roster: _Roster, public: _Public, at: datetime, purpose: str) -> str:
     """Return whose key it is, if it may sign for this purpose at that time; for redactions the roster must say so."""
     signer = roster.get(public)
     if signer is None:
-        raise Bad(f"nobody on the roster has the key {_fingerprint(public)}")
+        raise Bad(f"nobody on the roster has the key {public.fingerprint}")
     if purpose not in ([_DECISION] if signer.namespaces is None else signer.namespaces):
         raise Bad(f"{signer.person} may not sign {purpose} with this key")
     if (signer.after and at < signer.after) or (signer.before and at > signer.before):
@@ -1831,7 +1857,7 @@ class Verification:
             public = _signer_of(signature, raw, _DECISION)
             person = _find(roster, public, entry.time, _DECISION)
             _check_document(document, person, life.request, life.preview)
-            if entry.body.get("key") != _fingerprint(public):
+            if entry.body.get("key") != public.fingerprint:
                 raise Bad("the entry names another key")
         except Bad as error:
             self._fault(f"{entry.request}: {error}")
@@ -1905,7 +1931,7 @@ class Verification:
             public = _signer_of(signature, raw, _REDACTION)
             if _find(roster, public, entry.time, _REDACTION) != redaction["redactor"]:
                 raise Bad(f"signed by another person's key than {redaction['redactor']!r:.80}'s")
-            if entry.body.get("key") != _fingerprint(public):
+            if entry.body.get("key") != public.fingerprint:
                 raise Bad("the entry names another key")
         except Bad as error:
             yield str(error)

@@ -23,6 +23,7 @@ from pgnotary.ledger.canonical import b64, decode, encode, parse_timestamp, time
 from pgnotary.request import sshsig
 from pgnotary.request.fields import hexadecimal, text
 from pgnotary.request.signs import Signs
+from pgnotary.request.ssh_encoding import Public
 
 __all__ = ["CALL_FORMAT", "CALL_HEADER", "SIGNATURE_HEADER", "Call", "check", "claimed_key", "read", "signed", "verify"]
 
@@ -107,7 +108,7 @@ def check(call: Call, proxy: str, method: str, target: str) -> None:
             raise CallRefused(f"signed for the {name} {said!r:.200}, but this is {found!r:.200}")
 
 
-def claimed_key(call: Call) -> bytes:
+def claimed_key(call: Call) -> Public:
     """Return the public key that the signature names, whether or not it has made it; raises CallRefused."""
     try:
         return sshsig.claimed_key(call.signature)
@@ -115,7 +116,7 @@ def claimed_key(call: Call) -> bytes:
         raise CallRefused(str(error)) from error
 
 
-def verify(call: Call, body: bytes) -> bytes:
+def verify(call: Call, body: bytes) -> Public:
     """Return the public key that signed the call with this body; raises CallRefused."""
     if call.body != sha256(body).digest():
         raise CallRefused("signed over another body")

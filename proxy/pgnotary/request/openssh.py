@@ -1,9 +1,10 @@
 """OpenSSH's Ed25519 keys: private key files, public key lines, fingerprints.
 
 Raw 32-byte seeds and public keys enter, the texts that `ssh-keygen` writes leave; the same texts enter and keys
-leave, or BadKey says what was found instead. Follows PROTOCOL.key of OpenSSH, RFC 8709 for Ed25519 in SSH, and
-RFC 4251 section 5 for the binary fields. Only unencrypted private keys can be read: passphrases are ssh-agent's
-and ssh-keygen's business. A seed never appears in a message or a repr.
+leave, or BadKey says what was found instead. Follows PROTOCOL.key of OpenSSH, RFC 8709 for Ed25519 in SSH,
+PROTOCOL.u2f for the keys that a FIDO authenticator keeps, and RFC 4251 section 5 for the binary fields. Only
+unencrypted private keys can be read: passphrases are ssh-agent's and ssh-keygen's business, and a key in an
+authenticator never leaves it. A seed never appears in a message or a repr.
 """
 
 import re
@@ -18,28 +19,24 @@ from pgnotary.ledger.canonical import b64, unb64
 from pgnotary.request import sshsig
 from pgnotary.request.ssh_encoding import (
     KEY_TYPE,
-    PUBLIC_BYTES,
     Fields,
+    Public,
+    SecurityKey,
     check_type,
+    key_type,
     pack,
     public_blob,
     read_public_blob,
 )
 
 __all__ = [
-    "KEY_TYPE",
-    "PUBLIC_BYTES",
     "SEED_BYTES",
-    "Fields",
     "PrivateKey",
     "PublicKey",
     "fingerprint",
-    "pack",
     "private_key_file",
-    "public_blob",
     "public_line",
     "read_private_key",
-    "read_public_blob",
     "read_public_line",
 ]
 
@@ -61,9 +58,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 public key, 32 bytes, and the comment that came with it (often empty)."""
+    """A public key, and the comment that came with it (often empty)."""
 
-    public: bytes
+    public: Public
     comment: str = ""
 
 
@@ -80,10 +77,10 @@ class PrivateKey:
         return sshsig.sign(message, self.seed, namespace)
 
 
-def public_line(public: bytes, comment: str = "") -> str:
+def public_line(public: Public, comment: str = "") -> str:
     """The key as in a `.pub` file, without the newline."""
     _check_comment(comment)
-    return " ".join([KEY_TYPE, b64(public_blob(public)), *([comment] if comment else [])])
+    return " ".join([key_type(public), b64(public_blob(public)), *([comment] if comment else [])])
 
 
 def read_public_line(text: str) -> PublicKey:
@@ -100,10 +97,12 @@ def read_public_line(text: str) -> PublicKey:
         public = read_public_blob(unb64(encoded))
     except (NotCanonical, BadKey) as error:
         raise BadKey(f"the public key cannot be read: {error}") from error
+    if key_type(public) != kind:
+        raise BadKey(f"the line says {kind}, its key is a {key_type(public)}")
     return PublicKey(public, comment)
 
 
-def fingerprint(public: bytes) -> str:
+def fingerprint(public: Public) -> str:
     """The key's name among people, as `ssh-keygen -l` prints it: `SHA256:` and unpadded base64."""
     return "SHA256:" + b64(sha256(public_blob(public)).digest()).rstrip("=")
 
@@ -143,6 +142,10 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
     listed = fields.string()
     # Before the passphrase: someone with another type of key should not be told to remove it first.
     public = read_public_blob(listed)
+    if isinstance(public, SecurityKey):
+        raise BadKey(
+            "the file holds no private key but names one in a FIDO authenticator: sign with ssh-keygen -Y sign"
+        )
     if cipher != b"none":
         raise BadKey(
             "the private key is protected by a passphrase: sign with ssh-keygen -Y sign, "
@@ -154,7 +157,8 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
     fields.end()
     if private.uint32() != private.uint32():
         raise BadKey("the private key is damaged: its two check numbers differ")
-    check_type(private.string())
+    if private.string() != KEY_TYPE.encode():
+        raise BadKey("the private key is damaged: it is of another type than its public half")
     again, pair, comment = private.string(), private.string(), private.string()
     padding = private.rest()
     if padding != _PADDING[: len(padding)]:

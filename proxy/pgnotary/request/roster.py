@@ -2,9 +2,9 @@
 
 The text of an OpenSSH `allowed_signers` file enters (ssh-keygen(1), "ALLOWED SIGNERS"), a `Roster` leaves; then a
 public key and a time enter `Roster.find`, a `Signer` leaves or BadSignature says why not. One line is one person
-and one Ed25519 key. Whatever ssh-keygen would read differently from us, or a reader could overlook, is refused
-with its line number: patterns, certificates, several names on a line, a key given to two people, two names that
-differ only in case. Quorum counts people, so nobody may be two of them.
+and one Ed25519 key, plain or of a FIDO authenticator. Whatever ssh-keygen would read differently from us, or a
+reader could overlook, is refused with its line number: patterns, certificates, several names on a line, a key given
+to two people, two names that differ only in case. Quorum counts people, so nobody may be two of them.
 """
 
 import re
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from pgnotary.errors import BadKey, BadRoster, BadSignature
 from pgnotary.request.openssh import fingerprint, public_line, read_public_line
+from pgnotary.request.ssh_encoding import Public, SecurityKey
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = ["Roster", "Signer", "common", "parse_roster"]
@@ -34,7 +35,7 @@ class Signer:
     """One key of one person, and where and when it counts."""
 
     person: str
-    public: bytes
+    public: Public
     namespaces: tuple[str, ...] | None = None
     """The namespaces that the key may sign in; None allows every one."""
     valid_after: datetime | None = None
@@ -71,7 +72,7 @@ class Roster:
         """The roster as a file that ssh-keygen and `parse_roster` read alike; comments are not kept."""
         return "".join(f"{signer.line}\n" for signer in self.signers)
 
-    def find(self, public: bytes, at: datetime, namespace: str = DECISION_NAMESPACE) -> Signer:
+    def find(self, public: Public, at: datetime, namespace: str = DECISION_NAMESPACE) -> Signer:
         """The signer whose key this is, if it may sign in `namespace` at the aware time `at`.
 
         Raises BadSignature saying whether the key is unknown, not for this namespace, or not valid then.
@@ -129,14 +130,16 @@ def parse_roster(text: str) -> Roster:
             signer = _signer(line)
         except (BadKey, BadRoster) as error:
             raise BadRoster(f"line {number}: {error}") from error
-        if found := keys.get(signer.public):
+        # One point is one key, of whatever kind: what an authenticator keeps is nowhere else.
+        point = signer.public.public if isinstance(signer.public, SecurityKey) else signer.public
+        if found := keys.get(point):
             raise BadRoster(
                 f"line {number}: the key of {signer.person} is already listed for {found[1]} on line {found[0]}"
             )
         spelling = spellings.setdefault(signer.person.lower(), signer.person)
         if spelling != signer.person:
             raise BadRoster(f"line {number}: {signer.person} and {spelling} differ only in case")
-        keys[signer.public] = (number, signer.person)
+        keys[point] = (number, signer.person)
         signers.append(signer)
     return Roster(tuple(signers))
 

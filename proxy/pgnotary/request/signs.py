@@ -5,15 +5,17 @@ A message and a namespace enter, an armored SSH signature leaves. Who asks never
 
 from typing import Protocol
 
+from pgnotary.request.ssh_encoding import Public
+
 __all__ = ["Signs"]
 
 
 class Signs(Protocol):
-    """An Ed25519 key at work."""
+    """An Ed25519 key at work, in a file, an agent or a FIDO authenticator."""
 
     @property
-    def public(self) -> bytes:
-        """The 32-byte public key."""
+    def public(self) -> Public:
+        """The public key."""
         ...
 
     def sign(self, message: bytes, namespace: str) -> str:

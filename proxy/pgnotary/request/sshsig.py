@@ -5,17 +5,31 @@ enter `verify`, the public key that made it leaves, or BadSignature. Whether tha
 question, not this module's. Follows PROTOCOL.sshsig of OpenSSH, version 1, with Ed25519 and SHA-512 only:
 `ssh-keygen -Y verify` accepts what is signed here and `ssh-keygen -Y sign` makes what is accepted here. Parsing is
 strict, so one signature has one blob: nothing may stand before, behind or between what the format names.
+
+A key that a FIDO authenticator keeps signs other bytes (PROTOCOL.u2f, "SSH U2F signatures"): the hash of its
+application, flags, a counter and the hash of the message. One made without a touch is refused, which ssh-keygen
+leaves to its caller. Its counter is signed, and not compared: nobody keeps the last one.
 """
 
 import re
-from hashlib import sha512
+from dataclasses import dataclass
+from hashlib import sha256, sha512
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from pgnotary.errors import BadKey, BadSignature, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
-from pgnotary.request.ssh_encoding import KEY_TYPE, Fields, pack, public_blob, read_public_blob
+from pgnotary.request.ssh_encoding import (
+    KEY_TYPE,
+    Fields,
+    Public,
+    SecurityKey,
+    key_type,
+    pack,
+    public_blob,
+    read_public_blob,
+)
 
 __all__ = [
     "DECISION_NAMESPACE",
@@ -46,9 +60,32 @@ _HASH = b"sha512"
 _RESERVED = b""
 _SIGNATURE_BYTES = 64
 
+# Web Authentication, section 6.1: somebody touched it; what follows the counter, which SSH has no place for.
+_USER_PRESENT = 0x01
+_MORE_FOLLOWS = 0x40 | 0x80
+
 # sshsig_armor of OpenSSH writes 70 characters a line; PROTOCOL.sshsig speaks of 76.
 _WIDTH = 70
 _ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END SSH SIGNATURE-----\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """What a blob says, which may be wrong."""
+
+    public: Public
+    namespace: bytes
+    raw: bytes
+    flags: bytes = b""
+    """One byte, of a security key; and so is the counter's four."""
+    counter: bytes = b""
+
+    def signed(self, message: bytes) -> tuple[VerifyKey, bytes]:
+        """The Ed25519 key, and the bytes that its signature must be over."""
+        if not isinstance(self.public, SecurityKey):
+            return VerifyKey(self.public), message
+        application = sha256(self.public.application.encode()).digest()
+        return VerifyKey(self.public.public), application + self.flags + self.counter + sha256(message).digest()
 
 
 def sign(message: bytes, seed: bytes, namespace: str) -> str:
@@ -78,26 +115,27 @@ def bare(armored: str) -> str:
     return found[1].replace("\n", "")
 
 
-def verify(armored: str, message: bytes, namespace: str) -> bytes:
-    """The 32-byte public key that signed exactly `message` in `namespace`; raises BadSignature otherwise."""
-    public, claimed, signature = _read(armored)
-    if claimed != namespace.encode():
+def verify(armored: str, message: bytes, namespace: str) -> Public:
+    """The public key that signed exactly `message` in `namespace`; raises BadSignature otherwise."""
+    found = _read(armored)
+    if found.namespace != namespace.encode():
         raise BadSignature(
-            f"the signature is for namespace {claimed.decode(errors='replace')!r:.60}, expected {namespace!r}"
+            f"the signature is for namespace {found.namespace.decode(errors='replace')!r:.60}, expected {namespace!r}"
         )
     try:
-        VerifyKey(public).verify(to_sign(message, namespace), signature)
+        key, signed = found.signed(to_sign(message, namespace))
+        key.verify(signed, found.raw)
     except BadSignatureError as error:
         raise BadSignature("the signature is wrong: it was not made over these bytes by this key") from error
-    return public
+    return found.public
 
 
-def claimed_key(armored: str) -> bytes:
-    """The 32-byte public key that a signature names; nothing says yet that it was made by it."""
-    return _read(armored)[0]
+def claimed_key(armored: str) -> Public:
+    """The public key that a signature names; nothing says yet that it was made by it."""
+    return _read(armored).public
 
 
-def _read(armored: str) -> tuple[bytes, bytes, bytes]:
+def _read(armored: str) -> _Signature:
     try:
         return _parse(unb64(bare(armored)))
     except (BadKey, NotCanonical) as error:
@@ -111,8 +149,8 @@ def to_sign(message: bytes, namespace: str) -> bytes:
     return _MAGIC + pack(namespace.encode(), _RESERVED, _HASH, sha512(message).digest())
 
 
-def _parse(blob: bytes) -> tuple[bytes, bytes, bytes]:
-    """Public key, namespace and raw signature (PROTOCOL.sshsig section 2)."""
+def _parse(blob: bytes) -> _Signature:
+    """What is written in a blob (PROTOCOL.sshsig section 2)."""
     fields = Fields(blob)
     if fields.take(len(_MAGIC)) != _MAGIC:
         raise BadSignature("not an SSH signature: it does not begin with SSHSIG")
@@ -127,10 +165,22 @@ def _parse(blob: bytes) -> tuple[bytes, bytes, bytes]:
         raise BadSignature(f"the message was hashed with {hashed_with.decode(errors='replace')!r:.60}, not sha512")
     inner = Fields(fields.string())
     fields.end()
-    if inner.string() != KEY_TYPE.encode():
-        raise BadSignature(f"the signature's type is not {KEY_TYPE}, as its key's is")
+    if inner.string() != key_type(public).encode():
+        raise BadSignature(f"the signature's type is not {key_type(public)}, as its key's is")
     signature = inner.string()
-    inner.end()
     if len(signature) != _SIGNATURE_BYTES:
         raise BadSignature(f"an Ed25519 signature has {_SIGNATURE_BYTES} bytes, not {len(signature)}")
-    return public, namespace, signature
+    flags, counter = (inner.take(1), inner.take(4)) if isinstance(public, SecurityKey) else (b"", b"")
+    inner.end()
+    if flags:
+        _check_flags(flags[0])
+    return _Signature(public, namespace, signature, flags, counter)
+
+
+def _check_flags(flags: int) -> None:
+    if not flags & _USER_PRESENT:
+        raise BadSignature(
+            f"nobody touched the security key: its flags are 0x{flags:02x}, without user presence (0x01)"
+        )
+    if flags & _MORE_FOLLOWS:
+        raise BadSignature(f"the security key signed more than SSH has a place for: its flags are 0x{flags:02x}")

@@ -13,6 +13,7 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Receipt
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
+from pgnotary.request.ssh_encoding import Public
 
 __all__ = [
     "Approval",
@@ -101,7 +102,7 @@ class Approval(msgspec.Struct, frozen=True):
     """Whose approval it is, with which key: that may leave the roster before the statement runs."""
 
     person: str
-    public: bytes
+    public: Public
     leaf: bytes
     """Of its entry."""
 
@@ -116,7 +117,7 @@ class Decided(msgspec.Struct, frozen=True):
     ceiling: Ceiling | None
     """What all approvals up to here allow."""
     receipt: Receipt
-    public: bytes
+    public: Public
     """The key that signed."""
     before: tuple[Approval, ...] = ()
     """The approvals before this one that it stands beside."""
