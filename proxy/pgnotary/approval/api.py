@@ -176,11 +176,15 @@ class ApprovalApi:
         try:
             await self._runner.setup()
             await _Site(self._runner, bound).start()
+        except BaseException:
+            bound.close()
+            await self.__aexit__()
+            raise
+        try:
             self._heeding = self._decisions.create_task(self.events.heed_desk(), name="events")
             if self.door is not None:
                 self.address = await self._opened.enter_async_context(self.door.open(self._new_call))
         except BaseException:
-            bound.close()
             await self.__aexit__()
             raise
         return self
