@@ -30,6 +30,7 @@ from tests.pki import Pki
 
 from pgnotary.approval import callers
 from pgnotary.approval.access import MAY_CALL, Role
+from pgnotary.approval.api import MAX_WATCHERS_EACH
 from pgnotary.approval.bodies import SignedDecision, Standing
 from pgnotary.approval.callers import CALL_WINDOW
 from pgnotary.approval.client import ApprovalClient
@@ -346,6 +347,57 @@ async def test_a_key_that_has_left_the_roster_calls_no_more() -> None:
         assert (await call(office, headers=headers()))[0] == 200
         office.api._roster = office.api.callers._roster = lambda: parse_roster("")
         assert (await call(office, headers=headers()))[0] == 403
+
+
+async def test_a_stream_ends_when_its_key_leaves_the_roster_and_tells_nothing_more() -> None:
+    async with networked() as office:
+        events = client_of(office, "ana").events(patience_s=3_600)
+        assert await _next(events) == []
+        office.api.callers._roster = lambda: parse_roster("")
+        office.hold()
+        with pytest.raises(ApiError, match="nobody on the roster") as refused:
+            await _next(events)
+        assert refused.value.status == 403
+
+
+async def test_a_stream_ends_when_its_key_may_no_longer_decide() -> None:
+    async with networked() as office:
+        events = client_of(office, "ana").events(patience_s=3_600)
+        assert await _next(events) == []
+        line = Signer("ana", public_of(SEEDS["ana"]), (sshsig.REQUEST_NAMESPACE,)).line
+        office.api.callers._roster = lambda: parse_roster(line)
+        office.hold("R-1", person="dan")
+        office.hold("R-2", person="ana")
+        # It goes on as what the key is now: an engineer's, who sees nothing of dan's.
+        heard = await _next(events)
+        while heard == []:
+            heard = await _next(events)
+        assert heard == ["R-2"]
+        await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
+async def test_a_line_without_namespaces_is_for_decisions_and_never_for_erasing() -> None:
+    everything = parse_roster(Signer("ana", public_of(SEEDS["ana"])).line)
+    async with networked(allowed=everything, redactions=_NoRedactions()) as office:
+        assert (await call(office, headers=headers()))[0] == 200
+        for method, target in (("GET", "/v1/sealed?entry=0"), ("POST", "/v1/redactions"), ("GET", "/v1/erasure")):
+            assert (await call(office, method, target, headers=headers(method, target)))[0] == 403
+
+
+async def test_one_person_cannot_take_all_places_of_watchers() -> None:
+    async with networked() as office:
+        streams = []
+        for _ in range(MAX_WATCHERS_EACH):
+            events = client_of(office, "eva").events()
+            assert await _next(events) == []
+            streams.append(events)
+        with pytest.raises(ApiError, match="streams of events already") as refused:
+            await _next(client_of(office, "eva").events())
+        assert refused.value.status == 429
+        ana = client_of(office, "ana").events()
+        assert await _next(ana) == []
+        for events in (*streams, ana):
+            await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
 
 
 async def test_the_key_of_another_in_a_signature_of_ones_own_is_refused() -> None:

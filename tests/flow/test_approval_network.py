@@ -36,8 +36,8 @@ EVA = PrivateKey(bytes([5]) * 32, bytes(SigningKey(bytes([5]) * 32).verify_key))
 class Networked(Served):
     """A proxy with its approval API on a port, with TLS, and metrics; eva's key may make calls and nothing else."""
 
-    def __init__(self, postgres: EmbeddedPostgres, folder: Path, pki: Pki, **policy: object) -> None:
-        super().__init__(postgres, folder, **policy)
+    def __init__(self, postgres: EmbeddedPostgres, folder: Path, pki: Pki) -> None:
+        super().__init__(postgres, folder, hold_s=60)
         self.api_port, self.metrics_port = free_port(), free_port()
         self.ca = pki.ca
         self.shown = folder / "tls.pem", folder / "tls.key"
@@ -102,7 +102,8 @@ class Networked(Served):
 
 @pytest.fixture(scope="module")
 def networked(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Networked]:
-    with Networked(postgres, tmp_path_factory.mktemp("networked") / "pgnotary", pki, hold_s=60) as served:
+    served = Networked(postgres, tmp_path_factory.mktemp("networked") / "pgnotary", pki)
+    with served:
         yield served
         served.entries()
 
@@ -260,7 +261,7 @@ def test_an_engineer_who_has_left_the_roster_is_heard_no_more(networked: Network
 def test_a_proxy_whose_server_is_gone_says_that_it_is_not_ready(
     postgres: EmbeddedPostgres, tmp_path: Path, pki: Pki
 ) -> None:
-    served = Networked(postgres, tmp_path / "pgnotary", pki, hold_s=60)
+    served = Networked(postgres, tmp_path / "pgnotary", pki)
     text = served.config.read_text()
     served.config.write_text(text.replace(f"{postgres.host}:{postgres.port}", f"127.0.0.1:{free_port()}"))
     with served:

@@ -147,9 +147,10 @@ async def test_the_appender_says_when_the_ledger_last_took_something() -> None:
     ledger = MemoryLedger()
     async with Appender(ledger, probe_every_s=0.01) as appender:
         async with asyncio.timeout(5):
-            before = appender.well_s
-            while appender.well_s >= before:
-                await asyncio.sleep(0.005)
+            before = 0.0
+            while (now := appender.well_s) >= before:
+                before = now
+                await asyncio.sleep(0.001)
         ledger.fails = True
         async with asyncio.timeout(5):
             while appender.well_s < 0.1:
