@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgnotary.config import Config, load
+from pgnotary.config import Address, Config, load, parse
 from pgnotary.errors import ConfigError
 from pgnotary.judge.rules import PROFILES, Action, Rule, Terms, policy_of
 from pgnotary.judge.statement import Qualifier, StatementClass
@@ -24,11 +24,11 @@ def _written(folder: Path, text: str) -> Path:
 
 def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
     reference, empty = load(REFERENCE).file, load(_written(tmp_path, "")).file
-    for section in ("listen", "upstream", "ledger", "approval"):
+    for section in ("listen", "upstream", "ledger", "approval", "metrics"):
         assert getattr(reference, section) == getattr(empty, section)
     assert msgspec.structs.replace(reference.policy, rule=()) == empty.policy
     text = REFERENCE.read_text()
-    for section in ("listen", "upstream", "role", "user", "group", "ledger", "approval", "policy"):
+    for section in ("listen", "upstream", "role", "user", "group", "ledger", "approval", "metrics", "policy"):
         value = getattr(reference, section)
         assert _missing(text, value[0] if isinstance(value, tuple) else value) == []
     assert _missing(text, reference.policy.rule[0]) == []
@@ -327,3 +327,38 @@ def test_a_high_water_mark_never_takes_the_ledgers_place(made: Config, name: str
 def test_a_heart_beats_in_whole_seconds(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match=r"ledger\.heartbeat_s is"):
         load(_written(tmp_path, f"[ledger]\nheartbeat_s = {value}"))
+
+
+# --- the approval API over a network, and metrics --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:7443", "db.example:7443", "[::]:7443", "192.0.2.1:7443"])
+def test_a_call_over_a_network_is_never_in_plain_text(tmp_path: Path, address: str) -> None:
+    text = f'[approval]\naddress = "{address}"\n'
+    with pytest.raises(ConfigError, match=r"approval\.address .* certificate_file and key_file in \[approval\.tls\]"):
+        parse(tmp_path / "pgnotary.toml", text.encode())
+    with_tls = text + '[approval.tls]\ncertificate_file = "a.pem"\nkey_file = "a.key"\n'
+    assert parse(tmp_path / "pgnotary.toml", with_tls.encode()).approval_address is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[approval]\naddress = "7443"', "approval.address"),
+        ('[approval]\naddress = "127.0.0.1:1"\n[approval.tls]\nkey_file = "a"', "both certificate_file and key_file"),
+        ('[approval.tls]\ncertificate_file = "a"\nkey_file = "b"', "expected approval.address too"),
+        ('[metrics]\naddress = "here"', "metrics.address"),
+        ("[approval]\nmax_connections = 0", "approval.max_connections is 0"),
+        ("[approval]\ncalls_per_s = 0", "approval.calls_per_s is 0"),
+    ],
+)
+def test_what_is_wrong_with_the_api_or_metrics_is_named(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        parse(tmp_path / "pgnotary.toml", text.encode())
+
+
+def test_on_loopback_the_api_may_go_without_tls_and_by_itself_listens_nowhere(tmp_path: Path) -> None:
+    config = parse(tmp_path / "pgnotary.toml", b'[approval]\naddress = "127.0.0.1:7443"')
+    assert config.approval_address == Address("127.0.0.1", 7443)
+    assert parse(tmp_path / "pgnotary.toml", b"").approval_address is None
+    assert parse(tmp_path / "pgnotary.toml", b"").metrics_address is None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from pgnotary.bucket import Bucket
 from pgnotary.errors import ConfigError
 from pgnotary.ports import accepting, bind
 from pgnotary.rates import Rates, network_of
@@ -34,6 +35,8 @@ MAX_CALL_BYTES = 32_768 + 65_536
 # Connections are cheaper than calls, and may be as many more: who calls too often shall be told so.
 _PER_CALL = 2
 _AT_ONCE = 3
+# Of all addresses together, which bounds what handshakes take from those whose statements pass through here.
+_ALL_PER_S = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Door:
         """By aiohttp's protocol."""
         per_s = listening.calls_per_s * _PER_CALL
         self._rates = Rates(max(int(per_s * _AT_ONCE), 1), per_s, monotonic)
+        self._all = Bucket(int(_ALL_PER_S * _AT_ONCE), _ALL_PER_S, monotonic)
         self.refused = 0
         """How many connections were closed at once, ever."""
 
@@ -106,7 +110,7 @@ class Door:
             return
         crowded = self._inside.total() >= self._listening.max_connections
         crowded = crowded or self._inside[address] >= self._listening.max_connections_per_address
-        if crowded or not self._rates.take(address):
+        if crowded or not self._rates.take(address) or not self._all.take():
             self.refused += 1
             plug.close()
             return
@@ -126,7 +130,7 @@ class Door:
                     ssl_shutdown_timeout=_GOODBYE_S,
                 )
         except OSError as error:
-            log.info("TLS handshake of a caller failed", extra={"client": address, "why": str(error)})
+            log.debug("TLS handshake of a caller failed", extra={"client": address, "why": str(error)})
             call.leave()
         except BaseException:
             call.leave()

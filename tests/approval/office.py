@@ -17,6 +17,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.desk import Redactions
 from pgnotary.door import Listening
 from pgnotary.errors import DecisionRefused, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger import checkpoint as notes
@@ -352,6 +353,7 @@ async def running_office(
     people: Sequence[str] = ("ana", "bo", "eva"),
     listening: Listening | None = None,
     allowed: Roster | None = None,
+    redactions: Redactions | None = None,
 ) -> AsyncIterator[Office]:
     """An API over a fake desk; a short folder, since a socket's path may have 108 bytes at most."""
     with TemporaryDirectory(prefix="pgnotary-") as name:
@@ -368,6 +370,7 @@ async def running_office(
             farewell_s=farewell_s,
             monotonic=monotonic,
             listening=listening,
+            redactions=redactions,
         ) as api:
             ledger.followers.append(api.events.witness)
             (folder / "proxy.vkey").write_text(VKEY + "\n")

@@ -151,6 +151,7 @@ HAPPENINGS: Mapping[str, Happening] = {
     "server's nonsense": server(b"!\0\0\0\4"),
     "server gone": SERVER_GONE,
     "decision": Call("a decision", _someone_decides),
+    "taken back": events.TakenBack("R-1", "eva", "SHA256:of-eva"),
     "cancel": events.CancelRequested(),
     "second": after(1),
     "hour": after(3_600),

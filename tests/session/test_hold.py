@@ -48,6 +48,7 @@ FACTS = "upstream WITH RECURSIVE named (oid, target, children) AS (..."
 HELD = "client NOTICE 00000 R-1 held for approval: DELETE on t, 5 rows (counted), rule default/hold-delete"
 FATAL_SHUTDOWN = "client FATAL 57P01 terminating connection because pgnotary is stopping"
 CANCELLED = "client ERROR 57014 canceling statement due to user request"
+TAKEN_BACK = events.TakenBack("R-1", "eva", "SHA256:of-eva")
 
 
 def test_a_statement_is_looked_at_recorded_and_announced_in_this_order(play: Play) -> None:
@@ -288,6 +289,29 @@ def test_ctrl_c_withdraws(play: Play) -> None:
     held(play) >> events.CancelRequested() << "record withdrawn cancel" << "retire R-1" << CANCELLED
     play << "client ready I"
     play >> "select 1" << until("client ready I")
+
+
+def test_what_its_requester_takes_back_from_elsewhere_ends_as_after_ctrl_c_and_says_who_it_was(play: Play) -> None:
+    held(play) >> TAKEN_BACK << "record withdrawn requester" << "retire R-1"
+    play << "client ERROR 57014 canceling statement due to user request" << "client ready I"
+    entry = next(each for each in play.ledger.entries if each.type == "withdrawn")
+    assert entry.body == {"by": "requester", "person": "eva", "key": "SHA256:of-eva"}
+    assert DELETE not in play.server.heard
+
+
+def test_what_was_taken_back_is_not_taken_for_the_next_statement(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> TAKEN_BACK << "record withdrawn requester"
+    play >> TAKEN_BACK
+    runs_by_itself(play) >> durable << "retire R-1" << CANCELLED << "client ready I"
+    held(play, request="R-2") >> approve("R-2") << until("client DELETE 5") << "client ready I"
+
+
+def test_what_was_taken_back_from_elsewhere_does_not_run_though_it_was_approved_a_moment_before(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> TAKEN_BACK << "record withdrawn requester"
+    play >> approve()
+    play >> durable << "retire R-1" << "record void"
+    play >> durable << CANCELLED << "client ready I"
+    assert DELETE not in play.server.heard
 
 
 def test_ctrl_c_inside_a_block_leaves_it_failed(play: Play) -> None:

@@ -53,8 +53,12 @@ _ROLES = {DECISION_NAMESPACE: Role.APPROVER, REDACTION_NAMESPACE: Role.REDACTOR,
 
 
 def roles_of(signer: Signer) -> frozenset[Role]:
-    """Return the roles that a key has; none if it may sign nothing of ours."""
-    may = {role for name, role in _ROLES.items() if signer.namespaces is None or name in signer.namespaces}
+    """Return the roles that a key has; none if it may sign nothing of ours.
+
+    A line without namespaces is one for decisions: nobody who wrote it meant erasing (docs/adr/0017).
+    """
+    named = (DECISION_NAMESPACE,) if signer.namespaces is None else signer.namespaces
+    may = {role for name, role in _ROLES.items() if name in named}
     return frozenset(may | {Role.ENGINEER}) if may else frozenset()
 
 

@@ -41,7 +41,7 @@ import msgspec
 from aiohttp import web
 
 from pgnotary.approval import unix_socket
-from pgnotary.approval.access import MAY_CALL, Caller
+from pgnotary.approval.access import MAY_CALL, Caller, Role
 from pgnotary.approval.answers import answer
 from pgnotary.approval.bodies import (
     MAX_PROVEN,
@@ -84,6 +84,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_LISTED_BYTES",
     "MAX_WATCHERS",
+    "MAX_WATCHERS_EACH",
     "REFUSED_AT_ONCE",
     "REFUSED_PER_S",
     "ApprovalApi",
@@ -93,6 +94,9 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 65_536
 MAX_WATCHERS = 64
+# Of these one person has at most so many, and the network leaves some to the socket.
+MAX_WATCHERS_EACH = 8
+_MAX_REMOTE_WATCHERS = 48
 KEEPALIVE_S = 15.0
 
 # Decisions that cannot count: an approver's slips of an afternoon at once, then one each five seconds, which is at most
@@ -160,7 +164,7 @@ class ApprovalApi:
         self._refusals = Bucket(REFUSED_AT_ONCE, REFUSED_PER_S, monotonic)
         self._tried: dict[bytes, None] = {}
         """SHA-256 of good decisions that were handed in, oldest first: each is good once."""
-        self._watchers: set[asyncio.Task[object]] = set()
+        self._watchers: dict[asyncio.Task[object], Caller] = {}
         self._decisions = asyncio.TaskGroup()
         self._runner = web.AppRunner(
             self._application(), access_log=None, handle_signals=False, shutdown_timeout=farewell_s
@@ -176,11 +180,15 @@ class ApprovalApi:
         try:
             await self._runner.setup()
             await _Site(self._runner, bound).start()
+        except BaseException:
+            bound.close()
+            await self.__aexit__()
+            raise
+        try:
             self._heeding = self._decisions.create_task(self.events.heed_desk(), name="events")
             if self.door is not None:
                 self.address = await self._opened.enter_async_context(self.door.open(self._new_call))
         except BaseException:
-            bound.close()
             await self.__aexit__()
             raise
         return self
@@ -402,17 +410,25 @@ class ApprovalApi:
         task = asyncio.current_task()
         if task is None or len(self._watchers) >= MAX_WATCHERS:
             return answer(503, Problem(error=f"{len(self._watchers)} watchers already, at most {MAX_WATCHERS}"))
+        caller = request[_CALLER]
+        remote = [each for each in self._watchers.values() if Role.LOCAL not in each.roles]
+        if Role.LOCAL not in caller.roles:
+            if len(remote) >= _MAX_REMOTE_WATCHERS:
+                return answer(503, Problem(error=f"{len(remote)} watchers already, at most {_MAX_REMOTE_WATCHERS}"))
+            if sum(each.is_of(caller.person) for each in remote) >= MAX_WATCHERS_EACH:
+                return answer(429, Problem(error=f"{caller.person} has {MAX_WATCHERS_EACH} streams of events already"))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        self._watchers.add(task)
+        self._watchers[task] = caller
         if self.door is not None:
             self.door.called(request.protocol, None)
         try:
             await response.prepare(request)
-            await self.events.stream(response.write, request[_CALLER], request.headers.get("Last-Event-ID"))
+            last_id = request.headers.get("Last-Event-ID")
+            await self.events.stream(response.write, caller, last_id, lambda: self.callers.in_force(caller))
         except ConnectionResetError:
             pass  # The watcher has gone.
         finally:
-            self._watchers.discard(task)
+            self._watchers.pop(task, None)
         return response
 
     async def _dismiss(self, _: web.Application) -> None:

@@ -7,6 +7,7 @@ Calls that were signed before the proxy started are refused, since their nonces 
 """
 
 import asyncio
+import contextlib
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -109,6 +110,17 @@ class Callers:
         roles = roles_of(signer) | ({Role.LOCAL} if local else set())
         return Caller(roles, signer.person, fingerprint(signer.public))
 
+    def in_force(self, caller: Caller) -> bool:
+        """Say whether a caller who was admitted would be, with what they may do, now: keys leave the roster."""
+        if not caller.key:
+            return True
+        roster, at = self._roster(), self._now()
+        for signer in roster.signers:
+            if fingerprint(signer.public) == caller.key:
+                with contextlib.suppress(NotAdmitted):
+                    return caller.roles - {Role.LOCAL} <= roles_of(_in_force(roster, signer.public, at))
+        return False
+
     def _check_time(self, call: Call) -> None:
         now = self._now()
         if abs(now - call.called_at) > CALL_WINDOW:
@@ -122,14 +134,7 @@ class Callers:
 
     def _known(self, public: Public) -> Signer:
         """Return whose key it is, if the roster lets it make calls; raises NotAdmitted."""
-        roster, at = self._roster(), self._now()
-        said: list[str] = []
-        for namespace in (sshsig.REQUEST_NAMESPACE, sshsig.DECISION_NAMESPACE, sshsig.REDACTION_NAMESPACE):
-            try:
-                return roster.find(public, at, namespace)
-            except BadSignature as error:
-                said.append(str(error))
-        raise NotAdmitted(403, said[0])
+        return _in_force(self._roster(), public, self._now())
 
     def _remember(self, public: Public, call: Call) -> None:
         """Take the nonce of a call whose signature is good; raises NotAdmitted if it was taken, or cannot be."""
@@ -152,6 +157,16 @@ def is_local(request: web.Request) -> bool:
     """Say whether a call came by a Unix socket, as the kernel tells; of what nobody can tell, it did not."""
     plug = request.get_extra_info("socket")
     return plug is not None and plug.family == socket.AF_UNIX
+
+
+def _in_force(roster: Roster, public: bytes, at: datetime) -> Signer:
+    said: list[str] = []
+    for namespace in (sshsig.REQUEST_NAMESPACE, sshsig.DECISION_NAMESPACE, sshsig.REDACTION_NAMESPACE):
+        try:
+            return roster.find(public, at, namespace)
+        except BadSignature as error:
+            said.append(str(error))
+    raise NotAdmitted(403, said[0])
 
 
 def _refuse(why: str) -> Never:

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +39,7 @@ from pgnotary.approval.place import Place, UnixSocket
 from pgnotary.errors import ApiError, NotCanonical
 from pgnotary.ledger.entries import parse_entry
 from pgnotary.request import call
+from pgnotary.request.life import FINAL
 from pgnotary.request.signs import Signs
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 
@@ -83,6 +84,19 @@ class _Stream:
     """By the monotonic clock; None: there was no event yet."""
     failures: int = 0
     """Since an event was heard."""
+    open: list[str] = field(default_factory=list)
+    """As was told last."""
+    followed: set[str] = field(default_factory=set)
+    """Those that were open, and whose end has not been told."""
+
+    def take(self, event: list[str] | Standing) -> None:
+        """Learn from an event."""
+        if isinstance(event, Standing):
+            if event.state in FINAL:
+                self.followed.discard(event.id)
+            return
+        self.open = event
+        self.followed.update(event)
 
 
 class ApprovalClient:
@@ -177,18 +191,37 @@ class ApprovalClient:
         with self._answered("GET", "/v1/events", None, _SILENCE_S, headers) as response:
             if response.status != 200:
                 raise _refused(response.status, response.read(MAX_ANSWER_BYTES))
-            number = ""
+            name = number = ""
             while line := response.readline(_MAX_LINE_BYTES):
                 if stream.heard_at is not None:
                     stream.heard_at = time.monotonic()
                 if line.startswith(b"id: "):
                     number = line.removeprefix(b"id: ").strip().decode("ascii", "replace")
+                elif line.startswith(b"event: "):
+                    name = line.removeprefix(b"event: ").strip().decode("ascii", "replace")
                 elif line.startswith(b"data: "):
                     data = line.removeprefix(b"data: ")
-                    yield _decoded(data, list[str]) if data.startswith(b"[") else _decoded(data, Standing)
+                    event = _decoded(data, list[str]) if data.startswith(b"[") else _decoded(data, Standing)
+                    yield event
+                    stream.take(event)
+                    if name == "snapshot":
+                        yield from self._missed(stream)
                     # Only now: what was not taken is asked for again.
                     stream.last_id, stream.heard_at, stream.failures = number, time.monotonic(), 0
         raise ApiError(f"the proxy at {self._place} has ended the connection")
+
+    def _missed(self, stream: _Stream) -> Iterator[Standing]:
+        """Yield where those stand that are no longer open, after a break that the proxy cannot tell of."""
+        for name in sorted(stream.followed - set(stream.open)):
+            try:
+                standing = self.request(name)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                stream.followed.discard(name)
+                continue
+            yield standing
+            stream.take(standing)
 
     def _get(self, path: str, type_: type[_T]) -> _T:
         return self._call("GET", path, type_, None)

@@ -75,13 +75,15 @@ class Events:
         self._news = asyncio.Event()
 
     def witness(self, receipts: Sequence[Receipt]) -> None:
-        """Learn of entries that are durable."""
+        """Learn of entries that are durable; of those that move no request, which are most, nobody is woken."""
+        before = self._number
         for receipt in receipts:
             entry = receipt.entry
             if entry.request is not None and entry.type in _MOVES:
                 self._number += 1
                 self._ring.append(_Moved(self._number, entry.request, entry.position.seq))
-        self._wake()
+        if self._number != before:
+            self._wake()
 
     async def heed_desk(self) -> None:
         """Wake watchers whenever the desk changes, until cancelled."""
@@ -94,9 +96,22 @@ class Events:
         self._news = asyncio.Event()
 
     async def stream(
-        self, write: Callable[[bytes], Awaitable[None]], caller: Caller, last_id: str | None = None
+        self,
+        send: Callable[[bytes], Awaitable[None]],
+        caller: Caller,
+        last_id: str | None = None,
+        in_force: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write events until cancelled, or until the watcher has gone."""
+        """Write events until cancelled; raises ConnectionResetError when the watcher has gone.
+
+        Nothing more is written once the caller's key is not `in_force` any more.
+        """
+
+        async def write(data: bytes) -> None:
+            if not in_force():
+                raise ConnectionResetError("a watcher's key has left the roster")
+            await _bounded(send(data))
+
         at, missed = self._place_of(last_id)
         told: list[str] | None = None
         while True:
@@ -106,14 +121,14 @@ class Events:
             if ids != told:
                 name = "snapshot" if missed and told is None else "requests"
                 told = ids
-                await _bounded(write(self._event(name, ids, at)))
+                await write(self._event(name, ids, at))
                 continue
             patience_s = self._keepalive_s
             try:
                 if (found := await self._next(at, caller)) is not None:
                     at, standing = found
                     if standing is not None:
-                        await _bounded(write(self._event("standing", standing, at)))
+                        await write(self._event("standing", standing, at))
                     continue
             except _Behind:
                 at, missed, told = self._number, True, None
@@ -124,7 +139,7 @@ class Events:
                 async with asyncio.timeout(patience_s):
                     await news.wait()
                 continue
-            await _bounded(write(b": still here\n\n"))
+            await write(b": still here\n\n")
 
     def _open(self, caller: Caller) -> list[str]:
         return [
