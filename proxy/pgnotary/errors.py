@@ -160,6 +160,10 @@ class AlreadyDecided(DecisionRefused):
     """A decision that would add nothing to those that are there; somebody, or its own signer, was faster."""
 
 
+class ReviewRefused(PgnotaryError):
+    """A review that does not count; the message tells its signer why."""
+
+
 class RedactionRefused(PgnotaryError):
     """A redaction that does not count; the message tells its signer why."""
 

@@ -15,7 +15,7 @@ documents to the desk and tells the caller what the desk said.
     GET  /v1/events                    server-sent events: `requests` with all open ids at each change, `standing` with
                                        where one stands that has been open before, until it has ended
 
-and those of `pgnotary.approval.redaction_routes`.
+and those of `pgnotary.approval.redaction_routes` and `pgnotary.approval.review_routes`.
 
 A decision that has begun is brought to its end, whether or not its caller stays to hear of it. One that is refused is
 kept in the ledger as evidence, up to 40 KB of whatever somebody sent: of those only a few a minute are taken.
@@ -50,8 +50,9 @@ from pgnotary.approval.bodies import (
     SignedDecision,
     Standing,
 )
-from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions
+from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions, Reviews
 from pgnotary.approval.redaction_routes import RedactionRoutes
+from pgnotary.approval.review_routes import ReviewRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
 from pgnotary.errors import (
@@ -124,6 +125,7 @@ class ApprovalApi:
         path: Path,
         *,
         redactions: Redactions | None = None,
+        reviews: Reviews | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         keepalive_s: float = KEEPALIVE_S,
@@ -132,6 +134,7 @@ class ApprovalApi:
         self._desk = desk
         self._ledger = ledger
         self._redactions = redactions
+        self._reviews = reviews
         self._roster = roster
         self._path = path
         self._now = now
@@ -179,6 +182,8 @@ class ApprovalApi:
         app.router.add_get("/v1/events", self._watch, allow_head=False)
         if self._redactions is not None:
             RedactionRoutes(self._redactions, self._decisions).add_to(app)
+        if self._reviews is not None:
+            ReviewRoutes(self._reviews, self._decisions).add_to(app)
         app.on_shutdown.append(self._dismiss)
         return app
 

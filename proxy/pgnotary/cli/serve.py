@@ -32,6 +32,7 @@ from pgnotary.serve.recording import recording
 from pgnotary.serve.recovery import recall
 from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
+from pgnotary.serve.reviews import Reviews
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.workers import Workers
 from pgnotary.session.prepared_transactions import PreparedTransactions
@@ -113,7 +114,10 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
         resolver = Resolver(store, appender, asking(configured, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
         eraser = Eraser(store)
-        redactions = Redactions(store, appender, in_force, desk.moment, eraser)
+        reviews = Reviews(store, appender, in_force, desk.moment)
+        await reviews.recall()
+        desk.glass = reviews
+        redactions = Redactions(store, appender, in_force, desk.moment, eraser, reviews.unreviewed)
         numbers = itertools.count(await store.last_request_number() + 1)
 
         def mint() -> str:
@@ -133,7 +137,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                 tasks.create_task(keeper.run(), name="high-water")
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, configured, in_force, certificate)
             try:
-                api = ApprovalApi(desk, store, in_force, config.socket, redactions=redactions)
+                api = ApprovalApi(desk, store, in_force, config.socket, redactions=redactions, reviews=reviews)
                 async with api, proxy.listening() as address:
                     where = f"{address.host}:{address.port}"
                     click.echo(f"pgnotary listens at {where}, approvals at {config.socket}", err=True)
