@@ -165,6 +165,10 @@ class CallRefused(PgnotaryError):
     """A call of the approval API whose signature does not count; the message tells the caller why."""
 
 
+class ReviewRefused(PgnotaryError):
+    """A review that does not count; the message tells its signer why."""
+
+
 class RedactionRefused(PgnotaryError):
     """A redaction that does not count; the message tells its signer why."""
 

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from pgnotary.approval.api import ApprovalApi
 from pgnotary.approval.client import ApprovalClient
-from pgnotary.approval.desk import Redactions
+from pgnotary.approval.desk import Redactions, Reviews
 from pgnotary.door import Listening
 from pgnotary.errors import DecisionRefused, LedgerUnavailable, NotCanonical, RequestMoved
 from pgnotary.ledger import checkpoint as notes
@@ -354,6 +354,7 @@ async def running_office(
     listening: Listening | None = None,
     allowed: Roster | None = None,
     redactions: Redactions | None = None,
+    reviews: Reviews | None = None,
 ) -> AsyncIterator[Office]:
     """An API over a fake desk; a short folder, since a socket's path may have 108 bytes at most."""
     with TemporaryDirectory(prefix="pgnotary-") as name:
@@ -371,6 +372,7 @@ async def running_office(
             monotonic=monotonic,
             listening=listening,
             redactions=redactions,
+            reviews=reviews,
         ) as api:
             ledger.followers.append(api.events.witness)
             (folder / "proxy.vkey").write_text(VKEY + "\n")

@@ -43,6 +43,7 @@ from pgnotary.request import sshsig
 from pgnotary.request.life import State
 from pgnotary.request.openssh import PrivateKey, fingerprint
 from pgnotary.request.roster import Roster, Signer, parse_roster
+from pgnotary.request.ssh_encoding import Public
 
 ANYBODY = Listening("approval.address", "127.0.0.1", 0, lambda: None, calls_per_s=10_000)
 """Plain HTTP on loopback, as often as one likes."""
@@ -134,6 +135,8 @@ _CALLS: dict[tuple[str, str], tuple[str, bytes, set[int]]] = {
     ("GET", "/v1/sealed"): ("/v1/sealed?entry=0", b"", {200, 404}),
     ("POST", "/v1/redactions"): ("/v1/redactions", b"{}", {400}),
     ("GET", "/v1/erasure"): ("/v1/erasure", b"", {200}),
+    ("GET", "/v1/reviews"): ("/v1/reviews", b"", {200}),
+    ("POST", "/v1/reviews"): ("/v1/reviews", b"{}", {400}),
 }
 
 
@@ -150,10 +153,19 @@ class _NoRedactions:
         raise AssertionError("a body that is none came this far")
 
 
+class _NoReviews:
+    """What waits for a review: nothing."""
+
+    waiting = ()
+
+    async def review(self, document: bytes, signature: str) -> int:
+        raise AssertionError("a body that is none came this far")
+
+
 @pytest.mark.parametrize("caller", ["nobody", "foreign", "other namespace", *_ROLES, "local"])
 async def test_every_call_times_every_role(caller: str) -> None:
     fay = PrivateKey(bytes([9]) * 32, public_of(bytes([9]) * 32))
-    async with networked(redactions=_NoRedactions()) as office:
+    async with networked(redactions=_NoRedactions(), reviews=_NoReviews()) as office:
         office.hold("R-1")
         routed = {
             (route.method, route.resource.canonical) for route in office.api._application().router.routes()
@@ -473,7 +485,7 @@ async def test_calls_beyond_the_rate_are_answered_with_429_before_any_signature_
 ) -> None:
     checked = 0
 
-    def counted(call: calls.Call, body: bytes) -> bytes:
+    def counted(call: calls.Call, body: bytes) -> Public:
         nonlocal checked
         checked += 1
         return real(call, body)

@@ -20,7 +20,7 @@ from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Positio
 from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
-from pgnotary.request import redaction, sshsig
+from pgnotary.request import redaction, review, sshsig
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import fingerprint, public_line
@@ -279,6 +279,43 @@ class Ledger:
         self.step(EntryType.EXECUTED, request, rows=rows, tags=[f"DELETE {rows}"], took_us=74000)
         counted: dict[str, JSON] = {"rows": rows} if result == "committed" else {}
         return self.step(EntryType.OUTCOME, request, result=result, xid="771", **counted)
+
+    def review(
+        self,
+        broken: Entry,
+        *,
+        reviewer: str = "cy",
+        signed_by: str | None = None,
+        namespace: str = sshsig.DECISION_NAMESPACE,
+        words: str = "the disk was full, ticket 815",
+        seen: Seen | None = None,
+        change: Callable[[dict[str, Any]], object] = lambda _: None,
+        **changes: JSON,
+    ) -> Entry:
+        """Append a review of a decision that broke the glass, its document changed before it is signed."""
+        seed = SEEDS[signed_by or reviewer]
+        fields = json.loads(
+            review.document(
+                LEDGER,
+                broken,
+                words=words,
+                reviewer=reviewer,
+                seen=seen or Seen(len(self.stored), root_of(leaf_hash(raw) for raw in self.raws)),
+                reviewed_at=self.clock,
+                nonce=bytes(16),
+            )
+        )
+        change(fields)
+        raw = encode(fields)
+        body: dict[str, JSON] = {
+            "request": broken.request or "",
+            "reviewer": reviewer,
+            "key": fingerprint(public_of(seed)),
+            "words": words,
+            "document": b64(raw),
+            "signature": sshsig.sign(raw, seed, namespace),
+        }
+        return self.append(Draft(EntryType.REVIEWED, body | changes))
 
     def redact(
         self,

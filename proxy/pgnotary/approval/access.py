@@ -33,11 +33,12 @@ _ALL = frozenset(Role)
 _SIGNED = _ALL - {Role.LOCAL}
 _WITNESSES = frozenset({Role.LOCAL, Role.APPROVER, Role.REDACTOR})
 _REDACTORS = frozenset({Role.LOCAL, Role.REDACTOR})
+_APPROVERS = frozenset({Role.LOCAL, Role.APPROVER})
 
 MAY_CALL: Mapping[tuple[str, str], frozenset[Role]] = {
     ("GET", "/v1/requests"): _ALL,
     ("GET", "/v1/requests/{id}"): _ALL,
-    ("POST", "/v1/requests/{id}/decisions"): frozenset({Role.LOCAL, Role.APPROVER}),
+    ("POST", "/v1/requests/{id}/decisions"): _APPROVERS,
     ("POST", "/v1/requests/{id}/withdraw"): _SIGNED,
     ("GET", "/v1/events"): _ALL,
     ("GET", "/v1/whois"): _ALL,
@@ -46,6 +47,8 @@ MAY_CALL: Mapping[tuple[str, str], frozenset[Role]] = {
     ("GET", "/v1/sealed"): _REDACTORS,
     ("POST", "/v1/redactions"): _REDACTORS,
     ("GET", "/v1/erasure"): _REDACTORS,
+    ("GET", "/v1/reviews"): _APPROVERS,
+    ("POST", "/v1/reviews"): _APPROVERS,
 }
 """By method and path. Who is not an approver, nor local, sees only their own requests, whatever the call."""
 

@@ -19,7 +19,8 @@ said.
     GET  /v1/whois?key=SHA256:...      the person whose key that is, for decisions; or &namespace=redaction@pgnotary
     GET  /v1/events                    server-sent events (`pgnotary.approval.events`)
 
-and those of `pgnotary.approval.redaction_routes`. To who may not see a request it does not exist.
+and those of `pgnotary.approval.redaction_routes` and `pgnotary.approval.review_routes`. To who may not see a request it
+does not exist.
 
 A decision that has begun is brought to its end, whether or not its caller stays to hear of it. One that is refused is
 kept in the ledger as evidence, up to 40 KB of whatever somebody sent: of those only a few a minute are taken.
@@ -56,9 +57,10 @@ from pgnotary.approval.bodies import (
     Standing,
 )
 from pgnotary.approval.callers import Callers, NotAdmitted, is_local
-from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions
+from pgnotary.approval.desk import Desk, Ledger, OpenRequest, Redactions, Reviews
 from pgnotary.approval.events import Events
 from pgnotary.approval.redaction_routes import RedactionRoutes
+from pgnotary.approval.review_routes import ReviewRoutes
 from pgnotary.approval.standing import standing_of
 from pgnotary.bucket import Bucket
 from pgnotary.door import Door, Listening
@@ -142,6 +144,7 @@ class ApprovalApi:
         *,
         listening: Listening | None = None,
         redactions: Redactions | None = None,
+        reviews: Reviews | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         keepalive_s: float = KEEPALIVE_S,
@@ -150,6 +153,7 @@ class ApprovalApi:
         self._desk = desk
         self._ledger = ledger
         self._redactions = redactions
+        self._reviews = reviews
         self._roster = roster
         self._path = path
         self._now = now
@@ -216,6 +220,8 @@ class ApprovalApi:
         app.router.add_get("/v1/events", self._watch, allow_head=False)
         if self._redactions is not None:
             RedactionRoutes(self._redactions, self._decisions).add_to(app)
+        if self._reviews is not None:
+            ReviewRoutes(self._reviews, self._decisions).add_to(app)
         app.on_shutdown.append(self._dismiss)
         app.on_response_prepare.append(_one_call_each)
         return app

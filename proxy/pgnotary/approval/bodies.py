@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from pgnotary.judge.needs import MOST_APPROVALS
 from pgnotary.request.redaction import MAX_DOCUMENT_BYTES, MAX_ENTRIES
+from pgnotary.request.review import MAX_DOCUMENT_BYTES as MAX_REVIEW_BYTES
 from pgnotary.request.sshsig import MAX_ARMORED_CHARS
 
 __all__ = [
@@ -18,16 +19,19 @@ __all__ = [
     "UNFIT",
     "EntryPaper",
     "Erasure",
+    "GlassPaper",
     "HeadNote",
     "HeadProof",
     "KeyOwner",
     "Problem",
     "Recorded",
     "RecordedRedaction",
+    "RecordedReview",
     "RequestPaper",
     "SealedPaper",
     "SignedDecision",
     "SignedRedaction",
+    "SignedReview",
     "Standing",
 ]
 
@@ -118,6 +122,26 @@ class RecordedRedaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     seq: int
     copies: list[tuple[int, str]] = []
     """Entry and name, the first twenty."""
+
+
+class GlassPaper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one person alone has let run: the raw bytes of the request's entry, and of the decision's."""
+
+    request: bytes
+    decision: bytes
+
+
+class SignedReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A review: the canonical document and the armored SSH signature over it."""
+
+    document: Annotated[bytes, Meta(max_length=MAX_REVIEW_BYTES)]
+    signature: Annotated[str, Meta(max_length=MAX_ARMORED_CHARS)]
+
+
+class RecordedReview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A review that counts: the place of its entry."""
+
+    seq: int
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -159,7 +159,7 @@ def is_local(request: web.Request) -> bool:
     return plug is not None and plug.family == socket.AF_UNIX
 
 
-def _in_force(roster: Roster, public: bytes, at: datetime) -> Signer:
+def _in_force(roster: Roster, public: Public, at: datetime) -> Signer:
     said: list[str] = []
     for namespace in (sshsig.REQUEST_NAMESPACE, sshsig.DECISION_NAMESPACE, sshsig.REDACTION_NAMESPACE):
         try:

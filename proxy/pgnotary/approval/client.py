@@ -23,16 +23,19 @@ from pgnotary.approval.bodies import (
     UNFIT,
     EntryPaper,
     Erasure,
+    GlassPaper,
     HeadNote,
     HeadProof,
     KeyOwner,
     Problem,
     Recorded,
     RecordedRedaction,
+    RecordedReview,
     RequestPaper,
     SealedPaper,
     SignedDecision,
     SignedRedaction,
+    SignedReview,
     Standing,
 )
 from pgnotary.approval.place import Place, UnixSocket
@@ -142,6 +145,15 @@ class ApprovalClient:
         """
         body = msgspec.json.encode(SignedRedaction(document=document, signature=signature))
         return self._call("POST", "/v1/redactions", RecordedRedaction, body, _LONGEST_SEARCH_S)
+
+    def reviews(self) -> list[GlassPaper]:
+        """Return what one person alone has let run and nobody else has reviewed, oldest first."""
+        return self._get("/v1/reviews", list[GlassPaper])
+
+    def review(self, document: bytes, signature: str) -> RecordedReview:
+        """Hand in a review; when this returns it is durable."""
+        body = msgspec.json.encode(SignedReview(document=document, signature=signature))
+        return self._call("POST", "/v1/reviews", RecordedReview, body)
 
     def erasure(self) -> Erasure:
         """Return whether bytes of redacted values may still be in the ledger's files."""

@@ -9,7 +9,7 @@ from pgnotary.request.decision import Decision
 from pgnotary.session.events import Decided
 from pgnotary.store import Head, HeadProof, StillKept
 
-__all__ = ["Desk", "Ledger", "OpenRequest", "Redacted", "Redactions"]
+__all__ = ["Desk", "Ledger", "OpenRequest", "Redacted", "Redactions", "Reviews", "Waiting"]
 
 
 class OpenRequest(Protocol):
@@ -100,6 +100,33 @@ class Ledger(Protocol):
 
         Raises ValueError for an entry that there is not, LedgerUnavailable.
         """
+        ...
+
+
+class Waiting(Protocol):
+    """What one person alone has let run, and nobody else has looked at yet."""
+
+    @property
+    def request(self) -> Entry:
+        """Its `request` entry."""
+        ...
+
+    @property
+    def decision(self) -> Entry:
+        """The decision that broke the glass."""
+        ...
+
+
+class Reviews(Protocol):
+    """Who records reviews."""
+
+    @property
+    def waiting(self) -> Sequence[Waiting]:
+        """What waits for one, oldest first."""
+        ...
+
+    async def review(self, document: bytes, signature: str) -> int:
+        """Record a review and return the place of its entry; raises ReviewRefused, LedgerUnavailable."""
         ...
 
 

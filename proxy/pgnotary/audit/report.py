@@ -125,7 +125,11 @@ def _period(facts: Facts) -> str:
 
 def _counts(facts: Facts) -> list[tuple[str, str]]:
     states = Counter(story.state for story in facts.stories)
-    approved = sum(story.decision is not None and story.decision.answer == "approve" for story in facts.stories)
+    approved = sum(
+        len(story.approvals) + (story.decision is not None and story.decision.answer != "deny")
+        for story in facts.stories
+    )
+    broken = sum(story.is_broken for story in facts.stories)
     committed = [story.rows for story in facts.stories if story.fate is State.COMMITTED]
     rows = sum(each for each in committed if each is not None)
     redacted = sum(len(values.seals) for each in facts.redactions for values in each.values)
@@ -137,6 +141,7 @@ def _counts(facts: Facts) -> list[tuple[str, str]]:
         ("Requests", len(facts.stories)),
         *((f"Requests that are {state}", states[state]) for state in State if states[state]),
         ("Approvals signed", approved),
+        *([("of which broke the glass", broken)] if broken else []),
         ("Rows committed by approved statements", rows),
         *([("Sealed values redacted", redacted)] if redacted else []),
     ]
@@ -149,6 +154,8 @@ def _concerns(told: Sequence[Story]) -> list[tuple[str, list[Story]]]:
 
     fast = [story for story in told if _is_fast(story)]
     return [
+        ("Glass broken, and not reviewed", [story for story in told if story.is_broken and not story.reviewed]),
+        ("Glass broken, and reviewed since", [story for story in told if story.is_broken and story.reviewed]),
         (f"Approved in less than {FAST.seconds} seconds", fast),
         ("Denied", standing(State.DENIED)),
         ("Expired, withdrawn or orphaned", standing(State.EXPIRED, State.WITHDRAWN, State.ORPHANED)),

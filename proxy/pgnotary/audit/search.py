@@ -136,6 +136,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "decision_reason": decision.reason if decision else None,
         "max_rows": decision.max_rows if decision else None,
         "approved_before_by": [each.approver for each in story.approvals],
+        "reviewed_by": story.reviewed.reviewer if story.reviewed else None,
         "ended_at": timestamp(story.ended_at) if story.ended_at else None,
         "fate": (outcome.fate or None) if outcome else None,
         "rows": story.rows,
@@ -239,7 +240,8 @@ def _copied(copied: Copied | None) -> dict[str, JSON | None]:
 
 
 def _approvers(story: Story) -> list[str]:
-    return [each.approver for each in (*story.approvals, *([story.decision] if story.decision else []))]
+    decided = [each.approver for each in (*story.approvals, *([story.decision] if story.decision else []))]
+    return [*decided, *([story.reviewed.reviewer] if story.reviewed else [])]
 
 
 def _matches(story: Story, wanted: Wanted) -> bool:

@@ -859,6 +859,8 @@ def first_look(raws: Iterable[bytes]) -> tuple[set[int], set[bytes]]:
         try:
             if b'"type":"decision"' in raw:
                 sizes.add(_document(_entry(raw))[1]["head"]["size"])
+            elif b'"type":"reviewed"' in raw:
+                sizes.add(_review(_entry(raw))[1]["head"]["size"])
             elif b'"type":"redacted"' in raw:
                 redaction = _redaction(_entry(raw))[1]
                 sizes.add(redaction["head"]["size"])
@@ -935,6 +937,41 @@ class _Passed:
     entry: _Entry
     person: str
     kept: frozenset[str]
+
+
+# ---- Reviews -------------------------------------------------------------------------------------------------------
+
+_REVIEW_FIELDS = frozenset("v ledger request decision words reviewer head reviewed_at nonce".split())
+_REVIEW_WITHIN = timedelta(hours=24)
+
+
+def _review(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
+    """Return a review's document, as bytes and read, and its signature."""
+    raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
+    if len(raw) > 16_384:
+        raise Bad("a review that is longer than one may be")
+    fields = _decode(raw)
+    if fields.get("v") != "pgnotary/review/1" or fields.keys() != _REVIEW_FIELDS:
+        raise Bad("a review of another format, or with other fields than one has")
+    words, head = _text(fields["words"]), fields["head"]
+    _text(fields["ledger"]), _text(fields["request"]), _text(fields["reviewer"]), _time(fields["reviewed_at"])
+    _unhex(fields["nonce"], 16), _unhex(fields["decision"], 32)
+    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
+        raise Bad("a head that is not a size and a root")
+    _count(head["size"]), _unhex(head["root"], 32)
+    if not 1 <= len(words) <= 1_000 or not words.strip() or _NO_LINE.search(words):
+        raise Bad("words that are not one line of 1 to 1,000 characters")
+    return raw, fields, signature
+
+
+@dataclass(frozen=True)
+class _Glass:
+    """A decision that broke it, and that nobody has reviewed yet."""
+
+    entry: _Entry
+    seq: int
+    breaker: str
+    requester: str
 
 
 # ---- The life of requests ------------------------------------------------------------------------------------------
@@ -1468,6 +1505,7 @@ class Verification:
         self._ids = _Ids()
         self._redacted = frozenset(redacted)
         self._passed: dict[bytes, _Passed] = {}
+        self._glass: dict[str, _Glass] = {}
         self._gone: set[tuple[bytes, str]] = set()
         self._bases: dict[int, str] = {}
         """At each size that somebody names the digest of the base there, where no request is open."""
@@ -1527,7 +1565,7 @@ class Verification:
 
     def take(self, raw: bytes, opened: Opened) -> None:
         """Check the next entry."""
-        if self.size in self._tree.sizes and not self._lives:
+        if self.size in self._tree.sizes and not self._lives and not self._glass:
             self._bases[self.size] = self._digest()
         try:
             entry = _entry(raw)
@@ -1551,7 +1589,8 @@ class Verification:
     @property
     def lacks(self) -> list[str]:
         """Where nothing was signed although it was promised, and heads that were given up; complete once finished."""
-        return [f"#{place} {text}" for place, text in sorted(self._silence.lacks)]
+        glass = [(each.seq, f"{name}: its glass was broken, nobody reviewed") for name, each in self._glass.items()]
+        return [f"#{place} {text}" for place, text in sorted([*self._silence.lacks, *glass])]
 
     def finish(self, newest: Checkpoint | None, remembered: Iterable[Checkpoint] = ()) -> None:
         """Check the checkpoints: the newest covers all, each gives the root of what it covers."""
@@ -1716,6 +1755,8 @@ class Verification:
                 self._forward(entry)
             elif entry.type == "redacted":
                 self._redact(entry)
+            elif entry.type == "reviewed":
+                self._look_at(entry)
 
     def _put_in_force(self, said: Any) -> None:
         try:
@@ -1874,6 +1915,8 @@ class Verification:
         first = not life.quorum.leaves or document["decision"] == _BREAKS
         for fault in life.quorum.take(entry, document):
             self._fault(f"{entry.request}: {fault}")
+        if document["decision"] == _BREAKS:
+            self._break(entry, str(entry.body.get("approver", "")), str(life.request.body.get("person", "")))
         if document["decision"] != "deny":
             allowed = _ceiling_of(document)
             life.ceiling = allowed if first else _least(life.ceiling, allowed)
@@ -1890,6 +1933,59 @@ class Verification:
             self._fault(
                 f"{entry.request}: the approver saw another head over {size} entries: they were rewritten since"
             )
+
+    # Reviews
+
+    def _break(self, entry: _Entry, breaker: str, requester: str) -> None:
+        for name, each in self._glass.items():
+            late = entry.time - each.entry.time > _REVIEW_WITHIN
+            if each.breaker.casefold() == breaker.casefold() and late:
+                self._fault(f"{entry.request}: breaks the glass while {name} is still not reviewed")
+        self._glass[entry.request or ""] = _Glass(entry, entry.seq, breaker, requester)
+
+    def _look_at(self, entry: _Entry) -> None:
+        try:
+            raw, review, signature = _review(entry)
+        except Bad as error:
+            self._fault(f"the review cannot be read: {error}")
+            return
+        faults = [*self._reviewable(entry, raw, review, signature)]
+        for fault in faults:
+            self._fault(fault)
+        if not faults:
+            del self._glass[review["request"]]
+
+    def _reviewable(self, entry: _Entry, raw: bytes, review: dict[str, Any], signature: str) -> Iterator[str]:
+        """Yield what is wrong with a review."""
+        roster = self._recorded if self._pinned is None else self._pinned
+        try:
+            if roster is None:
+                raise Bad("no roster is in force, so nobody could have reviewed")
+            public = _signer_of(signature, raw, _DECISION)
+            if _find(roster, public, entry.time, _DECISION) != review["reviewer"]:
+                raise Bad(f"signed by another person's key than {review['reviewer']!r:.80}'s")
+            if entry.body.get("key") != public.fingerprint:
+                raise Bad("the entry names another key")
+        except Bad as error:
+            yield str(error)
+        for name in ("request", "reviewer", "words"):
+            if entry.body.get(name) != review[name]:
+                yield f"the entry says another {name} than was signed"
+        if review["ledger"] != entry.ledger:
+            yield f"a review for the ledger {review['ledger']!r:.80}"
+        glass = self._glass.get(review["request"])
+        if glass is None or glass.entry.leaf.hex() != review["decision"]:
+            yield "a review of what was not let run by one alone, or was reviewed before"
+            return
+        if review["reviewer"].casefold() in (glass.breaker.casefold(), glass.requester.casefold()):
+            yield "a review by who broke the glass, or by who asked"
+        size = review["head"]["size"]
+        if not glass.seq < size <= self.size:
+            yield f"the reviewer saw {size} entries, which is not between #{glass.seq} and here"
+        elif not 0 < size < self._tree.floor:
+            root = self._tree.at(size)
+            if root is None or root.hex() != review["head"]["root"]:
+                yield f"the reviewer saw another head over {size} entries: they were rewritten since"
 
     # Redactions
 
@@ -1974,6 +2070,8 @@ class Verification:
             life = self._lives.get(passed.entry.request or "")
             if life and life.state in _NEEDED_IN:
                 yield f"{passed.entry.request} is {life.state}: what it asks is still needed"
+            elif passed.entry.request in self._glass:
+                yield f"{passed.entry.request} is not reviewed: what it asked is still needed"
 
 
 def _ceiling_of(document: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,15 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A review of what one person alone has let run."""
+
+    reviewer: str
+    words: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A decision that did not count."""
 
@@ -185,6 +194,8 @@ class Story:
     """Those that were not enough by themselves, oldest first."""
     decision: Decided | None = None
     """The one that decided it."""
+    reviewed: Reviewed | None = None
+    """Of one that somebody has let run alone: who has looked at it since."""
     rejected: tuple[Rejected, ...] = ()
     ended_at: datetime | None = None
     end_why: str = ""
@@ -210,6 +221,11 @@ class Story:
     def kinds(self) -> frozenset[str]:
         """The kinds of all parts, harmless ones too."""
         return frozenset({self.kind, *(each.kind for each in self.parts)})
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether one person alone has let it run."""
+        return self.decision is not None and self.decision.answer == BREAK_GLASS
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -258,6 +274,9 @@ def stories(entries: Iterable[StoredEntry], veil: Veil | None = None) -> Iterato
         name = entry.request
         if entry.type is EntryType.REDACTED:
             _redact(told, entry)
+        elif entry.type is EntryType.REVIEWED and (story := told.get(text(entry.body, "request"))) is not None:
+            reviewed = Reviewed(text(entry.body, "reviewer"), text(entry.body, "words"), entry.position.time)
+            told[story.request] = replace(story, reviewed=reviewed)
         if name is None:
             continue
         if veil:

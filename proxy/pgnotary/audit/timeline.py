@@ -109,6 +109,9 @@ def _sentences(entry: Entry, opened: Opened, redacted: Mapping[str, str]) -> lis
             return [_of_session(entry)]
         case EntryType.STARTED | EntryType.STOPPED | EntryType.ROSTER | EntryType.HEARTBEAT | EntryType.FULL:
             return _of_proxy(entry)
+        case EntryType.REVIEWED:
+            by = f"{text(entry.body, 'request')} reviewed by {text(entry.body, 'reviewer')}"
+            return [f"{by} with {text(entry.body, 'key')}", *quoted(text(entry.body, "words"), "  > ")]
         case EntryType.POLICY:
             return [f"policy in force: profile {text(entry.body, 'profile')}, digest {text(entry.body, 'policy')}"]
         case EntryType.PREVIEW:

@@ -119,7 +119,9 @@ def decision_words(story: Story) -> str:
     if decision is None:
         return f"{'; '.join(approved)}; not enough" if approved else "no decision"
     if decision.answer == BREAK_GLASS:
-        return f"GLASS BROKEN by {decision.approver}{ceiling_words(decision.max_rows, decision.max_other_rows)}"
+        reviewed = f"reviewed by {story.reviewed.reviewer}" if story.reviewed else "NOT REVIEWED"
+        ceiling = ceiling_words(decision.max_rows, decision.max_other_rows)
+        return f"GLASS BROKEN by {decision.approver}{ceiling}; {reviewed}"
     return "; ".join([*approved, _approved(decision)])
 
 
@@ -278,6 +280,9 @@ def story_lines(story: Story) -> list[str]:
         lines.append(f"  {clock(each.at)}, {duration(took) if took else '0 s'} after the preview")
         lines.append(f"  key {each.key}")
         lines += quoted(each.reason, "  > ")
+    if story.reviewed is not None:
+        lines.append(f"reviewed by {story.reviewed.reviewer}, {clock(story.reviewed.at)}")
+        lines += quoted(story.reviewed.words, "  > ")
     lines += [f"not counted: {each.why}" for each in story.rejected]
     lines += [f"since then  {each}" for each in story.meanwhile]
     if story.copied is not None:

@@ -47,6 +47,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "Report on a period in Markdown: counts, requests, what ended badly, and whether the ledger is whole.",
     ),
     "requests": ("looking", "List the statements that wait for a decision, oldest first."),
+    "reviewed": ("reviewing", "Sign that you have looked at a statement that somebody else has let run alone."),
     "search": ("auditor", "Find requests, or forwarded statements."),
     "serve": ("serve", "Run the proxy until SIGTERM or SIGINT."),
     "show": ("looking", "Show a request: an open one as it would be signed, an ended one as the ledger tells it."),

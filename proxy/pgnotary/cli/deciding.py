@@ -73,15 +73,21 @@ def no_longer_open(name: str, standing: Standing) -> Failed:
     return Failed(f"{name} is not open: it is {state}{where}", status)
 
 
-def identify(client: ApprovalClient, key: PrivateKey, paper: Paper) -> Signer:
-    """Return whose key it is; raises BadKey if nobody's, DecisionRefused if it is the requester's own."""
+def identify(client: ApprovalClient, key: PrivateKey, paper: Paper, *, alone: bool = False) -> Signer:
+    """Return whose key it is; raises BadKey if nobody's, DecisionRefused if it is the requester's own.
+
+    `alone`: the glass is to be broken, by one of those who may, for their own, too.
+    """
     try:
         person = client.whois(fingerprint(key.public))
     except ApiError as error:
         if error.status == 404:
             raise BadKey(f"{error}: your key must be on the proxy's roster") from error
         raise
-    if person == paper.context.person:
+    if alone and person.casefold() not in map(str.casefold, paper.context.break_glass):
+        who = ", ".join(paper.context.break_glass) or "nobody"
+        raise DecisionRefused(f"{person} may not break the glass for {paper.id}: {who} may (policy.break_glass)")
+    if person == paper.context.person and not alone:
         raise DecisionRefused(f"{person} asked for {paper.id}: somebody else must decide")
     return Signer(person, key)
 

@@ -37,6 +37,7 @@ from pgnotary.serve.recording import Recording, recording
 from pgnotary.serve.recovery import recall
 from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
+from pgnotary.serve.reviews import Reviews
 from pgnotary.serve.rosters import RosterInForce
 from pgnotary.serve.upstream import UpstreamAddress
 from pgnotary.serve.vitals import Vitals
@@ -121,7 +122,10 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
         resolver = Resolver(store, appender, asking(configured, upstream), prepared, config.policy.digest)
         appender.follow(resolver.witness)
         eraser = Eraser(store)
-        redactions = Redactions(store, appender, in_force, desk.moment, eraser)
+        reviews = Reviews(store, appender, in_force, desk.moment)
+        await reviews.recall()
+        desk.glass = reviews
+        redactions = Redactions(store, appender, in_force, desk.moment, eraser, reviews.unreviewed)
         numbers = itertools.count(await store.last_request_number() + 1)
 
         def mint() -> str:
@@ -150,6 +154,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                     config.vkey(),
                     listening=_listening(config, for_approval),
                     redactions=redactions,
+                    reviews=reviews,
                 )
                 appender.follow(api.events.witness)
                 async with api, _health(config, ledger, proxy, api, upstream), proxy.listening() as address:

@@ -57,8 +57,11 @@ class _Means:
     typed: tuple[str, ...]
     """The words of the command line."""
 
-    def open(self) -> Case:
-        """Fetch and show what there is to decide; raises if it is not open, not to be believed, or not theirs."""
+    def open(self, *, alone: bool = False) -> Case:
+        """Fetch and show what there is to decide; raises if it is not open, not to be believed, or not theirs.
+
+        `alone`: the glass is to be broken, which may be theirs.
+        """
         if self.yes and not self.target.prefix:
             raise click.UsageError(f"--yes needs {self.target.id}@ and 8 hex digits or more of the digest in `show`")
         if not self.yes:
@@ -73,7 +76,7 @@ class _Means:
         trusted = trust(self.place.proxy_key(), memory, paper.ledger)
         for note in trusted.notes:
             say("note", note)
-        return Case(client, paper, identify(client, key, paper), trusted.vkey, memory)
+        return Case(client, paper, identify(client, key, paper, alone=alone), trusted.vkey, memory)
 
     def ask(self, question: str) -> None:
         """Have the question answered with yes; raises Failed otherwise."""
@@ -139,6 +142,11 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--any-other-rows", is_flag=True, help="However many rows it is in other tables.")
 @click.option(
+    "--break-glass",
+    is_flag=True,
+    help="Let it run alone, your own too, in an emergency; somebody else must review it afterwards.",
+)
+@click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(0, 3_600),
@@ -158,6 +166,7 @@ def approve(
     *,
     any_rows: bool,
     any_other_rows: bool,
+    break_glass: bool,
 ) -> None:
     """Sign that a held statement may run, and wait for its outcome.
 
@@ -171,17 +180,20 @@ def approve(
         raise click.UsageError("say --max-other-rows N or --any-other-rows, not both")
     if any_rows and max_other_rows is not None:
         raise click.UsageError("--any-rows is any number of rows in other tables too: say --max-rows N instead")
-    case = means.open()
+    case = means.open(alone=break_glass)
     own = None if any_rows else _max_rows(means, case.paper, max_rows)
     if own is None and max_other_rows is not None:
         raise click.UsageError(f"{case.paper.id}: any number of its rows is any number in other tables too")
     counted_others = case.paper.measured.elsewhere
     others = counted_others if max_other_rows is None else max_other_rows
     ceiling = None if own is None else Ceiling(own, None if any_other_rows else others)
-    decision = case.draw_up(Answer.APPROVE, why, ceiling)
+    decision = case.draw_up(Answer.BREAK_GLASS if break_glass else Answer.APPROVE, why, ceiling)
     _say_terms(case, decision, _limits(decision.ceiling, counted=max_rows is None))
-    means.ask(f"Sign approval of {case.name}{_unlimited(decision.ceiling)}?")
+    what = "BREAK THE GLASS, ALONE, for" if break_glass else "Sign approval of"
+    means.ask(f"{what} {case.name}{_unlimited(decision.ceiling)}?")
     recorded = case.hand_in(decision)
+    if break_glass:
+        say("glass", f"broken: somebody else must say `pgnotary reviewed {case.paper.id}`")
     still = f", {visible(recorded.missing)} needed" if recorded.missing else ""
     click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}{still}")
     if wait_s > 0 or recorded.missing:

@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from pgnotary.errors import AlreadyDecided, DecisionRefused, PgnotaryError, RequestMoved
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
-from pgnotary.ledger.entries import Draft, EntryType, Filed, Receipt
+from pgnotary.ledger.entries import Draft, Entry, EntryType, Filed, Receipt
 from pgnotary.request import decision as decisions
 from pgnotary.request.ceiling import Ceiling, lowest
 from pgnotary.request.decision import Answer, Decision
@@ -96,8 +97,23 @@ class OpenRequest:
         self.deliver(TakenBack(self.id, person, key))
 
 
+class Glass(Protocol):
+    """Who keeps what was let run by one person alone, until somebody else has looked at it."""
+
+    def overdue(self, person: str) -> str:
+        """Return what somebody has broken the glass for, and for too long without a review; empty if nothing."""
+        ...
+
+    def note(self, request: Entry, decision: Entry) -> None:
+        """Take note of a decision that has broken the glass."""
+        ...
+
+
 class Desk:
     """All open requests of one proxy."""
+
+    glass: Glass | None = None
+    """Without it nobody breaks any."""
 
     def __init__(self, appender: Appender, roster: Callable[[], Roster], now: Callable[[], datetime]) -> None:
         self._appender = appender
@@ -207,7 +223,18 @@ class Desk:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
         if (objection := opened.objection(decision)) is not None:
             raise objection
+        if decision.answer is Answer.BREAK_GLASS:
+            self._check_glass(signer)
         return signer
+
+    def _check_glass(self, signer: Signer) -> None:
+        if self.glass is None:
+            raise DecisionRefused("nobody keeps reviews here: no glass can be broken")
+        if overdue := self.glass.overdue(signer.person):
+            raise DecisionRefused(
+                f"{signer.person} has broken the glass for {overdue} 24 hours ago, and nobody has reviewed that: "
+                f"somebody else must say `pgnotary reviewed {overdue}` first"
+            )
 
     async def _record(self, decision: Decision, signature: str, opened: OpenRequest, signer: Signer) -> Decided:
         people = (*opened.people, signer.person)
@@ -245,6 +272,8 @@ class Desk:
             () if alone else opened.approvals,
             opened.quorum.missing_words(people) if lacks else "",
         )
+        if alone and self.glass is not None:
+            self.glass.note(opened.request.entry, receipt.entry)
         if lacks:
             opened.approvals, opened.ceilings = decided.approvals, ceilings
             opened.decisions = (*opened.decisions, receipt.filed())

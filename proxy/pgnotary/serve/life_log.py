@@ -23,6 +23,7 @@ _TOLD: Mapping[EntryType, tuple[str, tuple[str, ...]]] = {
     EntryType.EXPIRED: ("request expired", ()),
     EntryType.ORPHANED: ("request orphaned", ()),
     EntryType.VOID: ("request void", ()),
+    EntryType.REVIEWED: ("broken glass reviewed", ("reviewer",)),
     EntryType.POLICY: ("policy in force", ("policy", "config")),
     EntryType.OUTCOME: ("request ended", ("result", "rows", "fate", "sqlstate")),
 }

@@ -6,7 +6,7 @@ no evidence about a statement. The bytes in the files are the eraser's work.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,13 +51,16 @@ class Redactions:
         roster: Callable[[], Roster],
         moment: Callable[[], datetime],
         eraser: Eraser,
+        unreviewed: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        """`unreviewed` gives the requests that somebody else has still to look at."""
         self._store = store
         self._appender = appender
         self._roster = roster
         self._moment = moment
         """What time an entry would have that is appended now."""
         self._eraser = eraser
+        self._unreviewed = unreviewed
 
     @property
     def first(self) -> int:
@@ -145,6 +148,8 @@ class Redactions:
             request = target.request if target else None
             if request is not None and (state := await self._store.state(request)) in NEEDED_IN:
                 faults.append(f"{request} is {state}: what it asks is still needed")
+            elif request in self._unreviewed():
+                faults.append(f"{request} is not reviewed: what it asked is still needed")
         if faults:
             raise RedactionRefused("; ".join(faults))
 

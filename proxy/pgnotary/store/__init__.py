@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pgnotary.ledger.base import Base
-from pgnotary.ledger.entries import Draft, Entry, Receipt
+from pgnotary.ledger.entries import Draft, Entry, EntryType, Receipt
 from pgnotary.request.life import Move, State
 
 __all__ = [
     "Append",
     "Based",
     "ErasingStore",
+    "GlassStore",
     "Head",
     "HeadProof",
     "LedgerReader",
@@ -184,6 +185,14 @@ class ErasingStore(Store, Protocol):
 
         Nobody can append meanwhile. Raises LedgerUnavailable; then they may still be there.
         """
+        ...
+
+
+class GlassStore(Store, Protocol):
+    """A store that tells which of its entries are of some types."""
+
+    async def of_types(self, *types: EntryType) -> list[Entry]:
+        """Return all entries of these types, in order; it looks at every entry that is kept."""
         ...
 
 

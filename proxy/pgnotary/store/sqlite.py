@@ -199,6 +199,16 @@ class SqliteStore:
             rows = await db.execute_fetchall("SELECT raw FROM entry WHERE request = ? ORDER BY seq", (request,))
         return [parse_entry(raw) for (raw,) in rows]
 
+    async def of_types(self, *types: EntryType) -> list[Entry]:
+        """See `GlassStore.of_types`."""
+        places = ", ".join("?" * len(types))
+        async with self._connection() as (db, _):
+            rows = await db.execute_fetchall(
+                f"SELECT raw FROM entry WHERE type IN ({places}) ORDER BY seq",  # noqa: S608 - only question marks
+                [each.value for each in types],
+            )
+        return [parse_entry(raw) for (raw,) in rows]
+
     async def last_request_number(self) -> int:
         """See `Store.last_request_number`."""
         async with self._connection() as (db, _):

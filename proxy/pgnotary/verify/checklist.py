@@ -24,7 +24,9 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     13. what the entry repeats (approver, key, answer, max_rows) is what was signed
     14. the head that the approver saw is the ledger's at that size, and covers the preview
     execution
-    15. nothing was sent without as many approvals as the request needs, nor to another database or server process
+    15. nothing was sent without the approvals that the request needs: of different people, each good for one need of
+        one of their groups; each says how many are missing behind it, and the intent names them if they are several.
+        Nor was it sent to another database or server process
     16. no more rows were committed than were approved, and not without a count if there was a ceiling
     17. rows are those of the command tags; the outcome has the transaction of the intent and the rows of the execution;
         what is prepared has a name, and ends by that name
@@ -49,8 +51,16 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
         base that follow from the entries before its cut; a ledger that begins behind its first entry has one that
         names what it stands on
 
-What 23 and 24 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see what
-was there. Only a heartbeat that says nothing is a fault.
+    glass
+    26. nobody breaks the glass again while an earlier one of theirs was not reviewed within 24 hours
+    27. the document of a review reads, and is signed by a key that the roster in force at that place gives to its
+        reviewer for decisions; the entry repeats it
+    28. it is about a decision that broke the glass and was not reviewed before, by neither who broke it nor who asked;
+        the head that was seen is the ledger's at that size, and covers that decision
+    29. whatever one person alone has let run is reviewed by another
+
+What 23, 24 and 29 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see
+what was there. Only a heartbeat that says nothing is a fault.
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
 that were never used, decisions made late, decisions and redactions by a clock far off, decisions rejected although
@@ -149,6 +159,10 @@ class Summary:
     redactions: int
     redacted: int
     """Sealed values that are missing because somebody who may had them erased; they are not among the withheld."""
+    broken: int
+    """Decisions that broke the glass."""
+    reviewed: int
+    """Of these, reviewed by somebody else."""
     unknown: tuple[str, ...]
     """Requests whose outcome nobody knows yet."""
     prepared: tuple[str, ...]
@@ -280,6 +294,7 @@ class _Reading:
         if not self._heads.size:
             self.findings.note(0, "is still to come: nothing is in this ledger")
         self._pulse.finish()
+        self._lives.reviews.finish()
         self._archives.finish()
         self._checkpoints.finish(self._ledger or "", checkpoint)
         self._witnessed = self._witnesses.finish(self._heads, self._ledger or "", self.findings)
@@ -359,6 +374,8 @@ class _Reading:
             withheld=self._withheld - redactions.values,
             redactions=redactions.count,
             redacted=redactions.values,
+            broken=self._lives.reviews.broken,
+            reviewed=self._lives.reviews.reviewed,
             unknown=tuple(request for request, state in standing if state is State.UNKNOWN),
             prepared=tuple(request for request, state in standing if state is State.PREPARED),
             never_run=(*tally.never_run, *approved),

@@ -9,17 +9,19 @@ in between lets a head go unchecked.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused
+from pgnotary.errors import DecisionRefused, NotCanonical, RedactionRefused, ReviewRefused
 from pgnotary.ledger.base import Base
 from pgnotary.ledger.entries import EntryType, parse_entry
 from pgnotary.ledger.tree import Tree
 from pgnotary.request.redaction import redaction_in
+from pgnotary.request.review import review_in
 from pgnotary.verify.signed import signed
 
 __all__ = ["Heads", "Named", "named"]
 
 # An entry is canonical, so one of this type has these bytes; others that have them too only cost time.
 _DECISION = f'"type":"{EntryType.DECISION}"'.encode()
+_REVIEWED = f'"type":"{EntryType.REVIEWED}"'.encode()
 _REDACTED = f'"type":"{EntryType.REDACTED}"'.encode()
 
 
@@ -34,18 +36,20 @@ class Named:
 
 
 def named(entries: Iterable[bytes]) -> Named:
-    """Return what the decisions and redactions among these entries name; what cannot be read names nothing."""
+    """Return what the decisions, reviews and redactions among these entries name; what cannot be read names nothing."""
     sizes: set[int] = set()
     leaves: set[bytes] = set()
     for raw in entries:
         try:
             if _DECISION in raw:
                 sizes.add(signed(parse_entry(raw))[0].seen.size)
+            elif _REVIEWED in raw:
+                sizes.add(review_in(parse_entry(raw))[0].seen.size)
             elif _REDACTED in raw:
                 redaction, _ = redaction_in(parse_entry(raw))
                 sizes.add(redaction.seen.size)
                 leaves.update(each.leaf for each in redaction.values)
-        except (NotCanonical, DecisionRefused, RedactionRefused):
+        except (NotCanonical, DecisionRefused, RedactionRefused, ReviewRefused):
             continue
     return Named(frozenset(sizes), frozenset(leaves))
 

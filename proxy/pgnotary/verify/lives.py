@@ -13,6 +13,7 @@ from pgnotary.errors import BadRoster, NotCanonical
 from pgnotary.ledger.base import Base, CarriedRun
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.ledger.executions import Told
+from pgnotary.request.decision import Answer
 from pgnotary.request.life import FINAL, MOVES, State
 from pgnotary.request.quorum import people_in, quorum_in
 from pgnotary.request.roster import Roster, parse_roster
@@ -24,6 +25,7 @@ from pgnotary.verify.heads import Heads
 from pgnotary.verify.numbers import Numbers
 from pgnotary.verify.quorums import Approvals
 from pgnotary.verify.redactions import Redactions
+from pgnotary.verify.reviews import Reviews
 from pgnotary.verify.rosters import changes
 from pgnotary.verify.sessions import Sessions, told_by
 from pgnotary.verify.steps import STAYS_IN, STEPS, is_short, leads_to
@@ -89,6 +91,7 @@ class Lives:
         self._decisions = Decisions(heads, findings)
         self._sessions = Sessions(heads, findings, base)
         self.redactions = Redactions(heads, findings, archives, redacted)
+        self.reviews = Reviews(heads, findings)
         self._pinned = pinned
         self._recorded = _carried_roster(base, findings)
         self._open: dict[str, _Life] = {}
@@ -108,6 +111,8 @@ class Lives:
         if self._open:
             names = ", ".join(list(self._open)[:5])
             raise NotCanonical(f"a cut through {names}, which had not ended")
+        if missing := self.reviews.missing:
+            raise NotCanonical(f"a cut behind {', '.join(missing[:5])}, whose broken glass nobody had reviewed")
         return Base(
             ledger=ledger,
             size=self._heads.size,
@@ -149,7 +154,10 @@ class Lives:
             digest = str(entry.body.get("policy"))[:16]
             self._findings.note(self._heads.size, f"the policy changed: its digest is {digest} now")
         elif entry.type is EntryType.REDACTED:
-            self.redactions.examine(entry, self._pinned or self._recorded, self._standing)
+            unreviewed = self.reviews.missing
+            self.redactions.examine(entry, self._pinned or self._recorded, self._standing, unreviewed)
+        elif entry.type is EntryType.REVIEWED:
+            self.reviews.examine(entry, self._pinned or self._recorded)
 
     def _told(self, entry: Entry) -> Told | None:
         """Count what was forwarded and refused."""
@@ -266,6 +274,8 @@ class Lives:
             return
         if life.state is State.HELD:
             self._report(entry, life.approvals.take(entry, decision))
+            if decision.answer is Answer.BREAK_GLASS:
+                self.reviews.take(entry, str(life.request.body.get("person", "")))
         if decision.answer.allows:
             self.tally.approvals += 1
         else:

@@ -55,10 +55,17 @@ class Redactions:
         """Take note of such an entry, of what is kept of it, and of the person whose session it belongs to."""
         self._passed[entry.leaf] = _Passed(Target.of(entry, person), frozenset(opened))
 
-    def examine(self, entry: Entry, roster: Roster | None, standing: Callable[[str], State | None]) -> None:
+    def examine(
+        self,
+        entry: Entry,
+        roster: Roster | None,
+        standing: Callable[[str], State | None],
+        unreviewed: Collection[str] = (),
+    ) -> None:
         """Report everything that is wrong with a redaction.
 
-        `roster` is the one in force at the entry, `standing` tells where a request stands that has not ended.
+        `roster` is the one in force at the entry, `standing` tells where a request stands that has not ended,
+        `unreviewed` are those that somebody else has still to look at.
         """
         self.count += 1
         # (20) the document reads, and is signed by who may redact; the entry repeats it
@@ -92,6 +99,8 @@ class Redactions:
             request = each.target.request if each else None
             if request is not None and (state := standing(request)) in NEEDED_IN:
                 faults.append(f"{request} is {state}: what it asks is still needed")
+            elif request in unreviewed:
+                faults.append(f"{request} is not reviewed: what it asked is still needed")
         for fault in faults:
             self._fault(fault)
         if authorised and not faults:
