@@ -214,3 +214,9 @@ async def test_a_denial_ends_the_request() -> None:
         document, signature = signed(office.ledger, office.asked, office.shown, Answer.DENY)
         assert (await office.desk.decide(document, signature)).answer is Answer.DENY
         assert await office.ledger.state("R-1") is State.DENIED
+
+
+async def test_without_anybody_who_keeps_reviews_no_glass_is_broken() -> None:
+    async with real_desk() as office:
+        told = await office.refused(*office.signed(answer=Answer.BREAK_GLASS))
+        assert "may not break the glass" in told

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.served import PASSWORD, Served, until
+from tests.listed import listed
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.request.decision import Answer
@@ -156,3 +157,28 @@ def test_who_is_no_user_any_more_is_sent_away_and_does_not_come_back(served: Ser
     _reload(served, first)
     with psycopg.connect(host="127.0.0.1", port=served.port, user="bo", password=PASSWORD, dbname=database) as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_limit_of_waiting_statements_is_a_persons_whatever_their_user_is_called(
+    served: Served, database: str, first: str
+) -> None:
+    block = first[first.index('[[user]]\nname = "eva"') :]
+    block = block[: block.index("\n[", 1) + 1]
+    second = block.replace('name = "eva"', 'name = "eva_app"') + 'person = "Eva"\n\n'
+    changed = first.replace(block, block + second).replace("[policy]\n", "[policy]\nmax_held_per_person = 1\n")
+    assert changed.count("[[user]]") == first.count("[[user]]") + 1
+    _reload(served, changed)
+    with served.open_psql(database, "-c", DELETE) as psql, served.connect(database, user="eva_app") as other:
+        held = served.held()
+        with pytest.raises(psycopg.errors.TooManyConnections, match=r"1 statement of Eva waits .*max_held_per_person"):
+            other.execute(DELETE)
+        served.become("ana").decide(held, Answer.APPROVE)
+        assert psql.communicate(timeout=30)[0].rstrip().endswith("DELETE 10")
+
+    def refused() -> list[dict[str, Any]]:
+        entries = [entry for entry in served.entries() if entry["type"] == "forwarded"]
+        return [each for entry in entries for each in listed(entry["body"]) if each.get("sqlstate") == "53300"]
+
+    until(refused, "the record of the refusal")
+    opened = {entry["session"]: entry["body"] for entry in served.entries() if entry["type"] == "session-opened"}
+    assert {body["person"] for body in opened.values() if body["user"] == "eva_app"} == {"Eva"}
