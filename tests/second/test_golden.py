@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 from tests.second.agreement import both_over_folder
 from tests.verify.builder import VKEY
 
@@ -13,16 +14,17 @@ from pgnotary.audit.folder import FolderReader
 from pgnotary.ledger.entries import EntryType
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "golden"
+SECOND = GOLDEN.with_name("golden-2")
 _OF_FORMAT_2 = {"policy", "reviewed"}
-SUMS = GOLDEN.with_name("golden.sha256")
 
 
-def test_no_file_of_it_is_another_one_than_was_made() -> None:
-    lines = (line.split("  ", 1) for line in SUMS.read_text().splitlines())
+@pytest.mark.parametrize("golden", [GOLDEN, SECOND], ids=lambda each: each.name)
+def test_no_file_of_it_is_another_one_than_was_made(golden: Path) -> None:
+    lines = (line.split("  ", 1) for line in golden.with_name(f"{golden.name}.sha256").read_text().splitlines())
     told = {name: digest for digest, name in lines}
     found = {
-        path.relative_to(GOLDEN).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(GOLDEN.rglob("*"))
+        path.relative_to(golden).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(golden.rglob("*"))
         if path.is_file()
     }
     assert found == told
@@ -42,3 +44,16 @@ def test_both_verifiers_find_it_good_and_say_what_is_missing_of_it() -> None:
     assert (summary.unknown, summary.withheld) == (("R-3", "R-9"), 0)
     pinned = ["--key", VKEY, "--allowed-signers", str(GOLDEN / "allowed_signers"), "--quiet"]
     assert standalone.main([str(GOLDEN), *pinned]) == standalone.INCOMPLETE
+
+
+def test_both_verifiers_find_the_one_of_format_2_good_too() -> None:
+    lines = [json.loads(line) for line in (SECOND / "entries.jsonl").read_text().splitlines()]
+    assert {line["type"] for line in lines} >= _OF_FORMAT_2
+    assert {line["v"] for line in lines} == {"pgnotary/entry/1", "pgnotary/entry/2"}
+    assert both_over_folder(SECOND, VKEY) == ((), [])
+    summary = check(FolderReader(SECOND), VKEY)
+    assert (summary.entries, summary.requests, summary.decisions, summary.approvals) == (39, 5, 9, 8)
+    assert (summary.broken, summary.reviewed, len(summary.lacks)) == (2, 1, 1)
+    assert summary.head.hex() == "ac8fa96af5cb216607f18e39e4904e41b01231ab3ab219f38be34c4612727c57"
+    pinned = ["--key", VKEY, "--allowed-signers", str(SECOND / "allowed_signers"), "--quiet"]
+    assert standalone.main([str(SECOND), *pinned]) == standalone.INCOMPLETE
