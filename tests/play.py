@@ -669,11 +669,15 @@ class Ledger:
     last: dict[str, bytes] = field(default_factory=dict)
     fails: dict[str, bool] = field(default_factory=dict)
     """By entry type: the next Record with such an entry fails; True: though it was written all the same."""
+    overtaken: set[bytes] = field(default_factory=set)
+    """The leaves behind which an approval that is not enough stands: nothing else may follow on them."""
 
     def record(self, action: actions.Record) -> Event:
         """Make a group durable and return what the session is told."""
         move = action.move
         if move and self.states.get(move.request) != move.of:
+            return events.RecordFailed(RequestMoved(move.request, self.states.get(move.request)))
+        if move and any(draft.after in self.overtaken for draft in action.drafts):
             return events.RecordFailed(RequestMoved(move.request, self.states.get(move.request)))
         failing = [self.fails.pop(draft.type.value) for draft in action.drafts if draft.type.value in self.fails]
         if failing and not failing[0]:
@@ -707,6 +711,13 @@ class Ledger:
         receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
         self.states[request] = move.to
         return Decided(request, answer, "bo", reason, ceiling, receipt, KEYS["bo"])
+
+    def approve_in_part(self, request: str, approver: str, missing: str) -> Decided:
+        """Make an approval durable that is not enough."""
+        body: dict[str, JSON] = {"approver": approver, "answer": Answer.APPROVE.value, "lacks": 1}
+        self.overtaken.add(self.last[request])
+        receipt = self.append(Draft(EntryType.DECISION, body, SESSION, request, self.last[request]))
+        return Decided(request, Answer.APPROVE, approver, "fine", None, receipt, KEYS["bo"], missing=missing)
 
     def life(self, request: str) -> list[str]:
         """What the ledger tells about a request, in the words of a play."""
@@ -969,6 +980,12 @@ def approve(request: str = "R-1", max_rows: int | None = None, reason: str = "fi
     """Bo approves; `others`: how many other rows, None for any."""
     ceiling = None if max_rows is None else Ceiling(max_rows, others)
     return Call(f"approve {request}", lambda play: [play.ledger.decide(request, Answer.APPROVE, ceiling, reason)])
+
+
+def approve_in_part(approver: str = "ana", missing: str = "1 more of dba", request: str = "R-1") -> Call:
+    """Somebody approves what needs others too."""
+    name = f"{approver} approves {request} in part"
+    return Call(name, lambda play: [play.ledger.approve_in_part(request, approver, missing)])
 
 
 def deny(request: str = "R-1", reason: str = "not today") -> Call:
