@@ -58,7 +58,8 @@ def reviewed(
 ) -> None:
     """Sign that you have looked at a statement that somebody else has let run alone.
 
-    That was `approve --break-glass`. Neither who asked for it nor who broke the glass can do it. Until somebody has, `verify` says so.
+    That was `approve --break-glass`. Neither who asked for it nor who broke the glass can do it. Until somebody has,
+    `verify` says so.
 
     \b
     pgnotary reviewed R-7 -m "the disk was full, ticket 815; the rows are in the backup"
