@@ -65,13 +65,17 @@ def test_plain_text_is_allowed_on_loopback_alone(tmp_path: Path, text: str, requ
 def test_the_page_on_tls_is_true(tmp_path: Path) -> None:
     blocks = "".join(Path("docs/tls.md").read_text().split("```toml\n")[1:]).split("\n")
     lines = [line for line in blocks if re.match(r"[a-z_]+ = ", line)]
-    listen, tls, user, upstream = lines[:1], lines[1:4], lines[4:6], lines[6:]
+    listen, tls, user, upstream, approval, shown = (
+        lines[:1], lines[1:4], lines[4:6], lines[6:9], lines[9:10], lines[10:],
+    )  # fmt: skip
     assert user == ['name = "eva"', user[1]]
     written = [_USER.replace("name = 'eva'", user[0]), user[1], "[listen]", *listen, "[listen.tls]", *tls]
-    config = load(_written(tmp_path, "\n".join([*written, "[upstream]", *upstream])))
+    written += ["[upstream]", *upstream, "[approval]", *approval, "[approval.tls]", *shown]
+    config = load(_written(tmp_path, "\n".join(written)))
     assert config.tls_required
     assert config.file.user[0].certificate == "email:eva@example.com"
     assert config.file.upstream.tls == "verify-full"
+    assert config.file.approval.tls.key_file == "tls/approval.key"
 
 
 def test_a_server_elsewhere_is_dialled_if_it_is_verified(tmp_path: Path) -> None:

@@ -89,3 +89,33 @@ async def test_a_key_with_a_passphrase_is_met_with_advice_that_can_be_followed()
         # No command takes a signature that was made elsewhere.
         assert "-Y sign" not in result.stderr
         assert "`pgnotary key new`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--server", "https://db.example"), "say --proxy-key FILE"),
+        (("--server", "http://db.example", "--proxy-key", "{vkey}"), "expected https://"),
+        (("--server", "db.example:7443", "--proxy-key", "{vkey}"), "expected https://HOST"),
+        (("--server", "https://db.example", "--proxy-key", "{vkey}", "--socket", "{vkey}"), "a socket and a server"),
+        (("--server", "https://db.example", "--proxy-key", "{vkey}", "--ca", "/none"), "/none: expected certificates"),
+    ],
+)
+async def test_a_server_is_reached_by_https_with_the_key_that_calls_are_signed_for(
+    words: tuple[str, ...], why: str
+) -> None:
+    async with office() as desk:
+        vkey = str(desk.folder / "proxy.vkey")
+        result = await desk.run(
+            "requests", *(word.format(vkey=vkey) for word in words), "--key", key_file(desk.folder, "bo")
+        )
+        assert result.exit_code == 2
+        assert why in " ".join(result.stderr.split())
+
+
+async def test_a_server_on_the_command_line_beats_a_socket_in_the_environment() -> None:
+    async with office() as desk:
+        words = ("--server", "http://127.0.0.1:1", "--proxy-key", desk.folder / "proxy.vkey")
+        result = await desk.run("requests", *words, "--key", key_file(desk.folder, "bo"))
+        assert result.exit_code == 7
+        assert "http://127.0.0.1:1" in result.stderr

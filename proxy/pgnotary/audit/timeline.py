@@ -276,7 +276,8 @@ def _step(entry: Entry, opened: Opened) -> str:
             claimed = claimed_approver(opened)
             return f"a decision did not count{f' (it says it is by {claimed})' if claimed else ''}: {text(body, 'why')}"
         case EntryType.WITHDRAWN:
-            return f"withdrawn: {text(body, 'by')}"
+            who = f" {text(body, 'person')} ({text(body, 'key')})" if "person" in body else ""
+            return f"withdrawn: {text(body, 'by')}{who}"
         case EntryType.INTENT:
             if not text(body, "xid"):
                 return "about to be sent outside any transaction"
