@@ -141,13 +141,17 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
         stop = _stop_signal()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(resolver.run(), name="resolver")
-            reloading = tasks.create_task(in_force.run(), name="roster")
-            reconfiguring = tasks.create_task(configured.run(), name="configuration")
-            erasing = tasks.create_task(eraser.run(), name="eraser")
-            beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
             if keeper is not None:
                 tasks.create_task(keeper.run(), name="high-water")
-            telling = None if notifier is None else tasks.create_task(notifier.run(), name="webhooks")
+            endless = {
+                "roster": in_force.run(),
+                "configuration": configured.run(),
+                "eraser": eraser.run(),
+                "heart": ledger.heart.run(proxy.load),
+            }
+            if notifier is not None:
+                endless["webhooks"] = notifier.run()
+            running = [tasks.create_task(work, name=name) for name, work in endless.items()]
             again = (configured.reload, in_force.reload, certificate.reload, for_approval.reload)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, again)
             try:
@@ -168,12 +172,8 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                     click.echo("pgnotary stops", err=True)
             finally:
                 asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-                reloading.cancel()
-                reconfiguring.cancel()
-                erasing.cancel()
-                beating.cancel()
-                if telling is not None:
-                    telling.cancel()
+                for each in running:
+                    each.cancel()
                 resolver.stop()
                 if keeper is not None:
                     keeper.stop()
