@@ -499,9 +499,22 @@ async def test_calls_beyond_the_rate_are_answered_with_429_before_any_signature_
         assert checked == 6
 
 
+async def test_a_client_that_looks_too_often_looks_again_a_moment_later() -> None:
+    clock = [0.0]
+    slow = Listening("approval.address", "127.0.0.1", 0, lambda: None, calls_per_s=1)
+    async with networked(slow, monotonic=lambda: clock[0]) as office:
+        client = client_of(office, "ana")
+        for _ in range(3):
+            await asyncio.to_thread(client.head)
+        looking = asyncio.get_running_loop().run_in_executor(None, client.head)
+        await _until(lambda: office.api.callers.refused == 1)
+        clock[0] += 1
+        assert await looking
+
+
 async def test_connections_beyond_the_rate_are_closed_before_a_handshake(pki: Pki) -> None:
     async with networked(_encrypted(pki, calls_per_s=0.4), monotonic=lambda: 0.0) as office:
-        client, statuses = client_of(office, "ana", scheme="https", ca=pki.ca), []
+        client, statuses = ApprovalClient(server_of(office, scheme="https", ca=pki.ca), key_of("ana"), 0.4), []
         for _ in range(5):
             try:
                 await asyncio.to_thread(client.head)

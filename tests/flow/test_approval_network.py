@@ -123,6 +123,25 @@ def test_an_approver_elsewhere_lists_shows_and_approves_over_tls(networked: Netw
     assert networked.outcome(paper.id)["result"] == "committed"
 
 
+def test_check_says_what_is_wrong_with_the_files_of_the_api(networked: Networked, pki: Pki) -> None:
+    said = networked.pgnotary("check")
+    # Eva is on the roster, but decides over nothing.
+    assert "1 approver" in said
+    good = networked.shown[1].read_bytes()
+    try:
+        shutil.copy(pki.issue("127.0.0.1").key, networked.shown[1])
+        networked.pgnotary("check", expected=2)
+    finally:
+        networked.shown[1].write_bytes(good)
+
+
+def test_who_may_only_call_is_not_named_as_somebody_who_decides(networked: Networked, database: str) -> None:
+    with networked.open_psql(database, "-c", DELETE) as psql:
+        networked.deny()
+        printed, _ = psql.communicate(timeout=PATIENCE_S)
+    assert "Needs 1 of bo." in printed
+
+
 def test_a_server_with_the_certificate_of_another_authority_gets_no_call(
     networked: Networked, tmp_path: Path, database: str
 ) -> None:

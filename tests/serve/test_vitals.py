@@ -90,11 +90,15 @@ def _health(
     well_s: float = 0.0,
     dial: Callable[[], Awaitable[str]] | None = None,
     monotonic: Callable[[], float] = lambda: 0.0,
+    *,
+    stopping: bool = False,
 ) -> Health:
     async def fine() -> str:
         return ""
 
-    return Health(lambda: "pgnotary_held 0\n", lambda: down, lambda: well_s, dial or fine, monotonic=monotonic)
+    return Health(
+        lambda: "pgnotary_held 0\n", lambda: down, lambda: well_s, dial or fine, lambda: stopping, monotonic=monotonic
+    )
 
 
 async def test_the_pages_answer() -> None:
@@ -110,6 +114,7 @@ async def test_it_is_not_ready_while_the_ledger_is_down_or_silent_but_alive() ->
     down = _health(LedgerUnavailable("the disk is full"))
     assert (await _asked(down, "/readyz"))[::2] == (503, "the ledger cannot be written: the disk is full\n")
     assert (await _asked(down, "/healthz"))[0] == 200
+    assert (await _asked(_health(stopping=True), "/readyz"))[::2] == (503, "pgnotary is stopping\n")
     assert (await _asked(_health(well_s=9), "/readyz"))[::2] == (503, "the ledger has taken nothing for 9 s\n")
 
 

@@ -59,6 +59,7 @@ _MAX_LINE_BYTES = 1 << 20
 
 # How long a stream that has broken off is begun again, unless its reader says otherwise; and between two attempts.
 _PATIENCE_S = 30.0
+_TOO_SOON_S = 0.5
 _RETRY_S = (0.1, 0.3, 1.0, 3.0)
 # What passes by itself: no answer, too many calls or watchers at once.
 _PASSING = frozenset({0, 429, 503})
@@ -236,7 +237,15 @@ class ApprovalClient:
             stream.take(standing)
 
     def _get(self, path: str, type_: type[_T]) -> _T:
-        return self._call("GET", path, type_, None)
+        """Make a call that changes nothing; one that came too soon, since others call from here too, is made again."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._call("GET", path, type_, None)
+            except ApiError as error:
+                if error.status != 429 or time.monotonic() + _TOO_SOON_S > deadline:
+                    raise
+            time.sleep(_TOO_SOON_S)
 
     def _call(self, method: str, path: str, type_: type[_T], body: bytes | None, timeout_s: float | None = None) -> _T:
         with self._answered(method, path, body, timeout_s or self._timeout_s) as response:

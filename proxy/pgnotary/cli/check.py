@@ -9,7 +9,7 @@ import click
 
 from pgnotary.cli.config_option import config_option
 from pgnotary.config import load
-from pgnotary.serve.certificates import CertificateInForce, upstream_of
+from pgnotary.serve.certificates import CertificateInForce, read_for_approval, upstream_of
 
 __all__ = ["check"]
 
@@ -21,9 +21,10 @@ def check(config: Path) -> None:
     loaded = load(config)
     loaded.inspect()
     CertificateInForce(loaded)
+    CertificateInForce(loaded, read_for_approval)
     upstream_of(loaded)
     users = _count(len(loaded.file.user), "user")
-    approvers = _count(len(loaded.roster().people), "approver")
+    approvers = _count(len(loaded.roster().deciders), "approver")
     policy, ledger = loaded.policy, loaded.file.ledger.name
     rules = f"profile {policy.profile}, {_count(len(policy.rules), 'rule')}, policy {policy.digest}"
     click.echo(f"ok  {config}: {users}, {approvers}, {rules}, ledger {ledger}")

@@ -226,7 +226,13 @@ async def _health(
     )
     appender.follow(vitals.witness)
     appender.watch(vitals.ledger_turned)
-    health = Health(vitals.page, lambda: appender.down, lambda: appender.well_s, lambda: reachable(upstream))
+    health = Health(
+        vitals.page,
+        lambda: appender.down,
+        lambda: appender.well_s,
+        lambda: reachable(upstream),
+        lambda: proxy.stopping,
+    )
     listening = Listening("metrics.address", address.host, address.port, lambda: None)
     async with health.listening(listening) as (host, port):
         log.info("metrics are told at %s port %d", host, port)

@@ -68,6 +68,12 @@ class Roster:
         return tuple(sorted({signer.person for signer in self.signers}))
 
     @property
+    def deciders(self) -> tuple[str, ...]:
+        """Everybody with a key that may sign decisions, once each, sorted; others may only call, or redact."""
+        may = {each.person for each in self.signers if each.namespaces is None or DECISION_NAMESPACE in each.namespaces}
+        return tuple(sorted(may))
+
+    @property
     def text(self) -> str:
         """The roster as a file that ssh-keygen and `parse_roster` read alike; comments are not kept."""
         return "".join(f"{signer.line}\n" for signer in self.signers)

@@ -53,7 +53,7 @@ class Health:
     """The pages of one proxy.
 
     `well_s` says how long ago the ledger last took an entry or a probe, `ledger_down` why it takes none; `dial` why
-    PostgreSQL is not reached, empty if it is.
+    PostgreSQL is not reached, empty if it is, and `stopping` whether nobody is let in any more.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Health:
         ledger_down: Callable[[], LedgerUnavailable | None],
         well_s: Callable[[], float],
         dial: Callable[[], Awaitable[str]],
+        stopping: Callable[[], bool],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,6 +70,7 @@ class Health:
         self._ledger_down = ledger_down
         self._well_s = well_s
         self._dial = dial
+        self._stopping = stopping
         self._monotonic = monotonic
         self._looking = asyncio.Lock()
         self._looked_at: float | None = None
@@ -102,6 +104,8 @@ class Health:
 
     async def why_not_ready(self) -> str:
         """Return why no statement would be served now; empty if it would."""
+        if self._stopping():
+            return "pgnotary is stopping"
         if (down := self._ledger_down()) is not None:
             return f"the ledger cannot be written: {down.message}"
         if (silent_s := self._well_s()) > _LEDGER_S:

@@ -144,6 +144,11 @@ class Proxy:
         now = self._config.user(user.name)
         return now is not None and (now.role, now.person, now.certificate) == (user.role, user.person, user.certificate)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nobody is let in any more."""
+        return self._stopping
+
     def load(self) -> tuple[int, int]:
         """Return how many sessions are open, and how many statements wait for a decision."""
         return len(self._running), len(self._places)

@@ -199,7 +199,7 @@ def _ask_for_approval(
         message = f"refused by pgnotary: {request} may change {most}"
         raise _Refused(message, detail=f"Rule {termed.rule}. Nothing was sent.")
     state.held += 1
-    people = state.rules.roster().people
+    people = state.rules.roster().deciders
     state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)
     state.actions.append(Announce(asked, previewed))
     return Held(request, previewed.leaf, deadline, hold_s, examination.standing)
