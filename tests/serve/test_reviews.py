@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +12,21 @@ from tests.approval.office import SEEDS, public_of
 from tests.store.ledgers import LEDGER, NOON, opened
 
 from pgnotary.errors import ReviewRefused
-from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType
+from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType, Filed
 from pgnotary.request import review, sshsig
-from pgnotary.request.decision import Seen
+from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import Move, State
+from pgnotary.request.quorum import quorum_in
 from pgnotary.request.roster import Roster, Signer
+from pgnotary.serve.desk import OpenRequest
 from pgnotary.serve.reviews import Reviews
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
+
+SOME = Decision(
+    "R-9", bytes(32), bytes(32), bytes(32), Answer.APPROVE, None, "why", "ana", Seen(1, bytes(32)), NOON, b""
+)
 
 
 @dataclass
@@ -117,3 +123,18 @@ async def test_a_restart_forgets_none_that_waits_and_no_review(tmp_path: Path) -
         it.reviews.note(it.reviews.waiting[0].request, first)
         with pytest.raises(ReviewRefused):
             await it.review(first)
+
+
+async def test_a_breaker_who_is_out_of_time_cannot_fill_the_ledger_with_attempts(tmp_path: Path) -> None:
+    """The API takes a token for what the desk would refuse; it asks the open request."""
+    async with office(tmp_path) as it:
+        await it.broken()
+        [waiting] = it.reviews.waiting
+        filed = Filed(waiting.request.raw, {})
+        opened_ = OpenRequest("R-9", filed, filed, lambda _: None, quorum_in({}), glass=it.reviews)
+        attempt = replace(SOME, answer=Answer.BREAK_GLASS, approver="ana")
+        assert opened_.objection(attempt) is None
+        it.now[0] += timedelta(hours=25)
+        assert "ana has broken the glass for R-1 24 hours ago" in str(opened_.objection(attempt))
+        opened_.glass = None
+        assert "no glass can be broken" in str(opened_.objection(attempt))

@@ -14,16 +14,25 @@ whoever has the ledger can check it without the configuration.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pgnotary.errors import NotCanonical
+from pgnotary.errors import NotCanonical, TooLarge
 from pgnotary.judge.needs import ANYONE, MOST_APPROVALS, MOST_PEOPLE, ONE_OF_ANYONE, Need, seated
 from pgnotary.judge.rules import Policy
 from pgnotary.ledger.canonical import JSON
 
-__all__ = ["BREAK_GLASS", "QUORUM", "Quorum", "Seats", "people_in", "quorum_fields", "quorum_in"]
+__all__ = ["BREAK_GLASS", "QUORUM", "Quorum", "Seats", "check_needs", "people_in", "quorum_fields", "quorum_in"]
 
 QUORUM, BREAK_GLASS = "quorum", "break_glass"
 
 _FIELDS = frozenset({"count", "group"})
+
+
+def check_needs(needs: Sequence[Need]) -> None:
+    """Raise TooLarge if one text needs more approvals than can be asked for, by rules for several of its parts."""
+    if (total := sum(need.count for need in needs)) > MOST_APPROVALS:
+        raise TooLarge(
+            f"its statements need {total} approvals together: at most {MOST_APPROVALS} can be asked for at once",
+            hint="Send its statements one by one.",
+        )
 
 
 def quorum_fields(needs: Sequence[Need], policy: Policy) -> dict[str, JSON]:

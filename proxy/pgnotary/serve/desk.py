@@ -56,6 +56,8 @@ class OpenRequest:
     """What each of them allows."""
     decisions: tuple[Filed, ...] = ()
     """Their entries."""
+    glass: "Glass | None" = None
+    """Who keeps what was let run by one person alone."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Of several approvals each is weighed beside those before it."""
 
@@ -76,9 +78,9 @@ class OpenRequest:
 
     def objection(self, decision: Decision) -> DecisionRefused | None:
         """Say why a decision by whom its document names does not count here, if it does not."""
-        if decision.answer is Answer.BREAK_GLASS:
-            return None
         person, groups = decision.approver, self.quorum.seats
+        if decision.answer is Answer.BREAK_GLASS:
+            return _overdue(self.glass, person)
         if not any(each.has(person) for each in groups):
             requester = str(self.request.entry.body["person"])
             needed = self.quorum.words(requester)
@@ -109,6 +111,17 @@ class Glass(Protocol):
         ...
 
 
+def _overdue(glass: Glass | None, person: str) -> DecisionRefused | None:
+    if glass is None:
+        return DecisionRefused("nobody keeps reviews here: no glass can be broken")
+    if not (overdue := glass.overdue(person)):
+        return None
+    return DecisionRefused(
+        f"{person} has broken the glass for {overdue} 24 hours ago, and nobody has reviewed that: "
+        f"somebody else must say `pgnotary reviewed {overdue}` first"
+    )
+
+
 class Desk:
     """All open requests of one proxy."""
 
@@ -136,7 +149,8 @@ class Desk:
     def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided | TakenBack], None]) -> None:
         """Put a request on the desk."""
         name = request.entry.request or ""
-        self._open[name] = OpenRequest(name, request, preview, deliver, quorum_in(request.entry.body))
+        quorum = quorum_in(request.entry.body)
+        self._open[name] = OpenRequest(name, request, preview, deliver, quorum, glass=self.glass)
         self._tell()
 
     def retire(self, request: str) -> None:
@@ -186,7 +200,7 @@ class Desk:
             decision = decisions.read(document)
             opened = self._open.get(decision.request)
             if opened is None or opened.deciding:
-                raise DecisionRefused(f"{decision.request} is not open: it was decided, withdrawn, or has expired")
+                raise AlreadyDecided(f"{decision.request} is not open: it was decided, withdrawn, or has expired")
             signer = self._check(decision, signature, opened)
         except DecisionRefused as refused:
             await self._reject(document, signature, opened, str(refused))
@@ -223,18 +237,7 @@ class Desk:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
         if (objection := opened.objection(decision)) is not None:
             raise objection
-        if decision.answer is Answer.BREAK_GLASS:
-            self._check_glass(signer)
         return signer
-
-    def _check_glass(self, signer: Signer) -> None:
-        if self.glass is None:
-            raise DecisionRefused("nobody keeps reviews here: no glass can be broken")
-        if overdue := self.glass.overdue(signer.person):
-            raise DecisionRefused(
-                f"{signer.person} has broken the glass for {overdue} 24 hours ago, and nobody has reviewed that: "
-                f"somebody else must say `pgnotary reviewed {overdue}` first"
-            )
 
     async def _record(self, decision: Decision, signature: str, opened: OpenRequest, signer: Signer) -> Decided:
         people = (*opened.people, signer.person)

@@ -29,6 +29,7 @@ from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
 from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, Questions, questions
+from pgnotary.request.quorum import check_needs
 from pgnotary.request.texts import Asking, asking
 from pgnotary.session.actions import Announce, Looked, Retire
 from pgnotary.session.events import Decided, TakenBack
@@ -126,6 +127,7 @@ def _put_up(
     state: SessionState, statement: Statement, verdict: Verdict, sent: Sent
 ) -> Generator[Step, Any, Held | Told]:
     """Return the open hold, or what the client has been told if nobody needs to be asked."""
+    check_needs(verdict.terms.approvals)
     check_size(sent.executions, sum(len(value or b"") for each in sent.bounds for value in each.values))
     ending = yield from await_look()
     try:

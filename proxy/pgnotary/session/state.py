@@ -237,6 +237,7 @@ class SessionState:
     def adopt(self, rules: Rules, judges: Judge) -> None:
         """Go on under other rules; what ran in an open block ran under those before."""
         self.rules, self.judges = rules, judges
+        self.shared.forget_reads()
         if self.block is not None:
             self.block.older_rules = True
 
