@@ -28,6 +28,7 @@ from pgnotary.ledger.signing_key import SigningKeyFile, parse_skey
 from pgnotary.ledger.subtrees import BLOCK
 from pgnotary.request.roster import Roster, parse_roster
 from pgnotary.verifier import parse_verifier
+from pgnotary.webhook import Webhook, check_url
 
 __all__ = [
     "Address",
@@ -191,6 +192,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     metrics: Metrics = Metrics()
     policy: Policy = Policy()
     group: tuple[GroupTable, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
 
 
 class _Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -313,6 +315,13 @@ class Config(msgspec.Struct, frozen=True):
             self._read(named.password_file, f"role {role}: password_file").rstrip("\n") if named.password_file else ""
         )
 
+    def webhook_url(self, webhook: Webhook) -> str:
+        """Return a webhook's address, from its file if it has one; raises ConfigError, which never says what it is."""
+        where = f"webhook {webhook.name}: url_file"
+        url = webhook.url or self._read(webhook.url_file, where).strip()
+        check_url(f"{self.path}: {where} is {webhook.url_file!r}", url)
+        return url
+
     def key(self) -> SigningKeyFile:
         """Return the proxy's signing key."""
         try:
@@ -341,6 +350,10 @@ class Config(msgspec.Struct, frozen=True):
         self.key()
         for role in self.file.role:
             self.password(role.name)
+        for webhook in self.file.webhook:
+            self.webhook_url(webhook)
+            if webhook.ca_file:
+                self._read(webhook.ca_file, f"webhook {webhook.name}: ca_file")
         try:
             usable = stat.S_ISREG(self.ledger_file.stat().st_mode) and os.access(self.ledger_file, os.R_OK | os.W_OK)
         except FileNotFoundError:
@@ -468,7 +481,13 @@ def _check(config: Config) -> None:
     _ = config.metrics_address
     if (segment := file.ledger.segment) & (segment - 1):
         raise ConfigError(f"{path}: ledger.segment is {segment}: expected a power of two")
-    for kind, names in (("user", [user.name for user in file.user]), ("role", [role.name for role in file.role])):
+    for webhook in file.webhook:
+        webhook.check(f"{path}: webhook {webhook.name!r}")
+    for kind, names in (
+        ("user", [user.name for user in file.user]),
+        ("role", [role.name for role in file.role]),
+        ("webhook", [webhook.name for webhook in file.webhook]),
+    ):
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"{path}: {kind} {doubled[0]!r} stands there twice")
     roles = {role.name for role in file.role}

@@ -54,6 +54,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "user": ("user", "The people who may connect."),
     "verify": ("auditor", "Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step."),
     "watch": ("looking", "Print a line for each request that is held, decided or ends, until Ctrl-C."),
+    "webhooks": ("webhooks", "List the webhooks, and the public keys that their receivers verify messages with."),
 }
 """From a command to the module of this package that has it, under the same name, and what `--help` says of it: to list
 all commands takes none of their modules."""

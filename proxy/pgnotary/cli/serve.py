@@ -26,6 +26,7 @@ from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Address, Config, load
 from pgnotary.door import Listening
 from pgnotary.errors import PgnotaryError
+from pgnotary.notify.running import notifying
 from pgnotary.serve.certificates import CertificateInForce, read_for_approval, upstream_of
 from pgnotary.serve.descriptors import make_room
 from pgnotary.serve.desk import Desk
@@ -112,7 +113,10 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
     roster = config.roster()
     certificate, upstream = CertificateInForce(config), upstream_of(config)
     for_approval = CertificateInForce(config, read_for_approval)
-    async with recording(config, roster, new_high_water=new_high_water) as ledger:
+    async with (
+        recording(config, roster, new_high_water=new_high_water) as ledger,
+        notifying(config, ledger.appender, ledger.store.head().size) as notifier,
+    ):
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         configured = ConfigInForce(config, lambda: load(config.path), appender)
         in_force = RosterInForce(roster, config.roster, appender)
@@ -143,6 +147,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
             beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
             if keeper is not None:
                 tasks.create_task(keeper.run(), name="high-water")
+            telling = None if notifier is None else tasks.create_task(notifier.run(), name="webhooks")
             again = (configured.reload, in_force.reload, certificate.reload, for_approval.reload)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, again)
             try:
@@ -167,6 +172,8 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                 reconfiguring.cancel()
                 erasing.cancel()
                 beating.cancel()
+                if telling is not None:
+                    telling.cancel()
                 resolver.stop()
                 if keeper is not None:
                     keeper.stop()

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 
-_FIXED = ("listen", "upstream", "ledger", "approval")
+_FIXED = ("listen", "upstream", "ledger", "approval", "webhook")
 """The sections that only a start reads."""
 
 
@@ -100,6 +100,11 @@ def _left(before: Config, read: Config) -> Iterator[str]:
     """Yield the keys that are another in the file, and stay as they were."""
     for section in _FIXED:
         old, new = getattr(before.file, section), getattr(read.file, section)
+        if isinstance(old, tuple):
+            # Tables that may stand there several times are one thing.
+            if old != new:
+                yield section
+            continue
         for name in old.__struct_fields__:
             if getattr(old, name) != getattr(new, name):
                 yield f"{section}.{name}"

@@ -9,7 +9,7 @@ from emptying its WAL.
 import errno
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -145,6 +145,28 @@ class SqliteReader:
                 rows = self._rows(same, (len(value), value, limit + len(values)))
                 found |= {(seq, name) for seq, leaf, name in rows if (leaf, name) not in values}
         return sorted(found)[:limit]
+
+    def of_types(self, at: int, types: Iterable[EntryType], limit: int) -> tuple[int, int, list[bytes]]:
+        """Return the numbers of the first entry and of the next one to come, and what from `at` on is of these types.
+
+        The first `limit` of them, in order, as bytes. Sealed values are not touched, and columns are believed.
+        """
+        [(first, end)] = self._rows("SELECT min(seq), max(seq) + 1 FROM entry")
+        wanted = [each.value for each in types]
+        rows = self._rows(
+            f"SELECT seq, raw FROM entry WHERE seq >= ? AND type IN ({', '.join('?' * len(wanted))}) "  # noqa: S608
+            "ORDER BY seq LIMIT ?",
+            (at, *wanted, limit),
+        )
+        return first or 0, end or 0, [_entry_bytes(seq, raw) for seq, raw in rows]
+
+    def asked(self, request: str) -> list[bytes]:
+        """Return the entry that tells what a request asks, if it is here, as bytes."""
+        rows = self._rows(
+            "SELECT seq, raw FROM entry WHERE request = ? AND type = ? ORDER BY seq LIMIT 1",
+            (request, EntryType.REQUEST.value),
+        )
+        return [_entry_bytes(seq, raw) for seq, raw in rows]
 
     def _lost(self) -> Iterator[str]:
         """Yield a fault for each value that is missing, and that no redaction names.
