@@ -29,18 +29,8 @@ def test_the_reference_names_every_key_with_its_default(tmp_path: Path) -> None:
         assert getattr(reference, section) == getattr(empty, section)
     assert msgspec.structs.replace(reference.policy, rule=()) == empty.policy
     text = REFERENCE.read_text()
-    for section in (
-        "listen",
-        "upstream",
-        "role",
-        "user",
-        "group",
-        "ledger",
-        "approval",
-        "metrics",
-        "webhook",
-        "policy",
-    ):
+    sections = ("listen", "upstream", "role", "user", "group", "ledger", "approval", "metrics", "webhook", "policy")
+    for section in sections:
         value = getattr(reference, section)
         assert _missing(text, value[0] if isinstance(value, tuple) else value) == []
     assert reference.webhook == (Webhook(name="oncall", url="https://hooks.example.com/pgnotary"),)

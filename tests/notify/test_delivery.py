@@ -14,12 +14,14 @@ from tests.pki import Files, Pki
 from tests.store.ledgers import LEDGER, SEED, edited, opened
 
 from pgnotary.config import load
-from pgnotary.errors import ConfigError
+from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.notify.notifier import Patience
+from pgnotary.notify.outbox import Cursor, Outbox
 from pgnotary.notify.running import notifying
 from pgnotary.notify.sender import Answer
 from pgnotary.notify.signature import public_text
 from pgnotary.store.appender import Appender
+from pgnotary.store.reader import SqliteReader
 from pgnotary.webhook import webhook_seed
 
 
@@ -255,6 +257,47 @@ async def test_proxies_of_the_environment_are_told_nothing(tmp_path: Path, monke
             await it.hold("R-1")
             await until(lambda: receiving.taken, "the message")
     assert not listener.attempts
+
+
+async def test_a_ledger_that_cannot_be_read_for_a_moment_or_a_fault_of_ours_delays_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[Exception] = [LedgerBroken(["the file cannot be read: database is locked"]), KeyError("a fault")]
+
+    def reading(path: Path) -> SqliteReader:
+        if errors:
+            raise errors.pop(0)
+        return SqliteReader(path)
+
+    monkeypatch.setattr("pgnotary.notify.notifier.SqliteReader", reading)
+    async with Receiving().listening() as receiving, telling(tmp_path, hook("oncall", receiving)) as it:
+        await it.hold("R-1")
+        await until(lambda: receiving.taken, "the message")
+    assert "database is locked" in caplog.text
+    assert "a fault of pgnotary's own" in caplog.text
+    assert len(receiving.attempts) == 1
+
+
+async def test_an_outbox_that_cannot_be_written_stops_telling_and_not_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full, keep = [True], Outbox.keep
+
+    async def kept(self: Outbox, name: str, cursor: Cursor) -> None:
+        if full[0]:
+            raise OSError("database or disk is full")
+        await keep(self, name, cursor)
+
+    monkeypatch.setattr(Outbox, "keep", kept)
+    async with Receiving().listening() as receiving, telling(tmp_path, hook("oncall", receiving)) as it:
+        await it.hold("R-1")
+        await it.hold("R-2")
+        await until(lambda: "the outbox cannot be written" in caplog.text, "a warning")
+        await asyncio.sleep(0.05)
+        assert len(receiving.attempts) == 1
+        full[0] = False
+        await until(lambda: len(receiving.taken) == 2, "the second")
+    assert len(receiving.attempts) == 2
 
 
 # --- the outbox, and the ledger's past --------------------------------------------------------------------------------

@@ -45,9 +45,13 @@ class Patience:
     asked: float = 3_600.0
     """At most as long as this a receiver may ask to be left alone (Retry-After)."""
 
+    def after(self, failures: int) -> float:
+        """Return how long to wait after so many failures in a row, at most."""
+        return min(self.most, self.first * 2.0 ** min(failures - 1, 32))
+
     def before(self, attempts: int, answer: Answer) -> float:
         """Return how long to wait after so many failed attempts, the last with this answer."""
-        longest = self.most if answer.refused else min(self.most, self.first * 2.0 ** min(attempts - 1, 32))
+        longest = self.most if answer.refused else self.after(attempts)
         # Half of it by chance, so that many who failed at once do not come back at once.
         return max(longest * _JITTER.uniform(0.5, 1.0), min(answer.retry_after_s, self.asked))
 
@@ -114,6 +118,8 @@ class _Desk:
         self._types = types_of(receiver.webhook.events)
         self._news = asyncio.Event()
         self._cursor = cursor
+        self._failures = 0
+        """How often reading or telling has failed by our own fault, one time after another."""
         self._said = ""
         """Why it was last said that telling fails."""
 
@@ -134,7 +140,9 @@ class _Desk:
             except Exception:
                 # A fault of ours must stop neither the proxy nor all that is to be told.
                 log.exception("webhook %s: a fault of pgnotary's own", self.name)
-            await asyncio.sleep(self._patience.most)
+            self._failures += 1
+            # The file may only be locked for a moment, by what erases redacted values.
+            await asyncio.sleep(self._patience.after(self._failures))
 
     async def _tell_all(self) -> None:
         while True:
@@ -145,6 +153,7 @@ class _Desk:
                 self._cursor = Cursor(page.first)
             for entry, about in page.told:
                 await self._tell(entry, about)
+            self._failures = 0
             if len(page.told) < _PAGE:
                 # What is not told of is passed over, and that need not be durable.
                 self._cursor = Cursor(max(self._cursor.at, page.end))
