@@ -22,7 +22,7 @@
     +-- NotRemembered             a head cannot be remembered here, so nothing is signed
     +-- ApiError                  the proxy's approval API said no, or could not be reached
     +-- LedgerBroken              verification found faults; all are listed
-    +-- NotCanonical, BrokenSeal, BadProof, BadCheckpoint, BadSignature, BadKey, BadRoster
+    +-- NotCanonical, BrokenSeal, BadProof, BadCheckpoint, BadSignature, BadKey (KeyLocked), BadRoster
 
 Every message is one line: what was found, what was expected, what to do.
 """
@@ -43,6 +43,7 @@ __all__ = [
     "DecisionRefused",
     "HeadContradicted",
     "InvalidText",
+    "KeyLocked",
     "LedgerBroken",
     "LedgerFull",
     "LedgerUnavailable",
@@ -243,6 +244,14 @@ class BadSignature(PgnotaryError):
 
 class BadKey(PgnotaryError):
     """A key that cannot be read or is not of the expected kind."""
+
+
+class KeyLocked(BadKey):
+    """A private key is protected by a passphrase; `public` is its other half, as SSH writes it on the wire."""
+
+    def __init__(self, message: str, public: bytes) -> None:
+        super().__init__(message)
+        self.public = public
 
 
 class BadRoster(PgnotaryError):

@@ -24,7 +24,7 @@ from pgnotary.request.roster import Signer, parse_roster
 from pgnotary.request.sshsig import DECISION_NAMESPACE
 from pgnotary.serve.scram import SALT_BYTES, make_verifier
 
-__all__ = ["NewFile", "add_user", "check_person", "ledger_name", "make_folder", "write_new"]
+__all__ = ["NewFile", "add_user", "check_person", "ledger_name", "make_folder", "replace_text", "write_new"]
 
 _TEMPLATE = """\
 # Only what differs from a default stands here. Every key: config/reference.toml in pgnotary's sources.
@@ -130,7 +130,7 @@ def add_user(config: Path, name: str, role: str, password: str) -> None:
         raise ConfigError(f"{config}: user {name!r} stands there already")
     text = config.read_bytes() + _user(name, role, password).encode()
     parse(config, text)
-    _replace(config, text)
+    replace_text(config, text)
 
 
 def check_person(name: str) -> None:
@@ -184,8 +184,11 @@ def _make_folder(path: Path, made: list[Path]) -> None:
     made.append(path)
 
 
-def _replace(path: Path, text: bytes) -> None:
-    """Put `text` in the place of a file's content at once: who reads meanwhile finds the old or the new."""
+def replace_text(path: Path, text: bytes) -> None:
+    """Put `text` in the place of a file's content at once: who reads meanwhile finds the old or the new.
+
+    Its mode is kept, and by root its owner. Raises ConfigError.
+    """
     target = path.resolve()
     try:
         before = target.stat()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,26 @@ def test_an_agent_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path) -
         listener.listen()
         with pytest.raises(BadKey, match=r"has not answered for 0\.05 s"):
             SshAgent(tmp_path / "a", patience_s=0.05).keys()
+
+
+def test_an_agent_that_drips_its_answer_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    gone = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "a"))
+        listener.listen()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall((1_000).to_bytes(4, "big"))
+                while not gone.wait(0.05):
+                    connection.sendall(b"\x0c")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(BadKey, match=r"has not answered for 0\.3 s"):
+                SshAgent(tmp_path / "a", patience_s=0.3).keys()
+        finally:
+            gone.set()
+            thread.join()

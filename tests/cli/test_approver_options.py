@@ -86,6 +86,5 @@ async def test_a_key_with_a_passphrase_is_met_with_advice_that_can_be_followed()
         await asyncio.to_thread(lambda: subprocess.run(make, check=True, stdin=subprocess.DEVNULL))
         result = await desk.run("deny", "R-1@9b1f22aa", "-m", "why", "--yes", "--key", path)
         assert result.exit_code == 5
-        # No command takes a signature that was made elsewhere.
-        assert "-Y sign" not in result.stderr
+        assert "ssh-add" in result.stderr
         assert "`pgnotary key new`" in result.stderr

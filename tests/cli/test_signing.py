@@ -261,7 +261,7 @@ async def test_a_denial_is_signed() -> None:
             "rolled-back, as PostgreSQL says (pg_xact_status('7') is aborted) (#3)",
             1,
         ),
-        ([(State.VOID, {"why": "the client has gone"})], "not executed after all (the client has gone) (#3)", 1),
+        ([(State.VOID, {"why": "the client has gone"})], "not executed after all (the client has gone) (#3)", 6),
     ],
 )
 async def test_what_came_of_an_approval_is_told_with_its_reason(

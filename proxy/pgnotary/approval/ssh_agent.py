@@ -7,6 +7,7 @@ on, so that a wrong one is told here and not by the proxy.
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,15 +88,16 @@ class SshAgent:
 
     def _asked(self, question: bytes, expected: int) -> Fields:
         """Return what an answer of the type that is expected holds; raises BadKey."""
+        deadline = time.monotonic() + self._patience_s
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(self._patience_s)
                 connection.connect(str(self._path))
                 connection.sendall(pack(question))
-                length = int.from_bytes(_exactly(connection, 4), "big")
+                length = int.from_bytes(_exactly(connection, 4, deadline), "big")
                 if not 1 <= length <= _MAX_ANSWER_BYTES:
                     raise BadKey(f"the ssh-agent at {self} answers with {length} bytes")
-                answer = _exactly(connection, length)
+                answer = _exactly(connection, length, deadline)
         except TimeoutError as error:
             raise BadKey(f"the ssh-agent at {self} has not answered for {self._patience_s:g} s") from error
         except OSError as error:
@@ -122,9 +124,13 @@ def agent_at_hand() -> SshAgent | None:
     return SshAgent(Path(path)) if path else None
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes:
+def _exactly(connection: socket.socket, count: int, deadline: float) -> bytes:
+    # Of the whole answer: one that drips keeps nobody waiting.
     got = bytearray()
     while len(got) < count:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
         piece = connection.recv(count - len(got))
         if not piece:
             raise ConnectionResetError("it has ended the connection before its answer")

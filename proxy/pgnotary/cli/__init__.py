@@ -23,10 +23,12 @@ from pgnotary.errors import PgnotaryError
 __all__ = ["main", "pgnotary"]
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "approvers": ("approvers", "The roster: who may sign decisions, with which keys."),
     "archive": ("archive", "Move the oldest entries of a ledger into a new FOLDER, while the proxy is stopped."),
     "approve": ("signing", "Sign that a held statement may run, and wait for its outcome."),
     "backup": ("backup", "Copy the ledger to the new file TARGET, also while the proxy runs, and verify the copy."),
     "check": ("check", "Check the configuration and the files that it names."),
+    "completion": ("completion", "Print what lets bash, zsh or fish complete commands and the ids of open requests."),
     "demo": ("demo", "Run PostgreSQL, a proxy, a ledger and an approver on this machine."),
     "deny": ("signing", "Sign that a held statement must not run; the engineer is told why."),
     "explain": ("explain", "Say whether SQL would be forwarded, held or refused, and why."),
@@ -36,6 +38,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "init": ("init", "Write a configuration, a signing key, a first user and a first approver for your own database."),
     "key": ("approver_key", "Your own key, which decisions are signed with."),
+    "ledgers": ("ledgers", "List the ledgers that --at NAME knows, from your config.toml."),
     "policy": ("policy", "The rules that decide what is forwarded, held or refused."),
     "redact": ("redacting", "Sign that sealed values of a request, or of one entry, are deleted for good."),
     "replay": (
@@ -47,13 +50,18 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "Report on a period in Markdown: counts, requests, what ended badly, and whether the ledger is whole.",
     ),
     "requests": ("looking", "List the statements that wait for a decision, oldest first."),
+    "review": ("one_at_a_time", "Decide over the open requests one at a time; also those that come meanwhile."),
     "reviewed": ("reviewing", "Sign that you have looked at a statement that somebody else has let run alone."),
     "search": ("auditor", "Find requests, or forwarded statements."),
     "serve": ("serve", "Run the proxy until SIGTERM or SIGINT."),
     "show": ("looking", "Show a request: an open one as it would be signed, an ended one as the ledger tells it."),
+    "sign": ("offline", "Sign a decision over an exported request, on a machine without a network."),
+    "submit": ("offline", "Hand in a decision that was signed elsewhere."),
     "user": ("user", "The people who may connect."),
     "verify": ("auditor", "Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step."),
+    "wait": ("waiting", "Wait until a request has ended, and say how."),
     "watch": ("looking", "Print a line for each request that is held, decided or ends, until Ctrl-C."),
+    "withdraw": ("waiting", "Take back a request of your own; the engineer's statement fails without having run."),
 }
 """From a command to the module of this package that has it, under the same name, and what `--help` says of it: to list
 all commands takes none of their modules."""

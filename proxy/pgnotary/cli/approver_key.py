@@ -1,22 +1,32 @@
-"""`pgnotary key new`: an approver's key, in the files and forms that OpenSSH uses.
+"""`pgnotary key new`, `show` and `list`: an approver's keys, in the files and forms that OpenSSH uses.
 
-A name enters; a private key that only its owner can read, its public half and a line for the roster leave. Nothing that
-exists is overwritten, and the private half is never printed.
+Of `new` a name enters; a private key that only its owner can read, its public half and a line for the roster leave.
+Nothing that exists is overwritten, and a private half is never printed.
 """
 
 import getpass
+import json
 import secrets
 from pathlib import Path
 
 import click
 
-from pgnotary.cli.approver_options import DEFAULT_KEY
+from pgnotary.cli.approver_options import DEFAULT_KEY, key_option
+from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.keys import AtHand, at_hand, key_in
+from pgnotary.cli.safe_text import one_line, visible
 from pgnotary.errors import ConfigError
+from pgnotary.ledger.canonical import JSON
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
 from pgnotary.request.roster import Signer
+from pgnotary.request.ssh_encoding import Public, read_public_blob
 from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE
 
 __all__ = ["key"]
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_person_option = click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
+_redactor_option = click.option("--redactor", is_flag=True, help="The line lets you redact sealed values too.")
 
 
 @click.group()
@@ -28,24 +38,103 @@ def key() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Where to write it.  [default: {DEFAULT_KEY}]"
 )
-@click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
-@click.option("--redactor", is_flag=True, help="The line lets you redact sealed values too.")
+@_person_option
+@_redactor_option
 def key_new(out: Path | None, person: str | None, *, redactor: bool) -> None:
     """Make a key, and print the line that puts it on the roster of approvers."""
-    from pgnotary.setup import NewFile, check_person, write_new
+    from pgnotary.setup import NewFile, write_new
+
+    name = _person(person)
+    path = out or DEFAULT_KEY.expanduser()
+    public_path = path.with_name(f"{path.name}.pub")
+    made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
+    public = read_private_key(made).public
+    write_new(NewFile(path, made, 0o600), NewFile(public_path, public_line(public, name) + "\n", 0o644))
+    click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
+    _print_line(name, public, redactor=redactor)
+
+
+@key.command("show")
+@key_option
+@_person_option
+@_redactor_option
+@_json_option
+def key_show(key_path: Path | None, person: str | None, *, redactor: bool, as_json: bool) -> None:
+    """Print the line that puts your key on the roster: of --key, or of the first at hand."""
+    if key_path is not None:
+        # A public key is enough here, and a passphrase would be asked for nothing.
+        found = _named(key_path)
+    else:
+        found = next((each for each in at_hand() if each.public is not None), None) or AtHand("", None)
+    if found.public is None:
+        raise Failed(f"no key is at hand{_trouble(found)}: make one with `pgnotary key new`", Exit.UNTRUSTED)
+    name = _person(person)
+    if as_json:
+        click.echo(json.dumps(_fields(found) | {"line": _line(name, found.public, redactor=redactor)}, indent=2))
+        return
+    click.echo(f"{visible(found.where)}: {fingerprint(found.public)}", err=True)
+    _print_line(name, found.public, redactor=redactor)
+
+
+@key.command("list")
+@_json_option
+def key_list(*, as_json: bool) -> None:
+    """List the keys at hand: in the usual files, and in your ssh-agent."""
+    found = list(at_hand())
+    if as_json:
+        click.echo(json.dumps([_fields(each) for each in found], indent=2))
+        return
+    for each in found:
+        name = "no key" if each.public is None else fingerprint(each.public)
+        comment = f"  {one_line(each.comment)}" if each.comment else ""
+        click.echo(visible(f"{name}  {each.where}{comment}{_trouble(each)}"))
+    if not found:
+        click.echo("no key is at hand: make one with `pgnotary key new`", err=True)
+
+
+def _named(path: Path) -> AtHand:
+    """Return the public half of the key that a file holds or names, whether or not an agent is there."""
+    from pgnotary.errors import BadKey, KeyLocked
+    from pgnotary.request.openssh import read_public_line
+
+    try:
+        public = read_public_line(path.read_text(encoding="utf-8", errors="replace")[:4_096]).public
+        return AtHand(str(path), public)
+    except (BadKey, OSError):
+        pass  # It is for `key_in` to say what it is instead.
+    try:
+        return AtHand(str(path), key_in(path, may_ask=False).public)
+    except KeyLocked as locked:
+        return AtHand(str(path), read_public_blob(locked.public))
+
+
+def _person(person: str | None) -> str:
+    from pgnotary.setup import check_person
 
     name = getpass.getuser() if person is None else person
     try:
         check_person(name)
     except ConfigError as error:
         raise click.BadParameter(str(error), param_hint="--person") from error
-    path = out or DEFAULT_KEY.expanduser()
-    public_path = path.with_name(f"{path.name}.pub")
-    made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
-    public = read_private_key(made).public
+    return name
+
+
+def _line(name: str, public: Public, *, redactor: bool) -> str:
     namespaces = (DECISION_NAMESPACE, REDACTION_NAMESPACE) if redactor else (DECISION_NAMESPACE,)
-    line = Signer(name, public, namespaces).line
-    write_new(NewFile(path, made, 0o600), NewFile(public_path, public_line(public, name) + "\n", 0o644))
-    click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
-    click.echo("Whoever runs the proxy adds this line to its roster (approval.roster):", err=True)
-    click.echo(line)
+    return Signer(name, public, namespaces).line
+
+
+def _print_line(name: str, public: Public, *, redactor: bool) -> None:
+    click.echo("Whoever runs the proxy adds this line to its roster (pgnotary approvers add):", err=True)
+    click.echo(_line(name, public, redactor=redactor))
+
+
+def _trouble(found: AtHand) -> str:
+    return f" ({visible(found.trouble)})" if found.trouble else ""
+
+
+def _fields(found: AtHand) -> dict[str, JSON]:
+    told: dict[str, JSON] = {"where": found.where, "comment": found.comment, "trouble": found.trouble}
+    if found.public is not None:
+        told["key"] = fingerprint(found.public)
+    return {name: value for name, value in told.items() if value}

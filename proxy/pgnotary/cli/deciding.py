@@ -13,9 +13,9 @@ from pgnotary.approval.bodies import Recorded, Standing
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.memory import Memory
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.approver_options import Target
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.outcomes import state_of
+from pgnotary.cli.target import Target
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, DecisionRefused
 from pgnotary.request import decision as decisions
@@ -23,9 +23,20 @@ from pgnotary.request import sshsig
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import FINAL, State
-from pgnotary.request.openssh import PrivateKey, fingerprint
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.signs import Signs
 
-__all__ = ["Case", "Signer", "check_digest", "identify", "no_longer_open", "open_paper"]
+__all__ = [
+    "Case",
+    "Signer",
+    "check_digest",
+    "check_other",
+    "drawn_up",
+    "identify",
+    "no_longer_open",
+    "open_paper",
+    "signer_of",
+]
 
 _POLL_S = 0.1
 # Of a digest, where a person reads it; a script may say fewer.
@@ -39,7 +50,7 @@ class Signer:
     """Who signs, and with what."""
 
     person: str
-    key: PrivateKey
+    key: Signs
 
     @property
     def words(self) -> str:
@@ -73,23 +84,50 @@ def no_longer_open(name: str, standing: Standing) -> Failed:
     return Failed(f"{name} is not open: it is {state}{where}", status)
 
 
-def identify(client: ApprovalClient, key: PrivateKey, paper: Paper, *, alone: bool = False) -> Signer:
-    """Return whose key it is; raises BadKey if nobody's, DecisionRefused if it is the requester's own.
-
-    `alone`: the glass is to be broken, by one of those who may, for their own, too.
-    """
+def signer_of(client: ApprovalClient, key: Signs) -> Signer:
+    """Return whose key it is; raises BadKey if nobody's."""
     try:
-        person = client.whois(fingerprint(key.public))
+        return Signer(client.whois(fingerprint(key.public)), key)
     except ApiError as error:
         if error.status == 404:
             raise BadKey(f"{error}: your key must be on the proxy's roster") from error
         raise
-    if alone and person.casefold() not in map(str.casefold, paper.context.break_glass):
+
+
+def identify(client: ApprovalClient, key: Signs, paper: Paper, *, alone: bool = False) -> Signer:
+    """Return whose key it is; raises BadKey if nobody's, DecisionRefused if it is the requester's own.
+
+    `alone`: the glass is to be broken, by one of those who may, for their own, too.
+    """
+    signer = signer_of(client, key)
+    if not alone:
+        check_other(signer.person, paper)
+    elif signer.person.casefold() not in map(str.casefold, paper.context.break_glass):
         who = ", ".join(paper.context.break_glass) or "nobody"
-        raise DecisionRefused(f"{person} may not break the glass for {paper.id}: {who} may (policy.break_glass)")
-    if person == paper.context.person and not alone:
+        raise DecisionRefused(f"{signer.person} may not break the glass for {paper.id}: {who} may (policy.break_glass)")
+    return signer
+
+
+def check_other(person: str, paper: Paper) -> None:
+    """Raise DecisionRefused if it is the person's own request."""
+    if person.casefold() == paper.context.person.casefold():
         raise DecisionRefused(f"{person} asked for {paper.id}: somebody else must decide")
-    return Signer(person, key)
+
+
+def drawn_up(paper: Paper, person: str, seen: Seen, answer: Answer, why: str, ceiling: Ceiling | None) -> Decision:
+    """Return the decision to sign, read back from its document."""
+    raw = decisions.document(
+        paper.request,
+        paper.preview,
+        answer,
+        approver=person,
+        reason=why,
+        ceiling=ceiling,
+        seen=seen,
+        decided_at=datetime.now(UTC),
+        nonce=secrets.token_bytes(16),
+    )
+    return decisions.read(raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +153,11 @@ class Case:
         That head extends the one that was seen here before, and is remembered when this returns.
         """
         head = witnessed(self.client, self.paper.entries, self.vkey, self.memory)
-        raw = decisions.document(
-            self.paper.request,
-            self.paper.preview,
-            answer,
-            approver=self.signer.person,
-            reason=why,
-            ceiling=ceiling,
-            seen=Seen(head.size, head.root),
-            decided_at=datetime.now(UTC),
-            nonce=secrets.token_bytes(16),
-        )
-        return decisions.read(raw)
+        return drawn_up(self.paper, self.signer.person, Seen(head.size, head.root), answer, why, ceiling)
 
     def hand_in(self, decision: Decision) -> Recorded:
         """Sign exactly the bytes of a decision and hand it in."""
-        signature = sshsig.sign(decision.raw, self.signer.key.seed, sshsig.DECISION_NAMESPACE)
+        signature = self.signer.key.sign(decision.raw, sshsig.DECISION_NAMESPACE)
         name = self.paper.id
         try:
             return self.client.decide(name, decision.raw, signature)

@@ -16,17 +16,19 @@ from pgnotary.approval.bodies import Standing
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.audit.story import Story, stories
-from pgnotary.cli.approver_options import Target, Where, at_proxy, key_option, load_key, read_target
+from pgnotary.cli.approver_options import Where, at_proxy, key_option
+from pgnotary.cli.completing import complete_open
 from pgnotary.cli.deciding import check_digest, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
-from pgnotary.cli.outcomes import standing_in_words, state_of
+from pgnotary.cli.keys import client_at
+from pgnotary.cli.outcomes import standing_fields, standing_in_words, state_of
 from pgnotary.cli.paper_view import MARGIN, describe, facts, time_left
 from pgnotary.cli.request_table import cells, table_lines
 from pgnotary.cli.safe_text import cut, visible
+from pgnotary.cli.target import Target, read_target
 from pgnotary.cli.terminal import terminal_columns
 from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
-from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import State
 
 __all__ = ["requests", "show", "text_width", "watch"]
@@ -50,7 +52,7 @@ def requests(ctx: click.Context, where: Where, key_path: Path | None, *, as_json
 
     With --json, one array of objects.
     """
-    client = where().client(lambda: load_key(key_path))
+    client = client_at(where(), key_path)
     papers: list[Paper] = []
     doubts: list[PgnotaryError] = []
     for body in client.requests():
@@ -73,11 +75,19 @@ def requests(ctx: click.Context, where: Where, key_path: Path | None, *, as_json
 
 
 @click.command()
-@click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
+@click.argument("target", metavar="ID[@DIGEST]", callback=read_target, shell_complete=complete_open)
 @at_proxy
 @key_option
 @click.option(
     "--ledger", type=click.Path(path_type=Path), help="Where to read of ended requests: a file, or an export."
+)
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write an open request into a new file, for `sign` on a machine without a network.",
+)
+@click.option(
+    "--known", type=click.IntRange(min=0), default=0, metavar="N", help="How many entries that machine remembers."
 )
 @click.option("--page", is_flag=True, help="Of an ended request: print the page that was signed, not what came of it.")
 @secrets_option
@@ -87,6 +97,8 @@ def show(
     where: Where,
     key_path: Path | None,
     ledger: Path | None,
+    export: Path | None,
+    known: int,
     *,
     page: bool,
     secrets: bool,
@@ -103,9 +115,16 @@ def show(
         _print_past(ledger, target, as_json=as_json, secrets=secrets)
         return
     place = where()
+    if export is not None:
+        from pgnotary.cli.offline import export_paper
+
+        if page or as_json:
+            raise click.UsageError("--export writes a file and prints nothing: leave out --page and --json")
+        export_paper(client_at(place, key_path), target, export, known)
+        return
     ledger = ledger or place.ledger
     try:
-        standing = place.client(lambda: load_key(key_path)).request(target.id)
+        standing = client_at(place, key_path).request(target.id)
     except ApiError as error:
         if error.status != 0 or ledger is None:
             raise
@@ -119,7 +138,7 @@ def show(
     elif target.prefix:
         raise Failed(f"{target.id} has ended: its digest is in the ledger, name it with --ledger FILE", Exit.FAILED)
     else:
-        click.echo(json.dumps(_fields(standing), indent=2) if as_json else standing_in_words(standing))
+        click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_in_words(standing))
 
 
 def _print_open(paper: Paper, *, as_json: bool, secrets: bool) -> None:
@@ -175,21 +194,6 @@ def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) 
             print_story(reader, target.id, secrets=secrets)
 
 
-def _fields(standing: Standing) -> dict[str, JSON]:
-    """Return where a request stands, for `--json`; what is not known is left out."""
-    told: dict[str, JSON] = {
-        "state": standing.state,
-        "fate": standing.fate,
-        "sqlstate": standing.sqlstate,
-        "why": standing.why,
-        "tags": list(standing.tags),
-    }
-    numbers: dict[str, JSON] = {
-        name: value for name, value in (("rows", standing.rows), ("entry", standing.seq)) if value is not None
-    }
-    return {"request": standing.id} | {name: value for name, value in told.items() if value} | numbers
-
-
 @click.command()
 @at_proxy
 @key_option
@@ -199,13 +203,13 @@ def watch(where: Where, key_path: Path | None, *, as_json: bool) -> None:
 
     One JSON object a line with --json, or if piped.
     """
-    client = where().client(lambda: load_key(key_path))
+    client = client_at(where(), key_path)
     width = terminal_columns(sys.stdout)
     as_json = as_json or width is None
     known: list[str] = []
     for event in client.events():
         if isinstance(event, Standing):
-            moved = {"event": "moved", **_fields(event)}
+            moved = {"event": "moved", **standing_fields(event)}
             click.echo(json.dumps(moved) if as_json else cut(standing_in_words(event), width or sys.maxsize))
             continue
         for name in event:

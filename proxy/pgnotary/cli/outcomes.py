@@ -1,4 +1,4 @@
-"""What came of a request, in words: a `Standing` enters, a line that is safe for a terminal and a status leave."""
+"""What came of a request, in words: a `Standing` enters; a line that is safe for a terminal, a status or JSON leave."""
 
 from pgnotary.approval.bodies import UNFIT, Standing
 from pgnotary.approval.papers import Paper
@@ -6,9 +6,10 @@ from pgnotary.audit.words import row_count
 from pgnotary.cli.exits import Exit
 from pgnotary.cli.safe_text import visible
 from pgnotary.errors import ApiError
+from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import State
 
-__all__ = ["outcome_in_words", "standing_in_words", "state_of"]
+__all__ = ["outcome_in_words", "settled_status", "standing_fields", "standing_in_words", "state_of"]
 
 _MAX_TAGS = 8
 
@@ -34,6 +35,40 @@ def standing_in_words(standing: Standing) -> str:
     return f"{visible(standing.id)}  {visible(', '.join(told))}{_place(standing)}"
 
 
+def settled_status(standing: Standing) -> Exit:
+    """Return how a command ends that waited for what becomes of a request."""
+    match state_of(standing):
+        case State.COMMITTED:
+            return Exit.OK
+        case State.RESOLVED:
+            return Exit.OK if standing.fate == State.COMMITTED else Exit.FAILED
+        case State.DENIED:
+            return Exit.DENIED
+        case State.EXPIRED | State.WITHDRAWN | State.ORPHANED:
+            return Exit.GONE
+        case State.VOID:
+            return Exit.CONFLICT
+        case State.ROLLED_BACK | State.FAILED:
+            return Exit.FAILED
+        case _:
+            return Exit.PENDING
+
+
+def standing_fields(standing: Standing) -> dict[str, JSON]:
+    """Return where a request stands, for `--json`; what is not known is left out."""
+    told: dict[str, JSON] = {
+        "state": standing.state,
+        "fate": standing.fate,
+        "sqlstate": standing.sqlstate,
+        "why": standing.why,
+        "tags": list(standing.tags),
+    }
+    numbers: dict[str, JSON] = {
+        name: value for name, value in (("rows", standing.rows), ("entry", standing.seq)) if value is not None
+    }
+    return {"request": standing.id} | {name: value for name, value in told.items() if value} | numbers
+
+
 def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
     """Return what came of a request that was approved, and how a command ends that waited for it."""
     place = _place(standing)
@@ -45,7 +80,7 @@ def outcome_in_words(paper: Paper, standing: Standing) -> tuple[str, Exit]:
         case State.ROLLED_BACK:
             return f"rolled back: {_undone(paper, standing)}{place}", Exit.FAILED
         case State.VOID:
-            return f"not executed after all{_because(standing)}{place}", Exit.FAILED
+            return f"not executed after all{_because(standing)}{place}", Exit.CONFLICT
         case State.FAILED:
             sqlstate = f" with SQLSTATE {standing.sqlstate}" if standing.sqlstate else ""
             return f"failed{visible(sqlstate)}{_because(standing)}: nothing was changed{place}", Exit.FAILED

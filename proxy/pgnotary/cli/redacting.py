@@ -20,12 +20,12 @@ from pgnotary.cli.approver_options import (
     at_proxy,
     heads_option,
     key_option,
-    load_key,
     memory_of,
 )
 from pgnotary.cli.asking import ask, check_terminal, say, why_words
 from pgnotary.cli.deciding import Signer
 from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, NotCanonical
@@ -33,8 +33,9 @@ from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import Entry, EntryType, parse_entry
 from pgnotary.request import redaction, sshsig
 from pgnotary.request.decision import Seen
-from pgnotary.request.openssh import PrivateKey, fingerprint
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.redaction import MAX_ENTRIES, Redaction, Values
+from pgnotary.request.signs import Signs
 
 __all__ = ["redact"]
 
@@ -122,7 +123,8 @@ def redact(
         raise click.UsageError(f"--yes needs {target.name}@ and 8 hex digits or more of its digest")
     if not yes:
         check_terminal()
-    place, key = where(), load_key(key_path)
+    place = where()
+    key = load_key(key_path, place, sshsig.REDACTION_NAMESPACE)
     client = place.client(lambda: key)
     found = _fetched(client, target)
     chosen = _chosen(found, target, fields)
@@ -140,7 +142,7 @@ def redact(
     say("signer", signer.words)
     digest = found[0].entry.leaf.hex()[:_DIGITS]
     ask(f"Sign that {_count(chosen, f'{target.name}@{digest}')} DELETED FOR GOOD?", yes=yes)
-    recorded = client.redact(drawn.raw, sshsig.sign(drawn.raw, key.seed, sshsig.REDACTION_NAMESPACE))
+    recorded = client.redact(drawn.raw, key.sign(drawn.raw, sshsig.REDACTION_NAMESPACE))
     click.echo(f"redacted  {target.name}  ledger #{recorded.seq}")
     if recorded.copies:
         found_in = ", ".join(f"#{seq} ({name})" for seq, name in recorded.copies)
@@ -209,7 +211,7 @@ def _count(chosen: Sequence[_Kept], of: str) -> str:
     return f"1 value of {of} is" if number == 1 else f"{number} values of {of} are"
 
 
-def _signer(client: ApprovalClient, key: PrivateKey) -> Signer:
+def _signer(client: ApprovalClient, key: Signs) -> Signer:
     try:
         return Signer(client.whois(fingerprint(key.public), sshsig.REDACTION_NAMESPACE), key)
     except ApiError as error:

@@ -12,27 +12,27 @@ import click
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.cli.approver_options import (
-    Target,
     Where,
     at_proxy,
     heads_option,
     key_option,
-    load_key,
     memory_of,
-    read_target,
 )
 from pgnotary.cli.asking import ask, check_terminal, say, why_words
 from pgnotary.cli.deciding import Signer, check_digest
 from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
+from pgnotary.cli.target import Target, read_target
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, DecisionRefused, NotCanonical, ReviewRefused
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.ledger.entries import BREAK_GLASS, Entry, EntryType, parse_entry
 from pgnotary.request import review, sshsig
 from pgnotary.request.decision import Seen
-from pgnotary.request.openssh import PrivateKey, fingerprint
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.review import Broken
+from pgnotary.request.signs import Signs
 from pgnotary.verify.signed import signed
 
 __all__ = ["reviewed"]
@@ -67,7 +67,8 @@ def reviewed(
         raise click.UsageError(f"--yes needs {target.id}@ and 8 hex digits or more of its digest")
     if not yes:
         check_terminal()
-    place, key = where(), load_key(key_path)
+    place = where()
+    key = load_key(key_path, place)
     client = place.client(lambda: key)
     request, decision = _fetched(client, target)
     for label, told in _page(request, decision):
@@ -96,7 +97,7 @@ def reviewed(
     say("words", drawn.words)
     say("signer", signer.words)
     ask(f"Sign that you have looked at {target.id}@{request.leaf.hex()[:_DIGITS]}?", yes=yes)
-    recorded = client.review(drawn.raw, sshsig.sign(drawn.raw, key.seed, sshsig.DECISION_NAMESPACE))
+    recorded = client.review(drawn.raw, key.sign(drawn.raw, sshsig.DECISION_NAMESPACE))
     click.echo(f"reviewed  {target.id}  ledger #{recorded.seq}")
 
 
@@ -137,7 +138,7 @@ def _page(request: Entry, decision: Entry) -> list[tuple[str, str]]:
     ]
 
 
-def _signer(client: ApprovalClient, key: PrivateKey) -> Signer:
+def _signer(client: ApprovalClient, key: Signs) -> Signer:
     try:
         return Signer(client.whois(fingerprint(key.public)), key)
     except ApiError as error:

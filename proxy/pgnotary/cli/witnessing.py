@@ -16,7 +16,7 @@ from pgnotary.ledger.checkpoint import Checkpoint
 from pgnotary.ledger.entries import Entry
 from pgnotary.ledger.remembered import Remembered, remembered
 
-__all__ = ["witnessed"]
+__all__ = ["refused", "witnessed"]
 
 
 def witnessed(client: ApprovalClient, entries: Sequence[Entry], vkey: str | None, memory: Memory) -> Checkpoint:
@@ -41,13 +41,13 @@ def _look(
     try:
         head = Look(tuple(entries), vkey, known, now).checked(answer)
     except HeadContradicted as contradicted:
-        raise _refused(contradicted, memory) from contradicted
+        raise refused(contradicted, memory) from contradicted
     if vkey is not None:
         memory.remember(remembered(answer.note, vkey, now))
     return head
 
 
-def _refused(contradicted: HeadContradicted, memory: Memory) -> Failed:
+def refused(contradicted: HeadContradicted, memory: Memory) -> Failed:
     """Keep what proves it, and return the failure that says so."""
     try:
         path = memory.keep_evidence(contradicted.evidence, *contradicted.notes)

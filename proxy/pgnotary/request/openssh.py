@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from nacl.signing import SigningKey
 
-from pgnotary.errors import BadKey, NotCanonical
+from pgnotary.errors import BadKey, KeyLocked, NotCanonical
 from pgnotary.ledger.canonical import b64, unb64
 from pgnotary.request import sshsig
 from pgnotary.request.ssh_encoding import (
@@ -147,9 +147,8 @@ def _read_private_blob(blob: bytes) -> PrivateKey:
             "the file holds no private key but names one in a FIDO authenticator: sign with ssh-keygen -Y sign"
         )
     if cipher != b"none":
-        raise BadKey(
-            "the private key is protected by a passphrase: sign with ssh-keygen -Y sign, "
-            "or remove the passphrase from a copy with ssh-keygen -p"
+        raise KeyLocked(
+            "the private key is protected by a passphrase: ssh-add gives it to an agent, which signs with it", listed
         )
     if kdf != b"none" or options:
         raise BadKey("the private key is not encrypted, yet names a key derivation")
