@@ -13,6 +13,7 @@ from tests.cli.office import Desk, office, spawn
 
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import FINAL, State
+from pgnotary.session.events import Decided, TakenBack
 
 ENDS: list[tuple[State, dict[str, JSON], int]] = [
     (State.COMMITTED, {"rows": 3}, 0),
@@ -133,4 +134,38 @@ async def test_to_withdraw_needs_a_key() -> None:
         desk.hold()
         result = await desk.run("withdraw", "R-1")
         assert (result.exit_code, "pgnotary key new" in result.stderr) == (5, True)
-        assert key_file(desk.folder, "eva").exists()
+
+
+def _hold(desk: Desk, becomes: State | None) -> list[TakenBack]:
+    """Hold a request whose session takes it back, or does not get to it."""
+    told: list[TakenBack] = []
+
+    def deliver(what: Decided | TakenBack) -> None:
+        assert isinstance(what, TakenBack)
+        told.append(what)
+        if becomes is not None:
+            desk.desk.retire("R-1", becomes)
+
+    asked, shown = desk.ledger.hold("R-1")
+    desk.desk.announce(asked, shown, deliver)
+    return told
+
+
+@pytest.mark.parametrize("state", [State.WITHDRAWN, State.VOID])
+async def test_the_engineer_takes_their_own_request_back(state: State) -> None:
+    async with office() as desk:
+        told = _hold(desk, state)
+        result = await desk.run("withdraw", "R-1", "--key", key_file(desk.folder, "eva"))
+        assert (result.exit_code, result.stdout) == (0, "withdrawn  R-1  ledger #2\n"), result.stderr
+        assert [each.person for each in told] == ["eva"]
+
+
+async def test_somebody_else_takes_nothing_back_and_a_late_withdrawal_says_so() -> None:
+    async with office() as desk:
+        told = _hold(desk, State.WITHDRAWN)
+        other = await desk.run("withdraw", "R-1", "--key", key_file(desk.folder, "bo"))
+        assert (other.exit_code, "only they withdraw it" in other.stderr) == (5, True)
+        assert told == []
+        desk.desk.retire("R-1", State.DENIED)
+        late = await desk.run("withdraw", "R-1", "--key", key_file(desk.folder, "eva"))
+        assert (late.exit_code, "it is denied" in late.stderr) == (6, True)

@@ -100,18 +100,12 @@ def identify(client: ApprovalClient, key: Signs, paper: Paper, *, alone: bool = 
     `alone`: the glass is to be broken, by one of those who may, for their own, too.
     """
     signer = signer_of(client, key)
-    if alone:
-        check_may_break(signer.person, paper)
-    else:
+    if not alone:
         check_other(signer.person, paper)
-    return signer
-
-
-def check_may_break(person: str, paper: Paper) -> None:
-    """Raise DecisionRefused unless the person may let the request run alone."""
-    if person.casefold() not in map(str.casefold, paper.context.break_glass):
+    elif signer.person.casefold() not in map(str.casefold, paper.context.break_glass):
         who = ", ".join(paper.context.break_glass) or "nobody"
-        raise DecisionRefused(f"{person} may not break the glass for {paper.id}: {who} may (policy.break_glass)")
+        raise DecisionRefused(f"{signer.person} may not break the glass for {paper.id}: {who} may (policy.break_glass)")
+    return signer
 
 
 def check_other(person: str, paper: Paper) -> None:

@@ -1,214 +1,147 @@
-"""`review`: the open requests one at a time, as `git add -p` goes over changes.
+"""`reviewed`: sign that one has looked at a statement that somebody else has let run alone.
 
-Each is shown whole before its question, drawn from the bytes that a signature will bind; what was typed before the
-question stood there does not count. What others decide meanwhile is told, what comes meanwhile is shown at the end.
-Everything that is read goes to stderr; a line for each decision that counts goes to stdout.
+What was done is shown first, as the entries themselves say it; the text is in the ledger, for `show` and `replay` to
+print. Whoever asked for it, or broke the glass, cannot review it.
 """
 
-import sys
-import termios
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from pgnotary.approval.client import ApprovalClient
-from pgnotary.approval.memory import Memory
-from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.approver_options import Place, Where, at_proxy, heads_option, key_option, memory_of
-from pgnotary.cli.asking import check_terminal, say, why_words, width
-from pgnotary.cli.deciding import Case, Signer, signer_of
+from pgnotary.cli.approver_options import (
+    Where,
+    at_proxy,
+    heads_option,
+    key_option,
+    memory_of,
+)
+from pgnotary.cli.asking import ask, check_terminal, say, why_words
+from pgnotary.cli.deciding import Signer, check_digest
 from pgnotary.cli.exits import Exit, Failed
-from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import load_key
-from pgnotary.cli.known_ledger import Trusted, trust
-from pgnotary.cli.outcomes import outcome_in_words, standing_in_words
-from pgnotary.cli.paper_view import describe, time_left
-from pgnotary.cli.preview_view import rows_in_words
-from pgnotary.cli.safe_text import visible
-from pgnotary.cli.terms import ask_for_rows, limits, say_terms, unlimited
-from pgnotary.errors import ApiError, BrokenSeal
-from pgnotary.request.ceiling import Ceiling
-from pgnotary.request.decision import Answer
+from pgnotary.cli.known_ledger import trust
+from pgnotary.cli.target import Target, read_target
+from pgnotary.cli.witnessing import witnessed
+from pgnotary.errors import ApiError, BadKey, DecisionRefused, NotCanonical, ReviewRefused
+from pgnotary.ledger.canonical import timestamp
+from pgnotary.ledger.entries import BREAK_GLASS, Entry, EntryType, parse_entry
+from pgnotary.request import review, sshsig
+from pgnotary.request.decision import Seen
+from pgnotary.request.openssh import fingerprint
+from pgnotary.request.review import Broken
+from pgnotary.request.signs import Signs
+from pgnotary.verify.signed import signed
 
-__all__ = ["review"]
+__all__ = ["reviewed"]
 
-_HELP = """\
-y  approve it; you are asked why
-d  deny it; you are asked why, and the engineer is told
-n  leave it undecided, and go on
-s  the same: skip it
-q  leave it and all others undecided
-?  this help
-"""
-# Of a decision that came to nothing, but says nothing against the next.
-_PASSING = frozenset({Exit.DENIED, Exit.GONE, Exit.CONFLICT, Exit.PENDING, Exit.USAGE})
-_NO_MORE = "q"
+_DIGITS = 16
 
 
 @click.command()
+@click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
+@click.option("-m", "--words", required=True, callback=why_words, help="What you say to it; it stays in the ledger.")
 @key_option
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(0, 3_600),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for the outcome of each that is approved.",
-)
-@secrets_option
+@click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
 @heads_option
 @at_proxy
-def review(where: Where, key_path: Path | None, heads_path: Path | None, wait_s: float, *, secrets: bool) -> None:
-    """Decide over the open requests one at a time; also those that come meanwhile.
+def reviewed(
+    target: Target,
+    where: Where,
+    words: str,
+    key_path: Path | None,
+    heads_path: Path | None,
+    *,
+    yes: bool,
+) -> None:
+    """Sign that you have looked at a statement that somebody else has let run alone (`approve --break-glass`).
 
-    Each is shown as `show` does, then a letter answers: y approve, d deny, n or s skip, q quit, ? help. It needs a
-    terminal; scripts have `approve` and `deny`.
+    Neither who asked for it nor who broke the glass can do it. Until somebody has, `verify` says so.
+
+    \b
+    pgnotary reviewed R-7 -m "the disk was full, ticket 815; the rows are in the backup"
     """
-    check_terminal()
+    if yes and not target.prefix:
+        raise click.UsageError(f"--yes needs {target.id}@ and 8 hex digits or more of its digest")
+    if not yes:
+        check_terminal()
     place = where()
     key = load_key(key_path, place)
     client = place.client(lambda: key)
-    _Review(place, client, signer_of(client, key), memory_of(heads_path), wait_s, secrets).go()
+    request, decision = _fetched(client, target)
+    for label, told in _page(request, decision):
+        say(label, told)
+    memory = memory_of(heads_path)
+    trusted = trust(place.proxy_key(), memory, request.position.ledger)
+    for note in trusted.notes:
+        say("note", note)
+    signer = _signer(client, key)
+    if why := Broken.of(decision, str(request.body.get("person", ""))).may_not_review(signer.person):
+        raise DecisionRefused(why)
+    head = witnessed(client, (request, decision), trusted.vkey, memory)
+    raw = review.document(
+        request.position.ledger,
+        decision,
+        words=words,
+        reviewer=signer.person,
+        seen=Seen(head.size, head.root),
+        reviewed_at=datetime.now(UTC),
+        nonce=secrets.token_bytes(16),
+    )
+    try:
+        drawn = review.read(raw)
+    except ReviewRefused as refused:
+        raise click.UsageError(str(refused)) from refused
+    say("words", drawn.words)
+    say("signer", signer.words)
+    ask(f"Sign that you have looked at {target.id}@{request.leaf.hex()[:_DIGITS]}?", yes=yes)
+    recorded = client.review(drawn.raw, key.sign(drawn.raw, sshsig.DECISION_NAMESPACE))
+    click.echo(f"reviewed  {target.id}  ledger #{recorded.seq}")
 
 
-@dataclass(slots=True)
-class _Review:
-    """One person going over what is open."""
-
-    place: Place
-    client: ApprovalClient
-    signer: Signer
-    memory: Memory
-    wait_s: float
-    secrets: bool
-    met: list[str] = field(default_factory=list)
-    """What was shown, or found decided, in its order."""
-    told: set[str] = field(default_factory=set)
-    """Notes about ledgers, each said once."""
-
-    def go(self) -> None:
-        """Show what is open until nothing is left, or the person has had enough."""
-        while waiting := [name for name in self._open() if name not in self.met]:
-            for at, name in enumerate(waiting):
-                self.met.append(name)
-                if self._one(name, f"({len(self.met)}/{len(self.met) + len(waiting) - at - 1})") == _NO_MORE:
-                    return
-        click.echo("nothing else is held" if self.met else "nothing is held", err=True)
-
-    def _open(self) -> Iterator[str]:
-        yield from (each.id for each in self.client.requests())
-
-    def _one(self, name: str, place: str) -> str:
-        """Show a request and have it answered; return the letter."""
-        standing = self.client.request(name)
-        if standing.paper is None:
-            self._tell(f"was decided or has ended meanwhile: {standing_in_words(standing)}", name)
-            return ""
+def _fetched(client: ApprovalClient, target: Target) -> tuple[Entry, Entry]:
+    """Return the entries of the request and of the decision that broke the glass; raises Failed."""
+    for paper in client.reviews():
         try:
-            paper = read_paper(standing.paper, name)
-        except (ApiError, BrokenSeal) as error:
-            self._tell(f"is not to be believed, and is passed over: {error}", name)
-            return ""
-        click.echo(f"\n{place}", err=True)
-        for line in describe(paper, width(), secrets=self.secrets):
-            click.echo(line, err=True)
-        click.echo(time_left(paper, datetime.now(UTC)), err=True)
-        if paper.context.person.casefold() == self.signer.person.casefold():
-            self._tell("is your own request: somebody else must decide", name)
-            return ""
-        return self._ask(self._case(paper))
-
-    def _case(self, paper: Paper) -> Case:
-        trusted: Trusted = trust(self.place.proxy_key(), self.memory, paper.ledger)
-        for note in trusted.notes:
-            if note not in self.told:
-                say("note", note)
-        self.told.update(trusted.notes)
-        return Case(self.client, paper, self.signer, trusted.vkey, self.memory)
-
-    def _ask(self, case: Case) -> str:
-        paper = case.paper
-        bound = paper.measured.bound if paper.context.has_ceiling else None
-        ceiling = None if bound is None else Ceiling(bound, paper.measured.elsewhere)
-        if bound is None and paper.context.has_ceiling:
-            say("rows", f"not counted ({rows_in_words(paper.measured)}): you are asked for a number")
-            question = f"Approve {case.name}"
-        else:
-            for label, limit in limits(ceiling, counted=True):
-                say(label, limit)
-            question = f"Approve {case.name}{unlimited(ceiling)}"
-        say("signer", self.signer.words)
-        while True:
-            answer = _letter(f"{question}? [y,n,d,s,q,?]")
-            if answer in {"n", "s", "q"}:
-                return answer
-            if answer in {"y", "d"} and self._decide(case, Answer.APPROVE if answer == "y" else Answer.DENY, ceiling):
-                return answer
-            if answer not in {"y", "d"}:
-                click.echo(_HELP, err=True, nl=False)
-
-    def _decide(self, case: Case, answer: Answer, ceiling: Ceiling | None) -> bool:
-        """Sign if a reason is given; say whether the request is done with."""
-        standing = self.client.request(case.paper.id)
-        if standing.paper is None:
-            self._tell(f"was decided or has ended meanwhile: {standing_in_words(standing)}", case.paper.id)
-            return True
-        try:
-            why = _why()
-            if why is None:
-                return False
-            approves = answer is Answer.APPROVE
-            if approves and ceiling is None and case.paper.context.has_ceiling:
-                rows = ask_for_rows(case.paper)
-                ceiling = None if rows is None else Ceiling(rows, case.paper.measured.elsewhere)
-            decision = case.draw_up(answer, why, ceiling if approves else None)
-            say_terms(self.signer.words, decision, limits(decision.ceiling, counted=False) if approves else ())
-            recorded = case.hand_in(decision)
-        except Failed as failed:
-            if failed.status not in _PASSING:
-                raise
-            self._tell(str(failed), "")
-            return failed.status is not Exit.USAGE
-        except ApiError as error:
-            if error.status != 409:
-                raise
-            self._tell(str(error), case.paper.id)
-            return True
-        still = f", {visible(recorded.missing)} needed" if recorded.missing else ""
-        click.echo(f"{'approved' if approves else 'denied'}  {case.paper.id}  ledger #{recorded.seq}{still}")
-        if approves and self.wait_s > 0 and not recorded.missing:
-            words, _ = outcome_in_words(case.paper, case.await_outcome(self.wait_s))
-            click.echo(words)
-        return True
-
-    @staticmethod
-    def _tell(what: str, name: str) -> None:
-        click.echo(f"pgnotary: {visible(f'{name} {what}'.strip())}", err=True)
+            request, decision = parse_entry(paper.request), parse_entry(paper.decision)
+        except NotCanonical as error:
+            raise Failed(f"the proxy's answer does not fit: {error}", Exit.UNTRUSTED) from error
+        if request.request != target.id:
+            continue
+        fits = (request.type, decision.type) == (EntryType.REQUEST, EntryType.DECISION)
+        if not fits or decision.request != target.id or decision.body.get("answer") != BREAK_GLASS:
+            raise Failed(f"asked for {target.id}, got something else", Exit.UNTRUSTED)
+        check_digest(target, request.leaf)
+        return request, decision
+    raise Failed(f"{target.id} waits for no review: its glass was not broken, or it had one", Exit.CONFLICT)
 
 
-def _letter(question: str) -> str:
-    """Return the answer to a question that can be read now: nothing counts that was typed before."""
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+def _page(request: Entry, decision: Entry) -> list[tuple[str, str]]:
+    """Return what was done, in our labels and their words."""
+    body = request.body
     try:
-        said = click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
-    except click.Abort as stopped:
-        raise Failed("nothing more was signed", Exit.INTERRUPTED) from stopped
-    return str(said).strip().lower()
+        said = signed(decision)[0]
+    except DecisionRefused as error:
+        raise Failed(f"the decision over {request.request} cannot be read: {error}", Exit.UNTRUSTED) from error
+    rows = "any number of rows" if said.ceiling is None else f"at most {said.ceiling.max_rows:,} rows"
+    listed = body.get("relations")
+    relations = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
+    return [
+        ("review", f"{request.request}   digest {request.leaf.hex()[:_DIGITS]}"),
+        ("asked by", f"{body.get('person', 'nobody known')} on {body.get('database', 'no database')}"),
+        ("what", f"{str(body.get('kind', 'unknown')).upper()} {relations}".strip()),
+        ("broken by", f"{said.approver}, {timestamp(decision.position.time)} (#{decision.position.seq}), for {rows}"),
+        ("because", said.reason),
+        ("text", f"pgnotary replay {request.request} prints it, and what came of it"),
+    ]
 
 
-def _why() -> str | None:
-    """Return the reason; None if none is given."""
+def _signer(client: ApprovalClient, key: Signs) -> Signer:
     try:
-        said = click.prompt("Why (nothing: do not sign)", default="", show_default=False, err=True)
-    except click.Abort as stopped:
-        raise Failed("nothing more was signed", Exit.INTERRUPTED) from stopped
-    if not said.strip():
-        return None
-    try:
-        return why_words(click.get_current_context(), click.Option(["-m"]), said)
-    except click.BadParameter as error:
-        raise Failed(f"{error.message}: nothing was signed", Exit.USAGE) from error
+        return Signer(client.whois(fingerprint(key.public)), key)
+    except ApiError as error:
+        if error.status == 404:
+            raise BadKey(f"{error}: your key must be on the proxy's roster") from error
+        raise

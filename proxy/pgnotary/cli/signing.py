@@ -143,7 +143,8 @@ def approve(
     wish = Wish(yes=means.yes, typed=means.typed, **rows)
     wish.check()
     case = means.open(alone=break_glass)
-    decision = case.draw_up(Answer.BREAK_GLASS if break_glass else Answer.APPROVE, why, wish.ceiling(case.paper))
+    answer = Answer.BREAK_GLASS if break_glass else Answer.APPROVE
+    decision = case.draw_up(answer, why, wish.ceiling(case.paper))
     say_terms(case.signer.words, decision, limits(decision.ceiling, counted=wish.max_rows is None))
     what = "BREAK THE GLASS, ALONE, for" if break_glass else "Sign approval of"
     means.ask(f"{what} {case.name}{unlimited(decision.ceiling)}?")

@@ -18,6 +18,7 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.cli.approver_options import Where, at_proxy, key_option
 from pgnotary.cli.completing import complete_open
 from pgnotary.cli.deciding import no_longer_open
+from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import client_at, load_key
 from pgnotary.cli.outcomes import settled_status, standing_fields, standing_in_words, state_of
 from pgnotary.cli.target import Target, read_id
@@ -120,12 +121,16 @@ def _asked(client: ApprovalClient, before: Standing) -> Standing:
 def withdraw(target: Target, where: Where, key_path: Path | None, *, as_json: bool) -> None:
     """Take back a request of your own; the engineer's statement fails without having run.
 
-    The call is signed: your key must be on the roster, under the name that the request is held for.
+    One that was approved, and has not run yet, is void. The call is signed: your key must be on the roster, under the
+    name that the request is held for.
     """
     place = where()
     key = load_key(key_path, place, REQUEST_NAMESPACE)
     standing = place.signing_client(key).withdraw(target.id)
-    if state_of(standing) is not State.WITHDRAWN:
+    state = state_of(standing)
+    if state not in {State.WITHDRAWN, State.VOID}:
+        if state in {State.HELD, State.APPROVED}:
+            raise Failed(f"{target.id} is still {state}: its session has not taken it back yet", Exit.PENDING)
         raise no_longer_open(target.id, standing)
     if as_json:
         click.echo(json.dumps(standing_fields(standing), indent=2))
