@@ -115,7 +115,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
     for_approval = CertificateInForce(config, read_for_approval)
     async with (
         recording(config, roster, new_high_water=new_high_water) as ledger,
-        notifying(config, ledger.appender, ledger.store.head().size) as notifier,
+        notifying(config, ledger.appender, ledger.store.head().size),
     ):
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         configured = ConfigInForce(config, lambda: load(config.path), appender)
@@ -147,7 +147,6 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
             beating = tasks.create_task(ledger.heart.run(proxy.load), name="heart")
             if keeper is not None:
                 tasks.create_task(keeper.run(), name="high-water")
-            telling = None if notifier is None else tasks.create_task(notifier.run(), name="webhooks")
             again = (configured.reload, in_force.reload, certificate.reload, for_approval.reload)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, again)
             try:
@@ -172,8 +171,6 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                 reconfiguring.cancel()
                 erasing.cancel()
                 beating.cancel()
-                if telling is not None:
-                    telling.cancel()
                 resolver.stop()
                 if keeper is not None:
                     keeper.stop()
