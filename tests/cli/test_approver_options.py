@@ -96,7 +96,10 @@ async def test_a_key_with_a_passphrase_is_met_with_advice_that_can_be_followed()
         (("--server", "https://db.example"), "say --proxy-key FILE"),
         (("--server", "http://db.example", "--proxy-key", "{vkey}"), "expected https://"),
         (("--server", "db.example:7443", "--proxy-key", "{vkey}"), "expected https://HOST"),
-        (("--server", "https://db.example", "--proxy-key", "{vkey}", "--socket", "{vkey}"), "a socket and a server"),
+        (
+            ("--server", "https://db.example", "--proxy-key", "{vkey}", "--socket", "{vkey}"),
+            "--socket and --server name different places",
+        ),
         (("--server", "https://db.example", "--proxy-key", "{vkey}", "--ca", "/none"), "/none: expected certificates"),
     ],
 )

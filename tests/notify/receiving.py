@@ -173,11 +173,5 @@ async def telling(
     config = load(folder / "pgnotary.toml")
     async with opened(folder / "ledger.db") as store, Appender(store) as appender:
         end = store.head().size
-        async with notifying(config, appender, end, patience=patience, answer_within_s=within_s) as notifier:
-            if notifier is None:
-                yield Telling(appender)
-                return
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(notifier.run())
-                yield Telling(appender)
-                running.cancel()
+        async with notifying(config, appender, end, patience=patience, answer_within_s=within_s):
+            yield Telling(appender)

@@ -56,9 +56,10 @@ def reviewed(
     *,
     yes: bool,
 ) -> None:
-    """Sign that you have looked at a statement that somebody else has let run alone (`approve --break-glass`).
+    """Sign that you have looked at a statement that somebody else has let run alone.
 
-    Neither who asked for it nor who broke the glass can do it. Until somebody has, `verify` says so.
+    That was `approve --break-glass`. Neither who asked for it nor who broke the glass can review it. Until somebody
+    has, `verify` says so.
 
     \b
     pgnotary reviewed R-7 -m "the disk was full, ticket 815; the rows are in the backup"

@@ -115,7 +115,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
     for_approval = CertificateInForce(config, read_for_approval)
     async with (
         recording(config, roster, new_high_water=new_high_water) as ledger,
-        notifying(config, ledger.appender, ledger.store.head().size) as notifier,
+        notifying(config, ledger.appender, ledger.store.head().size),
     ):
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         configured = ConfigInForce(config, lambda: load(config.path), appender)
@@ -149,8 +149,6 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                 "eraser": eraser.run(),
                 "heart": ledger.heart.run(proxy.load),
             }
-            if notifier is not None:
-                endless["webhooks"] = notifier.run()
             running = [tasks.create_task(work, name=name) for name, work in endless.items()]
             again = (configured.reload, in_force.reload, certificate.reload, for_approval.reload)
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, again)

@@ -1,9 +1,10 @@
-"""The notifier of one proxy, put together and taken apart: a configuration and an open ledger enter, a notifier leaves.
+"""The webhooks of one proxy, from its start to its end: a configuration and an open ledger enter.
 
 Whatever cannot be used (an address, authorities, an outbox of another ledger) is a ConfigError before anybody is told
 anything. Without a webhook there is no outbox, unless there was one: then it forgets.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,14 +35,11 @@ async def notifying(
     *,
     patience: Patience = PATIENCE,
     answer_within_s: float = ANSWER_WITHIN_S,
-) -> AsyncIterator[Notifier | None]:
-    """Yield what tells the configured webhooks while it runs; new ones begin at the entry number `end`.
-
-    None if there are none and never were.
-    """
+) -> AsyncIterator[None]:
+    """Tell the configured webhooks during the block; new ones begin at the entry number `end`. Raises ConfigError."""
     hooks, path = config.file.webhook, outbox_of(config.ledger_file)
     if not hooks and not path.exists():
-        yield None
+        yield
         return
     seed = config.key().seed
     async with contextlib.AsyncExitStack() as stack:
@@ -56,4 +54,9 @@ async def notifying(
         cursors = await outbox.cursors((hook.name for hook in hooks), end)
         notifier = Notifier(receivers, config.ledger_file, outbox, cursors, patience)
         appender.follow(notifier.hear)
-        yield notifier
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(notifier.run(), name="webhooks")
+            try:
+                yield
+            finally:
+                telling.cancel()

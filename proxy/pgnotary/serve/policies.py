@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 
-_FIXED = ("listen", "upstream", "ledger", "approval", "webhook")
+_FIXED = ("listen", "upstream", "ledger", "approval", "metrics", "webhook")
 """The sections that only a start reads."""
 
 
