@@ -56,7 +56,7 @@ async def test_bash_completes_commands_and_the_ids_of_open_requests() -> None:
         desk.hold("R-1")
         desk.hold("R-12")
         desk.hold("R-2")
-        assert await _offered(desk.folder, desk.socket, "re") == ["redact", "replay", "report", "requests", "review"]
+        assert await _offered(desk.folder, desk.socket, "rev") == ["review", "reviewed"]
         assert await _offered(desk.folder, desk.socket, "approve", "R-1") == ["R-1", "R-12"]
         assert await _offered(desk.folder, desk.folder / "none", "approve", "R-") == []
 

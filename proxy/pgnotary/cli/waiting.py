@@ -5,6 +5,7 @@ lives on the proxy's events, so it ends in the moment in which the request does,
 """
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ def _followed(client: ApprovalClient, name: str, deadline: float | None) -> Stan
     standing = client.request(name)
     told: SimpleQueue[Sequence[str] | Standing | ApiError] = SimpleQueue()
     if state_of(standing) not in FINAL:
+        if sys.stderr.isatty():
+            click.echo(f"{standing_in_words(standing)}: waiting; Ctrl-C leaves it as it is", err=True)
         # A thread of its own: whoever reads a stream cannot look at a clock meanwhile.
         Thread(target=_listen, args=(client, told), daemon=True).start()
     while state_of(standing) not in FINAL:
