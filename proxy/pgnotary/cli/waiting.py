@@ -87,14 +87,14 @@ def _followed(client: ApprovalClient, name: str, deadline: float | None) -> Stan
         try:
             event = told.get(timeout=left)
         except Empty:
-            standing = _asked(client, standing)
+            standing = _asked(client, name, standing)
             continue
         if isinstance(event, ApiError):
             raise event
         if isinstance(event, Standing):
             standing = event if event.id == name else standing
         elif name not in event:
-            standing = _asked(client, standing)
+            standing = _asked(client, name, standing)
     return standing
 
 
@@ -106,10 +106,10 @@ def _listen(client: ApprovalClient, told: "SimpleQueue[Sequence[str] | Standing 
         told.put(error)
 
 
-def _asked(client: ApprovalClient, before: Standing) -> Standing:
+def _asked(client: ApprovalClient, name: str, before: Standing) -> Standing:
     """Return where a request stands now; as before while the proxy does not answer, which the events will tell of."""
     try:
-        return client.request(before.id)
+        return client.request(name)
     except ApiError as error:
         if error.status not in _PASSING:
             raise
