@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from tests.cli.office import office
@@ -75,3 +76,11 @@ async def test_ledgers_are_offered_by_name(tmp_path: Path) -> None:
     words = {"_PGNOTARY_COMPLETE": "bash_complete", "COMP_WORDS": "pgnotary requests --at p", "COMP_CWORD": "3"}
     result = CliRunner().invoke(pgnotary, [], env=words | {"XDG_CONFIG_HOME": str(tmp_path)}, prog_name="pgnotary")
     assert result.stdout == "plain,prod\n"
+
+
+def test_a_proxy_that_calls_a_request_by_a_command_has_nothing_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pgnotary.cli import completing
+
+    monkeypatch.setattr(completing, "_open", lambda _: ["R-1;reboot", "R-1", "R-1\nR-2", "R-1@9b1f22aa", "R-$(id)"])
+    context, parameter = click.Context(pgnotary), click.Option(["--x"])
+    assert [each.value for each in completing.complete_open(context, parameter, "R")] == ["R-1"]

@@ -93,3 +93,11 @@ def test_what_is_wrong_is_told_with_file_key_and_expectation(text: str, told: st
     assert str(tmp_path) in result.stderr
     assert "\x1b" not in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_list_that_others_can_write_is_not_believed(mode: int, tmp_path: Path) -> None:
+    _listed(tmp_path, '[ledger.prod]\nsocket = "a"\n')
+    (tmp_path / "pgnotary" / "config.toml").chmod(mode)
+    result = _run(tmp_path, "ledgers")
+    assert (result.exit_code, f"mode {mode:04o}" in result.stderr) == (2, True)

@@ -96,13 +96,14 @@ async def test_what_was_approved_before_it_began_to_wait_is_followed_to_its_end(
         assert (result.exit_code, took_s < 2) == (0, True)
 
 
-async def test_in_a_terminal_it_prints_one_line_and_ctrl_c_ends_it() -> None:
+async def test_in_a_terminal_it_says_what_it_waits_for_and_ctrl_c_ends_it() -> None:
     async with office() as desk:
         desk.hold()
 
         def scene() -> int:
             child = spawn(desk, "wait", "R-1")
-            time.sleep(1.5)
+            child.expect_exact("R-1  held")
+            child.expect_exact("Ctrl-C leaves it as it is")
             child.sendintr()
             child.expect(pexpect.EOF)
             child.close()

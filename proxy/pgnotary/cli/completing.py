@@ -14,13 +14,15 @@ _PATIENCE_S = 2.0
 
 def complete_open(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the open requests whose ids begin with what was typed."""
+    from pgnotary.cli.target import is_id
     from pgnotary.errors import PgnotaryError
 
     try:
         names = _open(ctx)
     except (PgnotaryError, click.ClickException, OSError):
         return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    # What is offered stands on a command line: a proxy that calls a request `R-1;reboot` is not to have that typed.
+    return [CompletionItem(name) for name in names if name.startswith(incomplete) and is_id(name)]
 
 
 def _open(ctx: click.Context) -> list[str]:

@@ -12,6 +12,7 @@ relative to its folder, `~` is the home of whoever runs the command. A name that
 
 import os
 import re
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from pgnotary.errors import ConfigError
 
 __all__ = ["KnownPlace", "known_places", "list_path"]
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_MAX_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -60,11 +63,18 @@ def known_places() -> list[KnownPlace]:
     """Return the list, in its order; empty if there is no such file. Raises ConfigError."""
     path = list_path()
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_MAX_BYTES)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    # It says whose proxy keys are believed: what it names counts as named by its owner.
+    if mode & _OTHERS_WRITE:
+        raise ConfigError(
+            f"{path}: others can write it (mode {mode:04o}), and so choose which proxy you believe: chmod 600 it"
+        )
     try:
         file = msgspec.convert(tomllib.loads(content.decode()), _File)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -35,6 +35,7 @@ from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at, load_key
 from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.paper_view import describe, time_left
+from pgnotary.cli.safe_text import visible
 from pgnotary.cli.target import Target
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.cli.witnessing import refused
@@ -192,8 +193,9 @@ def submit(file: Path, where: Where, key_path: Path | None) -> None:
     target = Target(decision.request)
     _check_same(open_paper(client.request(target.id), target), decision)
     recorded = client.decide(target.id, signed.document, signed.signature)
-    verb = "approved" if decision.answer is Answer.APPROVE else "denied"
-    click.echo(f"{verb}  {target.id}  ledger #{recorded.seq}")
+    verb = "denied" if decision.answer is Answer.DENY else "approved"
+    still = f", {visible(recorded.missing)} needed" if recorded.missing else ""
+    click.echo(f"{verb}  {target.id}  ledger #{recorded.seq}{still}")
 
 
 def _check_same(paper: Paper, decision: Decision) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import click
 
-__all__ = ["Target", "read_id", "read_target"]
+__all__ = ["Target", "is_id", "read_id", "read_target"]
 
 _TARGET = re.compile(r"(R-[1-9][0-9]{0,17})(?:@([0-9A-Fa-f]{8,64}))?")
 
@@ -16,6 +16,12 @@ class Target:
 
     id: str
     prefix: str = ""
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text is a request's id and nothing else."""
+    found = _TARGET.fullmatch(text)
+    return found is not None and found[2] is None
 
 
 def read_target(_ctx: click.Context, _param: click.Parameter, value: str) -> Target:

@@ -5,6 +5,7 @@ lives on the proxy's events, so it ends in the moment in which the request does,
 """
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ def _followed(client: ApprovalClient, name: str, deadline: float | None) -> Stan
     standing = client.request(name)
     told: SimpleQueue[Sequence[str] | Standing | ApiError] = SimpleQueue()
     if state_of(standing) not in FINAL:
+        if sys.stderr.isatty():
+            click.echo(f"{standing_in_words(standing)}: waiting; Ctrl-C leaves it as it is", err=True)
         # A thread of its own: whoever reads a stream cannot look at a clock meanwhile.
         Thread(target=_listen, args=(client, told), daemon=True).start()
     while state_of(standing) not in FINAL:
@@ -84,14 +87,14 @@ def _followed(client: ApprovalClient, name: str, deadline: float | None) -> Stan
         try:
             event = told.get(timeout=left)
         except Empty:
-            standing = _asked(client, standing)
+            standing = _asked(client, name, standing)
             continue
         if isinstance(event, ApiError):
             raise event
         if isinstance(event, Standing):
             standing = event if event.id == name else standing
         elif name not in event:
-            standing = _asked(client, standing)
+            standing = _asked(client, name, standing)
     return standing
 
 
@@ -103,10 +106,10 @@ def _listen(client: ApprovalClient, told: "SimpleQueue[Sequence[str] | Standing 
         told.put(error)
 
 
-def _asked(client: ApprovalClient, before: Standing) -> Standing:
+def _asked(client: ApprovalClient, name: str, before: Standing) -> Standing:
     """Return where a request stands now; as before while the proxy does not answer, which the events will tell of."""
     try:
-        return client.request(before.id)
+        return client.request(name)
     except ApiError as error:
         if error.status not in _PASSING:
             raise
