@@ -244,3 +244,26 @@ async def test_no_line_is_wider_than_the_terminal_so_none_is_wrapped_to_its_left
         for line in (await asyncio.to_thread(scene)).replace("\r", "").split("\n"):
             assert len(line) <= 80
             assert not line.startswith("what          DELETE on nothing")
+
+
+@pytest.mark.parametrize("verb", ["requests", "watch"])
+async def test_an_id_that_would_clear_the_screen_is_left_out(verb: str) -> None:
+    async with office() as desk:
+        desk.hold("R-1\x1b[2J\u202e")
+        desk.hold("R-2")
+        result = await desk.run("requests", "--json") if verb == "requests" else None
+        if result is None:
+
+            def scene() -> str:
+                child = spawn(desk, "watch")
+                child.expect_exact("R-2  held")
+                child.close(force=True)
+                return str(child.before)
+
+            shown = await asyncio.to_thread(scene)
+        else:
+            assert result.exit_code == 5
+            assert "is no request's id" in result.stderr
+            shown = result.stdout + result.stderr + (await desk.run("requests")).stdout
+            assert "R-2" in shown
+        assert not {"\x1b", "\u202e"} & set(shown)

@@ -14,6 +14,7 @@ from click.testing import Result
 from tests.approval.office import VKEY, key_file
 from tests.cli.office import Desk, office, spawn
 
+from pgnotary.ledger.canonical import encode
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
@@ -195,6 +196,14 @@ def _id(told: dict[str, Any]) -> None:
     told["paper"]["id"] = "R-2"
 
 
+def _hostile_id(told: dict[str, Any]) -> None:
+    told["paper"]["id"] = name = "R-1\x1b[2J\nApprove R-9"
+    for which in ("request", "preview"):
+        entry = json.loads(base64.b64decode(told["paper"][which]["entry"]))
+        entry["request"] = name
+        told["paper"][which]["entry"] = base64.b64encode(encode(entry)).decode()
+
+
 def _unknown(told: dict[str, Any]) -> None:
     told["more"] = 1
 
@@ -209,6 +218,7 @@ def _unknown(told: dict[str, Any]) -> None:
         pytest.param(_withheld, "withheld", id="without-the-reason"),
         pytest.param(_path, "not in the ledger", id="another-proof"),
         pytest.param(_id, "asked for R-2", id="another-id"),
+        pytest.param(_hostile_id, "is no request's id", id="with-an-id-that-clears-the-screen"),
         pytest.param(_unknown, "unknown field", id="with-more-in-it"),
     ],
 )
@@ -224,6 +234,7 @@ async def test_a_paper_that_was_changed_on_its_way_is_refused_with_what_differs(
         result = await _sign(desk, paper, "--approve")
         assert result.exit_code == 5, result.stderr
         assert told in result.stderr.splitlines()[-1]
+        assert "\x1b" not in result.stderr
         assert not _out(desk).exists()
 
 

@@ -6,6 +6,7 @@ error, never a guess: an altered value is a BrokenSeal, everything else an ApiEr
 the proxy; whether the entries are the ledger's own is for the head to prove that the decision names.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _Count = Annotated[int, Meta(ge=0)]
+_ID = re.compile(r"R-[1-9][0-9]{0,17}", re.ASCII)
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -376,6 +378,9 @@ def on(kind: str, relations: Sequence[str]) -> str:
 
 def read_paper(body: RequestPaper, asked: str) -> Paper:
     """Return the paper of the request that was asked for; raises BrokenSeal or ApiError if it cannot be believed."""
+    if not _ID.fullmatch(asked):
+        # It is shown as it is, and typed in commands.
+        raise _unfit(f"{asked!r:.80} is no request's id")
     request, preview = _entry(body.request, "request"), _entry(body.preview, "preview")
     _check_belonging(request, preview, asked)
     told, said = _opened(body.request, request), _opened(body.preview, preview)

@@ -51,10 +51,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "requests": ("looking", "List the statements that wait for a decision, oldest first."),
     "review": ("one_at_a_time", "Decide over the open requests one at a time; also those that come meanwhile."),
-    "reviewed": (
-        "reviewing",
-        "Sign that you have looked at a statement that somebody else has let run alone (`approve --break-glass`).",
-    ),
+    "reviewed": ("reviewing", "Sign that you have looked at a statement that somebody else has let run alone."),
     "search": ("auditor", "Find requests, or forwarded statements."),
     "serve": ("serve", "Run the proxy until SIGTERM or SIGINT."),
     "show": ("looking", "Show a request: an open one as it would be signed, an ended one as the ledger tells it."),
