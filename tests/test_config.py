@@ -118,7 +118,10 @@ def test_a_server_elsewhere_is_dialled_if_it_is_verified(tmp_path: Path) -> None
         ("[policy]\nmask = ['pay', 'Pay']", ["policy.mask is 'Pay'", "expected column, or schema.relation.column"]),
         ("[policy]\nsample_rows = -1", ["policy.sample_rows", "-1", ">= 0"]),
         ("not toml", ["TOML"]),
+        (f"x = {'[' * 100_000}", ["is not TOML", "nested too deep"]),
+        (f"[policy]\nhold_s = {'9' * 5_000}", ["is not TOML", "4300 digits"]),
     ],
+    ids=lambda given: given[:40] if isinstance(given, str) else None,
 )
 def test_an_error_names_file_key_value_and_expectation(tmp_path: Path, text: str, words: list[str]) -> None:
     path = _written(tmp_path, text)

@@ -14,7 +14,7 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -411,10 +411,24 @@ def parse(path: Path, raw: bytes) -> Config:
     return config
 
 
+def _toml(raw: bytes) -> dict[str, Any]:
+    """Return what TOML says; raises TOMLDecodeError, whatever is wrong with it, or UnicodeDecodeError."""
+    text = raw.decode()
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    # tomllib lets these through, for brackets and digits without end; a running proxy must not end by them.
+    except RecursionError as error:
+        raise tomllib.TOMLDecodeError("it is nested too deep to be read") from error
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error)) from error
+
+
 def structure(path: Path, raw: bytes, kind: type[_Structure]) -> _Structure:
     """Return the TOML in `raw` as a struct; raises ConfigError that names `path`, key, value and expectation."""
     try:
-        fields = tomllib.loads(raw.decode())
+        fields = _toml(raw)
         return msgspec.convert(fields, kind)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
