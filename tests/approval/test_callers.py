@@ -388,6 +388,22 @@ async def test_a_stream_ends_when_its_key_may_no_longer_decide() -> None:
         await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
 
 
+async def test_a_stream_ends_when_its_key_is_another_persons_now() -> None:
+    async with networked() as office:
+        events = client_of(office, "eva").events(patience_s=3_600)
+        assert await _next(events) == []
+        line = Signer("fay", public_of(SEEDS["eva"]), (sshsig.REQUEST_NAMESPACE,)).line
+        office.api.callers._roster = lambda: parse_roster(line)
+        office.hold("R-1", person="eva")
+        office.hold("R-2", person="fay")
+        # It goes on as fay's, who sees nothing of eva's.
+        heard = await _next(events)
+        while heard == []:
+            heard = await _next(events)
+        assert heard == ["R-2"]
+        await asyncio.to_thread(events.close)  # type: ignore[attr-defined]
+
+
 async def test_a_line_without_namespaces_is_for_decisions_and_never_for_erasing() -> None:
     everything = parse_roster(Signer("ana", public_of(SEEDS["ana"])).line)
     async with networked(allowed=everything, redactions=_NoRedactions()) as office:

@@ -111,14 +111,18 @@ class Callers:
         return Caller(roles, signer.person, fingerprint(signer.public))
 
     def in_force(self, caller: Caller) -> bool:
-        """Say whether a caller who was admitted would be, with what they may do, now: keys leave the roster."""
+        """Say whether a caller who was admitted would be, as the same person with what they may do, now.
+
+        Keys leave the roster, and may come back to it as somebody else's.
+        """
         if not caller.key:
             return True
         roster, at = self._roster(), self._now()
         for signer in roster.signers:
             if fingerprint(signer.public) == caller.key:
                 with contextlib.suppress(NotAdmitted):
-                    return caller.roles - {Role.LOCAL} <= roles_of(_in_force(roster, signer.public, at))
+                    now = _in_force(roster, signer.public, at)
+                    return now.person == caller.person and caller.roles - {Role.LOCAL} <= roles_of(now)
         return False
 
     def _check_time(self, call: Call) -> None:
