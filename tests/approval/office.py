@@ -389,6 +389,7 @@ def signed(
     by: str | None = None,
     namespace: str = sshsig.DECISION_NAMESPACE,
     max_rows: int | None = None,
+    nonce: bytes = bytes(16),
 ) -> tuple[bytes, str]:
     """A document over a request and its preview, and a signature over it."""
     head = ledger.head()
@@ -401,7 +402,7 @@ def signed(
         ceiling=None if max_rows is None else Ceiling(max_rows),
         seen=Seen(head.size, head.root),
         decided_at=datetime.now(UTC),
-        nonce=bytes(16),
+        nonce=nonce,
     )
     return raw, sshsig.sign(raw, SEEDS[by or approver], namespace)
 

@@ -603,6 +603,25 @@ async def test_a_decision_that_counted_cannot_be_replayed_without_end() -> None:
         assert statuses == [409] * REFUSED_AT_ONCE + [429]
 
 
+async def test_an_approver_cannot_fill_the_ledger_with_well_signed_decisions_that_do_not_count() -> None:
+    async with running_office(monotonic=lambda: 0.0) as office:
+        office.hold()
+        opened = office.desk.open["R-1"]
+        office.desk.refusal = DecisionRefused("the head that it names is not one of this ledger")
+
+        def another(number: int, person: str = "bo") -> tuple[bytes, str]:
+            return signed(office.ledger, opened.request, opened.preview, approver=person, nonce=number.to_bytes(16))
+
+        statuses = [(await _status(office, *another(number)))[0] for number in range(REFUSED_AT_ONCE + 5)]
+        taken = statuses.index(429)
+        assert statuses == [403] * taken + [429] * (len(statuses) - taken)
+        assert len(office.desk.taken) == taken <= REFUSED_AT_ONCE + 3
+        # Another approver is not kept out by that.
+        office.desk.refusal = None
+        recorded = await asyncio.to_thread(office.client.decide, "R-1", *another(99, "ana"))
+        assert recorded.answer == "approve"
+
+
 async def test_a_flood_does_not_keep_out_a_good_decision() -> None:
     async with running_office(monotonic=lambda: 0.0) as office:
         office.hold()

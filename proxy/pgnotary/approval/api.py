@@ -120,6 +120,8 @@ _WITHDRAWAL_S = 10.0
 _DEFAULT_CALLS_PER_S = 20.0
 
 _TRIED_REMEMBERED = 10_000
+# Decisions of one person over one request that are good by themselves, before they count as refused ones.
+_GOOD_EACH = 3
 _JUST_ENDED = timedelta(seconds=60)
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -168,6 +170,8 @@ class ApprovalApi:
         self._refusals = Bucket(REFUSED_AT_ONCE, REFUSED_PER_S, monotonic)
         self._tried: dict[bytes, None] = {}
         """SHA-256 of good decisions that were handed in, oldest first: each is good once."""
+        self._good: dict[tuple[str, str], int] = {}
+        """By request and person: how many good decisions were handed in, oldest first. A nonce makes a new one."""
         self._watchers: dict[asyncio.Task[object], Caller] = {}
         self._decisions = asyncio.TaskGroup()
         self._runner = web.AppRunner(
@@ -339,11 +343,17 @@ class ApprovalApi:
             return False
         try:
             decision = decisions.read(signed.document)
-            decisions.check(decision, signed.signature, asked, shown, self._roster(), now)
+            signer = decisions.check(decision, signed.signature, asked, shown, self._roster(), now)
         except DecisionRefused:
             return False
         if opened is not None and opened.objection(decision) is not None:
             return False
+        whose = decision.request, signer.person
+        if (good := self._good.get(whose, 0)) >= _GOOD_EACH:
+            return False
+        self._good[whose] = good + 1
+        if len(self._good) > _TRIED_REMEMBERED:
+            del self._good[next(iter(self._good))]
         self._tried[digest] = None
         if len(self._tried) > _TRIED_REMEMBERED:
             del self._tried[next(iter(self._tried))]
