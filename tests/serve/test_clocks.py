@@ -1,6 +1,6 @@
 """A wall clock that jumps during a hold, on the real desk, appender and store: what counts, and what `verify` says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,3 +125,20 @@ async def test_a_key_that_has_expired_by_the_ledgers_time_is_not_young_again_whe
         with pytest.raises(DecisionRefused, match="was valid until"):
             await found.approve()
         assert found.verified()[-1] == "decision-rejected"
+
+
+async def test_a_key_that_ends_while_its_decision_is_on_its_way_to_the_disk_makes_no_ledger_look_tampered_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with jumping(tmp_path / "ledger.db", Signer("bo", BO.public, valid_before=NOON + MINUTE)) as found:
+        append = found.store.append
+
+        async def slowly(groups: Sequence[Sequence[Append]]) -> list[list[Receipt] | Exception]:
+            found.clock[0] = MINUTE + timedelta(milliseconds=20)
+            return await append(groups)
+
+        monkeypatch.setattr(found.store, "append", slowly)
+        found.clock[0] = MINUTE
+        with pytest.raises(DecisionRefused, match="too soon to record it"):
+            await found.approve()
+        assert found.verified() == ["decision-rejected"]

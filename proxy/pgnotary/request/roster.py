@@ -43,6 +43,12 @@ class Signer:
     valid_before: datetime | None = None
     """Aware UTC, whole seconds; the key counts up to and at this instant, as ssh-keygen reads it."""
 
+    def ends_by(self, at: datetime) -> str:
+        """Say that the key does not count any more at that time; empty if it still may."""
+        if self.valid_before is None or at <= self.valid_before:
+            return ""
+        return f"the key {fingerprint(self.public)} of {self.person} ends at {self.valid_before}, too soon to record it"
+
     @property
     def line(self) -> str:
         """The signer as a line of `allowed_signers`; times are written in UTC, so every reader agrees on them."""

@@ -27,7 +27,7 @@ from pgnotary.session.events import Approval, Decided, TakenBack
 from pgnotary.store import Append, Head
 from pgnotary.store.appender import Appender
 
-__all__ = ["CLOCKS_DIFFER", "Desk", "OpenRequest"]
+__all__ = ["A_MOMENT", "CLOCKS_DIFFER", "Desk", "OpenRequest"]
 
 # Heads that approvers were shown and may name in a decision; one is made with every batch of entries.
 _HEADS_REMEMBERED = 10_000
@@ -35,6 +35,9 @@ _HEADS_REMEMBERED = 10_000
 
 # How far an approver's clock may be from ours; Kerberos allows the same (RFC 4120, 8.2).
 CLOCKS_DIFFER = timedelta(minutes=5)
+
+A_MOMENT = timedelta(minutes=1)
+"""An entry has its time a moment after it was decided whether it may be: a verifier goes by the entry's."""
 
 
 @dataclass(slots=True)
@@ -224,6 +227,8 @@ class Desk:
         if at > parse_timestamp(expires_at := str(request.body["expires_at"])):
             raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
         signer = decisions.check(decision, signature, request, preview, self._roster(), at)
+        if why := signer.ends_by(at + A_MOMENT):
+            raise DecisionRefused(why)
         asked_at = request.position.time
         # A clock that was set back since the request is nobody's fault either.
         if not min(asked_at, now) - CLOCKS_DIFFER <= decision.decided_at <= at + CLOCKS_DIFFER:

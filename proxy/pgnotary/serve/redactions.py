@@ -16,7 +16,7 @@ from pgnotary.ledger.entries import Draft, Entry, EntryType
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.redaction import NEEDED_IN, Redaction, Target, check, misfits, read
 from pgnotary.request.roster import Roster
-from pgnotary.serve.desk import CLOCKS_DIFFER
+from pgnotary.serve.desk import A_MOMENT, CLOCKS_DIFFER
 from pgnotary.serve.eraser import Eraser
 from pgnotary.store import Append, ErasingStore, StillKept
 from pgnotary.store.appender import Appender
@@ -92,7 +92,10 @@ class Redactions:
         copies = await self._store.copies(erases, _COPIES)
         await self._check_values(redaction)
         # Last, and nothing is waited for until the entry is on its way: a roster that came meanwhile stands before it.
-        signer = check(redaction, signature, self._roster(), self._moment())
+        at = self._moment()
+        signer = check(redaction, signature, self._roster(), at)
+        if why := signer.ends_by(at + A_MOMENT):
+            raise RedactionRefused(why)
         body: dict[str, JSON] = {
             "redactor": signer.person,
             "key": fingerprint(signer.public),

@@ -7,7 +7,7 @@ that counts, or `ReviewRefused` with the reason. Nothing of a refused one is kep
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pgnotary.errors import ReviewRefused
 from pgnotary.ledger.canonical import JSON, b64, timestamp
@@ -15,16 +15,13 @@ from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.review import REVIEW_WITHIN, Broken, Review, check, read
 from pgnotary.request.roster import Roster
-from pgnotary.serve.desk import CLOCKS_DIFFER
+from pgnotary.serve.desk import A_MOMENT, CLOCKS_DIFFER
 from pgnotary.store import Append, GlassStore
 from pgnotary.store.appender import Appender
 
 __all__ = ["Reviews", "Waiting"]
 
 log = logging.getLogger(__name__)
-
-# An entry has its time a moment after it was decided whether it may be: a verifier goes by the entry's.
-_A_MOMENT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Reviews:
         """Return what somebody has broken the glass for, and for too long without a review; empty if nothing."""
         now = self._moment()
         for request, each in self._waiting.items():
-            if each.broken.is_by(person) and now - each.broken.at > REVIEW_WITHIN - _A_MOMENT:
+            if each.broken.is_by(person) and now - each.broken.at > REVIEW_WITHIN - A_MOMENT:
                 return request
         return ""
 
@@ -93,6 +90,8 @@ class Reviews:
         at = self._moment()
         signer = check(review, signature, self._roster(), at)
         self._check(review, waiting.broken, at)
+        if why := signer.ends_by(at + A_MOMENT):
+            raise ReviewRefused(why)
         if self._waiting.pop(review.request, None) is None:
             raise ReviewRefused(f"{review.request} was reviewed meanwhile")
         body: dict[str, JSON] = {
