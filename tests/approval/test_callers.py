@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -478,6 +479,16 @@ async def test_a_body_that_is_too_long_is_refused_before_its_signature_is_looked
         body = b"x" * 65_537
         target = "/v1/requests/R-1/decisions"
         assert (await call(office, "POST", target, body, headers("POST", target, body)))[0] == 413
+
+
+async def test_a_packed_body_is_taken_as_it_is_and_unpacked_for_nobody() -> None:
+    packed, target = zlib.compress(bytes(20_000_000), 9), "/v1/requests/R-1/decisions"
+    async with networked() as office:
+        office.hold()
+        packing = {"Content-Encoding": "deflate"}
+        # The signature is over the bytes that came; unpacked they would be too many, and stop the proxy meanwhile.
+        status, said = await call(office, "POST", target, packed, headers("POST", target, packed) | packing)
+        assert (status, said["error"][:14]) == (400, "not a decision")
 
 
 async def test_who_sends_without_end_is_cut_off() -> None:

@@ -174,8 +174,13 @@ class ApprovalApi:
         """By request and person: how many good decisions were handed in, oldest first. A nonce makes a new one."""
         self._watchers: dict[asyncio.Task[object], Caller] = {}
         self._decisions = asyncio.TaskGroup()
+        # No body is unpacked: a few KB may be 60 MB, for whoever sends them, before anybody has asked who that is.
         self._runner = web.AppRunner(
-            self._application(), access_log=None, handle_signals=False, shutdown_timeout=farewell_s
+            self._application(),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=farewell_s,
+            auto_decompress=False,
         )
         self._made = (0, 0)
         self._heeding: asyncio.Task[None] | None = None

@@ -92,7 +92,9 @@ class Health:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_FAREWELL_S)
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_FAREWELL_S, auto_decompress=False
+        )
         await runner.setup()
         try:
             if (server := runner.server) is None:
