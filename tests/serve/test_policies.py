@@ -12,6 +12,7 @@ from pgnotary.config import Config, load
 from pgnotary.errors import LedgerUnavailable
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.serve.policies import ConfigInForce
+from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 from pgnotary.store.sqlite import SqliteStore
 
@@ -102,3 +103,23 @@ async def test_what_takes_a_restart_is_named_and_stays(tmp_path: Path) -> None:
         assert entry.body["left"] == ["listen.address", "ledger.heartbeat_s"]
         assert (config.listen.port, config.file.ledger.heartbeat_s) == (6432, 60)
         assert config.approvals[0].group == "dba"
+
+
+async def test_a_file_that_is_put_back_after_a_disk_failed_leaves_no_ledger_that_names_other_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path) as it:
+        append, failures = it.appender.append, [LedgerUnavailable("nobody can tell whether it was written")]
+
+        async def unsure(*appends: Append) -> object:
+            receipts = await append(*appends)
+            if failures:
+                it.path.write_text("")
+                raise failures.pop()
+            return receipts
+
+        monkeypatch.setattr(it.appender, "append", unsure)
+        await it.reload(GROUP)
+        await _until(lambda: it.adopted)
+        assert [entry.body["config"] for entry in await it.policies()][-1] == it.in_force().digest
+        assert it.in_force().groups == ()
