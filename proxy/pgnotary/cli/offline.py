@@ -262,7 +262,7 @@ def _read(path: Path, type_: type[_Read], expected: str) -> _Read:
         if len(text) > MAX_ANSWER_BYTES:
             raise msgspec.ValidationError(f"longer than {MAX_ANSWER_BYTES} bytes")
         read = msgspec.json.decode(text, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Failed(f"{path}: is no file of format {expected}: {error}", Exit.UNTRUSTED) from error
     if read.v != expected:
         raise Failed(f"{path}: is of format {read.v!r:.60}, expected {expected!r}", Exit.UNTRUSTED)
