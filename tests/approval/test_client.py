@@ -77,6 +77,12 @@ async def test_nested_without_end_where_nothing_is_expected_has_status_502() -> 
         assert (await _error(ApprovalClient(path).head)).status == 403
 
 
+async def test_an_error_that_would_fill_a_terminal_is_cut() -> None:
+    async with _answering(_plain(b'{"error":"' + b"x" * 1_000_000 + b'"}', b"403 Forbidden")) as path:
+        error = await _error(ApprovalClient(path).head)
+    assert (error.status, len(str(error))) == (403, 4_001)
+
+
 @pytest.mark.parametrize("size", [b"-5", b"-1", b"zz"])
 async def test_a_chunk_of_less_than_nothing_has_status_zero(size: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\nabc\r\n0\r\n\r\n" % size

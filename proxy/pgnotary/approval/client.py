@@ -65,6 +65,8 @@ _RETRY_S = (0.1, 0.3, 1.0, 3.0)
 # What passes by itself: no answer, too many calls or watchers at once.
 _PASSING = frozenset({0, 429, 503})
 
+# Of an error: it is read on a terminal.
+_MAX_SAID_CHARS = 4_000
 # What comes back in a header of ours.
 _EVENT_ID = re.compile(r"[!-~]{1,100}")
 
@@ -313,4 +315,4 @@ def _refused(status: int, answer: bytes) -> ApiError:
         said = msgspec.json.decode(answer, type=Problem).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = f"the proxy answered with status {status}"
-    return ApiError(said, status)
+    return ApiError(said if len(said) <= _MAX_SAID_CHARS else said[:_MAX_SAID_CHARS] + "…", status)
