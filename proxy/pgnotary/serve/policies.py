@@ -46,6 +46,8 @@ class ConfigInForce:
         self._followers: list[Callable[[Config], None]] = []
         self._retry_s = retry_s
         self._asked = asyncio.Event()
+        self._in_doubt = False
+        """Nobody can tell whether the newest entry is that of the configuration in force."""
 
     def __call__(self) -> Config:
         """Return the configuration in force."""
@@ -79,14 +81,20 @@ class ConfigInForce:
         for role in read.file.role:
             read.password(role.name)
         before = self._config
-        if (read.digest, read.policy.digest) == (before.digest, before.policy.digest):
+        if (read.digest, read.policy.digest) == (before.digest, before.policy.digest) and not self._in_doubt:
             log.info("the configuration has not changed")
             return
         left = [*_left(before, read)]
         sections = {name: getattr(before.file, name) for name in _FIXED}
         config = msgspec.structs.replace(read, file=msgspec.structs.replace(read.file, **sections))
         body: dict[str, JSON] = {"profile": config.profile, "policy": config.policy.digest, "config": config.digest}
-        await self._appender.append(Append(Draft(EntryType.POLICY, body | ({"left": [*left]} if left else {}))))
+        try:
+            await self._appender.append(Append(Draft(EntryType.POLICY, body | ({"left": [*left]} if left else {}))))
+        except LedgerUnavailable:
+            # It may have been recorded all the same: a file that is put back as it was has to be recorded, too.
+            self._in_doubt = True
+            raise
+        self._in_doubt = False
         # Durable, and nothing is waited for from here on: what is judged next is judged by it.
         self._config = config
         for adopt in self._followers:
