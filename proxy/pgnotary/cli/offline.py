@@ -136,7 +136,7 @@ def sign(
     if yes and len(digest) < 8:
         raise click.UsageError("--yes needs --digest and 8 hex digits or more of the digest that the page shows")
     if not yes:
-        check_terminal()
+        check_terminal("say --digest HEX and --yes")
     wish = Wish(yes=yes, typed=ctx.obj or (), **rows)
     wish.check()
     exported = _read(file, _Exported, PAPER_FORMAT)

@@ -69,7 +69,7 @@ def review(where: Where, key_path: Path | None, heads_path: Path | None, wait_s:
     Each is shown as `show` does, then a letter answers: y approve, d deny, n or s skip, q quit, ? help. It needs a
     terminal; scripts have `approve` and `deny`.
     """
-    check_terminal()
+    check_terminal("scripts have `approve` and `deny`, with ID@DIGEST and --yes")
     place = where()
     key = load_key(key_path, place)
     client = place.client(lambda: key)

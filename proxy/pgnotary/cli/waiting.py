@@ -5,6 +5,7 @@ lives on the proxy's events, so it ends in the moment in which the request does,
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def wait(
     \b
     pgnotary wait R-1 --timeout 60
     """
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise click.UsageError("--timeout is no number of seconds")
     client = client_at(where(), key_path)
     standing = _followed(client, target.id, None if timeout_s is None else time.monotonic() + timeout_s)
     click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_line(standing))
