@@ -705,8 +705,12 @@ async def test_who_stalls_in_a_handshake_is_not_in_the_way_of_others(pki: Pki) -
 
 
 @pytest.mark.parametrize(
-    "url", ["http://db.example:7443", "https://", "https://a b", "ftp://x", "https://x/v1", "https://x:0", "x:7443"]
-)
+    "url",
+    [
+        "http://db.example:7443", "https://", "https://a b", "ftp://x", "https://x/v1", "https://x:0", "x:7443",
+        "https://a..b", "https://.b", "https://" + "a" * 64,
+    ],
+)  # fmt: skip
 def test_a_url_that_is_none_of_ours_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="expected https://"):
         server_at(url, VKEY, None)

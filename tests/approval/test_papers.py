@@ -72,6 +72,12 @@ def test_an_honest_paper_is_read_from_its_own_bytes() -> None:
     assert paper.unread == ()
 
 
+@pytest.mark.parametrize("name", ["R-1\x1b[2J", "R-1\nR-2", "R-1  approved by ana", "R-", "R-01", "", "R-" + "1" * 19])
+def test_an_id_that_is_none_reaches_no_terminal(name: str) -> None:
+    paper = _paper(*MemoryLedger().hold(name))
+    assert f"{name!r:.80} is no request's id" in _unfit(paper, name)
+
+
 def test_a_paper_made_by_nobody_but_the_entries_does_not_use_its_outer_id() -> None:
     paper = _held()
     other = RequestPaper(id="R-2", request=paper.request, preview=paper.preview)

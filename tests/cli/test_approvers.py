@@ -5,6 +5,8 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pgnotary.errors import BadSignature
 from pgnotary.request import sshsig
 from pgnotary.request.openssh import fingerprint, public_line
 from pgnotary.request.roster import Signer, parse_roster
+from pgnotary.setup import replace_text
 
 
 def _line(person: str, of: str | None = None) -> str:
@@ -158,6 +161,24 @@ def test_all_keys_of_a_person_are_revoked_together() -> None:
 def test_the_last_one_is_revoked_with_a_word_about_it(config: Path) -> None:
     assert "nobody is left" not in _run(config, "revoke", "ana").stderr
     assert "nobody is left" in _run(config, "revoke", "bo").stderr
+
+
+def test_of_two_changes_at_once_neither_undoes_the_other(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other: list[subprocess.Popen[bytes]] = []
+
+    def slowly(path: Path, text: bytes) -> None:
+        # It has time enough to change the roster in between.
+        words = ["approvers", "revoke", "bo", "--config", str(config)]
+        other.append(subprocess.Popen([sys.executable, "-m", "pgnotary.cli", *words]))
+        with suppress(subprocess.TimeoutExpired):
+            other[0].wait(1.5)
+        replace_text(path, text)
+
+    monkeypatch.setattr("pgnotary.cli.approvers.replace_text", slowly)
+    assert _run(config, "add", _line("eva")).exit_code == 0
+    assert other[0].wait(20) == 0
+    ends = {each.person: each.valid_before is not None for each in parse_roster(_text(config)).signers}
+    assert ends == {"ana": False, "bo": True, "eva": False}
 
 
 def test_a_roster_that_is_a_link_stays_one(config: Path) -> None:

@@ -101,3 +101,16 @@ def test_a_list_that_others_can_write_is_not_believed(mode: int, tmp_path: Path)
     (tmp_path / "pgnotary" / "config.toml").chmod(mode)
     result = _run(tmp_path, "ledgers")
     assert (result.exit_code, f"mode {mode:04o}" in result.stderr) == (2, True)
+
+
+def test_a_home_that_nobody_has_is_told_in_one_line(tmp_path: Path) -> None:
+    _listed(tmp_path, '[ledger.prod]\nsocket = "~nobody-of-that-name/s"\n')
+    for words in (("requests", "--at", "prod"), ("key", "show", "--person", "bo", "--key", "~nobody-of-that-name/k")):
+        result = _run(tmp_path, *words)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "whose home is that?" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_a_key_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    assert _run(tmp_path, "key", "show", "--person", "bo", "--key", "/dev/zero").exit_code == 5

@@ -11,10 +11,12 @@ from typing import Any
 import pexpect
 import pytest
 from click.testing import Result
-from tests.approval.office import VKEY, key_file
+from tests.approval.office import VKEY, MemoryLedger, key_file
+from tests.approval.office import signed as approval
 from tests.cli.office import Desk, office, spawn
 
-from pgnotary.ledger.canonical import encode
+from pgnotary.ledger.canonical import JSON, b64, encode
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
@@ -254,6 +256,39 @@ async def test_a_signed_decision_that_was_changed_on_its_way_is_not_handed_in(ol
         assert desk.desk.rejected == []
 
 
+def _approval_of_ana(desk: Desk, ledger: MemoryLedger) -> Receipt:
+    """An entry of an approval in some ledger, with ana's name under it and mallory's signature."""
+    lying = desk.desk.open["R-1"]
+    document, signature = approval(ledger, lying.request, lying.preview, approver="ana", by="mallory")
+    body: dict[str, JSON] = {"answer": "approve", "document": b64(document), "signature": signature, "lacks": 1}
+    return ledger.put(Draft(EntryType.DECISION, body, "S-00000001", "R-1", lying.preview.entry.leaf))
+
+
+async def test_an_approval_that_was_put_into_the_file_persuades_nobody() -> None:
+    async with office() as desk:
+        desk.hold()
+        forged = _approval_of_ana(desk, MemoryLedger(list(desk.ledger.raws)))
+        paper = await _export(desk)
+        body = json.loads(paper.read_text())
+        body["paper"]["decisions"] = [base64.b64encode(forged.entry.raw).decode()]
+        for proofs in (body["head"]["inclusion"], [*body["head"]["inclusion"], body["head"]["inclusion"][1]]):
+            body["head"]["inclusion"] = proofs
+            paper.write_text(json.dumps(body))
+            result = await _sign(desk, paper, "--approve")
+            assert result.exit_code == 5, result.stderr
+            assert not _out(desk).exists()
+
+
+async def test_an_approval_that_the_ledger_holds_is_shown_where_the_file_is_signed() -> None:
+    async with office() as desk:
+        desk.hold()
+        desk.desk.open["R-1"].decisions = (_approval_of_ana(desk, desk.ledger).filed(),)
+        desk.hold("R-2")
+        result = await _sign(desk, await _export(desk), "--approve")
+        assert result.exit_code == 0, result.stderr
+        assert "approved by ana" in result.stderr
+
+
 async def test_a_decision_over_another_request_of_that_id_says_what_differs() -> None:
     async with office() as desk:
         desk.hold()
@@ -266,7 +301,9 @@ async def test_a_decision_over_another_request_of_that_id_says_what_differs() ->
         assert desk.desk.taken == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"v":"pgnotary/paper/1"}', "\x1b[2J", '{"v":' * 5_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"v":"pgnotary/paper/1"}', "\x1b[2J", '{"v":' * 5_000, '{"x":' * 50_000]
+)
 async def test_what_is_no_such_file_is_one_line(text: str) -> None:
     async with office() as desk:
         desk.hold()

@@ -159,6 +159,24 @@ async def test_an_answer_that_was_typed_ahead_signs_nothing_unseen() -> None:
         assert desk.desk.taken == []
 
 
+async def test_a_reason_and_a_number_that_were_pasted_behind_the_letter_sign_nothing() -> None:
+    async with office() as desk:
+        desk.hold(exact=None)
+
+        def play(child: "pexpect.spawn[str]") -> None:
+            child.expect(QUESTION)
+            child.send("y\npasted\nany\n")
+            child.expect_exact("Why")
+            child.sendline("I have read it")
+            child.expect_exact("How many rows")
+            child.sendline("12")
+            child.expect_exact("approved  R-1")
+
+        assert await _scene(desk, play, "--wait", "0") == 0
+        [decision] = _taken(desk)
+        assert (decision.reason, decision.ceiling) == ("I have read it", Ceiling(12))
+
+
 async def test_ones_own_request_is_shown_but_never_asked_about() -> None:
     async with office() as desk:
         desk.hold(person="bo")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgnotary.cli.safe_text import columns, cut, one_line, pieces, visible
+from pgnotary.cli.safe_text import broken, columns, cut, one_line, pieces, visible
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,14 @@ def test_what_is_cut_fits_and_says_so(text: str, width: int) -> None:
 
 def test_padding_is_one_space() -> None:
     assert one_line("monthly   purge" + " " * 500 + "x") == "monthly purge x"
+
+
+@pytest.mark.parametrize("filler", [" ", "x", "\u754c"])
+def test_a_long_error_cannot_begin_a_line_of_a_terminal(filler: str) -> None:
+    text = "pgnotary: " + filler * 150 + "approved  R-1  ledger #5"
+    first, *rest = broken(text, 80).split("\n")
+    assert first.startswith("pgnotary: ")
+    assert rest
+    assert all(line.startswith("  ") for line in rest)
+    assert all(columns(line) <= 80 for line in (first, *rest))
+    assert broken(text, None) == text

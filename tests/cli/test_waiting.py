@@ -170,3 +170,9 @@ async def test_somebody_else_takes_nothing_back_and_a_late_withdrawal_says_so() 
         desk.desk.retire("R-1", State.DENIED)
         late = await desk.run("withdraw", "R-1", "--key", key_file(desk.folder, "eva"))
         assert (late.exit_code, "it is denied" in late.stderr) == (6, True)
+
+
+async def test_a_timeout_that_is_no_number_does_not_wait_for_ever() -> None:
+    async with office() as desk:
+        desk.hold()
+        assert (await desk.run("wait", "R-1", "--timeout", "nan")).exit_code == 2

@@ -36,6 +36,34 @@ async def test_a_name_server_that_hangs_takes_one_thread_and_none_of_the_loops(m
         release.set()
 
 
+async def test_after_a_moment_without_threads_names_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Receiving().listening() as receiving, Sender("0", 5) as sending:
+        url = receiving.url.replace("127.0.0.1", "localhost")
+        with monkeypatch.context() as exhausted:
+            exhausted.setattr(threading.Thread, "start", _no_thread)
+            assert not (await sending.post(url, None, {"webhook-id": "1"}, b"{}")).taken
+        assert (await sending.post(url, None, {"webhook-id": "1"}, b"{}")).taken
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_headers_without_an_end_are_given_up_and_kept_nowhere() -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with suppress(OSError):
+            while True:
+                writer.write(b"A: b\r\n" * 1_000)
+                await writer.drain()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Sender("0", 5) as sending, asyncio.timeout(3):
+        assert not (await sending.post(f"http://127.0.0.1:{port}/", None, {}, b"{}")).taken
+
+
 async def test_an_answer_that_never_ends_is_taken_by_its_status() -> None:
     ended = asyncio.Event()
 

@@ -6,6 +6,7 @@ answer, 502 if we do not understand or do not trust who answers, else the API's 
 """
 
 import http.client
+import re
 import secrets
 import ssl
 import time
@@ -63,6 +64,11 @@ _TOO_SOON_S = 0.5
 _RETRY_S = (0.1, 0.3, 1.0, 3.0)
 # What passes by itself: no answer, too many calls or watchers at once.
 _PASSING = frozenset({0, 429, 503})
+
+# Of an error: it is read on a terminal.
+_MAX_SAID_CHARS = 4_000
+# What comes back in a header of ours.
+_EVENT_ID = re.compile(r"[!-~]{1,100}")
 
 _T = TypeVar("_T")
 
@@ -210,6 +216,8 @@ class ApprovalClient:
                     stream.heard_at = time.monotonic()
                 if line.startswith(b"id: "):
                     number = line.removeprefix(b"id: ").strip().decode("ascii", "replace")
+                    if not _EVENT_ID.fullmatch(number):
+                        raise ApiError(f"the proxy's answer does not fit: an event with the id {number!r:.60}", UNFIT)
                 elif line.startswith(b"event: "):
                     name = line.removeprefix(b"event: ").strip().decode("ascii", "replace")
                 elif line.startswith(b"data: "):
@@ -249,7 +257,11 @@ class ApprovalClient:
 
     def _call(self, method: str, path: str, type_: type[_T], body: bytes | None, timeout_s: float | None = None) -> _T:
         with self._answered(method, path, body, timeout_s or self._timeout_s) as response:
-            answer = response.read(MAX_ANSWER_BYTES + 1)
+            try:
+                answer = response.read(MAX_ANSWER_BYTES + 1)
+            except ValueError as error:
+                # Of http.client: a chunk of less than nothing.
+                raise http.client.HTTPException(str(error)) from error
             if len(answer) > MAX_ANSWER_BYTES:
                 raise ApiError(f"the proxy's answer is longer than {MAX_ANSWER_BYTES} bytes", UNFIT)
             if response.length:
@@ -294,13 +306,13 @@ class ApprovalClient:
 def _decoded(answer: bytes, type_: type[_T]) -> _T:
     try:
         return msgspec.json.decode(answer, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(f"the proxy's answer does not fit: {error}", UNFIT) from error
 
 
 def _refused(status: int, answer: bytes) -> ApiError:
     try:
         said = msgspec.json.decode(answer, type=Problem).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = f"the proxy answered with status {status}"
-    return ApiError(said, status)
+    return ApiError(said if len(said) <= _MAX_SAID_CHARS else said[:_MAX_SAID_CHARS] + "…", status)

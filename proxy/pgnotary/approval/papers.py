@@ -336,8 +336,10 @@ class Paper:
 
     quorum: Quorum
     """Whose approvals it needs, as `context` says it."""
+    approvals: tuple[Entry, ...] = ()
+    """The decisions that are there already and not enough, oldest first; they are no part of the document."""
     approved_by: tuple[str, ...] = ()
-    """Who has approved it already; that is no part of the document."""
+    """Whose those are."""
 
     @property
     def missing(self) -> str:
@@ -345,9 +347,12 @@ class Paper:
         return self.quorum.missing_words(self.approved_by)
 
     @property
-    def entries(self) -> tuple[Entry, Entry]:
-        """What a signature is about: the request and its preview."""
-        return self.request, self.preview
+    def entries(self) -> tuple[Entry, ...]:
+        """What a head must cover before anything is signed: the request, its preview, and the newest approval.
+
+        That one names the approval before it by its leaf, and so all whose signers are shown.
+        """
+        return self.request, self.preview, *self.approvals[-1:]
 
     @property
     def digest(self) -> str:
@@ -400,10 +405,12 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
         quorum = quorum_in(request.body)
     except NotCanonical as error:
         raise _unfit(f"{asked}: {error}") from error
+    approved = tuple(_approvals(asked, preview, body.decisions))
     return Paper(
         id=asked,
         quorum=quorum,
-        approved_by=tuple(_approvers(asked, preview, body.decisions)),
+        approvals=tuple(entry for entry, _ in approved),
+        approved_by=tuple(person for _, person in approved),
         request=request,
         preview=preview,
         document=document,
@@ -428,15 +435,18 @@ def read_paper(body: RequestPaper, asked: str) -> Paper:
     )
 
 
-def _approvers(asked: str, preview: Entry, decisions: Sequence[bytes]) -> Iterator[str]:
-    """Yield who has signed the approvals that are there already, each behind the one before it."""
+def _approvals(asked: str, preview: Entry, decisions: Sequence[bytes]) -> Iterator[tuple[Entry, str]]:
+    """Yield the approvals that are there already, each behind the one before it, and whose it says it is.
+
+    Whose key has signed it is for the ledger to know, which the head proves to hold it.
+    """
     last = preview.leaf
     for raw in decisions:
         entry = _entry(EntryPaper(entry=raw), "decision")
         if entry.type is not EntryType.DECISION or entry.request != asked or entry.after != last:
             raise _unfit(f"{asked}: an approval that does not follow on what was shown")
         try:
-            yield signed(entry)[0].approver
+            yield entry, signed(entry)[0].approver
         except DecisionRefused as error:
             raise _unfit(f"{asked}: an approval that cannot be read: {error}") from error
         last = entry.leaf

@@ -73,6 +73,9 @@ def server_at(url: str, proxy: str, ca: Path | None) -> Server:
     if found is None or not 0 < (port := int(found[3] or DEFAULT_PORT)) < 65_536:
         raise ConfigError(f"server is {url!r}: expected https://HOST or https://HOST:PORT")
     scheme, host = found[1], found[2].strip("[]")
+    # No name server knows such a name, and looking it up is no OSError.
+    if not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        raise ConfigError(f"server is {url!r:.200}: expected https://HOST with 1 to 63 characters between dots")
     if scheme == "https":
         return Server(host, port, proxy, _context(ca))
     if not is_loopback(host):

@@ -14,6 +14,7 @@ import click
 from pgnotary.cli.approver_options import DEFAULT_KEY, key_option
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import AtHand, at_hand, key_in
+from pgnotary.cli.known_places import at_home
 from pgnotary.cli.safe_text import one_line, visible
 from pgnotary.errors import ConfigError
 from pgnotary.ledger.canonical import JSON
@@ -23,6 +24,8 @@ from pgnotary.request.ssh_encoding import Public, read_public_blob
 from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE
 
 __all__ = ["key"]
+
+_MAX_CHARS = 65_536
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _person_option = click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
@@ -45,7 +48,7 @@ def key_new(out: Path | None, person: str | None, *, redactor: bool) -> None:
     from pgnotary.setup import NewFile, write_new
 
     name = _person(person)
-    path = out or DEFAULT_KEY.expanduser()
+    path = out or at_home(DEFAULT_KEY)
     public_path = path.with_name(f"{path.name}.pub")
     made = private_key_file(secrets.token_bytes(SEED_BYTES), "", secrets.randbits(32))
     public = read_private_key(made).public
@@ -98,8 +101,8 @@ def _named(path: Path) -> AtHand:
     from pgnotary.request.openssh import read_public_line
 
     try:
-        public = read_public_line(path.read_text(encoding="utf-8", errors="replace")[:4_096]).public
-        return AtHand(str(path), public)
+        with at_home(path).open(encoding="utf-8", errors="replace") as file:
+            return AtHand(str(path), read_public_line(file.read(_MAX_CHARS)).public)
     except (BadKey, OSError):
         pass  # It is for `key_in` to say what it is instead.
     try:

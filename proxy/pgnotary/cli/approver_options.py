@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.memory import Memory
 from pgnotary.approval.place import Server, UnixSocket, server_at
-from pgnotary.cli.known_places import known_places, list_path
+from pgnotary.cli.known_places import at_home, known_places, list_path
 from pgnotary.config import load
 from pgnotary.errors import BadCheckpoint, ConfigError
 from pgnotary.ledger.checkpoint import parse_vkey
@@ -229,7 +229,7 @@ def memory_of(path: Path | None) -> Memory:
         return Memory(path)
     state = os.environ.get("XDG_STATE_HOME", "")
     # "All paths set in these environment variables must be absolute. [...] consider the path invalid and ignore it."
-    return Memory(Path(state, "pgnotary", "heads") if Path(state).is_absolute() else DEFAULT_HEADS.expanduser())
+    return Memory(Path(state, "pgnotary", "heads") if Path(state).is_absolute() else at_home(DEFAULT_HEADS))
 
 
 def read_vkey(path: Path) -> str:

@@ -4,8 +4,13 @@ A name, a key or a line enters; the roster's file is another one at once, or as 
 keeps the roster that it has recorded until whoever runs it says so with SIGHUP: which process that is, is not guessed.
 """
 
+import contextlib
+import fcntl
 import json
+import os
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +32,9 @@ __all__ = ["approvers"]
 
 _MAX_BYTES = 1 << 20
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
+# For another command's change, which takes a moment.
+_PATIENCE_S = 5.0
+_LOOK_AGAIN_S = 0.02
 
 
 @click.group()
@@ -67,13 +75,14 @@ def approvers_add(what: str, config: Path, person: str | None, *, redactor: bool
     \b
     pgnotary approvers add bo.pub --person bo
     """
-    path, text = _roster(config)
     signer = _signer(_said(what), person, redactor=redactor)
-    try:
-        changed = with_signer(text, signer)
-    except BadRoster as error:
-        raise ConfigError(f"{path}: was left as it is: {error}") from error
-    _replace(path, text, changed)
+    with _alone(config):
+        path, text = _roster(config)
+        try:
+            changed = with_signer(text, signer)
+        except BadRoster as error:
+            raise ConfigError(f"{path}: was left as it is: {error}") from error
+        _replace(path, text, changed)
     if signer.namespaces is None:
         click.echo("pgnotary: note: the line names no namespaces, so the key counts for everything", err=True)
     click.echo(f"added    {signer.person}  {fingerprint(signer.public)}")
@@ -88,15 +97,46 @@ def approvers_revoke(who: str, config: Path) -> None:
 
     Their lines stay, with the time until which they counted.
     """
-    path, text = _roster(config)
-    now = datetime.now(UTC)
-    changed, ended = without(text, who, now)
-    _replace(path, text, changed)
+    with _alone(config):
+        path, text = _roster(config)
+        now = datetime.now(UTC)
+        changed, ended = without(text, who, now)
+        _replace(path, text, changed)
     for each in ended:
         click.echo(f"revoked  {each.person}  {fingerprint(each.public)}")
     if not any(counts(each, now) for each in parse_roster(changed).signers):
         click.echo("pgnotary: note: nobody is left who could approve anything", err=True)
     _say_reload()
+
+
+@contextlib.contextmanager
+def _alone(config: Path) -> Iterator[None]:
+    """Keep other commands from changing the roster meanwhile: the later of two would undo the first, even a revocation.
+
+    It is the folder that is locked, for the file becomes another one. Raises ConfigError or Failed.
+    """
+    loaded = load(config)
+    folder = loaded.near(loaded.file.approval.roster).resolve().parent
+    deadline = time.monotonic() + _PATIENCE_S
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be opened: {error.strerror}") from error
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    why = f"{folder}: another command has held its lock for {_PATIENCE_S:g} s: nothing was changed"
+                    raise Failed(why, Exit.CONFLICT) from error
+            except OSError as error:
+                raise ConfigError(f"{folder}: cannot be locked: {error.strerror}") from error
+            time.sleep(_LOOK_AGAIN_S)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _roster(config: Path) -> tuple[Path, str]:

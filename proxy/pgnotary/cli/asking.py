@@ -25,10 +25,10 @@ def why_words(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     return why
 
 
-def check_terminal() -> None:
-    """Raise UsageError where nobody can be asked."""
+def check_terminal(instead: str = "say ID@DIGEST and --yes") -> None:
+    """Raise UsageError, which says what to do instead, where nobody can be asked."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("this is no terminal, so nobody can be asked: say ID@DIGEST and --yes")
+        raise click.UsageError(f"this is no terminal, so nobody can be asked: {instead}")
 
 
 def width() -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.ssh_agent import AgentKey, agent_at_hand
 from pgnotary.cli.approver_options import DEFAULT_KEY, SSH_KEY, Place
+from pgnotary.cli.known_places import at_home
 from pgnotary.cli.unlocking import unlocked
 from pgnotary.errors import ApiError, BadKey, KeyLocked
 from pgnotary.request.openssh import fingerprint, read_private_key, read_public_line
@@ -46,7 +47,7 @@ def client_at(place: Place, path: Path | None) -> ApprovalClient:
 
 def key_in(path: Path, *, may_ask: bool = True) -> Signs:
     """Return the key in a file, or the one whose public half is there; raises BadKey."""
-    path = path.expanduser()
+    path = at_home(path)
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -164,7 +165,7 @@ def _in_file(path: Path) -> AtHand:
 
 
 def _usual_files() -> list[Path]:
-    return [each.expanduser() for each in (DEFAULT_KEY, SSH_KEY)]
+    return [at_home(each) for each in (DEFAULT_KEY, SSH_KEY)]
 
 
 def _find(keys: list[AgentKey], public: Public) -> AgentKey | None:

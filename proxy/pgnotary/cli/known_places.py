@@ -21,7 +21,7 @@ import msgspec
 
 from pgnotary.errors import ConfigError
 
-__all__ = ["KnownPlace", "known_places", "list_path"]
+__all__ = ["KnownPlace", "at_home", "known_places", "list_path"]
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _MAX_BYTES = 1 << 20
@@ -52,10 +52,18 @@ class KnownPlace:
     key: Path | None
 
 
+def at_home(path: Path) -> Path:
+    """Return a path with the home that its `~` means; raises ConfigError if there is none, or nobody of that name."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: whose home is that? expected HOME to be set, or an account of that name") from error
+
+
 def list_path() -> Path:
     """Return where the list is: the XDG base directory for configuration says so."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(home) if Path(home).is_absolute() else Path("~/.config").expanduser()
+    folder = Path(home) if Path(home).is_absolute() else at_home(Path("~/.config"))
     return folder / "pgnotary" / "config.toml"
 
 
@@ -96,7 +104,7 @@ def _place(path: Path, name: str, said: _Said) -> KnownPlace:
         raise ConfigError(f"{of}.ca_file: expected beside server only; a socket has no certificate")
 
     def near(value: str) -> Path | None:
-        return path.parent / Path(value).expanduser() if value else None
+        return path.parent / at_home(Path(value)) if value else None
 
     return KnownPlace(
         name, said.server or None, near(said.socket), near(said.ca_file), near(said.proxy_key), near(said.key)

@@ -22,7 +22,7 @@ from pgnotary.cli.deciding import check_digest, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at
-from pgnotary.cli.outcomes import standing_fields, standing_in_words, state_of
+from pgnotary.cli.outcomes import standing_fields, standing_in_words, standing_line, state_of
 from pgnotary.cli.paper_view import MARGIN, describe, facts, time_left
 from pgnotary.cli.request_table import cells, table_lines
 from pgnotary.cli.safe_text import cut, visible
@@ -138,7 +138,7 @@ def show(
     elif target.prefix:
         raise Failed(f"{target.id} has ended: its digest is in the ledger, name it with --ledger FILE", Exit.FAILED)
     else:
-        click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_in_words(standing))
+        click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_line(standing))
 
 
 def _print_open(paper: Paper, *, as_json: bool, secrets: bool) -> None:

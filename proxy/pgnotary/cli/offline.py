@@ -136,7 +136,7 @@ def sign(
     if yes and len(digest) < 8:
         raise click.UsageError("--yes needs --digest and 8 hex digits or more of the digest that the page shows")
     if not yes:
-        check_terminal()
+        check_terminal("say --digest HEX and --yes")
     wish = Wish(yes=yes, typed=ctx.obj or (), **rows)
     wish.check()
     exported = _read(file, _Exported, PAPER_FORMAT)
@@ -262,7 +262,7 @@ def _read(path: Path, type_: type[_Read], expected: str) -> _Read:
         if len(text) > MAX_ANSWER_BYTES:
             raise msgspec.ValidationError(f"longer than {MAX_ANSWER_BYTES} bytes")
         read = msgspec.json.decode(text, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Failed(f"{path}: is no file of format {expected}: {error}", Exit.UNTRUSTED) from error
     if read.v != expected:
         raise Failed(f"{path}: is of format {read.v!r:.60}, expected {expected!r}", Exit.UNTRUSTED)

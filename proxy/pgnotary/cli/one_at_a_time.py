@@ -27,7 +27,8 @@ from pgnotary.cli.known_ledger import Trusted, trust
 from pgnotary.cli.outcomes import outcome_in_words, standing_in_words
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.preview_view import rows_in_words
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.safe_text import broken, visible
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.cli.terms import ask_for_rows, limits, say_terms, unlimited
 from pgnotary.errors import ApiError, BrokenSeal
 from pgnotary.request.ceiling import Ceiling
@@ -68,7 +69,7 @@ def review(where: Where, key_path: Path | None, heads_path: Path | None, wait_s:
     Each is shown as `show` does, then a letter answers: y approve, d deny, n or s skip, q quit, ? help. It needs a
     terminal; scripts have `approve` and `deny`.
     """
-    check_terminal()
+    check_terminal("scripts have `approve` and `deny`, with ID@DIGEST and --yes")
     place = where()
     key = load_key(key_path, place)
     client = place.client(lambda: key)
@@ -163,6 +164,7 @@ class _Review:
                 return False
             approves = answer is Answer.APPROVE
             if approves and ceiling is None and case.paper.context.has_ceiling:
+                _forget_typed()
                 rows = ask_for_rows(case.paper)
                 ceiling = None if rows is None else Ceiling(rows, case.paper.measured.elsewhere)
             decision = case.draw_up(answer, why, ceiling if approves else None)
@@ -182,17 +184,23 @@ class _Review:
         click.echo(f"{'approved' if approves else 'denied'}  {case.paper.id}  ledger #{recorded.seq}{still}")
         if approves and self.wait_s > 0 and not recorded.missing:
             words, _ = outcome_in_words(case.paper, case.await_outcome(self.wait_s))
-            click.echo(words)
+            click.echo(broken(words, terminal_columns(sys.stdout)))
         return True
 
     @staticmethod
     def _tell(what: str, name: str) -> None:
-        click.echo(f"pgnotary: {visible(f'{name} {what}'.strip())}", err=True)
+        told = f"pgnotary: {visible(f'{name} {what}'.strip())}"
+        click.echo(broken(told, terminal_columns(sys.stderr)), err=True)
+
+
+def _forget_typed() -> None:
+    """Let nothing count that was typed before the question that follows."""
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _letter(question: str) -> str:
     """Return the answer to a question that can be read now: nothing counts that was typed before."""
-    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    _forget_typed()
     try:
         said = click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
     except click.Abort as stopped:
@@ -201,7 +209,8 @@ def _letter(question: str) -> str:
 
 
 def _why() -> str | None:
-    """Return the reason; None if none is given."""
+    """Return the reason; None if none is given. One that was pasted behind the letter is none."""
+    _forget_typed()
     try:
         said = click.prompt("Why (nothing: do not sign)", default="", show_default=False, err=True)
     except click.Abort as stopped:

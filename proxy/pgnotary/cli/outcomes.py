@@ -1,15 +1,18 @@
 """What came of a request, in words: a `Standing` enters; a line that is safe for a terminal, a status or JSON leave."""
 
+import sys
+
 from pgnotary.approval.bodies import UNFIT, Standing
 from pgnotary.approval.papers import Paper
 from pgnotary.audit.words import row_count
 from pgnotary.cli.exits import Exit
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.safe_text import broken, visible
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.errors import ApiError
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.life import State
 
-__all__ = ["outcome_in_words", "settled_status", "standing_fields", "standing_in_words", "state_of"]
+__all__ = ["outcome_in_words", "settled_status", "standing_fields", "standing_in_words", "standing_line", "state_of"]
 
 _MAX_TAGS = 8
 
@@ -33,6 +36,11 @@ def standing_in_words(standing: Standing) -> str:
     if standing.why:
         told.append(standing.why)
     return f"{visible(standing.id)}  {visible(', '.join(told))}{_place(standing)}"
+
+
+def standing_line(standing: Standing) -> str:
+    """Return the same for stdout, where none of it can begin a line but the id."""
+    return broken(standing_in_words(standing), terminal_columns(sys.stdout))
 
 
 def settled_status(standing: Standing) -> Exit:

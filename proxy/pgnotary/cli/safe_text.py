@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["columns", "cut", "one_line", "pieces", "visible"]
+__all__ = ["broken", "columns", "cut", "one_line", "pieces", "visible"]
 
 # Controls, formats (bidi marks, zero widths, tags), surrogates, private use, unassigned, line and paragraph separators,
 # every space that is not the space, and the marks that are drawn over the character before them.
@@ -25,6 +25,8 @@ _BLANK = frozenset({0x115F, 0x1160, 0x2800, 0x303F, 0x3164, 0xA4FF, 0xFFA0, 0x1D
 _TAB = "    "
 _WIDE = frozenset("WF")
 _CUT = "…"
+_BEHIND = "  "
+_NARROW = 20
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -57,6 +59,13 @@ def pieces(text: str, width: int) -> Iterator[str]:
             yield text[start:at]
             start, taken = at, columns(character)
     yield text[start:]
+
+
+def broken(text: str, width: int | None) -> str:
+    """Return a visible text in lines of at most `width` columns, all but the first behind a margin; None: in one."""
+    if width is None or columns(text) <= width:
+        return text
+    return f"\n{_BEHIND}".join(pieces(text, max(width - len(_BEHIND), _NARROW)))
 
 
 def cut(text: str, width: int) -> str:

@@ -7,6 +7,7 @@ must name the digest of what it has fetched.
 """
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,8 +32,9 @@ from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, time_left
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.safe_text import broken, visible
 from pgnotary.cli.target import Target, read_target
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.request.decision import Answer
 
@@ -155,7 +157,7 @@ def approve(
     click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}{still}")
     if wait_s > 0 or recorded.missing:
         words, status = outcome_in_words(case.paper, case.await_outcome(wait_s))
-        click.echo(words)
+        click.echo(broken(words, terminal_columns(sys.stdout)))
         ctx.exit(status)
 
 

@@ -5,6 +5,7 @@ lives on the proxy's events, so it ends in the moment in which the request does,
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from pgnotary.cli.completing import complete_open
 from pgnotary.cli.deciding import no_longer_open
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import client_at, load_key
-from pgnotary.cli.outcomes import settled_status, standing_fields, standing_in_words, state_of
+from pgnotary.cli.outcomes import settled_status, standing_fields, standing_in_words, standing_line, state_of
 from pgnotary.cli.target import Target, read_id
 from pgnotary.errors import ApiError
 from pgnotary.request.life import FINAL, State
@@ -63,9 +64,11 @@ def wait(
     \b
     pgnotary wait R-1 --timeout 60
     """
+    if timeout_s is not None and math.isnan(timeout_s):
+        raise click.UsageError("--timeout is no number of seconds")
     client = client_at(where(), key_path)
     standing = _followed(client, target.id, None if timeout_s is None else time.monotonic() + timeout_s)
-    click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_in_words(standing))
+    click.echo(json.dumps(standing_fields(standing), indent=2) if as_json else standing_line(standing))
     ctx.exit(settled_status(standing))
 
 
