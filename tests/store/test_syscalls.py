@@ -32,11 +32,11 @@ async def append(path: Path) -> None:
     """Say what becomes of each group."""
     try:
         store = await SqliteStore.open(path, LEDGER, SEED, now=noon)
+        first = await store.last_request_number() + 1
     except (ConfigError, LedgerBroken, LedgerUnavailable) as error:
         # A page that cannot be read may look damaged: the start is refused either way.
         print("unavailable", error)
         return
-    first = await store.last_request_number() + 1
     for n in range(first, first + GROUPS):
         try:
             receipts = await one(store, note(n), held(f"R-{n}"), note(n))
