@@ -18,7 +18,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("statement", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize("answer", list(Answer))
+@pytest.mark.parametrize("answer", [Answer.APPROVE, Answer.DENY])
 def test_a_page_from_a_ledger_or_an_export_is_the_same_bytes(
     served: Served, database: str, tmp_path: Path, statement: str, answer: Answer
 ) -> None:
