@@ -130,7 +130,12 @@ class _Lookup(AbstractResolver):
                 loop.call_soon_threadsafe(tell, result)
 
         self._is_busy = True
-        threading.Thread(target=work, name="webhook lookup", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="webhook lookup", daemon=True).start()
+        except RuntimeError as error:
+            # No thread can be had now; the next attempt may get one.
+            self._is_busy = False
+            raise OSError(f"its name cannot be looked up: {error}") from error
         return await found
 
     async def close(self) -> None:
