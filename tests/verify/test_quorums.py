@@ -1,14 +1,15 @@
 """Quorums in a ledger: the right people, each once, in their groups; whatever else was made to look like that."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.verify.builder import VKEY, Ledger
+from tests.verify.builder import VKEY, Ledger, roster_text
 
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import EntryType
+from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.verify.checklist import Summary, verify
 
@@ -57,6 +58,51 @@ def test_three_people_are_enough_in_whatever_order() -> None:
     approvals = [ledger.decide("R-1", approver="ana", lacks=1), ledger.decide("R-1", approver="bo")]
     ledger.run("R-1", 1204, "committed", *approvals)
     verified(ledger)
+
+
+@pytest.mark.parametrize("kept", [("ana", "cy", "dan"), ("dan",)])
+def test_who_runs_the_proxy_and_runs_what_was_revoked(kept: tuple[str, ...]) -> None:
+    """The roster before the intent lacks who approved: an honest proxy would have sent nothing."""
+    ledger = asked()
+    approvals = [
+        ledger.decide("R-1", approver="ana", max_rows=2000, lacks=2),
+        ledger.decide("R-1", approver="cy", ceiling=Ceiling(1300, None), lacks=1),
+        ledger.decide("R-1", approver="bo", max_rows=1204),
+    ]
+    ledger.roster(*kept)
+    ledger.run("R-1", 1204, "committed", *approvals)
+    gone = [person for person in ("ana", "cy", "bo") if person not in kept]
+    found = [fault for fault in faults(ledger) if "did not count any more" in fault]
+    assert [fault.partition("has run, though ")[2].partition("'s SHA256:")[0] for fault in found] == gone
+    assert {fault.split()[0] for fault in found} == {"#10"}
+
+
+def test_a_key_that_ended_long_before_the_intent_runs_nothing_and_a_moment_is_forgiven() -> None:
+    for seconds, whole in ((30, True), (90, False)):
+        ledger = asked(needs=1)
+        ledger.decide("R-1", approver="ana", max_rows=2000)
+        ended = f"{ledger.clock:%Y%m%d%H%M%SZ}"
+        text = roster_text("ana", "bo").replace("ana namespaces=", f'ana valid-before="{ended}",namespaces=')
+        ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": text}))
+        ledger.clock += timedelta(seconds=seconds)
+        ledger.run("R-1", 1204)
+        if whole:
+            verified(ledger)
+        else:
+            assert "did not count any more" in faults(ledger)[0]
+
+
+def test_what_was_revoked_and_rolled_back_before_it_ran_is_no_fault() -> None:
+    """The roster may come between the last look at it and the intent: then nothing is sent."""
+    ledger = asked(needs=1)
+    ledger.decide("R-1", approver="ana", max_rows=2000)
+    ledger.roster("bo")
+    ledger.step(
+        EntryType.INTENT, "R-1", xid="771", timeline=1, upstream_pid=4711,
+        system_identifier="7400000000000000001", where="wrapped",
+    )  # fmt: skip
+    ledger.step(EntryType.OUTCOME, "R-1", result="rolled-back", xid="771")
+    assert verified(ledger).rolled_back == 1
 
 
 def test_a_request_that_is_not_approved_by_enough_stays_held() -> None:

@@ -1023,6 +1023,7 @@ class _Quorum:
         self.total: int | None = None
         self.people: list[str] = []
         self.leaves: list[str] = []
+        self.keys: list[str] = []
         self.broken = False
         self._groups: list[tuple[int, frozenset[str] | None]] = []
         total = body.get("needs", 1)
@@ -1099,6 +1100,7 @@ class _Quorum:
         expected = None
         if answer == _BREAKS:
             self.people, self.leaves, self.broken = [person], [entry.leaf.hex()], True
+            self.keys = [str(entry.body.get("key"))]
         elif self.total is not None:
             before = self.lacks(self.people)
             if not self.is_of_it(person):
@@ -1108,6 +1110,7 @@ class _Quorum:
             if answer == "approve":
                 self.people.append(person)
                 self.leaves.append(entry.leaf.hex())
+                self.keys.append(str(entry.body.get("key")))
                 expected = self.lacks(self.people) or None
         said = entry.body.get("lacks")
         if said != expected or type(said) is not type(expected):
@@ -1119,6 +1122,21 @@ class _Quorum:
             yield f"sent with {len(self.people)} approvals of the {self.total} that it needs, {lacks} are missing"
         if intent.body.get("approvals") != (self.leaves if len(self.leaves) > 1 else None):
             yield "sent by other approvals than it has"
+
+    def revoked(self, at: datetime, roster: _Roster | None) -> Iterator[str]:
+        """Yield whose keys do not count any more at the time of the intent; its proxy looked a moment before."""
+        for person, key in zip(self.people, self.keys, strict=True):
+            for public, signer in (roster or {}).items():
+                if signer.person == person and public.fingerprint == key:
+                    in_time = signer.before is None or at <= signer.before + timedelta(minutes=1)
+                    if in_time and (signer.namespaces is None or _DECISION in signer.namespaces):
+                        break
+            else:
+                yield f"{person}'s key {key}"
+
+
+def _ran_revoked(life: "_Life") -> list[str]:
+    return [f"has run, though {key} did not count any more when it was sent" for key in life.revoked]
 
 
 def _least(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -1142,6 +1160,7 @@ class _Life:
     preview: _Entry | None = None
     ceiling: dict[str, Any] = field(default_factory=dict)
     intent: _Entry | None = None
+    revoked: list[str] = field(default_factory=list)
     executed: _Entry | None = None
     gid: Any = None
 
@@ -1828,7 +1847,7 @@ class Verification:
             del self._lives[request]
 
     def _tell(self, entry: _Entry, life: _Life) -> None:
-        faults: Iterable[str] = ()
+        faults: list[str] = []
         match entry.type:
             case "preview":
                 life.preview = entry
@@ -1837,15 +1856,20 @@ class Verification:
             case "intent":
                 self.counts["executions"] += 1
                 life.intent = entry
-                faults = self._intend(entry, life)
+                faults = [*self._intend(entry, life)]
+                life.revoked = [
+                    *life.quorum.revoked(entry.time, self._recorded if self._pinned is None else self._pinned)
+                ]
             case "executed":
                 life.executed = entry
-                faults = _rows_of(entry.body)
+                faults = [*_rows_of(entry.body), *_ran_revoked(life)]
             case "ending":
-                faults = self._named(entry, life)
+                faults = [*self._named(entry, life)]
             case "outcome":
                 faults = [*_ended(entry, life), *self._named(entry, life)]
-                self.counts["committed"] += _has_committed(entry)
+                if _has_committed(entry):
+                    self.counts["committed"] += 1
+                    faults += [] if life.executed else _ran_revoked(life)
                 if entry.body.get("result") == "prepared":
                     life.gid = entry.body.get("gid", "")
             case _:

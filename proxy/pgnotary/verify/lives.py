@@ -5,7 +5,7 @@ in `after`. Only requests that are not in a final state are kept, so memory is b
 The numbers are those of the checklist.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -69,6 +69,8 @@ class _Life:
     approvals: Approvals
     preview: Entry | None = None
     intent: Entry | None = None
+    revoked: Sequence[str] = ()
+    """Whose keys did not count any more when it was about to be sent: then it must not have run."""
     executed: Entry | None = None
     prepared_as: str | None = None
     """The name under which its transaction was prepared."""
@@ -256,6 +258,7 @@ class Lives:
             case EntryType.EXECUTED:
                 life.executed = entry
                 self._report(entry, of_executed(entry))
+                self._report(entry, _revoked(life))
             case EntryType.ENDING:
                 self._report(entry, of_name(entry, life.prepared_as))
             case EntryType.OUTCOME:
@@ -285,6 +288,7 @@ class Lives:
         self.tally.executions += 1
         life.intent = entry
         self._report(entry, life.approvals.of_intent(entry))
+        life.revoked = life.approvals.revoked(entry, self._pinned or self._recorded)
         self._report(entry, of_intent(entry, life.request))
 
     def _end(self, entry: Entry, life: _Life) -> None:
@@ -294,6 +298,7 @@ class Lives:
             life.prepared_as = str(entry.body.get("gid"))
         if has_committed(entry):
             self.tally.committed += 1
+            self._report(entry, () if life.executed else _revoked(life))
         elif State.ROLLED_BACK.value in (entry.body.get("result"), entry.body.get("fate")):
             self.tally.rolled_back += 1
         elif entry.body.get("result") == State.FAILED.value:
@@ -336,6 +341,12 @@ def _carried_roster(base: Base | None, findings: Findings) -> Roster | None:
     except BadRoster as error:
         findings.fault(base.size, f"stands on a roster that cannot be read: {error}")
         return None
+
+
+def _revoked(life: _Life) -> Iterator[str]:
+    # (15) an honest proxy looks at the keys once more behind the intent, and sends nothing
+    for key in life.revoked:
+        yield f"has run, though {key} did not count any more when it was sent"
 
 
 def _is_legal(life: _Life, step: Entry, to: State) -> bool:

@@ -6,14 +6,21 @@ are those of the checklist.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Entry
 from pgnotary.request.ceiling import Ceiling, lowest
 from pgnotary.request.decision import Answer, Decision
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.quorum import Quorum
+from pgnotary.request.roster import Roster
+from pgnotary.request.sshsig import DECISION_NAMESPACE
 
 __all__ = ["Approvals"]
+
+# Between a look at a key and the entry of the intent; a signature is not taken in the last minute of its key either.
+_A_MOMENT = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -25,6 +32,8 @@ class Approvals:
     people: list[str] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     """Of their entries."""
+    keys: list[str] = field(default_factory=list)
+    """The fingerprints that their entries name."""
     ceiling: Ceiling | None = None
     """What all of them allow."""
     broken: bool = False
@@ -36,6 +45,7 @@ class Approvals:
         lacks: JSON | None = None
         if decision.answer is Answer.BREAK_GLASS:
             self.people, self.leaves, self.broken = [decision.approver], [entry.leaf], True
+            self.keys = [str(entry.body.get("key"))]
             self.ceiling = decision.ceiling
         elif self.quorum is not None:
             yield from self._place(entry, decision, self.quorum)
@@ -57,6 +67,7 @@ class Approvals:
             self.ceiling = lowest([self.ceiling, decision.ceiling]) if self.leaves else decision.ceiling
             self.people.append(person)
             self.leaves.append(entry.leaf)
+            self.keys.append(str(entry.body.get("key")))
 
     def of_intent(self, intent: Entry) -> Iterator[str]:
         """Yield what speaks against sending it with these approvals."""
@@ -68,3 +79,18 @@ class Approvals:
         named = [leaf.hex() for leaf in self.leaves] if len(self.leaves) > 1 else None
         if intent.body.get("approvals") != named:
             yield "names other approvals than it has"
+
+    def revoked(self, intent: Entry, roster: Roster | None) -> list[str]:
+        """Return whose keys do not count any more, by the roster in force, when it is about to be sent."""
+        at = intent.position.time
+        pairs = zip(self.people, self.keys, strict=True)
+        return [f"{person}'s {key}" for person, key in pairs if roster is None or not _counts(roster, person, key, at)]
+
+
+def _counts(roster: Roster, person: str, key: str, at: datetime) -> bool:
+    for signer in roster.signers:
+        if signer.person == person and fingerprint(signer.public) == key:
+            allowed = signer.namespaces is None or DECISION_NAMESPACE in signer.namespaces
+            # The proxy has looked at it a moment before the entry was written.
+            return allowed and (signer.valid_before is None or at <= signer.valid_before + _A_MOMENT)
+    return False
