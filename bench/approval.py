@@ -1,6 +1,6 @@
 """How fast an approval is: from the statement to the approver's screen, and from the signature to PostgreSQL.
 
-    python -m bench.approval [--pending N ...] [--rounds N]
+    python -m bench.approval [--pending N ...] [--rounds N] [--seconds S]
 
 Run it from the root of the repository, on an idle machine. The proxy, an approver who watches and an approver who
 decides are processes of their own; the approvers speak to it over TLS, each call signed, on loopback. While N - 1
@@ -13,15 +13,20 @@ requests wait that nobody decides, one DELETE after another is sent, seen, appro
   bytes leave for PostgreSQL. In between the call and the decision are checked, the decision is durable, what was signed
   is compared with what the database has now, and so is the intent.
 - decided: the approver's call as a whole, with its TLS handshake.
+
+Then what an unrelated SELECT 1 through the proxy takes alone, and beside a flood: a process that makes calls over TLS
+as fast as it can, signed by nobody, or by a key that is not on the roster.
 """
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import multiprocessing
 import os
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -41,8 +46,9 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.approval.place import server_at
 from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.errors import ApiError
 from pgnotary.request.decision import Answer
-from pgnotary.request.openssh import read_private_key
+from pgnotary.request.openssh import private_key_file, read_private_key
 
 _SCHEMA = """
 CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL);
@@ -52,6 +58,7 @@ ANALYZE orders;
 _MARK = b"/* the one that is timed */"
 _TIMED = "DELETE FROM orders WHERE id = {} " + _MARK.decode()
 _LOGINS_AT_ONCE = 8
+_FLOODING = 16
 _PATIENCE_S = 120.0
 _WANTED_MS = {"held to watched": 100, "signed to upstream": 20}
 
@@ -108,6 +115,64 @@ def _approver(work: Callable[..., None], served: _Networked, port: int) -> tuple
     process = multiprocessing.get_context("spawn").Process(target=work, args=(there, *where), daemon=True)
     process.start()
     return here, process  # type: ignore[return-value]
+
+
+def _flood(told: Pipe, port: int, vkey: str, ca: Path, _: Path, key: Path | None) -> None:
+    """Make calls until the end, and tell every tenth of a second how many were refused."""
+    client = ApprovalClient(
+        server_at(f"https://localhost:{port}", vkey, ca), read_private_key(key.read_text()) if key else None
+    )
+    refused = 0
+
+    def call() -> None:
+        nonlocal refused
+        while True:
+            with contextlib.suppress(ApiError):
+                client.requests()
+                raise RuntimeError("it was let in")
+            refused += 1
+
+    for _number in range(_FLOODING):
+        threading.Thread(target=call, daemon=True).start()
+    while True:
+        time.sleep(0.1)
+        told.send(refused)
+
+
+async def _probed(connection: Connection, seconds: float) -> list[float]:
+    """Return what SELECT 1 takes, again and again, in milliseconds, sorted."""
+    found, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        await connection.execute("SELECT 1")
+        found.append((time.perf_counter() - started) * 1e3)
+    return sorted(found)
+
+
+async def _beside_floods(served: _Networked, connection: Connection, folder: Path, seconds: float) -> None:
+    foreign = folder / "foreign"
+    foreign.write_text(private_key_file(bytes(range(32)), "", 1))
+    ways: dict[str, Callable[..., None] | None] = {
+        "alone": None,
+        "calls that nobody signs": functools.partial(_flood, key=None),
+        "calls by a foreign key": functools.partial(_flood, key=foreign),
+    }
+    print(f"\n  {'SELECT 1 beside, ms':34}{'p50':>10}{'p99':>10}{'most':>10}{'refused/s':>10}")
+    for name, work in ways.items():
+        refused = 0.0
+        with ExitStack() as stack:
+            if work is not None:
+                told, flooding = _approver(work, served, served.api_port)
+                stack.callback(flooding.terminate)
+                before, since = await _received(told), time.monotonic()
+            found = await _probed(connection, seconds)
+            if work is not None:
+                last = before
+                while told.poll():
+                    last = told.recv()
+                refused = (last - before) / (time.monotonic() - since)
+        figures = "".join(f"{each:10.2f}" for each in (percentile(found, 0.5), percentile(found, 0.99), found[-1]))
+        print(f"  {name:34}{figures}{refused:10,.0f}")
 
 
 async def _received(pipe: Pipe) -> Any:
@@ -200,7 +265,7 @@ class _Rounds:
         self.took_ms[name].append(seconds * 1e3)
 
 
-async def _measure(postgres: EmbeddedPostgres, folder: Path, pending: int, rounds: int) -> None:
+async def _measure(postgres: EmbeddedPostgres, folder: Path, pending: int, rounds: int, seconds: float) -> None:
     async with AsyncExitStack() as opened:
         upstream = opened.enter_context(Clocked(postgres.host, postgres.port, _MARK))
         where = f"127.0.0.1:{upstream.port}"
@@ -223,6 +288,7 @@ async def _measure(postgres: EmbeddedPostgres, folder: Path, pending: int, round
             for connection in others:
                 with socket.socket(fileno=os.dup(connection.pgconn.socket)) as plug:
                     plug.shutdown(socket.SHUT_RDWR)
+        await _beside_floods(served, engineer, folder, seconds)
     print(f"\n  {f'{pending} pending, {rounds} rounds, ms':34}{'p50':>10}{'p99':>10}{'most':>10}{'wanted':>10}")
     for name, found in run.took_ms.items():
         values, wanted = sorted(found), _WANTED_MS.get(name)
@@ -237,6 +303,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--pending", type=int, nargs="+", default=[1, 500])
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=5, help="of each row of SELECT 1")
     asked = parser.parse_args(words)
     settings = {"max_connections": str(max(asked.pending) + 20), "jit": "off"}
     for pending in asked.pending:
@@ -245,7 +312,7 @@ def main(words: Sequence[str] | None = None) -> None:
             postgres = stack.enter_context(EmbeddedPostgres(settings=settings))
             with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
                 connection.execute(_SCHEMA.encode())
-            uvloop.run(_measure(postgres, folder, pending, asked.rounds))
+            uvloop.run(_measure(postgres, folder, pending, asked.rounds, asked.seconds))
 
 
 if __name__ == "__main__":
