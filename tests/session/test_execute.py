@@ -345,6 +345,23 @@ def test_a_key_that_left_the_roster_before_the_intent_makes_the_approval_void(pl
     play >> "select 1" << until("client ready I")
 
 
+def test_a_key_that_left_the_roster_while_the_intent_was_written_sends_nothing(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> approve() << APPROVED << BEGIN << "record intent"
+    play.roster = Roster(())
+    play >> durable << "upstream ROLLBACK" << "record outcome rolled-back"
+    play >> durable << VOID_FOR_ITS_KEY << "client ready I"
+    assert DELETE not in play.server.heard
+
+
+def test_a_server_that_is_lost_while_that_is_undone_leaves_an_outcome(play: Play) -> None:
+    worked_by_hand(held(play)) >> approve() << APPROVED << BEGIN
+    play >> answers() << "record intent"
+    play.roster = Roster(())
+    play >> durable << "upstream ROLLBACK"
+    play >> events.UpstreamGone() << "record outcome unknown"
+    assert DELETE not in play.server.heard
+
+
 def test_a_key_that_left_the_roster_fails_the_block(play: Play) -> None:
     worked_by_hand(held(in_a_block(play)), ledger=False) >> approve() << APPROVED << f"upstream {XID}"
     play.roster = Roster(())

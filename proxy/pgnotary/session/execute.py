@@ -105,10 +105,10 @@ def execute(
         yield from undo(state, wrapped=wrapped)
         yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
-    if (objection := _objection(state, decided)) is not None:
-        # A key that was revoked while the intent was being written: nothing was sent yet.
-        return (yield from run.undo(objection))
     try:
+        if (objection := _objection(state, decided)) is not None:
+            # A key that was revoked while the intent was being written: nothing was sent yet.
+            return (yield from run.undo(objection))
         if outside:
             part = statement.parts[0]
             try:
