@@ -353,10 +353,14 @@ def test_a_key_that_left_the_roster_while_the_intent_was_written_sends_nothing(p
     assert DELETE not in play.server.heard
 
 
-def test_a_server_that_is_lost_while_that_is_undone_leaves_an_outcome(play: Play) -> None:
+@pytest.mark.parametrize("is_revoked", [True, False], ids=["revoked", "taken back"])
+def test_a_server_that_is_lost_while_that_is_undone_leaves_an_outcome(play: Play, *, is_revoked: bool) -> None:
     worked_by_hand(held(play)) >> approve() << APPROVED << BEGIN
     play >> answers() << "record intent"
-    play.roster = Roster(())
+    if is_revoked:
+        play.roster = Roster(())
+    else:
+        play >> events.CancelRequested()
     play >> durable << "upstream ROLLBACK"
     play >> events.UpstreamGone() << "record outcome unknown"
     assert DELETE not in play.server.heard

@@ -101,11 +101,11 @@ def execute(
     if _has_left(state):
         yield from run.settle(State.ROLLED_BACK, Ended.CLIENT_LOST, why="the client has gone before it was sent")
         return Told.NOTHING
-    if _is_cancelled(state):
-        yield from undo(state, wrapped=wrapped)
-        yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
-        return (yield from refuse(state, _cancelled(decided), decided.request))
     try:
+        if _is_cancelled(state):
+            yield from undo(state, wrapped=wrapped)
+            yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
+            return (yield from refuse(state, _cancelled(decided), decided.request))
         if (objection := _objection(state, decided)) is not None:
             # A key that was revoked while the intent was being written: nothing was sent yet.
             return (yield from run.undo(objection))
