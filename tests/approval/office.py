@@ -42,7 +42,6 @@ from pgnotary.request.decision import Answer, Seen
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.openssh import private_key_file
 from pgnotary.request.parameters import Parameters
-from pgnotary.request.quorum import quorum_in
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.serve.desk import Desk, OpenRequest
 from pgnotary.session.events import Decided, TakenBack
@@ -268,8 +267,7 @@ class FakeDesk:
     def announce(
         self, request: Receipt, preview: Receipt, deliver: Callable[[Decided | TakenBack], None] = lambda _: None
     ) -> None:
-        name = str(request.entry.request)
-        self.open[name] = OpenRequest(name, request.filed(), preview.filed(), deliver, quorum_in(request.entry.body))
+        self.open[str(request.entry.request)] = OpenRequest.of(request.filed(), preview.filed(), deliver)
         self.tell()
 
     def retire(self, name: str, state: State) -> None:

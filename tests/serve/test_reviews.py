@@ -16,7 +16,6 @@ from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType, Filed
 from pgnotary.request import review, sshsig
 from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import Move, State
-from pgnotary.request.quorum import quorum_in
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.serve.desk import OpenRequest
 from pgnotary.serve.reviews import Reviews
@@ -131,7 +130,7 @@ async def test_a_breaker_who_is_out_of_time_cannot_fill_the_ledger_with_attempts
         await it.broken()
         [waiting] = it.reviews.waiting
         filed = Filed(waiting.request.raw, {})
-        opened_ = OpenRequest("R-9", filed, filed, lambda _: None, quorum_in({}), glass=it.reviews)
+        opened_ = OpenRequest.of(filed, filed, lambda _: None, it.reviews)
         attempt = replace(SOME, answer=Answer.BREAK_GLASS, approver="ana")
         assert opened_.objection(attempt) is None
         it.now[0] += timedelta(hours=25)

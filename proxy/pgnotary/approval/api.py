@@ -275,7 +275,7 @@ class ApprovalApi:
         with contextlib.suppress(ConnectionResetError):
             await response.prepare(request)
             caller = request[_CALLER]
-            for piece in _listed([each for each in self._desk.requests() if caller.may_see(_person(each))]):
+            for piece in _listed([each for each in self._desk.requests() if caller.may_see(each.person)]):
                 await response.write(piece)
                 await asyncio.sleep(0)
         return response
@@ -288,7 +288,7 @@ class ApprovalApi:
         """Return where a request stands, None if there is none that the caller may see."""
         if (opened := self._desk.find(name)) is not None:
             paper = Standing(id=name, state=State.HELD.value, paper=_paper(opened))
-            return paper if caller.may_see(_person(opened)) else None
+            return paper if caller.may_see(opened.person) else None
         entries = await self._ledger.entries_of(name)
         asked = next((entry for entry in entries if entry.type is EntryType.REQUEST), None)
         person = str(asked.body.get("person", "")) if asked is not None else ""
@@ -298,9 +298,9 @@ class ApprovalApi:
         name, caller = request.match_info["id"], request[_CALLER]
         opened = self._desk.find(name)
         # Only its own person takes it back: others have no say in what the engineer's session is told.
-        if opened is not None and not caller.is_of(_person(opened)):
-            if caller.may_see(_person(opened)):
-                why = f"{name} is {_person(opened)}'s: only they withdraw it; an approver denies it"
+        if opened is not None and not caller.is_of(opened.person):
+            if caller.may_see(opened.person):
+                why = f"{name} is {opened.person}'s: only they withdraw it; an approver denies it"
                 return answer(403, Problem(error=why))
             return _unknown(request)
         if opened is not None:
@@ -501,10 +501,6 @@ async def _one_call_each(request: web.Request, response: web.StreamResponse) -> 
     if not is_local(request):
         response.force_close()
         response.headers["Connection"] = "close"
-
-
-def _person(opened: OpenRequest) -> str:
-    return str(opened.request.entry.body.get("person", ""))
 
 
 def _unknown(request: web.Request) -> web.Response:

@@ -21,6 +21,11 @@ class OpenRequest(Protocol):
         ...
 
     @property
+    def person(self) -> str:
+        """Who asked."""
+        ...
+
+    @property
     def request(self) -> Filed:
         """Its `request` entry."""
         ...

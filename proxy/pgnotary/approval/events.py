@@ -142,11 +142,7 @@ class Events:
             await write(b": still here\n\n")
 
     def _open(self, caller: Caller) -> list[str]:
-        return [
-            opened.id
-            for opened in self._desk.requests()
-            if caller.may_see(str(opened.request.entry.body.get("person", "")))
-        ]
+        return [opened.id for opened in self._desk.requests() if caller.may_see(opened.person)]
 
     def _place_of(self, last_id: str | None) -> tuple[int, bool]:
         """Return from where on events are told, and whether any may have been missed."""

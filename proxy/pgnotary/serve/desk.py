@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from pgnotary.errors import AlreadyDecided, DecisionRefused, PgnotaryError, RequestMoved
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
@@ -49,6 +49,8 @@ class OpenRequest:
     preview: Filed
     deliver: Callable[[Decided | TakenBack], None]
     """Hands a decision, or a withdrawal, to the session that holds the statement."""
+    person: str
+    """Who asked. Whoever watches is told of all that is open at each change of it: it must not take a look each."""
     quorum: Quorum
     """Whose approvals it needs."""
     deciding: bool = False
@@ -63,6 +65,19 @@ class OpenRequest:
     """Who keeps what was let run by one person alone."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Of several approvals each is weighed beside those before it."""
+
+    @classmethod
+    def of(
+        cls,
+        request: Filed,
+        preview: Filed,
+        deliver: Callable[[Decided | TakenBack], None],
+        glass: "Glass | None" = None,
+    ) -> Self:
+        """Return what is put on the desk: its entry is read once, here."""
+        entry = request.entry
+        person, quorum = str(entry.body.get("person", "")), quorum_in(entry.body)
+        return cls(entry.request or "", request, preview, deliver, person, quorum, glass=glass)
 
     @property
     def last(self) -> bytes:
@@ -85,8 +100,7 @@ class OpenRequest:
         if decision.answer is Answer.BREAK_GLASS:
             return _overdue(self.glass, person)
         if not any(each.has(person) for each in groups):
-            requester = str(self.request.entry.body["person"])
-            needed = self.quorum.words(requester)
+            needed = self.quorum.words(self.person)
             return DecisionRefused(f"{person} is in none of the groups that {self.id} needs: {needed}")
         if decision.answer is Answer.DENY:
             return None
@@ -151,9 +165,8 @@ class Desk:
 
     def announce(self, request: Filed, preview: Filed, deliver: Callable[[Decided | TakenBack], None]) -> None:
         """Put a request on the desk."""
-        name = request.entry.request or ""
-        quorum = quorum_in(request.entry.body)
-        self._open[name] = OpenRequest(name, request, preview, deliver, quorum, glass=self.glass)
+        opened = OpenRequest.of(request, preview, deliver, self.glass)
+        self._open[opened.id] = opened
         self._tell()
 
     def retire(self, request: str) -> None:
