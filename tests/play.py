@@ -18,7 +18,7 @@ make them go on. The ledger keeps the table of a request's life and the links be
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -28,7 +28,7 @@ from tests.listed import executions_of
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
 from pgnotary.judge.catalog import BUILT_IN
 from pgnotary.judge.policy import Verdict
-from pgnotary.judge.rules import PROFILES, Policy, Subject, policy_of
+from pgnotary.judge.rules import PROFILES, Policy, Subject, Terms, policy_of
 from pgnotary.judge.scope import UNSCOPED
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
@@ -92,7 +92,7 @@ KEYS = {"bo": bytes([3]) * 32, "eva": bytes([4]) * 32}
 CLIENT_GONE = events.ClientGone()
 SERVER_GONE = events.UpstreamGone()
 DOWN = LedgerUnavailable("the ledger cannot be written: disk full", hint="make room")
-POLICY = policy_of(PROFILES["default"])
+POLICY = policy_of(PROFILES["default"], usual=Terms(sample_rows=0))
 JUDGE = Verdicts(POLICY)
 
 
@@ -770,6 +770,8 @@ class Play:
         policy: Policy = POLICY,
         session: Callable[[SessionState], Session] = Session,
     ) -> None:
+        if hold_s != policy.usual.hold_s:
+            policy = replace(policy, usual=replace(policy.usual, hold_s=hold_s))
         self.server = ScriptedServer(by_hand=by_hand)
         self.ledger = Ledger(by_hand=by_hand)
         self.clock = 1_000.0
@@ -802,10 +804,8 @@ class Play:
         )
         rules = Rules(
             policy=policy,
-            hold_s=hold_s,
             reminder_s=reminder_s,
             preview_timeout_ms=2_000,
-            sample_rows=0,
             mask=(),
             queue_bytes=queue_bytes,
             roster=lambda: self.roster,

@@ -8,7 +8,7 @@ import pytest
 
 from pgnotary.config import Address, Config, load, parse
 from pgnotary.errors import ConfigError
-from pgnotary.judge.rules import PROFILES, Action, Rule, Terms, policy_of
+from pgnotary.judge.rules import PROFILES, Action, Rule, Wishes, policy_of
 from pgnotary.judge.statement import Qualifier, StatementClass
 from pgnotary.serve.scram import make_verifier
 from pgnotary.setup import add_user, make_folder
@@ -148,6 +148,8 @@ _FORWARDS = "result = 'forward'"
         ("", ["policy.rule[1]", "result"]),
         (f"{_FORWARDS}\nmin_rows = 5", ["policy.rule[1].min_rows is 5", "expected 0", "known of what is held"]),
         (f"{_HOLDS}\nmin_rows = -1", ["policy.rule[1].min_rows is -1", ">= 0"]),
+        (f"{_HOLDS}\nmin_rows = 5\nmask = 'pay'", ["policy.rule[1].mask is 'pay'", "only in a rule without min_rows"]),
+        (f"{_HOLDS}\nmin_rows = 5\nhold_s = 60.0", ["policy.rule[1].hold_s is 60.0", "rule without min_rows"]),
         (f"{_FORWARDS}\nhold_s = 60.0", ["policy.rule[1].hold_s is 60.0", "only in a rule that holds"]),
         ("result = 'refuse'\npreview = false", ["policy.rule[1].preview is False", "only in a rule that holds"]),
         ("result = 'refuse'\nsample_rows = 1", ["policy.rule[1].sample_rows is 1", "only in a rule that holds"]),
@@ -201,7 +203,6 @@ result = "hold"
 qualifier = "unconditional"
 database = "shop"
 user = ["eva", "bo"]
-min_rows = 1000
 hold_s = 60
 preview = false
 """
@@ -212,7 +213,7 @@ _OWN = (
     ),
     Rule(
         "policy/bulk", Action.HOLD, qualifiers=(Qualifier.UNCONDITIONAL,), databases=("shop",), users=("eva", "bo"),
-        min_rows=1000, terms=Terms(hold_s=60.0, preview=False),
+        wishes=Wishes(hold_s=60.0, preview=False),
     ),
 )  # fmt: skip
 

@@ -271,6 +271,7 @@ class Config(msgspec.Struct, frozen=True):
             groups=self.groups,
             approvals=self.approvals,
             break_glass=self.file.policy.break_glass,
+            usual=rules.Terms(hold_s=self.file.policy.hold_s, sample_rows=self.file.policy.sample_rows),
         )
 
     def near(self, name: str) -> Path:

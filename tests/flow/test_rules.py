@@ -107,6 +107,31 @@ def test_code_that_a_rule_lets_pass_takes_nothing_signed_back_unseen(
     assert _count(served, database, "orders") == 100
 
 
+STATUS = """
+[[policy.rule]]
+name = "status"
+result = "hold"
+relation = "public.orders"
+mask = "status"
+"""
+
+
+def test_a_harmless_looking_first_statement_takes_no_mask_off_the_second(
+    postgres: EmbeddedPostgres, database: str, tmp_path: Path
+) -> None:
+    with _served(postgres, tmp_path, STATUS) as served:
+        texts = "DELETE FROM items WHERE order_id = 3; DELETE FROM orders WHERE id = 4"
+        with served.open_psql(database, "-c", texts) as psql:
+            shown = served.deny().measured.statements
+            psql.communicate(timeout=30)
+        first, second = (each.sample for each in shown)
+        assert first is not None
+        assert second is not None
+        assert (first.masked, second.masked) == ((), ("status",))
+        assert "stale" not in str(second)
+        served.entries()
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM orders WHERE id = 3", "TRUNCATE items"])
 def test_and_nothing_that_it_does_not_name(ruled: Served, database: str, statement: str) -> None:
     with ruled.open_psql(database, "-c", statement) as psql:

@@ -10,7 +10,7 @@ from pgnotary.errors import ConfigError
 from pgnotary.judge.needs import ANYONE, ONE_OF_ANYONE, Group, GroupTable, Need, groups_of, needs_of, seated, strictest
 from pgnotary.judge.policy import verdict
 from pgnotary.judge.reading import read
-from pgnotary.judge.rules import PROFILES, Action, Rule, Terms, policy_of
+from pgnotary.judge.rules import PROFILES, Action, Rule, Wishes, policy_of
 from pgnotary.judge.statement import StatementClass
 
 DBA, OWNERS = Group("dba", ("ana", "bo")), Group("owners", ("cy",))
@@ -118,7 +118,7 @@ def test_the_strictest_asks_nobody_twice_for_the_same() -> None:
     assert strictest([(Need(1, "dba"),), (Need(2, "dba"), Need(1, "owners"))]) == (Need(2, "dba"), Need(1, "owners"))
 
 
-DROPS = Rule("policy/drops", Action.HOLD, (StatementClass.DROP,), terms=Terms(approvals=(Need(2, "dba"),)))
+DROPS = Rule("policy/drops", Action.HOLD, (StatementClass.DROP,), wishes=Wishes(approvals=(Need(2, "dba"),)))
 POLICY = policy_of(PROFILES["default"], (DROPS,), groups=GROUPS)
 
 

@@ -11,9 +11,21 @@ from tests.judge.texts import action, judged
 from pgnotary.judge.catalog import Catalog, Relation
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.needs import Need
-from pgnotary.judge.policy import Verdict, terms, verdict
+from pgnotary.judge.policy import Verdict, counted, verdict
 from pgnotary.judge.reading import read
-from pgnotary.judge.rules import PROFILES, USUAL, Action, Policy, Profile, Record, Rule, Subject, Terms, policy_of
+from pgnotary.judge.rules import (
+    PROFILES,
+    USUAL,
+    Action,
+    Policy,
+    Profile,
+    Record,
+    Rule,
+    Subject,
+    Terms,
+    Wishes,
+    policy_of,
+)
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
@@ -341,38 +353,66 @@ def test_what_prepare_declare_and_explain_are_about_decides_their_class() -> Non
 
 # --- how it is held ---------------------------------------------------------------------------------------------------
 
-SHORT = Terms(hold_s=60.0, preview=False)
-PATIENT = Terms(hold_s=3600.0)
+SHORT = Wishes(hold_s=60.0, preview=False)
 DELETES = (StatementClass.DELETE,)
 
 
 def test_a_rule_that_holds_says_how() -> None:
-    assert _by("SELECT 1", _rule(Action.HOLD, terms=SHORT)).terms == SHORT
+    assert _by("SELECT 1", _rule(Action.HOLD, wishes=SHORT)).terms == Terms(hold_s=60.0, preview=False)
     assert _by("DELETE FROM orders").terms == USUAL
-    assert _by("SELECT 1", _rule(Action.FORWARD, terms=SHORT)).terms == USUAL
+    assert _by("SELECT 1", _rule(Action.FORWARD, wishes=SHORT)).terms == USUAL
+
+
+def test_of_several_statements_the_strictest_wishes_count_wherever_they_stand() -> None:
+    """Once it was those of the first one: what the second one's rule masks was shown."""
+    usual = Terms(hold_s=900.0, sample_rows=5)
+    people = _rule(
+        Action.HOLD, "policy/people", relations=("hr.people",), wishes=Wishes(hold_s=3600.0, mask=("salary", "pay"))
+    )
+    orders = _rule(
+        Action.HOLD, "policy/orders", relations=("public.orders",), wishes=Wishes(sample_rows=20, mask=("card", "pay"))
+    )
+    secret = _rule(
+        Action.HOLD, "policy/secret", relations=("hr.keys",), wishes=Wishes(hold_s=60.0, preview=False, sample_rows=0)
+    )
+    policy = policy_of(PROFILES["default"], (people, orders, secret), usual=usual)
+    one, two, three, other = (f"DELETE FROM {name}" for name in ("hr.people", "public.orders", "hr.keys", "public.a"))
+    for texts, expected in (
+        ([one], replace(usual, hold_s=3600.0, mask=("salary", "pay"))),
+        ([one, two], replace(usual, mask=("salary", "pay", "card"))),
+        ([other, one], replace(usual, mask=("salary", "pay"))),
+        ([two], replace(usual, sample_rows=20, mask=("card", "pay"))),
+        ([two, other], replace(usual, mask=("card", "pay"))),
+        ([one, three], Terms(hold_s=60.0, preview=False, sample_rows=0, mask=("salary", "pay"))),
+    ):
+        for some in (texts, texts[::-1], [*texts, "SELECT 1"]):
+            found = verdict(_statement("; ".join(some)), policy).terms
+            assert replace(found, mask=tuple(sorted(found.mask))) == replace(
+                expected, mask=tuple(sorted(expected.mask))
+            ), some
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (0, (Action.HOLD, "default/hold-delete", USUAL)),
-        (99, (Action.HOLD, "default/hold-delete", USUAL)),
-        (100, (Action.HOLD, "policy/many", PATIENT)),
-        (999, (Action.HOLD, "policy/many", PATIENT)),
-        (1000, (Action.REFUSE, "policy/too-many", USUAL)),
-        (None, (Action.REFUSE, "policy/too-many", USUAL)),
+        (0, (Action.HOLD, "default/hold-delete")),
+        (99, (Action.HOLD, "default/hold-delete")),
+        (100, (Action.HOLD, "policy/many")),
+        (999, (Action.HOLD, "policy/many")),
+        (1000, (Action.REFUSE, "policy/too-many")),
+        (None, (Action.REFUSE, "policy/too-many")),
     ],
 )
-def test_the_number_of_rows_decides_how_it_is_held(rows: int | None, expected: tuple[Action, str, Terms]) -> None:
+def test_the_number_of_rows_decides_whether_it_is_held(rows: int | None, expected: tuple[Action, str]) -> None:
     own = (
         _rule(Action.REFUSE, "policy/too-many", min_rows=1000),
-        _rule(Action.HOLD, "policy/many", classes=DELETES, min_rows=100, terms=PATIENT),
+        _rule(Action.HOLD, "policy/many", classes=DELETES, min_rows=100),
     )
     policy, statement = policy_of(PROFILES["default"], own), _statement("SELECT 1; DELETE FROM orders")
     held = verdict(statement, policy)
     assert (held.action, held.rule) == (Action.HOLD, "default/hold-delete"), "rows are not asked before a preview"
-    found = terms(statement, policy, NOBODY, rows, held)
-    assert (found.action, found.rule, found.terms) == expected
+    found = counted(statement, policy, NOBODY, rows, held)
+    assert (found.action, found.rule) == expected
 
 
 @pytest.mark.parametrize(
@@ -382,7 +422,7 @@ def test_rows_say_nothing_to_a_rule_about_something_else(parts: dict[str, Any]) 
     policy = policy_of(PROFILES["default"], (_rule(Action.REFUSE, min_rows=1, **parts),))
     statement = _statement("DELETE FROM orders")
     held = verdict(statement, policy)
-    found = terms(statement, policy, NOBODY, None, held)
+    found = counted(statement, policy, NOBODY, None, held)
     assert (found.action, found.rule) == (Action.HOLD, held.rule)
 
 
@@ -390,7 +430,7 @@ def test_a_rule_about_rows_forwards_nothing() -> None:
     own = _rule(Action.FORWARD, qualifiers=tuple(Qualifier), min_rows=1)
     assert _by("DELETE FROM orders", own).action is Action.HOLD
     statement, policy = _statement("DELETE FROM orders"), policy_of(PROFILES["default"], (own,))
-    assert terms(statement, policy, NOBODY, 5, verdict(statement, policy)).action is Action.HOLD
+    assert counted(statement, policy, NOBODY, 5, verdict(statement, policy)).action is Action.HOLD
 
 
 # --- profiles ---------------------------------------------------------------------------------------------------------
@@ -452,7 +492,7 @@ OTHER: dict[str, Any] = {
     "databases": ("shop",),
     "users": ("eva",),
     "min_rows": 1,
-    "terms": Terms(preview=False),
+    "wishes": Wishes(preview=False),
     "record": Record.SUMMARY,
 }
 
@@ -461,15 +501,15 @@ def test_the_digest_changes_with_every_field_of_a_rule() -> None:
     assert list(OTHER) == [field.name for field in fields(Rule)]
     rule = _rule(Action.HOLD)
     others = [replace(rule, **{name: value}) for name, value in OTHER.items()]
-    terms = [
-        Terms(hold_s=60.0),
-        Terms(sample_rows=0),
-        Terms(sample_rows=3),
-        Terms(mask=("pay",)),
-        Terms(approvals=(Need(2),)),
+    wishes = [
+        Wishes(hold_s=60.0),
+        Wishes(sample_rows=0),
+        Wishes(sample_rows=3),
+        Wishes(mask=("pay",)),
+        Wishes(approvals=(Need(2),)),
     ]
-    others += [replace(rule, terms=each) for each in terms]
-    assert {field.name for field in fields(Terms)} == {"hold_s", "preview", "sample_rows", "mask", "approvals"}
+    others += [replace(rule, wishes=each) for each in wishes]
+    assert {field.name for field in fields(Wishes)} == {"hold_s", "preview", "sample_rows", "mask", "approvals"}
     digests = {policy_of(PROFILES["default"], (each,)).digest for each in (rule, *others)}
     assert len(digests) == len(others) + 1
 

@@ -77,18 +77,18 @@ def _about(rule: Rule) -> str:
         said.append("harmless")
     if rule.min_rows:
         said.append(f"min_rows {rule.min_rows}")
-    if rule.terms.hold_s is not None:
-        said.append(f"hold_s {rule.terms.hold_s:g}")
+    if rule.wishes.hold_s is not None:
+        said.append(f"hold_s {rule.wishes.hold_s:g}")
     if rule.record is not Record.EACH:
         said.append(f"record {rule.record}")
-    if not rule.terms.preview:
+    if not rule.wishes.preview:
         said.append("preview false")
-    if rule.terms.sample_rows is not None:
-        said.append(f"sample_rows {rule.terms.sample_rows}")
-    if rule.terms.approvals:
-        said.append("approvals " + ", ".join(f"{need.count} of {need.group}" for need in rule.terms.approvals))
-    if rule.terms.mask:
-        said.append(f"mask {', '.join(rule.terms.mask)}")
+    if rule.wishes.sample_rows is not None:
+        said.append(f"sample_rows {rule.wishes.sample_rows}")
+    if rule.wishes.approvals:
+        said.append("approvals " + ", ".join(f"{need.count} of {need.group}" for need in rule.wishes.approvals))
+    if rule.wishes.mask:
+        said.append(f"mask {', '.join(rule.wishes.mask)}")
     return "; ".join(said) or "anything"
 
 
@@ -103,11 +103,11 @@ def _fields(rule: Rule) -> dict[str, object]:
         "user": rule.users,
         "min_rows": rule.min_rows,
         "record": rule.record,
-        "hold_s": rule.terms.hold_s,
-        "preview": rule.terms.preview,
-        "sample_rows": rule.terms.sample_rows,
-        "mask": rule.terms.mask,
-        "approvals": [f"{need.count} of {need.group}" for need in rule.terms.approvals],
+        "hold_s": rule.wishes.hold_s,
+        "preview": rule.wishes.preview,
+        "sample_rows": rule.wishes.sample_rows,
+        "mask": rule.wishes.mask,
+        "approvals": [f"{need.count} of {need.group}" for need in rule.wishes.approvals],
     }
 
 

@@ -19,7 +19,7 @@ from pgnotary.cli.policy_options import Bench
 from pgnotary.config import structure
 from pgnotary.errors import ConfigError
 from pgnotary.judge.catalog import Catalog, Relation
-from pgnotary.judge.policy import terms
+from pgnotary.judge.policy import counted
 from pgnotary.judge.rule_table import one_of
 from pgnotary.judge.rules import Action, Record, Subject
 from pgnotary.judge.statement import StatementClass
@@ -136,8 +136,8 @@ def _told(judged: Judged, case: Case, by: Bench, subject: Subject) -> tuple[str,
     """Return what is said in the end, and by which rule."""
     said = judged.verdict
     if said.action is Action.HOLD and case.rows is not None and judged.statement is not None:
-        termed = terms(judged.statement, by.policy, subject, case.rows, said)
-        return termed.action, termed.rule
+        found = counted(judged.statement, by.policy, subject, case.rows, said)
+        return found.action, found.rule
     return said.action, said.rule
 
 

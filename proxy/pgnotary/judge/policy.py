@@ -6,14 +6,15 @@ held. The policy's digest goes into every request, so that a signature says unde
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 
 from pgnotary.judge.needs import ONE_OF_ANYONE, strictest
 from pgnotary.judge.refusals import prepare_behind, refusal, sentence, setting_beside
-from pgnotary.judge.rules import USUAL, Action, Policy, Record, Rule, Subject, Terms
+from pgnotary.judge.rules import NO_WISHES, USUAL, Action, Policy, Record, Rule, Subject, Terms
 from pgnotary.judge.statement import Finding, Part, Qualifier, Statement, StatementClass
 
-__all__ = ["Terming", "Verdict", "held_terms", "terms", "verdict"]
+__all__ = ["Counted", "Verdict", "counted", "held_terms", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +95,25 @@ def _stopped(
         return Verdict(Action.FORWARD, part.kind, name, reason, judge=finding.judge, unwalled=True, would=name)
     if (refused := setting_beside(statement) or prepare_behind(statement)) is not None:
         return Verdict(Action.REFUSE, refused.part.kind, refused.rule, refused.reason)
-    return Verdict(Action.HOLD, part.kind, name, reason, held_terms(policy, rule, found), finding.judge)
+    return Verdict(Action.HOLD, part.kind, name, reason, held_terms(policy, found), finding.judge)
 
 
-def held_terms(policy: Policy, rule: Rule | None, found: Sequence[Rule | None] = (None,)) -> Terms:
-    """Return how a text is held that `rule` stops; `found` are the rules that speak for its parts.
+def held_terms(policy: Policy, found: Sequence[Rule | None] = (None,)) -> Terms:
+    """Return how a text is held of whose parts `found` are the rules that speak for them; None: the profile holds it.
 
-    All parts are approved together, so it needs what any of those that are held needs: a second statement behind a
-    harmless one is approved by no fewer.
+    All parts are shown, approved and run together, so the strictest of those that are held counts in each respect: a
+    second statement behind a harmless one is approved by no fewer, and what its rule masks is masked.
     """
-    held = [each for each in found if each is None or each.result is Action.HOLD]
-    needed = strictest((each.terms.approvals if each else ()) or policy.approvals for each in held)
-    approvals = () if needed == ONE_OF_ANYONE else needed
-    return replace(rule.terms if rule else USUAL, approvals=approvals)
+    usual = policy.usual
+    held = [each.wishes if each else NO_WISHES for each in found if each is None or each.result is Action.HOLD]
+    needed = strictest(each.approvals or policy.approvals for each in held)
+    return Terms(
+        hold_s=min(usual.hold_s if each.hold_s is None else each.hold_s for each in held),
+        preview=all(each.preview for each in held),
+        sample_rows=min(usual.sample_rows if each.sample_rows is None else each.sample_rows for each in held),
+        mask=tuple(dict.fromkeys(chain.from_iterable(each.mask for each in held))),
+        approvals=() if needed == ONE_OF_ANYONE else needed,
+    )
 
 
 def _weightiest(part: Part, policy: Policy) -> Finding:
@@ -121,19 +128,18 @@ def _weightiest(part: Part, policy: Policy) -> Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Terming:
+class Counted:
     """What policy says of something held, once its preview is known."""
 
     action: Action
     rule: str
-    terms: Terms
 
 
-def terms(statement: Statement, policy: Policy, subject: Subject, rows: int | None, held: Verdict) -> Terming:
+def counted(statement: Statement, policy: Policy, subject: Subject, rows: int | None, held: Verdict) -> Counted:
     """Say what the number of rows adds to a verdict that holds; None rows are as many as any rule asks for."""
     for part in statement.parts:
         for rule in policy.rules:
             enough = rows is None or rows >= rule.min_rows
             if rule.min_rows and rule.result is not Action.FORWARD and enough and rule.matches(part, subject):
-                return Terming(rule.result, rule.name, rule.terms)
-    return Terming(Action.HOLD, held.rule, held.terms)
+                return Counted(rule.result, rule.name)
+    return Counted(Action.HOLD, held.rule)

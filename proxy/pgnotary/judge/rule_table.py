@@ -16,7 +16,7 @@ from msgspec import Meta
 from pgnotary.errors import ConfigError
 from pgnotary.judge.identifiers import identifier
 from pgnotary.judge.needs import Group, needs_of
-from pgnotary.judge.rules import Action, Record, Rule, Terms
+from pgnotary.judge.rules import Action, Record, Rule, Wishes
 from pgnotary.judge.statement import Qualifier, StatementClass
 
 __all__ = ["MOST_SAMPLED", "RuleTable", "masks_of", "one_of", "rules_of"]
@@ -92,7 +92,7 @@ def _rule(key: str, table: RuleTable, groups: Sequence[Group]) -> Rule:
         databases=tuple(_whole_names(f"{key}.database", table.database)),
         users=tuple(_whole_names(f"{key}.user", table.user)),
         min_rows=table.min_rows,
-        terms=_terms(key, table, groups),
+        wishes=_wishes(key, table, groups),
         record=one_of(Record, f"{key}.record", Record.EACH if table.record is None else table.record),
     )
 
@@ -109,20 +109,21 @@ def _require_sense(key: str, table: RuleTable, result: Action) -> None:
             f"{key}.record is {table.record!r}: expected only in a rule that forwards; "
             "what is held or refused is always listed"
         )
-    if result is not Action.HOLD:
-        said = {"hold_s": table.hold_s, "preview": table.preview, "sample_rows": table.sample_rows}
-        for name, value in (said | {"mask": table.mask or None, "approvals": table.approvals or None}).items():
-            if value is not None:
-                raise ConfigError(f"{key}.{name} is {value!r}: expected only in a rule that holds")
-    if table.min_rows and table.approvals:
-        raise ConfigError(
-            f"{key}.approvals is {table.approvals!r}: expected only in a rule without min_rows; "
-            "what is needed is recorded before the rows are counted"
-        )
+    wishes = {"hold_s": table.hold_s, "preview": table.preview, "sample_rows": table.sample_rows}
+    for name, value in (wishes | {"mask": table.mask or None, "approvals": table.approvals or None}).items():
+        if value is None:
+            continue
+        if result is not Action.HOLD:
+            raise ConfigError(f"{key}.{name} is {value!r}: expected only in a rule that holds")
+        if table.min_rows:
+            raise ConfigError(
+                f"{key}.{name} is {value!r}: expected only in a rule without min_rows; "
+                "how it is held is settled before the rows are counted"
+            )
 
 
-def _terms(key: str, table: RuleTable, groups: Sequence[Group]) -> Terms:
-    return Terms(
+def _wishes(key: str, table: RuleTable, groups: Sequence[Group]) -> Wishes:
+    return Wishes(
         hold_s=table.hold_s,
         preview=table.preview is not False,
         sample_rows=table.sample_rows,

@@ -17,7 +17,20 @@ from pgnotary.judge.identifiers import qualified
 from pgnotary.judge.needs import ONE_OF_ANYONE, Group, Need
 from pgnotary.judge.statement import Part, Qualifier, StatementClass
 
-__all__ = ["PROFILES", "USUAL", "Action", "Policy", "Profile", "Record", "Rule", "Subject", "Terms", "policy_of"]
+__all__ = [
+    "NO_WISHES",
+    "PROFILES",
+    "USUAL",
+    "Action",
+    "Policy",
+    "Profile",
+    "Record",
+    "Rule",
+    "Subject",
+    "Terms",
+    "Wishes",
+    "policy_of",
+]
 
 
 class Action(StrEnum):
@@ -45,18 +58,32 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a rule wants what it holds to be held; what is None or empty is as policy says."""
+
+    hold_s: float | None = None
+    preview: bool = True
+    sample_rows: int | None = None
+    mask: tuple[str, ...] = ()
+    """Columns that approvers are not shown, beside those of `policy.mask`."""
+    approvals: tuple[Need, ...] = ()
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """How something is held."""
 
-    hold_s: float | None = None
-    """None: as long as `policy.hold_s` says."""
+    hold_s: float = 900.0
     preview: bool = True
-    sample_rows: int | None = None
-    """How many rows approvers are shown; None: as many as `policy.sample_rows` says."""
+    sample_rows: int = 5
+    """How many of the rows that it would meet approvers are shown."""
     mask: tuple[str, ...] = ()
     """Columns that they are not shown, beside those of `policy.mask`."""
     approvals: tuple[Need, ...] = ()
-    """How many of whom it needs. Empty: of a rule, as many as `policy.approvals` says; of a verdict, one of anybody."""
+    """How many of whom it needs; empty: one of anybody."""
 
 
 USUAL = Terms()
@@ -76,7 +103,7 @@ class Rule:
     users: tuple[str, ...] = ()
     min_rows: int = 0
     """It holds or refuses only what may change that many rows, as far as the preview knows."""
-    terms: Terms = USUAL
+    wishes: Wishes = NO_WISHES
     record: Record = Record.EACH
     """Only a rule that forwards may say `SUMMARY`."""
 
@@ -143,6 +170,8 @@ class Policy:
     approvals: tuple[Need, ...] = ONE_OF_ANYONE
     """What is needed where no rule says otherwise."""
     groups: tuple[Group, ...] = ()
+    usual: Terms = USUAL
+    """How something is held whose rule has no wishes. Its numbers are in no digest: they do not say what is held."""
     break_glass: tuple[str, ...] = ()
     """The people who may approve alone, and their own, in an emergency; empty: nobody."""
 
@@ -188,6 +217,7 @@ def policy_of(
     groups: Sequence[Group] = (),
     approvals: tuple[Need, ...] = ONE_OF_ANYONE,
     break_glass: str = "",
+    usual: Terms = USUAL,
 ) -> Policy:
     """Return the policy of one's own rules before a profile's; `break_glass` names one of the groups, or none."""
     rules = (*own, *profile.rules)
@@ -204,7 +234,7 @@ def policy_of(
     if break_glass:
         listed["break_glass"] = break_glass
     digest = hashlib.sha256(b"pgnotary/policy/1\n" + json.dumps(listed, sort_keys=True).encode()).hexdigest()
-    policy = Policy(profile.name, rules, profile.holds, digest, approvals, tuple(groups))
+    policy = Policy(profile.name, rules, profile.holds, digest, approvals, tuple(groups), usual)
     return replace(policy, break_glass=policy.people_of(break_glass)) if break_glass else policy
 
 
@@ -213,9 +243,10 @@ def _written(rule: Rule) -> dict[str, Any]:
     fields = asdict(rule)
     if rule.record is Record.EACH:
         del fields["record"]
+    wishes = fields.pop("wishes")
     for name in ("sample_rows", "mask"):
-        if not fields["terms"][name] and fields["terms"][name] != 0:
-            del fields["terms"][name]
-    if not fields["terms"]["approvals"]:
-        del fields["terms"]["approvals"]
-    return fields
+        if not wishes[name] and wishes[name] != 0:
+            del wishes[name]
+    if not wishes["approvals"]:
+        del wishes["approvals"]
+    return fields | {"terms": wishes}

@@ -389,10 +389,8 @@ def _rules(config: Config, roster: Callable[[], Roster]) -> Rules:
     policy = config.file.policy
     return Rules(
         policy=config.policy,
-        hold_s=policy.hold_s,
         reminder_s=policy.reminder_s,
         preview_timeout_ms=policy.preview_timeout_ms,
-        sample_rows=policy.sample_rows,
         mask=config.masks,
         queue_bytes=policy.queue_bytes,
         roster=roster,

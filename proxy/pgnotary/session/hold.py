@@ -176,8 +176,7 @@ def _ask_for_approval(
 ) -> Generator[Step, Any, Held]:
     """Record request and preview, tell the client and the approvers."""
     request = state.mint()
-    wished_s = verdict.terms.hold_s or state.rules.hold_s
-    hold_s = min(wished_s, examination.hold_limit_s or wished_s)
+    hold_s = min(verdict.terms.hold_s, examination.hold_limit_s or verdict.terms.hold_s)
     deadline = state.now.monotonic + hold_s
     # Before the request is durable: one COMMIT may tell a thousand sessions at once, and each would work this out then.
     about = _questions(state, statement, verdict)
@@ -194,12 +193,12 @@ def _ask_for_approval(
     previewed = receipt.filed()
     rows = next((measured.body[name] for name in ("exact", "at_most", "estimate") if name in measured.body), None)
     # What cannot be held to a number may be more rows by the time that it runs, so here it is as many as there may be.
-    termed = state.terms(statement, verdict, rows if statement.countable and isinstance(rows, int) else None)
-    if termed.action is Action.REFUSE:
+    judged = state.counted(statement, verdict, rows if statement.countable and isinstance(rows, int) else None)
+    if judged.action is Action.REFUSE:
         yield from _withdraw(state, request, previewed.leaf, Ending.POLICY)
         most = rows_in_words(previewed) if statement.countable else "any number of rows"
         message = f"refused by pgnotary: {request} may change {most}"
-        raise _Refused(message, detail=f"Rule {termed.rule}. Nothing was sent.")
+        raise _Refused(message, detail=f"Rule {judged.rule}. Nothing was sent.")
     state.held += 1
     people = state.rules.roster().deciders
     state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)

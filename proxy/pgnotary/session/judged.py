@@ -98,7 +98,7 @@ def stopped_by_wall(state: SessionState, statement: Statement) -> tuple[Statemen
     (part,) = statement.parts
     why = "tried to write in a read-only transaction, which nobody had seen: a miss of the judge"
     part = replace(part, findings=(*part.findings, Finding(Qualifier.WRITE, why, "server")))
-    verdict = Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", held_terms(state.rules.policy, None), "server")
+    verdict = Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", held_terms(state.rules.policy), "server")
     return replace(statement, parts=(part,)), verdict
 
 

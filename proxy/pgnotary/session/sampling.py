@@ -59,17 +59,13 @@ def sample_emptied(found: Figures, asked: Questions, table: Name, terms: Terms) 
 
 def _noted(found: Figures, terms: Terms, asking: Flow, *, renamed: bool) -> Flow:
     why = _RENAMED if renamed else ""
-    why = "policy asks for none" if _most(found, terms) == 0 else "no time was left" if found.is_late else why
+    why = "policy asks for none" if terms.sample_rows == 0 else "no time was left" if found.is_late else why
     try:
         if why:
             raise Uncounted(why)
         yield from asking
     except Uncounted as none:
         found.body["sample"] = msgspec.to_builtins(Sample(why=str(none)))
-
-
-def _most(found: Figures, terms: Terms) -> int:
-    return found.state.rules.sample_rows if terms.sample_rows is None else terms.sample_rows
 
 
 def _masks(found: Figures, terms: Terms, catalog: Catalog) -> Masks:
@@ -79,7 +75,7 @@ def _masks(found: Figures, terms: Terms, catalog: Catalog) -> Masks:
 def _of_change(
     found: Figures, asked: Questions, source: Source, facts: Facts, caveats: frozenset[str], terms: Terms
 ) -> Flow:
-    columns, most = (yield from _columns(found, named_in(source))), _most(found, terms)
+    columns, most = (yield from _columns(found, named_in(source))), terms.sample_rows
     masks = _masks(found, terms, asked.catalog).of(columns.values())
     doubts = yield from _doubts(found, asked, source, facts, caveats)
     met_often = _is_joined(source) or found.sent.executions > 1
@@ -124,7 +120,7 @@ def _of_table(found: Figures, table: Name, terms: Terms) -> Flow:
         raise Uncounted("it is made of masked columns")
     # A table whose rows were counted: to read one runs nobody's code, since PostgreSQL lets no generated column that is
     # computed then call a function of one's own.
-    yield from _take(found, emptied(columns[table], masks, _most(found, terms)), ours=True)
+    yield from _take(found, emptied(columns[table], masks, terms.sample_rows), ours=True)
 
 
 def _take(found: Figures, sampling: Sampling, *, ours: bool) -> Flow:

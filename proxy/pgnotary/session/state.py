@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pgnotary.errors import LedgerUnavailable, StatementError, UpstreamProtocolError
 from pgnotary.judge.catalog import BUILT_IN, Catalog
-from pgnotary.judge.policy import Terming, Verdict, terms
+from pgnotary.judge.policy import Counted, Verdict, counted
 from pgnotary.judge.rules import Policy, Subject
 from pgnotary.judge.scope import UNSCOPED, Scope
 from pgnotary.judge.statement import Statement
@@ -85,11 +85,8 @@ class Rules:
     """What the configuration says about holding."""
 
     policy: Policy
-    hold_s: float
     reminder_s: float
     preview_timeout_ms: int
-    sample_rows: int
-    """How many of the rows that a statement would meet approvers are shown, unless its rule says otherwise."""
     mask: tuple[str, ...]
     """Columns that they are not shown."""
     queue_bytes: int
@@ -230,9 +227,9 @@ class SessionState:
         """Return what happens to a statement whose names are known."""
         return self.judges.verdict(statement, self.subject)
 
-    def terms(self, statement: Statement, held: Verdict, rows: int | None) -> Terming:
+    def counted(self, statement: Statement, held: Verdict, rows: int | None) -> Counted:
         """Return what the number of rows that it may change adds to a verdict that holds."""
-        return terms(statement, self.rules.policy, self.subject, rows, held)
+        return counted(statement, self.rules.policy, self.subject, rows, held)
 
     def adopt(self, rules: Rules, judges: Judge) -> None:
         """Go on under other rules; what ran in an open block ran under those before."""
