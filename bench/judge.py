@@ -1,6 +1,6 @@
 """What judging a statement costs, and how long an event loop stands still while readers work beside it.
 
-    python -m bench.judge [--repeats N]
+    python -m bench.judge [--repeats N] [--hostile N]
 
 Run it from the root of the repository, on an idle machine. Times are microseconds, except the last table's. The least
 is what the work takes, the most is what else the machine did.
@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 
@@ -106,14 +106,14 @@ def _steps(repeats: int) -> None:
         for step, function in steps.items():
             if function is steps["known, but for its constants"] and (len(sql) > 4_000 or sql.startswith("UPDATE")):
                 continue
-            _row(step, _timed(function, text, max(repeats // (1 + len(text) // 1_000), 5)))
+            _row(step, _timed(function, text, max(repeats // (1 + len(text) // 1_000), min(repeats, 5))))
 
 
 async def _in_workers(workers: Workers, repeats: int) -> None:
     print(f"\nread by a worker, there and back{'min':>17}{'median':>12}{'max us':>12}")
     for name, sql in TEXTS.items():
         times = []
-        for _ in range(max(repeats // 20, 5)):
+        for _ in range(max(repeats // 20, min(repeats, 5))):
             started = time.perf_counter()
             await workers.read(sql.encode())
             times.append((time.perf_counter() - started) * 1e6)
@@ -142,32 +142,34 @@ async def _stall(work: Callable[[], object], readings: int) -> float:
     return max(gaps) * 1e3
 
 
-async def _stalls(workers: Workers) -> None:
+async def _stalls(workers: Workers, readings: int) -> None:
     print(f"\n{'the longest stall of a loop, ms':52}{'ms':>8}")
     print(f"  {'nothing else to do':50}{await _stall(lambda: asyncio.sleep(0.5), 1):8.1f}")
     for name, sql in RESOURCES.items():
         text = sql.encode()
         statement = await workers.read(text)
         outcome = "unread" if is_unread(statement) else "read"
-        print(f"  {f'{name} in a worker ({outcome})':50}{await _stall(partial(workers.read, text), 3):8.1f}")
+        print(f"  {f'{name} in a worker ({outcome})':50}{await _stall(partial(workers.read, text), readings):8.1f}")
     text = TEXTS["IN list, 100 KB"].encode()
     print(f"  {'IN list, 100 KB, if the loop itself read it':50}{await _stall(lambda: read(text), 1):8.1f}")
 
 
-async def _beside(workers: Workers, timed: Workers, repeats: int) -> None:
+async def _beside(workers: Workers, timed: Workers, repeats: int, hostile: int) -> None:
     await _in_workers(workers, repeats)
-    await _stalls(timed)
+    if hostile:
+        await _stalls(timed, hostile)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=1_000)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--hostile", type=int, default=3, metavar="N", help="read each hostile text N times; 0: none")
+    asked = parser.parse_args(arguments)
     with Workers(Limits(processor_s=30, wall_s=60)) as workers, Workers() as timed:
         bounds.set(TIMED)
-        _steps(repeats)
-        uvloop.run(_beside(workers, timed, repeats))
+        _steps(asked.repeats)
+        uvloop.run(_beside(workers, timed, asked.repeats, asked.hostile))
 
 
 if __name__ == "__main__":
