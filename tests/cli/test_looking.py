@@ -12,6 +12,7 @@ from tests.approval.office import (
     LEDGER,
     PROXY_SEED,
     STATEMENT,
+    VKEY,
     running_office,
 )
 from tests.cli.office import Desk, office, ran, spawn
@@ -164,6 +165,11 @@ async def test_show_of_an_ended_request_tells_its_story_from_the_ledger() -> Non
             leaf = next(stories(reader.entries())).steps[0].leaf.hex()
         assert (await desk.run("show", f"R-1@{leaf[:12]}", "--ledger", path)).exit_code == 0
         assert (await desk.run("show", "R-1", "--ledger", desk.folder / "none.db")).exit_code == 2
+        # An export of it tells the same.
+        export = await desk.run("export", desk.folder / "e", "--ledger", path, "--key", VKEY)
+        assert export.exit_code == 0, export.output
+        again = await desk.run("show", "R-1", "--ledger", desk.folder / "e", "--json")
+        assert json.loads(again.stdout) == told
 
 
 async def test_watch_tells_what_is_held_and_what_ends_until_interrupted() -> None:

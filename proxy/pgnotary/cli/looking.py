@@ -178,10 +178,10 @@ def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) 
     from pgnotary.audit.veil import Veil
     from pgnotary.audit.witness import covered
     from pgnotary.cli.auditor import print_story
-    from pgnotary.cli.ledger_source import say_archived
-    from pgnotary.store.reader import SqliteReader
+    from pgnotary.cli.ledger_source import open_ledger, say_archived
 
-    with SqliteReader(ledger) as reader:
+    with open_ledger(None, ledger, None) as source:
+        reader = source.reader
         say_archived(reader)
         told = stories(covered(reader, None).entries(), None if secrets else Veil())
         story: Story | None = next((each for each in told if each.request == target.id), None)
