@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from tests.pages import Page
 from tests.pki import Pki
 from tests.versions import lacking
 
@@ -96,6 +97,18 @@ def _in_memory() -> bool:
     found = os.statvfs(_MEMORY)
     # It may have to run programs from where its files are.
     return not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > _MEMORY_BYTES
+
+
+@pytest.fixture(scope="module")
+def page(request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page that a module's `PAGE` names; if all tests of the module went well, each command of it was taken."""
+    page, failed = Page(request.module.PAGE), request.session.testsfailed
+    yield page
+    tests = {name for name in vars(request.module) if name.startswith("test_")}
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    chosen = {item.originalname for item in items if item.module is request.module}
+    if chosen >= tests and request.session.testsfailed == failed:
+        page.check()
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,19 @@
 """docs/policy.md is true: its words are those of the judge, its examples load, its commands print what it shows."""
 
+import json
 import re
-import shlex
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from tests.pages import PAGES, Page, run
 
-from pgnotary.cli import pgnotary
 from pgnotary.cli.policy_cases import KINDS
 from pgnotary.config import parse
 from pgnotary.judge.rule_table import RuleTable
 from pgnotary.judge.rules import PROFILES, Action, Record
 from pgnotary.judge.statement import Qualifier, StatementClass
 
-PAGE = Path("docs/policy.md")
-TEXT = PAGE.read_text()
-CONSOLES = list(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
+PAGE = "policy.md"
+TEXT = PAGES[PAGE].read_text(encoding="utf-8")
 
 
 def _section(title: str) -> str:
@@ -58,26 +55,30 @@ def test_every_key_of_a_rule_and_every_kind_of_relation_is_named() -> None:
 
 def test_the_example_loads_and_is_what_its_remarks_say() -> None:
     example, of_the_record = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
-    assert [rule.record for rule in parse(PAGE, of_the_record.encode()).own_rules] == [Record.SUMMARY]
-    rules = parse(PAGE, example.encode()).own_rules
+    assert [rule.record for rule in parse(PAGES[PAGE], of_the_record.encode()).own_rules] == [Record.SUMMARY]
+    rules = parse(PAGES[PAGE], example.encode()).own_rules
     assert [(rule.name, rule.result) for rule in rules] == [
         ("policy/nightly", Action.FORWARD), ("policy/salaries", Action.HOLD), ("policy/too-many", Action.REFUSE),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("block", CONSOLES, ids=lambda block: block.split("\n")[0][2:40])
-def test_what_a_command_prints_is_what_the_page_shows(block: str) -> None:
-    for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        line, _, shown = command.partition("\n")
-        program, *words = shlex.split(line)
-        assert program == "pgnotary"
-        done = CliRunner().invoke(pgnotary, words)
-        assert (done.exit_code, done.stderr) == (0, "")
-        assert not shown or done.output == shown
-        assert done.output
+@pytest.mark.parametrize("beginning", ["pgnotary explain", "pgnotary policy test", "pgnotary policy show"])
+def test_what_a_command_prints_is_what_the_page_shows(page: Page, beginning: str) -> None:
+    command = page.take(beginning)
+    done = run(*command.words())
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.output
+    assert not command.output or done.output == command.output
+
+
+def test_the_digest_of_the_policy_is_printed_by_those_that_the_page_names(page: Page) -> None:
+    config = "config/policy.example.toml"
+    digest = re.findall(r"[0-9a-f]{64}", run(*page.take("pgnotary policy show").words()).output)
+    explained = json.loads(run(*page.take("explain --json").words(), "SELECT 1", "--config", config).output)
+    assert [explained["policy"]] == digest
 
 
 def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
     assert links
-    assert [link for link in links if not (PAGE.parent / link).exists()] == []
+    assert [link for link in links if not (PAGES[PAGE].parent / link).exists()] == []

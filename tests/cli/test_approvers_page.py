@@ -3,25 +3,24 @@
 import asyncio
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pexpect
 import pytest
 from tests.approval.office import SEEDS, VKEY, key_file, public_of
 from tests.cli.office import Desk, office, ran, spawn
+from tests.pages import PAGES, Page
 
 from pgnotary.cli.known_places import known_places
 from pgnotary.request.life import State
 from pgnotary.request.openssh import public_line
 from pgnotary.request.roster import Signer
 
-TEXT = Path("docs/approvers.md").read_text()
-COMMANDS = [
-    line[2:]
-    for block in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("$ ")
-]
+PAGE = "approvers.md"
+TEXT = PAGES[PAGE].read_text(encoding="utf-8")
 # What each must show, in the order of the page.
 SHOWS = {
     "key new": "bo namespaces=",
@@ -58,12 +57,9 @@ def _kind(command: str) -> str:
     return max((each for each in SHOWS if words.startswith(each)), key=len, default=words)
 
 
-def test_every_command_of_the_page_is_run_here() -> None:
-    kinds = [_kind(each) for each in COMMANDS]
-    assert kinds == list(SHOWS)
-
-
-async def test_each_command_shows_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_command_shows_what_the_page_says(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = [each for each in page.commands if each.text.startswith("pgnotary ")]
+    assert [_kind(each.text) for each in commands] == list(SHOWS)
     async with office() as desk:
         for number in (1, 2, 3, 4, 6):
             desk.hold(f"R-{number}")
@@ -72,8 +68,8 @@ async def test_each_command_shows_what_the_page_says(monkeypatch: pytest.MonkeyP
         key_file(desk.folder, "eva")
         asked, shown = desk.ledger.hold("R-5")
         desk.desk.announce(asked, shown, lambda _: desk.desk.retire("R-5", State.WITHDRAWN))
-        for command in COMMANDS:
-            await _run(desk, command)
+        for command in commands:
+            await _run(desk, page.take(command.text).text)
 
 
 def _furnish(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +129,17 @@ def _spoken(desk: Desk, kind: str, words: list[str]) -> str:
     shown += str(child.before)
     child.close()
     return shown
+
+
+def test_what_the_page_puts_into_bashrc_completes(page: Page) -> None:
+    command = f"{page.take('eval ').text}; complete -p pgnotary"
+    if shutil.which("bash") is None:
+        pytest.skip("bash is not installed")
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "--norc", "-ec", command], env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "complete -o nosort -F _pgnotary_completion pgnotary\n"
 
 
 def test_the_list_of_ledgers_on_the_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
