@@ -109,14 +109,6 @@ def test_a_password_in_an_address_stands_in_no_error(tmp_path: Path) -> None:
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_the_page_on_webhooks_is_true(tmp_path: Path) -> None:
-    (block,) = Path("docs/webhooks.md").read_text().split("```toml\n")[1:]
-    (tmp_path / "pgnotary.toml").write_text(block.partition("```")[0])
-    oncall, slack = load(tmp_path / "pgnotary.toml").file.webhook
-    assert oncall.events == ("held", "decided", "ended")
-    assert (slack.url_file, slack.format, slack.events) == ("secrets/slack.url", "slack", ("held", "rejected"))
-
-
 def test_no_two_webhooks_and_no_checkpoint_are_signed_with_one_key() -> None:
     seeds = {webhook_seed(SEED, "a"), webhook_seed(SEED, "b"), webhook_seed(bytes(32), "a"), SEED}
     assert len(seeds) == 4

@@ -540,7 +540,7 @@ async def test_a_client_that_looks_too_often_looks_again_a_moment_later() -> Non
 
 
 async def test_connections_beyond_the_rate_are_closed_before_a_handshake(pki: Pki) -> None:
-    async with networked(_encrypted(pki, calls_per_s=0.4), monotonic=lambda: 0.0) as office:
+    async with networked(encrypted(pki, calls_per_s=0.4), monotonic=lambda: 0.0) as office:
         client, statuses = ApprovalClient(server_of(office, scheme="https", ca=pki.ca), key_of("ana"), 0.4), []
         for _ in range(5):
             try:
@@ -637,7 +637,7 @@ def test_the_limits_leave_room_for_the_longest_call() -> None:
 # --- TLS -----------------------------------------------------------------------------------------------------------
 
 
-def _encrypted(pki: Pki, **limits: Any) -> Listening:
+def encrypted(pki: Pki, **limits: Any) -> Listening:
     files = pki.issue("localhost", "127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
@@ -656,7 +656,7 @@ def test_calls_go_over_tls_and_a_server_that_is_not_trusted_is_refused(
     other = Pki(tmp_path_factory.mktemp("other"))
 
     async def scene() -> None:
-        async with networked(_encrypted(pki)) as office:
+        async with networked(encrypted(pki)) as office:
             office.hold()
             client = client_of(office, "ana", scheme="https", ca=pki.ca)
             assert [each.id for each in await asyncio.to_thread(client.requests)] == ["R-1"]
@@ -698,7 +698,7 @@ async def test_a_certificate_of_its_own_may_be_pinned_and_then_no_other_is_trust
 
 
 async def test_who_stalls_in_a_handshake_is_not_in_the_way_of_others(pki: Pki) -> None:
-    async with networked(_encrypted(pki)) as office:
+    async with networked(encrypted(pki)) as office:
         assert office.api.address is not None
         with socket.create_connection(office.api.address):
             assert await asyncio.to_thread(client_of(office, "ana", scheme="https", ca=pki.ca).head)

@@ -12,10 +12,13 @@ from tests.check import check_ledger
 from tests.flow.forked import Forked
 from tests.flow.served import PATIENCE_S, Served, until
 from tests.flow.test_witnesses import Machine, approved, put_back, refused, verify
+from tests.pages import Page, run
 
 from pgnotary.audit import standalone
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.ledger.checkpoint import verify as read_note
+
+PAGE = "backup.md"
 
 
 class Marked(Served):
@@ -55,14 +58,17 @@ def proxy(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Marked]:
 
 
 def test_a_restored_older_copy_is_refused_at_the_start_and_what_is_given_up_is_told_for_ever(
-    proxy: Marked, database: str, tmp_path: Path
+    proxy: Marked, page: Page, database: str, tmp_path: Path
 ) -> None:
     # It lives, and signs that it has nothing to tell.
     beat = until(lambda: [entry for entry in proxy.entries() if entry["type"] == "heartbeat"], "a heartbeat")[0]
     assert beat["body"].keys() == {"up_ms", "clock", "sessions", "held"}
     assert proxy.entries()[0]["body"]["sqlite"] == sqlite3.sqlite_version
     copy = tmp_path / "backup.db"
-    said = proxy.pgnotary("backup", str(copy))
+    said = proxy.pgnotary(*page.take("pgnotary backup").words({"/backup/ledger-2026-11-27.db": copy}))
+    key = proxy.folder / "proxy.vkey"
+    checked = run(*page.take("pgnotary verify --ledger").words({"FILE": copy, "proxy.vkey": key}))
+    assert checked.exit_code == 0, checked.output
     size = len(check_ledger(copy, proxy.vkey))
     assert f"{copy}: {copy.stat().st_size:,} bytes, {size:,} entries of tests.localhost/flow, head " in said
     # Killed, it leaves a mark that its ledger extends.
@@ -88,7 +94,8 @@ def test_a_restored_older_copy_is_refused_at_the_start_and_what_is_given_up_is_t
     assert not proxy.ledger.exists()
     copy.rename(proxy.ledger)
 
-    proxy.process = Forked(["serve", "--config", str(proxy.config), "--new-high-water"], proxy.folder / "serve.log")
+    again = page.take("serve --new-high-water").words()
+    proxy.process = Forked([*again, "--config", str(proxy.config)], proxy.folder / "serve.log")
     until(proxy._is_up, "the proxy to listen")
     proxy.stop()
     started = [entry for entry in proxy.entries()[size:] if entry["type"] == "proxy-started"]
