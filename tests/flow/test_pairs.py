@@ -553,6 +553,8 @@ class PsqlClient(Client):
             timeout=PATIENCE_S,
             dimensions=(24, 500),
         )
+        # Psql switches no echo off: nothing is lost that is typed at once.
+        self._psql.delaybeforesend = None
         self._psql.expect("=# ")
         self._printed = ""
         """Since the statement was held."""
