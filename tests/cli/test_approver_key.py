@@ -37,6 +37,12 @@ def test_a_key_that_may_redact_is_for_both_purposes(tmp_path: Path) -> None:
     assert signer.namespaces == ("decision@pgnotary", "redaction@pgnotary")
 
 
+def test_the_key_of_an_engineer_decides_nothing(tmp_path: Path) -> None:
+    words = ["key", "new", "--out", str(tmp_path / "eva"), "--person", "eva", "--engineer"]
+    [signer] = parse_roster(CliRunner().invoke(pgnotary, words).stdout).signers
+    assert signer.namespaces == ("request@pgnotary",)
+
+
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 def test_ssh_keygen_reads_a_new_key(tmp_path: Path) -> None:
     path = tmp_path / "bo"

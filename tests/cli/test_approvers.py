@@ -81,6 +81,20 @@ def test_a_public_key_is_added_for_a_person_that_is_named(way: str, config: Path
 
 
 @pytest.mark.parametrize(
+    ("options", "namespaces"),
+    [
+        (("--engineer",), ("request@pgnotary",)),
+        (("--redactor",), ("decision@pgnotary", "redaction@pgnotary")),
+        (("--engineer", "--redactor"), ("request@pgnotary", "redaction@pgnotary")),
+    ],
+)
+def test_what_a_key_is_for_is_said(options: tuple[str, ...], namespaces: tuple[str, ...], config: Path) -> None:
+    key = public_line(public_of(SEEDS["eva"]))
+    assert _run(config, "add", key, "--person", "eva", *options).exit_code == 0
+    assert parse_roster(_text(config)).signers[-1].namespaces == namespaces
+
+
+@pytest.mark.parametrize(
     ("what", "more"),
     [
         (_line("eva", "bo"), ()),
@@ -94,6 +108,7 @@ def test_a_public_key_is_added_for_a_person_that_is_named(way: str, config: Path
         ("", ()),
         ("nonsense", ()),
         (_line("eva"), ("--person", "ana")),
+        (_line("eva"), ("--engineer",)),
         ("# only a comment", ()),
     ],
 )

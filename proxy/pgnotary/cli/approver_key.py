@@ -13,6 +13,7 @@ import click
 
 from pgnotary.cli.approver_options import DEFAULT_KEY, key_option
 from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.key_purpose import Purpose, purpose_options
 from pgnotary.cli.keys import AtHand, at_hand, key_in
 from pgnotary.cli.known_places import at_home
 from pgnotary.cli.safe_text import one_line, visible
@@ -20,16 +21,14 @@ from pgnotary.errors import ConfigError
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
 from pgnotary.request.roster import Signer
-from pgnotary.request.ssh_encoding import Public, read_public_blob
-from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE
+from pgnotary.request.ssh_encoding import read_public_blob
 
 __all__ = ["key"]
 
 _MAX_CHARS = 65_536
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_person_option = click.option("--person", help="Your name on the roster of approvers.  [default: your login name]")
-_redactor_option = click.option("--redactor", is_flag=True, help="The line lets you redact sealed values too.")
+_person_option = click.option("--person", help="Your name on the roster.  [default: your login name]")
 
 
 @click.group()
@@ -42,8 +41,8 @@ def key() -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help=f"Where to write it.  [default: {DEFAULT_KEY}]"
 )
 @_person_option
-@_redactor_option
-def key_new(out: Path | None, person: str | None, *, redactor: bool) -> None:
+@purpose_options
+def key_new(out: Path | None, person: str | None, purpose: Purpose) -> None:
     """Make a key, and print the line that puts it on the roster of approvers."""
     from pgnotary.setup import NewFile, write_new
 
@@ -54,15 +53,15 @@ def key_new(out: Path | None, person: str | None, *, redactor: bool) -> None:
     public = read_private_key(made).public
     write_new(NewFile(path, made, 0o600), NewFile(public_path, public_line(public, name) + "\n", 0o644))
     click.echo(f"wrote {path} and {public_path}: {fingerprint(public)}", err=True)
-    _print_line(name, public, redactor=redactor)
+    _print_line(Signer(name, public, purpose.namespaces))
 
 
 @key.command("show")
 @key_option
 @_person_option
-@_redactor_option
+@purpose_options
 @_json_option
-def key_show(key_path: Path | None, person: str | None, *, redactor: bool, as_json: bool) -> None:
+def key_show(key_path: Path | None, person: str | None, purpose: Purpose, *, as_json: bool) -> None:
     """Print the line that puts your key on the roster: of --key, or of the first at hand."""
     if key_path is not None:
         # A public key is enough here, and a passphrase would be asked for nothing.
@@ -71,12 +70,12 @@ def key_show(key_path: Path | None, person: str | None, *, redactor: bool, as_js
         found = next((each for each in at_hand() if each.public is not None), None) or AtHand("", None)
     if found.public is None:
         raise Failed(f"no key is at hand{_trouble(found)}: make one with `pgnotary key new`", Exit.UNTRUSTED)
-    name = _person(person)
+    signer = Signer(_person(person), found.public, purpose.namespaces)
     if as_json:
-        click.echo(json.dumps(_fields(found) | {"line": _line(name, found.public, redactor=redactor)}, indent=2))
+        click.echo(json.dumps(_fields(found) | {"line": signer.line}, indent=2))
         return
     click.echo(f"{visible(found.where)}: {fingerprint(found.public)}", err=True)
-    _print_line(name, found.public, redactor=redactor)
+    _print_line(signer)
 
 
 @key.command("list")
@@ -122,14 +121,9 @@ def _person(person: str | None) -> str:
     return name
 
 
-def _line(name: str, public: Public, *, redactor: bool) -> str:
-    namespaces = (DECISION_NAMESPACE, REDACTION_NAMESPACE) if redactor else (DECISION_NAMESPACE,)
-    return Signer(name, public, namespaces).line
-
-
-def _print_line(name: str, public: Public, *, redactor: bool) -> None:
+def _print_line(signer: Signer) -> None:
     click.echo("Whoever runs the proxy adds this line to its roster (pgnotary approvers add):", err=True)
-    click.echo(_line(name, public, redactor=redactor))
+    click.echo(signer.line)
 
 
 def _trouble(found: AtHand) -> str:

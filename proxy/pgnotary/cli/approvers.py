@@ -18,6 +18,7 @@ import click
 
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.exits import Exit, Failed
+from pgnotary.cli.key_purpose import Purpose, purpose_options
 from pgnotary.cli.roster_text import counts, with_signer, without
 from pgnotary.cli.safe_text import visible
 from pgnotary.config import load
@@ -25,7 +26,6 @@ from pgnotary.errors import BadKey, BadRoster, ConfigError
 from pgnotary.ledger.canonical import JSON, timestamp
 from pgnotary.request.openssh import fingerprint, read_public_line
 from pgnotary.request.roster import Signer, parse_roster
-from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE
 from pgnotary.setup import check_person, replace_text
 
 __all__ = ["approvers"]
@@ -68,14 +68,15 @@ def approvers_list(config: Path, *, as_json: bool) -> None:
 @click.argument("what", metavar="LINE|FILE|-")
 @config_option
 @click.option("--person", help="Whose key it is; needed with a public key, whose own comment proves nothing.")
-@click.option("--redactor", is_flag=True, help="A public key may redact sealed values too.")
-def approvers_add(what: str, config: Path, person: str | None, *, redactor: bool) -> None:
+@purpose_options
+def approvers_add(what: str, config: Path, person: str | None, purpose: Purpose) -> None:
     """Put a key on the roster: a line as `key new` prints it, or a .pub file and --person NAME.
 
     \b
     pgnotary approvers add bo.pub --person bo
+    pgnotary approvers add eva.pub --person eva --engineer
     """
-    signer = _signer(_said(what), person, redactor=redactor)
+    signer = _signer(_said(what), person, purpose)
     with _alone(config):
         path, text = _roster(config)
         try:
@@ -170,7 +171,7 @@ def _said(what: str) -> str:
     return what
 
 
-def _signer(text: str, person: str | None, *, redactor: bool) -> Signer:
+def _signer(text: str, person: str | None, purpose: Purpose) -> Signer:
     """Return the one signer that a text names; raises UsageError or ConfigError."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if len(lines) != 1:
@@ -183,8 +184,8 @@ def _signer(text: str, person: str | None, *, redactor: bool) -> Signer:
             public = read_public_line(lines[0]).public
         except BadKey as error:
             raise click.UsageError(str(error)) from error
-        return Signer(person, public, (DECISION_NAMESPACE, REDACTION_NAMESPACE)[: 1 + redactor])
-    if person is not None or redactor:
+        return Signer(person, public, purpose.namespaces)
+    if person is not None or purpose.is_said:
         raise click.UsageError("a line of a roster says itself whose key it is, and for what: leave out the options")
     try:
         [signer] = parse_roster(lines[0]).signers
