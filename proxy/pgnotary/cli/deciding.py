@@ -38,7 +38,9 @@ __all__ = [
     "signer_of",
 ]
 
-_POLL_S = 0.1
+# Most run at once; what takes longer is not asked about ten times a second, each time with a call of its own.
+_FIRST_POLL_S = 0.05
+_LAST_POLL_S = 1.0
 # Of a digest, where a person reads it; a script may say fewer.
 _DIGITS = 16
 _GONE = frozenset({State.EXPIRED, State.WITHDRAWN, State.ORPHANED})
@@ -176,7 +178,10 @@ class Case:
         In the engineer's own transaction block nobody knows when it settles: it is enough that it has run.
         """
         enough = _SETTLED | ({State.EXECUTED} if self.paper.context.block != "none" else frozenset())
-        deadline = time.monotonic() + wait_s
-        while state_of(standing := self.client.request(self.paper.id)) not in enough and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        deadline, pause_s = time.monotonic() + wait_s, _FIRST_POLL_S
+        while state_of(standing := self.client.request(self.paper.id)) not in enough:
+            if (left_s := deadline - time.monotonic()) <= 0:
+                break
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 1.5, _LAST_POLL_S)
         return standing
