@@ -207,7 +207,7 @@ async def test_an_estimate_is_no_ceiling() -> None:
 async def test_an_upper_bound_that_was_counted_is_the_ceiling() -> None:
     async with office() as desk:
         desk.hold(preview={"status": "measured", "at_most": 7, "took_us": 1})
-        await desk.decide("approve")
+        await desk.decide("approve", "--wait", "0")
         assert desk.taken.ceiling == Ceiling(7)
 
 
