@@ -7,8 +7,10 @@ veiled: who exports a ledger withholds a value or gives it whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import structs
 
 from pgnotary.errors import NotCanonical
 from pgnotary.judge.secrets import HIDDEN, masked, told
@@ -63,7 +65,7 @@ class Veil:
         words: dict[str, JSON] = {
             name: known.told(value) for name in _WORDS_IN_BODY if isinstance(value := entry.body.get(name), str)
         }
-        return replace(entry, body={**entry.body, **words}), veiled
+        return structs.replace(entry, body={**entry.body, **words}), veiled
 
     def notice(self, shown: str) -> None:
         """Take note of what is shown."""

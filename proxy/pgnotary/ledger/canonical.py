@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,12 +27,15 @@ __all__ = [
     "b64",
     "decode",
     "encode",
+    "is_key",
     "parse_timestamp",
+    "read_as",
     "timestamp",
     "unb64",
     "written",
 ]
 
+_T = TypeVar("_T")
 JSON: TypeAlias = str | int | bool | Sequence["JSON"] | Mapping[str, "JSON"]
 
 # tlog-tiles bundles prefix each entry with its length as a uint16.
@@ -44,7 +47,7 @@ MAX_INT = 2**53 - 1
 # Without a bound of our own, the depth that is accepted would hang on how deep the caller's stack already is.
 MAX_DEPTH = 16
 
-_is_key = re.compile(r"[a-z][a-z0-9_]*").fullmatch
+_fits_key = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 # Keys that were looked at: the same few dozen come back in every entry. The bound keeps a hostile document from filling
 # memory.
@@ -121,6 +124,18 @@ def decode(data: bytes) -> dict[str, JSON]:
     return value
 
 
+def read_as(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T | None:
+    """What the bytes say, if they are the canonical form of it; None for all else, whatever is wrong with it.
+
+    What the decoder's type lets through must be in the profile: keys are names of fields, numbers are bounded.
+    """
+    try:
+        value = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if _encoder.encode(value) == data else None
+
+
 def b64(data: bytes) -> str:
     """`data` as standard base64 with padding (RFC 4648 section 4)."""
     return binascii.b2a_base64(data, newline=False).decode("ascii")
@@ -173,7 +188,7 @@ def _has_known_keys(value: object) -> bool:
     """Say whether all keys in an object, or in a list, are of their form."""
     items: Iterable[object]
     if isinstance(value, dict):
-        if not _known_keys.issuperset(value) and not all(map(_is_known_key, value)):
+        if not _known_keys.issuperset(value) and not all(map(is_key, value)):
             return False
         items = value.values()
     elif isinstance(value, list):
@@ -221,12 +236,15 @@ def _check(value: object, path: str, depth: int) -> None:
 
 def _check_keys(value: Mapping[object, object], path: str) -> None:
     for key in value:
-        if type(key) is not str or not _is_known_key(key):
+        if type(key) is not str or not is_key(key):
             raise NotCanonical(f"{path}: the key {key!r:.60} is not of the form [a-z][a-z0-9_]*")
 
 
-def _is_known_key(key: str) -> bool:
-    if not _is_key(key):
+def is_key(key: str) -> bool:
+    """Say whether a text is of the form that keys have."""
+    if key in _known_keys:
+        return True
+    if not _fits_key(key):
         return False
     if len(_known_keys) < _MAX_KNOWN_KEYS:
         _known_keys.add(key)

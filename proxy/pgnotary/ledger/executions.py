@@ -21,9 +21,19 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from pgnotary.errors import NotCanonical
-from pgnotary.ledger.canonical import JSON, encode, parse_timestamp, timestamp
+from pgnotary.ledger.canonical import JSON, MAX_INT, encode, parse_timestamp, timestamp
 
-__all__ = ["MAX_EXECUTIONS", "Alike", "Executed", "Executions", "Told", "executions_in", "told_in"]
+__all__ = [
+    "MAX_EXECUTIONS",
+    "Alike",
+    "Executed",
+    "Executions",
+    "Listed",
+    "ListedBody",
+    "Told",
+    "executions_in",
+    "told_in",
+]
 
 MAX_EXECUTIONS = 500
 _MAX_BYTES = 57_000
@@ -34,7 +44,8 @@ _SEAL_BYTES = len('"t9007199254740991":"",') + 44
 
 _MICROSECOND = timedelta(microseconds=1)
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+_Time = Annotated[int, msgspec.Meta(ge=-MAX_INT, le=MAX_INT)]
 _Number = TypeVar("_Number", bound=int)
 _Column = Annotated[list[_Number], msgspec.Meta(min_length=1, max_length=MAX_EXECUTIONS)]
 
@@ -107,14 +118,40 @@ class Executions:
 class _Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: _Column[_Count]
     alike: _Column[_Count]
-    at_us: _Column[int]
+    at_us: _Column[_Time]
     took_us: _Column[_Count]
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ListedBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body as it is written."""
+
     since: str
     alike: list[Alike]
     executions: _Columns
+
+
+class Listed(Mapping[str, JSON]):
+    """A body that was read in its form: a mapping like any other, which is made only if somebody looks."""
+
+    __slots__ = ("_fields", "body")
+
+    def __init__(self, body: ListedBody) -> None:
+        self.body = body
+        self._fields: dict[str, JSON] | None = None
+
+    def __getitem__(self, name: str) -> JSON:
+        if self._fields is None:
+            self._fields = msgspec.to_builtins(self.body)
+        return self._fields[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in ListedBody.__struct_fields__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ListedBody.__struct_fields__)
+
+    def __len__(self) -> int:
+        return len(ListedBody.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +198,7 @@ def told_in(body: Mapping[str, JSON]) -> Told:
 def _read(body: Mapping[str, JSON]) -> tuple[_Columns, list[Alike], datetime]:
     """Check a whole body, in a tenth of the time that a look at each number takes."""
     try:
-        read = msgspec.convert(body, _Body)
+        read = body.body if isinstance(body, Listed) else msgspec.convert(body, ListedBody)
     except msgspec.ValidationError as error:
         raise NotCanonical(f"a forwarded entry of another form than one has: {error}") from error
     columns, since = read.executions, parse_timestamp(read.since)
