@@ -1,4 +1,4 @@
-"""Entries that list executions are read in a way of their own: of whatever bytes it must say what the other one says."""
+"""Entries that list executions are read in a way of their own: whatever the bytes, it says what the other one says."""
 
 import random
 from datetime import UTC, datetime, timedelta

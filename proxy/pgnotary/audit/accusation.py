@@ -16,7 +16,7 @@ from pgnotary.ledger.checkpoint import verify
 from pgnotary.ledger.remembered import Remembered
 from pgnotary.ledger.subtrees import BLOCK, Subtrees, blocks_of
 from pgnotary.ledger.tree import consistency_ranges, leaf_hash
-from pgnotary.store import LedgerReader, base_of
+from pgnotary.store import LedgerReader, base_of, raws_of
 from pgnotary.verify.heads import Heads
 from pgnotary.verify.misbehaviour import document, examine
 
@@ -94,4 +94,4 @@ def _against_newest(
 
 
 def _leaves(reader: LedgerReader, count: int) -> Iterator[bytes]:
-    return (leaf_hash(kept.raw) for kept in islice(reader.entries(), max(0, count)))
+    return map(leaf_hash, islice(raws_of(reader), max(0, count)))

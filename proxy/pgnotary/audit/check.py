@@ -16,7 +16,7 @@ from pgnotary.audit.words import counted
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.checkpoint import Checkpoint, claimed_size
 from pgnotary.request.roster import Roster
-from pgnotary.store import LedgerReader, StoredEntry, base_of
+from pgnotary.store import LedgerReader, StoredEntry, base_of, raws_of
 from pgnotary.verify.checklist import Summary, verify
 
 __all__ = ["Indexed", "Keyed", "check", "claimed_size", "gaps", "newest", "noted", "settled", "vouched"]
@@ -68,7 +68,7 @@ def check(
             entries,
             last,
             vkey,
-            ahead=reader.entries(),
+            ahead=(StoredEntry(raw, {}) for raw in raws_of(reader)),
             roster=roster,
             checkpoints=notes,
             remembered=heads,

@@ -15,7 +15,7 @@ from pgnotary.audit.folder import ENTRIES, OPENED, FolderReader, file_sha256
 from pgnotary.errors import LedgerBroken
 from pgnotary.ledger.archived import Archived, told_of
 from pgnotary.ledger.base import Base
-from pgnotary.store import LedgerReader, StoredEntry, base_of
+from pgnotary.store import LedgerReader, StoredEntry, base_of, raws_of
 
 __all__ = ["Joined", "joined"]
 
@@ -53,6 +53,10 @@ class Joined:
         """Yield every entry, archived ones first."""
         return chain.from_iterable(part.entries() for part in self._parts)
 
+    def raw_entries(self) -> Iterator[bytes]:
+        """Yield the bytes of every entry, archived ones first."""
+        return chain.from_iterable(map(raws_of, self._parts))
+
     def checkpoints(self) -> Iterator[str]:
         """Yield every kept checkpoint, the archives' among them."""
         return heapq.merge(*(part.checkpoints() for part in self._parts), key=claimed_size)
@@ -62,7 +66,7 @@ class Joined:
         for part in self._parts:
             if isinstance(part, Indexed):
                 yield from part.index_faults()
-        told = {each.kept: each for each in told_of(stored.raw for stored in self.entries())}
+        told = {each.kept: each for each in told_of(self.raw_entries())}
         for archive in self._archives:
             name = archive.path
             if (about := told.get(_size(archive))) is None:
@@ -79,7 +83,7 @@ class Joined:
         for part in self._parts:
             if isinstance(part, Indexed):
                 yield from part.notes()
-        told: dict[int, Archived] = {each.kept: each for each in told_of(stored.raw for stored in self.entries())}
+        told: dict[int, Archived] = {each.kept: each for each in told_of(self.raw_entries())}
         for archive in self._archives:
             about = told.get(_size(archive))
             if about is not None and file_sha256(archive.path / OPENED) != about.opened:

@@ -93,6 +93,11 @@ class SqliteReader:
                 found = {name: self._seal(seq, leaf, *seal) for name, *seal in opened.pop(seq, ())}
                 yield StoredEntry(_entry_bytes(seq, raw), found)
 
+    def raw_entries(self) -> Iterator[bytes]:
+        """Yield the bytes of every entry that is there when the first is asked for, in order."""
+        for seq, raw in chain.from_iterable(self._pages("entry", "seq", "raw")):
+            yield _entry_bytes(seq, raw)
+
     def checkpoints(self) -> Iterator[str]:
         """Yield every checkpoint that is there when the first is asked for, in order."""
         for page in self._pages("checkpoint", "size", "note"):
