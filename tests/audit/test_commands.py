@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger,
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
-from pgnotary.cli import pgnotary
+from pgnotary.cli import auditor_output, pgnotary
 from pgnotary.cli.auditor import COMMANDS, print_story
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.executions import Alike
@@ -427,6 +428,28 @@ def test_forwarded_statements_take_one_short_line_each_with_their_verdict(tmp_pa
     assert len(long) < 180
     assert long.endswith("xxx \u2026")
     assert third.endswith("refused    0A000     copy t from stdin")
+
+
+@pytest.mark.parametrize("words", [("search",), ("search", "--forwarded"), ("replay", "R-1")])
+def test_on_a_terminal_no_text_goes_on_at_its_left_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(auditor_output, "terminal_columns", lambda _: 80)
+    ledger = Ledger().start()
+    # Wherever a line is broken, the rest would be a row, or a label of ours.
+    padded = "." * 40 + "R-9  decision approved by ana " * 20
+    ledger.open_session(person="p" * 90)
+    ledger.forward(padded)
+    ledger.ask("R-1", statement=padded, person="p" * 90, reason=padded, relations=[padded])
+    ledger.preview("R-1")
+    ledger.decide("R-1", reason=padded)
+    export_folder(ledger, tmp_path / "e", VKEY)
+    done = run(*words, "--ledger", tmp_path / "e")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line.startswith(("R-9", "decision approved by ana R")) for line in lines)
+    assert padded[:90].replace(" ", "") in re.sub(r"\n +(: )?| ", "", done.stdout)
 
 
 def test_print_story_tells_one_request(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from tests.approval.office import MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.request_table import cells, table_lines
+from pgnotary.cli.request_table import cells, held_line, table_lines
 from pgnotary.cli.safe_text import columns
 
 
@@ -40,6 +40,30 @@ def test_one_long_name_does_not_take_the_columns_of_every_row(hostile: dict[str,
     assert "DELETE o" in plain
 
 
+_LONG: dict[str, Any] = {
+    "person": "christopher.montgomery-smythe@data-platform.example.com",
+    "database": "customer_relationship_management_production",
+    "relations": ["subscription_invoice_line_items_archive_2019"],
+}
+
+
+def test_long_names_share_the_line_and_what_is_asked_gets_most_of_it() -> None:
+    head, line = table_lines([_paper(**_LONG)], datetime.now(UTC), 80)
+    for word in ("christop…", "customer…", "…d-delete"):
+        assert word in line
+    what = line[head.index("WHAT") : head.index("  ROWS")]
+    assert what.startswith("DELETE on subscri")
+    assert what.rstrip().endswith("…")
+
+
+def test_a_line_alone_is_shared_in_the_same_way() -> None:
+    now = datetime.now(UTC)
+    long = held_line(_paper(**_LONG), now, 80)
+    assert columns(long) <= 80
+    assert long.endswith(" left  1,204 rows  christo…  custome…  DELETE on subsc…  …delete")
+    assert held_line(_paper(), now, 120).endswith("eva  shop  DELETE on public.orders  default/hold-delete")
+
+
 def test_what_is_piped_is_not_cut() -> None:
     relations = [f"relation_{number}" for number in range(200)]
     _, line = table_lines([_paper(relations=relations)], datetime.now(UTC), None)
@@ -48,10 +72,11 @@ def test_what_is_piped_is_not_cut() -> None:
 
 def test_a_row_holds_no_foreign_line() -> None:
     paper = _paper(relations=["public.a\nR-9  0s", "\x1b[1m"], exact=None, preview={"status": "partly", "estimate": 7})
-    assert cells(paper, datetime.now(UTC))[5:7] == ("DELETE on public.a\\u{a}R-9  0s, \\u{1b}[1m", "~7")
+    row = cells(paper, datetime.now(UTC))
+    assert (row["WHAT"], row["ROWS"]) == ("DELETE on public.a\\u{a}R-9  0s, \\u{1b}[1m", "~7")
     assert len(list(table_lines([paper], datetime.now(UTC), 80))) == 2
 
 
 def test_an_upper_bound_is_not_shown_as_a_count() -> None:
     paper = _paper(exact=None, preview={"status": "measured", "at_most": 40, "estimate": 7})
-    assert cells(paper, datetime.now(UTC))[6] == "<=40"
+    assert cells(paper, datetime.now(UTC))["ROWS"] == "<=40"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgnotary.cli.safe_text import broken, columns, cut, one_line, pieces, visible
+from pgnotary.cli.safe_text import broken, columns, cut, cut_before, one_line, phrases, pieces, visible
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,33 @@ def test_pieces_are_the_whole_text_and_none_is_wider_than_its_width(text: str, w
     assert all(columns(piece) <= width for piece in found)
 
 
+@given(st.text(alphabet="ab \u754c"), st.integers(min_value=2, max_value=12))
+def test_phrases_are_the_whole_text_too_and_none_is_wider_or_empty(text: str, width: int) -> None:
+    found = list(phrases(text, width))
+    assert "".join(found) == text
+    assert all(columns(piece) <= width for piece in found)
+    assert all(found) or found == [""]
+
+
+def test_phrases_end_before_a_space_if_one_is_near_the_end_of_the_line() -> None:
+    assert list(phrases("a lock that nobody waits for", 15)) == ["a lock that", " nobody waits", " for"]
+    assert list(phrases("DELETE on public.subscription", 20)) == ["DELETE on public.sub", "scription"]
+
+
 @given(st.text(), st.integers(min_value=3, max_value=50))
 def test_what_is_cut_fits_and_says_so(text: str, width: int) -> None:
     shown = visible(text)
     found = cut(shown, width)
     assert columns(found) <= width
     assert found == shown or (found.endswith("…") and shown.startswith(found[:-1]))
+
+
+@given(st.text(), st.integers(min_value=3, max_value=50))
+def test_what_is_cut_before_its_end_fits_and_says_so(text: str, width: int) -> None:
+    shown = visible(text)
+    found = cut_before(shown, width)
+    assert columns(found) <= width
+    assert found == shown or (found.startswith("…") and shown.endswith(found[1:]))
 
 
 def test_padding_is_one_space() -> None:

@@ -7,6 +7,7 @@ Nothing that exists is overwritten, and a private half is never printed.
 import getpass
 import json
 import secrets
+import sys
 from pathlib import Path
 
 import click
@@ -17,6 +18,8 @@ from pgnotary.cli.key_purpose import Purpose, purpose_options
 from pgnotary.cli.keys import AtHand, at_hand, key_in
 from pgnotary.cli.known_places import at_home
 from pgnotary.cli.safe_text import one_line, visible
+from pgnotary.cli.shared_lines import flowing
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.errors import ConfigError
 from pgnotary.ledger.canonical import JSON
 from pgnotary.request.openssh import SEED_BYTES, fingerprint, private_key_file, public_line, read_private_key
@@ -88,8 +91,10 @@ def key_list(*, as_json: bool) -> None:
         return
     for each in found:
         name = "no key" if each.public is None else fingerprint(each.public)
-        comment = f"  {one_line(each.comment)}" if each.comment else ""
-        click.echo(visible(f"{name}  {each.where}{comment}{_trouble(each)}"))
+        words = [each.where, *([one_line(each.comment)] if each.comment else [])]
+        words[-1] += _trouble(each)
+        for line in flowing(name, [*map(visible, words)], terminal_columns(sys.stdout)):
+            click.echo(line)
     if not found:
         click.echo("no key is at hand: make one with `pgnotary key new`", err=True)
 

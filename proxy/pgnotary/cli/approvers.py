@@ -21,6 +21,8 @@ from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.key_purpose import Purpose, purpose_options
 from pgnotary.cli.roster_text import counts, with_signer, without
 from pgnotary.cli.safe_text import visible
+from pgnotary.cli.shared_lines import flowing
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.config import load
 from pgnotary.errors import BadKey, BadRoster, ConfigError
 from pgnotary.ledger.canonical import JSON, timestamp
@@ -59,7 +61,9 @@ def approvers_list(config: Path, *, as_json: bool) -> None:
     width = max((len(each.person) for each in signers), default=0)
     for each in signers:
         may = "everything" if each.namespaces is None else ", ".join(each.namespaces)
-        click.echo(visible(f"{each.person:<{width}}  {fingerprint(each.public)}  {may}{_until(each, now)}"))
+        words = [fingerprint(each.public), may, *_until(each, now)]
+        for line in flowing(f"{visible(each.person):<{width}}", [*map(visible, words)], terminal_columns(sys.stdout)):
+            click.echo(line)
     if not signers:
         click.echo("nobody is on the roster: nothing can be approved", err=True)
 
@@ -195,15 +199,13 @@ def _signer(text: str, person: str | None, purpose: Purpose) -> Signer:
     return signer
 
 
-def _until(signer: Signer, now: datetime) -> str:
-    words = []
+def _until(signer: Signer, now: datetime) -> Iterator[str]:
     if signer.valid_after is not None:
-        words.append(f"from {timestamp(signer.valid_after)}")
+        yield f"from {timestamp(signer.valid_after)}"
     if signer.valid_before is not None:
-        words.append(f"until {timestamp(signer.valid_before)}")
+        yield f"until {timestamp(signer.valid_before)}"
     if not counts(signer, now):
-        words.append("DOES NOT COUNT NOW")
-    return "".join(f"  {each}" for each in words)
+        yield "DOES NOT COUNT NOW"
 
 
 def _fields(signer: Signer, now: datetime) -> dict[str, JSON]:

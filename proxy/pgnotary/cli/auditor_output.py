@@ -3,12 +3,14 @@
 `verify` has statuses of its own (`pgnotary.cli.exits.Verified`): there 2 says that the evidence is incomplete, and what
 could not be looked at is 3.
 
-Lines, rows, objects and errors enter; what reaches the terminal holds no character that it would not show. JSON is pure
-ASCII. Data goes to stdout, talk to stderr.
+Lines, rows, objects and errors enter; what reaches the terminal holds no character that it would not show, and none
+of it goes on at the terminal's left edge, where our own words stand. JSON is pure ASCII. Data goes to stdout, talk to
+stderr.
 """
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,13 +18,17 @@ import click
 
 from pgnotary.audit.replay import UnknownName
 from pgnotary.cli.exits import Exit, Verified
-from pgnotary.cli.safe_text import visible
+from pgnotary.cli.safe_text import broken, columns, visible
+from pgnotary.cli.shared_lines import GAP, flowing
+from pgnotary.cli.terminal import terminal_columns
 from pgnotary.errors import LedgerBroken, PgnotaryError
 from pgnotary.ledger.canonical import JSON
 
 __all__ = ["Verifying", "ending", "print_faults", "print_json", "print_table", "show"]
 
 _TAMPERED = 1
+# No line of ours begins so.
+_GOES_ON = "    : "
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -84,7 +90,7 @@ def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def show(line: str, *, err: bool = False) -> None:
     """Print one line, whatever characters it holds."""
-    click.echo(visible(line), err=err)
+    click.echo(broken(visible(line), terminal_columns(sys.stderr if err else sys.stdout), _GOES_ON), err=err)
 
 
 def print_faults(broken: LedgerBroken, *, err: bool = False) -> None:
@@ -99,14 +105,19 @@ def print_json(found: Iterable[Mapping[str, JSON | None]]) -> None:
         click.echo(json.dumps(each))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their columns, or say that there are none."""
-    shown = [columns, *([visible(cell) for cell in row] for row in rows)]
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their headings, or say that there are none.
+
+    On a terminal that is too narrow for the table each row takes as many lines as it needs; none of it is left out.
+    """
+    shown = [headings, *([visible(cell) for cell in row] for row in rows)]
     if len(shown) == 1:
         click.echo("nothing found", err=True)
         return
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    room = terminal_columns(sys.stdout)
+    widths = [max(map(columns, column)) for column in zip(*shown, strict=True)]
+    fits = room is None or sum(widths) + len(GAP) * (len(widths) - 1) <= room
     for row in shown:
-        # The last column may be as long as it likes.
-        *cells, last = row
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), last]))
+        first, *others = (cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True))
+        for line in [GAP.join([first, *others]).rstrip(" ")] if fits else flowing(first, row[1:], room):
+            click.echo(line)

@@ -24,7 +24,7 @@ from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at
 from pgnotary.cli.outcomes import standing_fields, standing_in_words, standing_line, state_of
 from pgnotary.cli.paper_view import MARGIN, describe, facts, time_left
-from pgnotary.cli.request_table import cells, table_lines
+from pgnotary.cli.request_table import held_line, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target
 from pgnotary.cli.terminal import terminal_columns
@@ -233,7 +233,4 @@ def _tell_held(client: ApprovalClient, name: str, width: int | None) -> None:
     if width is None:
         click.echo(json.dumps({"event": "held", **facts(paper)}))
     else:
-        _, _, left, who, database, what, rows, rule = cells(paper, datetime.now(UTC))
-        # Ours first: what is cut off at the right is theirs.
-        line = "  ".join([paper.id, "held", f"{left} left", f"{rows} rows", who, database, what, rule])
-        click.echo(cut(line, width))
+        click.echo(held_line(paper, datetime.now(UTC), width))

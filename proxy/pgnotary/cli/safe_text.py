@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["broken", "columns", "cut", "one_line", "pieces", "visible"]
+__all__ = ["broken", "columns", "cut", "cut_before", "one_line", "phrases", "pieces", "visible"]
 
 # Controls, formats (bidi marks, zero widths, tags), surrogates, private use, unassigned, line and paragraph separators,
 # every space that is not the space, and the marks that are drawn over the character before them.
@@ -25,7 +25,6 @@ _BLANK = frozenset({0x115F, 0x1160, 0x2800, 0x303F, 0x3164, 0xA4FF, 0xFFA0, 0x1D
 _TAB = "    "
 _WIDE = frozenset("WF")
 _CUT = "…"
-_BEHIND = "  "
 _NARROW = 20
 
 
@@ -61,11 +60,25 @@ def pieces(text: str, width: int) -> Iterator[str]:
     yield text[start:]
 
 
-def broken(text: str, width: int | None) -> str:
+def phrases(text: str, width: int) -> Iterator[str]:
+    """Break a visible text as `pieces` does, but before a space if one stands in the last third of the line.
+
+    The space stays, so that a word that was broken cannot be taken for two.
+    """
+    start = 0
+    while start + len(piece := next(pieces(text[start : start + width + 1], width))) < len(text):
+        space = text.rfind(" ", start + len(piece) * 2 // 3, start + len(piece) + 1)
+        end = start + len(piece) if space <= start else space
+        yield text[start:end]
+        start = end
+    yield piece
+
+
+def broken(text: str, width: int | None, margin: str = "  ") -> str:
     """Return a visible text in lines of at most `width` columns, all but the first behind a margin; None: in one."""
     if width is None or columns(text) <= width:
         return text
-    return f"\n{_BEHIND}".join(pieces(text, max(width - len(_BEHIND), _NARROW)))
+    return f"\n{margin}".join(phrases(text, max(width - len(margin), _NARROW)))
 
 
 def cut(text: str, width: int) -> str:
@@ -73,6 +86,13 @@ def cut(text: str, width: int) -> str:
     if columns(text) <= width:
         return text
     return next(pieces(text, max(width - 1, 1))) + _CUT
+
+
+def cut_before(text: str, width: int) -> str:
+    """Return as much of a visible text's end as `width` columns hold, behind a sign if that is not all."""
+    if columns(text) <= width:
+        return text
+    return _CUT + next(pieces(text[::-1], max(width - 1, 1)))[::-1]
 
 
 def _shown(character: str, *, lines: bool) -> str:
