@@ -12,7 +12,8 @@ from tests.cli.office import office, spawn
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli import pgnotary
-from pgnotary.cli.paper_view import describe, facts
+from pgnotary.cli.paper_facts import facts
+from pgnotary.cli.paper_view import describe
 
 SECRET = "hunter2-of-eva"
 STATEMENT = f"ALTER ROLE eva PASSWORD '{SECRET}';\nUPDATE users SET token = '{SECRET}', note = 'x' WHERE id = 5"

@@ -12,8 +12,10 @@ from tests.approval.office import MemoryLedger
 
 from pgnotary.approval.bodies import EntryPaper, RequestPaper
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.cli.paper_view import describe, facts, span, statement_lines, time_left
+from pgnotary.cli.paper_facts import facts
+from pgnotary.cli.paper_view import describe, span, time_left
 from pgnotary.cli.safe_text import columns, visible
+from pgnotary.cli.statement_view import statement_lines
 from pgnotary.request.parameters import Parameters, Value
 
 _MARGIN = re.compile(r" *[0-9]* [|:~]( |$)")
@@ -42,6 +44,27 @@ def test_everything_that_is_signed_is_shown() -> None:
         assert text in shown
     assert paper.request.leaf.hex() in shown
     assert paper.preview.leaf.hex() in shown
+
+
+def test_who_asks_what_it_is_and_how_many_rows_stand_on_the_first_screen_of_a_terminal() -> None:
+    first = list(describe(_paper(), 66))[:16]
+    for line in ("person        eva", "database      shop", "what          DELETE on public.orders"):
+        assert line in first
+    assert "   1 | DELETE FROM orders" in first
+    assert any("1,204 rows counted" in line for line in first)
+    assert not any("sha256" in line for line in first)
+
+
+def test_before_a_question_the_same_page_has_what_matters_most_next_to_it() -> None:
+    paper = _paper(statement="DELETE FROM \u043erders")
+    shown, asked = list(describe(paper, 66)), list(describe(paper, 66, asks=True))
+    assert asked[0] == shown[0]
+    assert sorted(asked) == sorted(shown)
+    assert asked[-1] == "what          DELETE on public.orders"
+    marks = ("all of this", "preview  ", "   1 |", "note", "person")
+    assert [next(at for at, line in enumerate(asked) if line.startswith(mark)) for mark in marks] == sorted(
+        next(at for at, line in enumerate(asked) if line.startswith(mark)) for mark in marks
+    )
 
 
 def test_an_open_block_is_told() -> None:

@@ -22,7 +22,7 @@ def _measured(**body: Any) -> Measured:
 
 
 def _told(**body: Any) -> list[tuple[str, str]]:
-    return list(preview_lines(_measured(**body)))
+    return list(preview_lines(_measured(**body), ()))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at
 from pgnotary.cli.outcomes import standing_fields, standing_in_words, standing_line, state_of
-from pgnotary.cli.paper_view import MARGIN, describe, facts, time_left
+from pgnotary.cli.paper_facts import facts
+from pgnotary.cli.paper_view import MARGIN, describe, time_left
 from pgnotary.cli.request_table import held_line, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target

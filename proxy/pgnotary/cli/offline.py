@@ -142,7 +142,7 @@ def sign(
     exported = _read(file, _Exported, PAPER_FORMAT)
     paper = _believed(file, exported.paper)
     check_digest(Target(paper.id, digest.lower()), paper.request.leaf)
-    for line in describe(paper, width(), secrets=secrets):
+    for line in describe(paper, width(), secrets=secrets, asks=True):
         click.echo(line, err=True)
     click.echo(time_left(paper, datetime.now(UTC)), err=True)
     check_other(person, paper)

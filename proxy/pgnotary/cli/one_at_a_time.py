@@ -115,7 +115,7 @@ class _Review:
             self._tell(f"is not to be believed, and is passed over: {error}", name)
             return ""
         click.echo(f"\n{place}", err=True)
-        for line in describe(paper, width(), secrets=self.secrets):
+        for line in describe(paper, width(), secrets=self.secrets, asks=True):
             click.echo(line, err=True)
         click.echo(time_left(paper, datetime.now(UTC)), err=True)
         if paper.context.person.casefold() == self.signer.person.casefold():

@@ -4,12 +4,14 @@ No number can be taken for what it is not: counted, AT MOST so many, or about so
 database's own; who shows them makes them safe.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pgnotary.approval.papers import Cascade, Holder, Reached, Seen, TableLock, Taken, Trigger
+from pgnotary.audit.sample_words import sample_lines
 from pgnotary.audit.words import counted, row_count
 from pgnotary.ledger.canonical import parse_timestamp
 from pgnotary.request.caveats import CAVEATS
+from pgnotary.request.sample import Row
 
 __all__ = ["preview_lines", "rows_in_words"]
 
@@ -40,19 +42,14 @@ _STOPS = {
 }
 
 
-def preview_lines(seen: Seen, label: str = "preview", what: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what the preview saw; what is said of all its rows stands first."""
+def preview_lines(seen: Seen, rows: Sequence[Row], label: str = "preview", what: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what the preview saw: how many rows, which (`rows` are its sample), what else, and how it knows."""
     yield label, f"{what}{rows_in_words(seen)}; {seen.status}, in {seen.took_us / 1_000:,.0f} ms"
-    for figure, had in seen.obtained.items():
-        if had.how == _SUM:
-            continue  # The numbers that it is of say how they were had.
-        at = parse_timestamp(had.at)
-        how = f"{_HOW.get(had.how, had.how)}, {at:%H:%M:%S} UTC, in {had.took_us / 1_000:,.0f} ms"
-        yield "obtained", f"{_FIGURES.get(figure, figure)}: {how}"
     if seen.why:
         yield "preview why", seen.why
     for caveat in seen.caveats:
         yield "caveat", f"{caveat}: {CAVEATS.get(caveat, 'this version does not know the word')}"
+    yield from sample_lines(seen.sample, rows)
     yield from (("cascade", _cascade(each)) for each in seen.cascades)
     yield from _more("cascade", seen.cascades_more)
     yield from (("trigger", _trigger(each)) for each in seen.triggers)
@@ -70,6 +67,12 @@ def preview_lines(seen: Seen, label: str = "preview", what: str = "") -> Iterato
         yield "lock", _lock(seen.lock)
     yield from (("in its way", _holder(each)) for each in seen.holders)
     yield from _more("in its way", seen.holders_more)
+    for figure, had in seen.obtained.items():
+        if had.how == _SUM:
+            continue  # The numbers that it is of say how they were had.
+        at = parse_timestamp(had.at)
+        how = f"{_HOW.get(had.how, had.how)}, {at:%H:%M:%S} UTC, in {had.took_us / 1_000:,.0f} ms"
+        yield "obtained", f"{_FIGURES.get(figure, figure)}: {how}"
 
 
 def rows_in_words(seen: Seen) -> str:

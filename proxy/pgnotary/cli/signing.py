@@ -67,7 +67,7 @@ class _Means:
         key = load_key(self.key_path, self.place)
         client = self.place.client(lambda: key)
         paper = open_paper(client.request(self.target.id), self.target)
-        for line in describe(paper, width(), secrets=self.secrets):
+        for line in describe(paper, width(), secrets=self.secrets, asks=True):
             click.echo(line, err=True)
         click.echo(time_left(paper, datetime.now(UTC)), err=True)
         memory = memory_of(self.heads)
