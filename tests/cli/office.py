@@ -73,8 +73,9 @@ async def office() -> AsyncIterator[Desk]:
         yield Desk(running.folder, running.ledger, running.desk, running.api, running.socket)
 
 
-def spawn(desk: Desk, *words: str, size: tuple[int, int] = (50, 120)) -> "pexpect.spawn[str]":
+def spawn(desk: Desk, *words: str, size: tuple[int, int] = (50, 120), pager: str = "") -> "pexpect.spawn[str]":
     environment = {"PGNOTARY_SOCKET": str(desk.socket), "HOME": str(desk.folder), "TERM": "dumb", "PATH": "/bin"}
+    environment |= {"PAGER": pager} if pager else {}
     return pexpect.spawn(
         sys.executable, ["-m", "pgnotary.cli", *words], env=environment, encoding="utf-8", timeout=30, dimensions=size
     )

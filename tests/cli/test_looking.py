@@ -105,6 +105,23 @@ async def test_show_escapes_what_would_move_the_cursor() -> None:
         assert "\x1b" not in (await desk.run("show", "R-1", "--json")).output
 
 
+async def test_on_a_terminal_show_goes_through_the_persons_pager_from_its_top() -> None:
+    async with office() as desk:
+        desk.hold()
+
+        def scene() -> str:
+            child = spawn(desk, "show", "R-1", size=(24, 80), pager="head -n 2")
+            child.expect(pexpect.EOF)
+            child.close()
+            return str(child.before).replace("\r", "")
+
+        first, second, left, end = (await asyncio.to_thread(scene)).split("\n")
+        assert first.startswith("R-1   held ")
+        assert second == "person        eva"
+        assert left.endswith(" left to decide")
+        assert end == ""
+
+
 async def test_show_of_an_ended_request_says_where_it_stands() -> None:
     async with office() as desk:
         desk.hold()

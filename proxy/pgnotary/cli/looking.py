@@ -28,7 +28,7 @@ from pgnotary.cli.paper_view import MARGIN, describe, time_left
 from pgnotary.cli.request_table import held_line, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target
-from pgnotary.cli.terminal import terminal_columns
+from pgnotary.cli.terminal import print_page, terminal_columns
 from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
 from pgnotary.request.life import State
 
@@ -153,8 +153,7 @@ def _print_page(paper: Paper, *, as_json: bool, secrets: bool) -> None:
         click.echo(json.dumps(facts(paper, secrets=secrets), indent=2))
         return
     width = text_width(terminal_columns(sys.stdout))
-    for line in describe(paper, width, secrets=secrets):
-        click.echo(line)
+    print_page(describe(paper, width, secrets=secrets))
 
 
 def _print_past(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -> None:

@@ -1,11 +1,20 @@
-"""How wide a terminal is. A stream enters, its columns leave, or None if it is no terminal."""
+"""What a terminal is: how wide, and how a page that is longer than it is read from its top.
+
+A stream enters, its columns leave, or None if it is no terminal; lines enter, and are printed.
+"""
 
 import os
+import sys
+from collections.abc import Iterable
 from typing import TextIO
 
-__all__ = ["terminal_columns"]
+import click
+
+__all__ = ["print_page", "terminal_columns"]
 
 _USUAL = 80
+# As git has it: what fits is only printed, and what was read stays on the screen.
+_LESS = "-FRX"
 
 
 def terminal_columns(stream: TextIO) -> int | None:
@@ -16,3 +25,13 @@ def terminal_columns(stream: TextIO) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL
     except (OSError, ValueError):
         return _USUAL
+
+
+def print_page(lines: Iterable[str]) -> None:
+    """Print a page on stdout; on a terminal by the person's pager, which begins at its top."""
+    if sys.stdout.isatty():
+        os.environ.setdefault("LESS", _LESS)
+        click.echo_via_pager("\n".join(lines))
+    else:
+        for line in lines:
+            click.echo(line)
