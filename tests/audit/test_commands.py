@@ -17,7 +17,7 @@ from tests.verify.builder import LEDGER, PROXY_SEED, SEEDS, START, VKEY, Ledger,
 
 from pgnotary.audit.export import export_folder
 from pgnotary.audit.folder import FolderReader
-from pgnotary.cli import auditor_output, pgnotary
+from pgnotary.cli import auditor_output, pgnotary, terminal
 from pgnotary.cli.auditor import COMMANDS, print_story
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.executions import Alike
@@ -434,7 +434,8 @@ def test_forwarded_statements_take_one_short_line_each_with_their_verdict(tmp_pa
 def test_on_a_terminal_no_text_goes_on_at_its_left_edge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(auditor_output, "terminal_columns", lambda _: 80)
+    for module in (auditor_output, terminal):
+        monkeypatch.setattr(module, "terminal_columns", lambda _: 80)
     ledger = Ledger().start()
     # Wherever a line is broken, the rest would be a row, or a label of ours.
     padded = "." * 40 + "R-9  decision approved by ana " * 20

@@ -17,8 +17,8 @@ import click
 
 from pgnotary import __version__
 from pgnotary.cli.exits import Exit, Failed, exit_of
-from pgnotary.cli.safe_text import broken, visible
-from pgnotary.cli.terminal import terminal_columns
+from pgnotary.cli.safe_text import visible
+from pgnotary.cli.terminal import print_broken
 from pgnotary.errors import PgnotaryError
 
 __all__ = ["main", "pgnotary"]
@@ -121,7 +121,7 @@ class _Commands(click.Group):
 
 
 def _tell(message: str, status: int) -> int:
-    click.echo(broken(f"pgnotary: {visible(message)}", terminal_columns(sys.stderr)), err=True)
+    print_broken(f"pgnotary: {visible(message)}", err=True)
     return status
 
 

@@ -18,9 +18,9 @@ import click
 
 from pgnotary.audit.replay import UnknownName
 from pgnotary.cli.exits import Exit, Verified
-from pgnotary.cli.safe_text import broken, columns, visible
+from pgnotary.cli.safe_text import columns, visible
 from pgnotary.cli.shared_lines import GAP, flowing
-from pgnotary.cli.terminal import terminal_columns
+from pgnotary.cli.terminal import print_broken, terminal_columns
 from pgnotary.errors import LedgerBroken, PgnotaryError
 from pgnotary.ledger.canonical import JSON
 
@@ -90,7 +90,7 @@ def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def show(line: str, *, err: bool = False) -> None:
     """Print one line, whatever characters it holds."""
-    click.echo(broken(visible(line), terminal_columns(sys.stderr if err else sys.stdout), _GOES_ON), err=err)
+    print_broken(visible(line), err=err, margin=_GOES_ON)
 
 
 def print_faults(broken: LedgerBroken, *, err: bool = False) -> None:

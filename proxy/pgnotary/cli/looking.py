@@ -28,7 +28,7 @@ from pgnotary.cli.paper_view import MARGIN, describe, time_left
 from pgnotary.cli.request_table import held_line, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target
-from pgnotary.cli.terminal import print_page, terminal_columns
+from pgnotary.cli.terminal import print_broken, print_page, terminal_columns
 from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
 from pgnotary.request.life import State
 
@@ -145,7 +145,7 @@ def show(
 def _print_open(paper: Paper, *, as_json: bool, secrets: bool) -> None:
     _print_page(paper, as_json=as_json, secrets=secrets)
     if not as_json:
-        click.echo(time_left(paper, datetime.now(UTC)), err=True)
+        print_broken(time_left(paper, datetime.now(UTC)), err=True)
 
 
 def _print_page(paper: Paper, *, as_json: bool, secrets: bool) -> None:

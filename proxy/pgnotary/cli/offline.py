@@ -37,6 +37,7 @@ from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.safe_text import visible
 from pgnotary.cli.target import Target
+from pgnotary.cli.terminal import print_broken
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.cli.witnessing import refused
 from pgnotary.errors import ApiError, BadKey, BadSignature, ConfigError, DecisionRefused, HeadContradicted
@@ -144,7 +145,7 @@ def sign(
     check_digest(Target(paper.id, digest.lower()), paper.request.leaf)
     for line in describe(paper, width(), secrets=secrets, asks=True):
         click.echo(line, err=True)
-    click.echo(time_left(paper, datetime.now(UTC)), err=True)
+    print_broken(time_left(paper, datetime.now(UTC)), err=True)
     check_other(person, paper)
     signer = Signer(person, load_key(key_path, None))
     memory = memory_of(heads_path)

@@ -27,8 +27,8 @@ from pgnotary.cli.known_ledger import Trusted, trust
 from pgnotary.cli.outcomes import outcome_in_words, standing_in_words
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.preview_view import rows_in_words
-from pgnotary.cli.safe_text import broken, visible
-from pgnotary.cli.terminal import terminal_columns
+from pgnotary.cli.safe_text import visible
+from pgnotary.cli.terminal import print_broken
 from pgnotary.cli.terms import ask_for_rows, limits, say_terms, unlimited
 from pgnotary.errors import ApiError, BrokenSeal
 from pgnotary.request.ceiling import Ceiling
@@ -117,7 +117,7 @@ class _Review:
         click.echo(f"\n{place}", err=True)
         for line in describe(paper, width(), secrets=self.secrets, asks=True):
             click.echo(line, err=True)
-        click.echo(time_left(paper, datetime.now(UTC)), err=True)
+        print_broken(time_left(paper, datetime.now(UTC)), err=True)
         if paper.context.person.casefold() == self.signer.person.casefold():
             self._tell("is your own request: somebody else must decide", name)
             return ""
@@ -184,13 +184,12 @@ class _Review:
         click.echo(f"{'approved' if approves else 'denied'}  {case.paper.id}  ledger #{recorded.seq}{still}")
         if approves and self.wait_s > 0 and not recorded.missing:
             words, _ = outcome_in_words(case.paper, case.await_outcome(self.wait_s))
-            click.echo(broken(words, terminal_columns(sys.stdout)))
+            print_broken(words)
         return True
 
     @staticmethod
     def _tell(what: str, name: str) -> None:
-        told = f"pgnotary: {visible(f'{name} {what}'.strip())}"
-        click.echo(broken(told, terminal_columns(sys.stderr)), err=True)
+        print_broken(f"pgnotary: {visible(f'{name} {what}'.strip())}", err=True)
 
 
 def _forget_typed() -> None:

@@ -7,7 +7,6 @@ must name the digest of what it has fetched.
 """
 
 import functools
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,9 +31,9 @@ from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, time_left
-from pgnotary.cli.safe_text import broken, visible
+from pgnotary.cli.safe_text import visible
 from pgnotary.cli.target import Target, read_target
-from pgnotary.cli.terminal import terminal_columns
+from pgnotary.cli.terminal import print_broken
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.request.decision import Answer
 
@@ -69,7 +68,7 @@ class _Means:
         paper = open_paper(client.request(self.target.id), self.target)
         for line in describe(paper, width(), secrets=self.secrets, asks=True):
             click.echo(line, err=True)
-        click.echo(time_left(paper, datetime.now(UTC)), err=True)
+        print_broken(time_left(paper, datetime.now(UTC)), err=True)
         memory = memory_of(self.heads)
         trusted = trust(self.place.proxy_key(), memory, paper.ledger)
         for note in trusted.notes:
@@ -157,7 +156,7 @@ def approve(
     click.echo(f"approved  {case.paper.id}  ledger #{recorded.seq}{still}")
     if wait_s > 0 or recorded.missing:
         words, status = outcome_in_words(case.paper, case.await_outcome(wait_s))
-        click.echo(broken(words, terminal_columns(sys.stdout)))
+        print_broken(words)
         ctx.exit(status)
 
 

@@ -1,6 +1,7 @@
-"""What a terminal is: how wide, and how a page that is longer than it is read from its top.
+"""What a terminal is: how wide, and how what is too wide or too long for it is printed.
 
-A stream enters, its columns leave, or None if it is no terminal; lines enter, and are printed.
+A stream enters, its columns leave, or None if it is no terminal; visible texts enter, and are printed: none of them
+goes on at its left edge, and a page is read from its top.
 """
 
 import os
@@ -10,7 +11,9 @@ from typing import TextIO
 
 import click
 
-__all__ = ["print_page", "terminal_columns"]
+from pgnotary.cli.safe_text import broken
+
+__all__ = ["print_broken", "print_page", "terminal_columns"]
 
 _USUAL = 80
 # As git has it: what fits is only printed, and what was read stays on the screen.
@@ -25,6 +28,11 @@ def terminal_columns(stream: TextIO) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL
     except (OSError, ValueError):
         return _USUAL
+
+
+def print_broken(text: str, *, err: bool = False, margin: str = "  ") -> None:
+    """Print a visible text, in lines as wide as the terminal, if there is one; all but the first behind a margin."""
+    click.echo(broken(text, terminal_columns(sys.stderr if err else sys.stdout), margin), err=err)
 
 
 def print_page(lines: Iterable[str]) -> None:

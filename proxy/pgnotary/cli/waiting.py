@@ -24,6 +24,7 @@ from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import client_at, load_key
 from pgnotary.cli.outcomes import settled_status, standing_fields, standing_in_words, standing_line, state_of
 from pgnotary.cli.target import Target, read_id
+from pgnotary.cli.terminal import print_broken
 from pgnotary.errors import ApiError
 from pgnotary.request.life import FINAL, State
 from pgnotary.request.sshsig import REQUEST_NAMESPACE
@@ -78,7 +79,7 @@ def _followed(client: ApprovalClient, name: str, deadline: float | None) -> Stan
     told: SimpleQueue[Sequence[str] | Standing | ApiError] = SimpleQueue()
     if state_of(standing) not in FINAL:
         if sys.stderr.isatty():
-            click.echo(f"{standing_in_words(standing)}: waiting; Ctrl-C leaves it as it is", err=True)
+            print_broken(f"{standing_in_words(standing)}: waiting; Ctrl-C leaves it as it is", err=True)
         # A thread of its own: whoever reads a stream cannot look at a clock meanwhile.
         Thread(target=_listen, args=(client, told), daemon=True).start()
     while state_of(standing) not in FINAL:
