@@ -153,6 +153,9 @@ class Listed(Mapping[str, JSON]):
     def __len__(self) -> int:
         return len(ListedBody.__struct_fields__)
 
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Executed:
