@@ -6,16 +6,16 @@ its ledger, where approvers come in) stays as it was at the start, and the log s
 changes nothing, and the log says why.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from pgnotary.config import Config
-from pgnotary.errors import LedgerUnavailable, PgnotaryError
+from pgnotary.errors import LedgerUnavailable
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.serve.reloading import RETRY_S, Reloading
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 
@@ -23,13 +23,11 @@ __all__ = ["ConfigInForce"]
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
-
 _FIXED = ("listen", "upstream", "ledger", "approval", "metrics", "webhook")
 """The sections that only a start reads."""
 
 
-class ConfigInForce:
+class ConfigInForce(Reloading):
     """The configuration of one proxy; called, it gives the one in force."""
 
     def __init__(
@@ -38,14 +36,13 @@ class ConfigInForce:
         read: Callable[[], Config],
         appender: Appender,
         *,
-        retry_s: float = _RETRY_S,
+        retry_s: float = RETRY_S,
     ) -> None:
+        super().__init__("the configuration", log, retry_s)
         self._config = started
         self._read = read
         self._appender = appender
         self._followers: list[Callable[[Config], None]] = []
-        self._retry_s = retry_s
-        self._asked = asyncio.Event()
         self._in_doubt = False
         """Nobody can tell whether the newest entry is that of the configuration in force."""
 
@@ -56,24 +53,6 @@ class ConfigInForce:
     def follow(self, adopt: Callable[[Config], None]) -> None:
         """Have somebody told of each further configuration, once it is recorded."""
         self._followers.append(adopt)
-
-    def reload(self) -> None:
-        """Ask for the file to be read again; `run` does it."""
-        self._asked.set()
-
-    async def run(self) -> None:
-        """Reload as often as asked, until cancelled."""
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            try:
-                await self._reload()
-            except LedgerUnavailable as error:
-                log.warning("the configuration waits for the ledger: %s", error)
-                await asyncio.sleep(self._retry_s)
-                self._asked.set()
-            except PgnotaryError as error:
-                log.warning("the configuration was not reloaded, the one before stays in force: %s", error)
 
     async def _reload(self) -> None:
         """Bring the file's people and rules into force; raises ConfigError, LedgerUnavailable."""

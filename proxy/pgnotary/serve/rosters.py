@@ -6,13 +6,13 @@ durable, nobody can say under which of the two the next decision will stand: mea
 allow. So `verify`, which holds each decision against the roster before it, finds none that should not have counted.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.roster import Roster, common
+from pgnotary.serve.reloading import RETRY_S, Reloading
 from pgnotary.store import Append
 from pgnotary.store.appender import Appender
 
@@ -20,44 +20,23 @@ __all__ = ["RosterInForce"]
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
 
-
-class RosterInForce:
+class RosterInForce(Reloading):
     """The roster of one proxy; called, it says who may decide now."""
 
     def __init__(
-        self, recorded: Roster, read: Callable[[], Roster], appender: Appender, *, retry_s: float = _RETRY_S
+        self, recorded: Roster, read: Callable[[], Roster], appender: Appender, *, retry_s: float = RETRY_S
     ) -> None:
+        super().__init__("the roster", log, retry_s)
         self._recorded: Roster | None = recorded
         """As the newest roster entry says; None while nobody can tell whether that has been written."""
         self._counting = recorded
         self._read = read
         self._appender = appender
-        self._retry_s = retry_s
-        self._asked = asyncio.Event()
 
     def __call__(self) -> Roster:
         """Return who may decide now."""
         return self._counting
-
-    def reload(self) -> None:
-        """Ask for the file to be read again; `run` does it."""
-        self._asked.set()
-
-    async def run(self) -> None:
-        """Reload as often as asked, until cancelled."""
-        while True:
-            await self._asked.wait()
-            self._asked.clear()
-            try:
-                await self._reload()
-            except LedgerUnavailable as error:
-                log.warning("the roster waits for the ledger: %s", error)
-                await asyncio.sleep(self._retry_s)
-                self._asked.set()
-            except PgnotaryError as error:
-                log.warning("the roster was not reloaded, the one before stays in force: %s", error)
 
     async def _reload(self) -> None:
         """Bring the file's roster into force; raises ConfigError, or NotCanonical if it is too long to be recorded.
