@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pgnotary.errors import BadSignature, DecisionRefused, NotCanonical
+from pgnotary.errors import BadSignature, DecisionRefused, NotCanonical, PgnotaryError
 from pgnotary.ledger.canonical import JSON, b64, decode, encode, parse_timestamp, timestamp
 from pgnotary.ledger.entries import BREAK_GLASS, Entry
 from pgnotary.request import sshsig
@@ -71,6 +71,19 @@ class Seen:
     size: int
     root: bytes
 
+    @classmethod
+    def of(cls, fields: Mapping[str, JSON], refused: type[PgnotaryError]) -> "Seen":
+        """Return the head that the fields of a document name; raises `refused`, or NotCanonical."""
+        head = fields["head"]
+        if not isinstance(head, dict) or head.keys() != {"size", "root"}:
+            raise refused("document whose head is not a size and a root")
+        return cls(number(head, "size"), hexadecimal(head, "root", 32))
+
+    @property
+    def fields(self) -> dict[str, JSON]:
+        """As it stands in a document."""
+        return {"size": self.size, "root": self.root.hex()}
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -109,7 +122,7 @@ def document(
         "decision": answer.value,
         "reason": reason,
         "approver": approver,
-        "head": {"size": seen.size, "root": seen.root.hex()},
+        "head": seen.fields,
         "decided_at": timestamp(decided_at),
         "nonce": nonce.hex(),
     }
@@ -151,9 +164,7 @@ def read(raw: bytes) -> Decision:
 
 
 def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
-    head = fields["head"]
-    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
-        raise DecisionRefused("document whose head is not a size and a root")
+    seen = Seen.of(fields, DecisionRefused)
     ceiling = _ceiling(fields)
     answer = Answer(text(fields, "decision"))
     if fields["v"] != _format(answer):
@@ -172,7 +183,7 @@ def _decision(fields: dict[str, JSON], raw: bytes) -> Decision:
         ceiling=ceiling,
         reason=text(fields, "reason"),
         approver=text(fields, "approver"),
-        seen=Seen(number(head, "size"), hexadecimal(head, "root", 32)),
+        seen=seen,
         decided_at=parse_timestamp(text(fields, "decided_at")),
         raw=raw,
     )

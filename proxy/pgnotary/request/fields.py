@@ -1,11 +1,20 @@
 """Fields of a signed document by their type: an object and a name enter, the value leaves, or NotCanonical."""
 
+import re
 from collections.abc import Mapping
 
 from pgnotary.errors import NotCanonical
 from pgnotary.ledger.canonical import JSON
 
-__all__ = ["hexadecimal", "number", "text"]
+__all__ = ["hexadecimal", "is_line", "number", "text"]
+
+# Spelled out, so that two readers with other tables of characters agree.
+_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def is_line(words: str, most: int) -> bool:
+    """Say whether words are one line of 1 to `most` characters."""
+    return 1 <= len(words) <= most and _NO_LINE.search(words) is None
 
 
 def text(fields: Mapping[str, JSON], name: str) -> str:

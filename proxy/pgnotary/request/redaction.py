@@ -18,12 +18,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pgnotary.errors import BadSignature, NotCanonical, RedactionRefused
-from pgnotary.ledger.canonical import JSON, decode, encode, parse_timestamp, timestamp, unb64
+from pgnotary.errors import BadSignature, RedactionRefused
+from pgnotary.ledger.canonical import JSON, encode, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Seen
-from pgnotary.request.fields import hexadecimal, number, text
+from pgnotary.request.fields import hexadecimal, is_line, number, text
+from pgnotary.request.form import Form
 from pgnotary.request.life import State
 from pgnotary.request.roster import Roster, Signer
 
@@ -54,9 +55,13 @@ MAX_DOCUMENT_BYTES = 16_384
 NEEDED_IN = frozenset({State.HELD, State.APPROVED, State.INTENT, State.EXECUTED, State.PREPARED})
 """While a request stands here somebody still needs to read what it asks: an approver, or who runs it."""
 
-_FIELDS = frozenset("v ledger values reason redactor head redacted_at nonce".split())
-# Spelled out, so that two readers with other tables of characters agree.
-_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_FORM = Form(
+    "a redaction",
+    REDACTION_FORMAT,
+    frozenset("v ledger values reason redactor head redacted_at nonce".split()),
+    MAX_DOCUMENT_BYTES,
+    RedactionRefused,
+)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -128,7 +133,7 @@ def document(
             "values": [each.fields for each in values],
             "reason": reason,
             "redactor": redactor,
-            "head": {"size": seen.size, "root": seen.root.hex()},
+            "head": seen.fields,
             "redacted_at": timestamp(redacted_at),
             "nonce": nonce.hex(),
         }
@@ -137,35 +142,17 @@ def document(
 
 def read(raw: bytes) -> Redaction:
     """Read a document; raises RedactionRefused naming what is wrong with it."""
-    if len(raw) > MAX_DOCUMENT_BYTES:
-        raise RedactionRefused(f"document of {len(raw)} bytes, at most {MAX_DOCUMENT_BYTES} are read")
-    try:
-        fields = decode(raw)
-        if fields.get("v") != REDACTION_FORMAT:
-            raise RedactionRefused(f"document of format {fields.get('v')!r:.40}, expected {REDACTION_FORMAT!r}")
-        if fields.keys() != _FIELDS:
-            odd = ", ".join(sorted(fields.keys() ^ _FIELDS))
-            raise RedactionRefused(f"document with missing or unknown fields: {odd:.200}")
-        return _redaction(fields, raw)
-    except NotCanonical as error:
-        raise RedactionRefused(f"document that cannot be read: {error}") from error
+    return _FORM.read(raw, _redaction)
 
 
 def redaction_in(entry: Entry) -> tuple[Redaction, str]:
     """Return the document and the signature that a `redacted` entry holds; raises RedactionRefused if it has none."""
-    raw, signature = entry.body.get("document"), entry.body.get("signature")
-    if not isinstance(raw, str) or not isinstance(signature, str):
-        raise RedactionRefused("a redaction without document or signature")
-    try:
-        return read(unb64(raw)), signature
-    except NotCanonical as error:
-        raise RedactionRefused(f"the document is {error}") from error
+    raw, signature = _FORM.kept_in(entry)
+    return read(raw), signature
 
 
 def _redaction(fields: dict[str, JSON], raw: bytes) -> Redaction:
-    head, listed = fields["head"], fields["values"]
-    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
-        raise RedactionRefused("document whose head is not a size and a root")
+    seen, listed = Seen.of(fields, RedactionRefused), fields["values"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_ENTRIES:
         raise RedactionRefused(f"document whose values are no list of 1 to {MAX_ENTRIES} entries")
     values = tuple(_values(each) for each in listed)
@@ -173,7 +160,7 @@ def _redaction(fields: dict[str, JSON], raw: bytes) -> Redaction:
     if places != sorted(set(places)):
         raise RedactionRefused("document whose entries do not stand in their order, once each")
     reason = text(fields, "reason")
-    if not 1 <= len(reason) <= MAX_REASON_CHARS or _NO_LINE.search(reason):
+    if not is_line(reason, MAX_REASON_CHARS):
         raise RedactionRefused(f"document whose reason is not one line of 1 to {MAX_REASON_CHARS} characters")
     hexadecimal(fields, "nonce", 16)
     return Redaction(
@@ -181,7 +168,7 @@ def _redaction(fields: dict[str, JSON], raw: bytes) -> Redaction:
         values=values,
         reason=reason,
         redactor=text(fields, "redactor"),
-        seen=Seen(number(head, "size"), hexadecimal(head, "root", 32)),
+        seen=seen,
         redacted_at=parse_timestamp(text(fields, "redacted_at")),
         raw=raw,
     )

@@ -15,16 +15,16 @@ being one.
     nonce         16 bytes, hex
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgnotary.errors import BadSignature, NotCanonical, ReviewRefused
-from pgnotary.ledger.canonical import JSON, decode, encode, parse_timestamp, timestamp, unb64
+from pgnotary.errors import BadSignature, ReviewRefused
+from pgnotary.ledger.canonical import JSON, encode, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Entry
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Seen
-from pgnotary.request.fields import hexadecimal, number, text
+from pgnotary.request.fields import hexadecimal, is_line, text
+from pgnotary.request.form import Form
 from pgnotary.request.roster import Roster, Signer
 
 __all__ = [
@@ -44,8 +44,13 @@ MAX_DOCUMENT_BYTES = 16_384
 REVIEW_WITHIN = timedelta(hours=24)
 """Who has broken the glass longer ago, and was not reviewed, breaks it no more."""
 
-_FIELDS = frozenset("v ledger request decision words reviewer head reviewed_at nonce".split())
-_NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_FORM = Form(
+    "a review",
+    REVIEW_FORMAT,
+    frozenset("v ledger request decision words reviewer head reviewed_at nonce".split()),
+    MAX_DOCUMENT_BYTES,
+    ReviewRefused,
+)
 _MAX_WORDS = 1_000
 
 
@@ -114,7 +119,7 @@ def document(
             "decision": broken.leaf.hex(),
             "words": words,
             "reviewer": reviewer,
-            "head": {"size": seen.size, "root": seen.root.hex()},
+            "head": seen.fields,
             "reviewed_at": timestamp(reviewed_at),
             "nonce": nonce.hex(),
         }
@@ -123,25 +128,12 @@ def document(
 
 def read(raw: bytes) -> Review:
     """Read a document; raises ReviewRefused naming what is wrong with it."""
-    if len(raw) > MAX_DOCUMENT_BYTES:
-        raise ReviewRefused(f"document of {len(raw)} bytes, at most {MAX_DOCUMENT_BYTES} are read")
-    try:
-        fields = decode(raw)
-        if fields.get("v") != REVIEW_FORMAT:
-            raise ReviewRefused(f"document of format {fields.get('v')!r:.40}, expected {REVIEW_FORMAT!r}")
-        if fields.keys() != _FIELDS:
-            odd = ", ".join(sorted(fields.keys() ^ _FIELDS))
-            raise ReviewRefused(f"document with missing or unknown fields: {odd:.200}")
-        return _review(fields, raw)
-    except NotCanonical as error:
-        raise ReviewRefused(f"document that cannot be read: {error}") from error
+    return _FORM.read(raw, _review)
 
 
 def _review(fields: dict[str, JSON], raw: bytes) -> Review:
-    head, words = fields["head"], text(fields, "words")
-    if not isinstance(head, dict) or head.keys() != {"size", "root"}:
-        raise ReviewRefused("document whose head is not a size and a root")
-    if not 1 <= len(words) <= _MAX_WORDS or not words.strip() or _NO_LINE.search(words):
+    seen, words = Seen.of(fields, ReviewRefused), text(fields, "words")
+    if not is_line(words, _MAX_WORDS) or not words.strip():
         raise ReviewRefused(f"document whose words are not one line of 1 to {_MAX_WORDS} characters")
     hexadecimal(fields, "nonce", 16)
     return Review(
@@ -150,7 +142,7 @@ def _review(fields: dict[str, JSON], raw: bytes) -> Review:
         decision=hexadecimal(fields, "decision", 32),
         words=words,
         reviewer=text(fields, "reviewer"),
-        seen=Seen(number(head, "size"), hexadecimal(head, "root", 32)),
+        seen=seen,
         reviewed_at=parse_timestamp(text(fields, "reviewed_at")),
         raw=raw,
     )
@@ -158,13 +150,8 @@ def _review(fields: dict[str, JSON], raw: bytes) -> Review:
 
 def review_in(entry: Entry) -> tuple[Review, str]:
     """Return the document and the signature that a `reviewed` entry holds; raises ReviewRefused if it has none."""
-    raw, signature = entry.body.get("document"), entry.body.get("signature")
-    if not isinstance(raw, str) or not isinstance(signature, str):
-        raise ReviewRefused("a review without document or signature")
-    try:
-        return read(unb64(raw)), signature
-    except NotCanonical as error:
-        raise ReviewRefused(f"the document is {error}") from error
+    raw, signature = _FORM.kept_in(entry)
+    return read(raw), signature
 
 
 def check(review: Review, signature: str, roster: Roster, at: datetime) -> Signer:
