@@ -18,6 +18,7 @@ from pgnotary.request.redaction import NEEDED_IN, Redaction, Target, check, misf
 from pgnotary.request.roster import Roster
 from pgnotary.serve.desk import A_MOMENT, CLOCKS_DIFFER
 from pgnotary.serve.eraser import Eraser
+from pgnotary.serve.seen_head import check_seen
 from pgnotary.store import Append, ErasingStore, StillKept
 from pgnotary.store.appender import Appender
 
@@ -86,7 +87,7 @@ class Redactions:
                 f"redacted at {timestamp(redaction.redacted_at)}, now it is {timestamp(at)}: set the clock"
             )
         self._check_place(redaction)
-        await self._check_head(redaction)
+        await check_seen(self._store, redaction.seen, redaction.values[-1].seq, RedactionRefused)
         erases = tuple((values.leaf, name) for values in redaction.values for name in values.seals)
         # It reads the whole ledger: what must hold when the entry is appended is looked at behind it.
         copies = await self._store.copies(erases, _COPIES)
@@ -122,18 +123,6 @@ class Redactions:
                 f"{', '.join(archived)} {'is' if len(archived) == 1 else 'are'} archived, and so are the values: "
                 f"here are the entries from #{first} on; docs/archive.md says how an archive is redacted"
             )
-
-    async def _check_head(self, redaction: Redaction) -> None:
-        """Raise unless the head that was seen is one of this ledger, and covers what is named."""
-        size = redaction.seen.size
-        if size <= redaction.values[-1].seq:
-            raise RedactionRefused(f"the head of size {size} that it names does not cover #{redaction.values[-1].seq}")
-        try:
-            root = (await self._store.prove(size, ())).older_root
-        except ValueError:
-            root = None
-        if root != redaction.seen.root:
-            raise RedactionRefused(f"the head of size {size} that it names is not one of this ledger")
 
     async def _check_values(self, redaction: Redaction) -> None:
         """Raise unless all that is named is kept, not the redactor's own, and needed by nobody."""

@@ -16,6 +16,7 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.request.review import REVIEW_WITHIN, Broken, Review, check, read
 from pgnotary.request.roster import Roster
 from pgnotary.serve.desk import A_MOMENT, CLOCKS_DIFFER
+from pgnotary.serve.seen_head import check_seen
 from pgnotary.store import Append, GlassStore
 from pgnotary.store.appender import Appender
 
@@ -85,7 +86,7 @@ class Reviews:
         if await self._is_reviewed(review.request):
             self._waiting.pop(review.request, None)
             raise ReviewRefused(f"{review.request} was reviewed already")
-        await self._check_head(review, waiting.broken)
+        await check_seen(self._store, review.seen, waiting.broken.seq, ReviewRefused)
         # Last, and nothing is waited for until the entry is on its way: a roster that came meanwhile stands before it.
         at = self._moment()
         signer = check(review, signature, self._roster(), at)
@@ -125,14 +126,3 @@ class Reviews:
         if abs(review.reviewed_at - at) > CLOCKS_DIFFER:
             said = timestamp(review.reviewed_at)
             raise ReviewRefused(f"reviewed at {said}, now it is {timestamp(at)}: set the clock")
-
-    async def _check_head(self, review: Review, broken: Broken) -> None:
-        size = review.seen.size
-        if size <= broken.seq:
-            raise ReviewRefused(f"the head of size {size} that it names does not cover #{broken.seq}")
-        try:
-            root = (await self._store.prove(size, ())).older_root
-        except ValueError:
-            root = None
-        if root != review.seen.root:
-            raise ReviewRefused(f"the head of size {size} that it names is not one of this ledger")
