@@ -88,7 +88,7 @@ class Stand:
 
     def surround(self, tick_s: float) -> None:
         """Put this around the calls of the proxy that is about to run in this process, whose ticks come faster."""
-        from pgnotary.approval import api
+        from pgnotary.approval import refusals
         from pgnotary.serve import proxy
         from pgnotary.serve.desk import Desk
         from pgnotary.session.core import Session
@@ -123,7 +123,7 @@ class Stand:
         _replace(Desk, "decide", hearing_decide)
         _replace(proxy, "_TICK_S", tick_s)
         # A race lost a thousand times is a flood to the API, which would stop listening to the one who lost.
-        _replace(api, "REFUSED_AT_ONCE", 1_000_000)
+        _replace(refusals, "REFUSED_AT_ONCE", 1_000_000)
 
 
 def _put(path: Path, text: str) -> None:

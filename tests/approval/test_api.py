@@ -25,16 +25,12 @@ from tests.approval.office import (
 )
 
 from pgnotary.approval.access import LOCAL
-from pgnotary.approval.api import (
-    MAX_BODY_BYTES,
-    MAX_LISTED_BYTES,
-    MAX_WATCHERS,
-    REFUSED_AT_ONCE,
-    REFUSED_PER_S,
-    ApprovalApi,
-)
+from pgnotary.approval.api import MAX_BODY_BYTES, ApprovalApi
 from pgnotary.approval.bodies import SignedDecision, Standing
 from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.event_routes import MAX_WATCHERS
+from pgnotary.approval.refusals import REFUSED_AT_ONCE, REFUSED_PER_S
+from pgnotary.approval.request_papers import MAX_LISTED_BYTES
 from pgnotary.errors import ApiError, ConfigError, DecisionRefused, LedgerUnavailable, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.entries import Entry, parse_entry

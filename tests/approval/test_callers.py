@@ -31,10 +31,10 @@ from tests.pki import Pki
 
 from pgnotary.approval import callers
 from pgnotary.approval.access import MAY_CALL, Role
-from pgnotary.approval.api import MAX_WATCHERS_EACH
 from pgnotary.approval.bodies import SignedDecision, Standing
 from pgnotary.approval.callers import CALL_WINDOW
 from pgnotary.approval.client import ApprovalClient
+from pgnotary.approval.event_routes import MAX_WATCHERS_EACH
 from pgnotary.approval.place import Server, UnixSocket, server_at
 from pgnotary.door import HEAD_S, MAX_CALL_BYTES, Listening
 from pgnotary.errors import ApiError, ConfigError
@@ -358,7 +358,7 @@ async def test_a_key_that_nobody_has_is_refused_and_named() -> None:
 async def test_a_key_that_has_left_the_roster_calls_no_more() -> None:
     async with networked() as office:
         assert (await call(office, headers=headers()))[0] == 200
-        office.api._roster = office.api.callers._roster = lambda: parse_roster("")
+        office.api.callers._roster = lambda: parse_roster("")
         assert (await call(office, headers=headers()))[0] == 403
 
 

@@ -166,7 +166,7 @@ async def test_a_hundred_steps_wake_a_watcher_and_are_told_in_their_order() -> N
 
 def _break_off(office: Office) -> None:
     """End all streams, as a network does that fails."""
-    for task in list(office.api._watchers):
+    for task in list(office.api._streams._watchers):
         task.cancel()
 
 

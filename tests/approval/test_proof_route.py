@@ -78,7 +78,7 @@ async def test_over_the_real_store_the_most_that_can_be_asked_is_answered_and_wh
     async with running_office() as office, opened(tmp_path / "ledger") as store:
         await store.append([[note(n) for n in range(700)]])
         path = office.folder / "real.sock"
-        async with ApprovalApi(office.desk, store, office.api._roster, path, VKEY):
+        async with ApprovalApi(office.desk, store, office.api.callers._roster, path, VKEY):
             entries = "".join(f"&entry={seq}" for seq in range(0, 700, 90))
             status, body = await _call(path, "GET", f"/v1/proof?from=300{entries}")
             assert (status, len(body["inclusion"])) == (200, MAX_PROVEN)

@@ -28,7 +28,10 @@ from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.request.ssh_encoding import Public
 
-__all__ = ["CALL_WINDOW", "MAX_NONCES", "Callers", "NotAdmitted", "is_local"]
+__all__ = ["CALLER", "CALL_WINDOW", "MAX_NONCES", "Callers", "NotAdmitted", "is_local"]
+
+CALLER = web.RequestKey("caller", Caller)
+"""Under which a call that was admitted has who makes it."""
 
 CALL_WINDOW = timedelta(seconds=60)
 """How far a call's time may be from ours."""

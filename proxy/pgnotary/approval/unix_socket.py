@@ -1,20 +1,45 @@
 """The approval API's place in the file system: a Unix socket that its owner and group may use, and nobody else.
 
-A path enters, a bound socket leaves. What a dead process left behind is removed; a socket that somebody listens at, or
-a file that is no socket, is never touched.
+A path enters, a bound socket leaves, and who serves at it. What a dead process left behind is removed; a socket that
+somebody listens at, or a file that is no socket, is never touched.
 """
 
+import asyncio
 import errno
 import os
 import socket
 import stat
 from pathlib import Path
 
+from aiohttp import web
+
 from pgnotary.errors import ConfigError
 
-__all__ = ["SOCKET_MODE", "bind", "identity", "remove"]
+__all__ = ["SOCKET_MODE", "Site", "bind", "identity", "remove"]
 
 SOCKET_MODE = 0o660
+
+
+class Site(web.BaseSite):
+    """Serves at a socket that is bound already."""
+
+    def __init__(self, runner: web.AppRunner, bound: socket.socket) -> None:
+        super().__init__(runner)
+        self._bound = bound
+
+    @property
+    def name(self) -> str:
+        """Its address, for people."""
+        return f"unix:{self._bound.getsockname()}"
+
+    async def start(self) -> None:
+        """Listen."""
+        await super().start()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(server, sock=self._bound, backlog=self._backlog)
 
 
 def bind(path: Path) -> socket.socket:
