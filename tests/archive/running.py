@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 from click.testing import CliRunner, Result
+from tests.audit.running import COMMANDS
 
 from pgnotary.cli.archive import archive
-from pgnotary.cli.auditor import COMMANDS
 
 __all__ = ["run"]
 

@@ -34,7 +34,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "deny": ("signing", "Sign that a held statement must not run; the engineer is told why."),
     "explain": ("explain", "Say whether SQL would be forwarded, held or refused, and why."),
     "export": (
-        "auditor",
+        "exporting",
         "Write a ledger into a new FOLDER that anybody can check by hand, or its requests into a table.",
     ),
     "init": ("init", "Write a configuration, a signing key, a first user and a first approver for your own database."),
@@ -47,7 +47,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "Tell a session (S-...), a request (R-...) or what an entry (#12) belongs to, as it happened.",
     ),
     "report": (
-        "auditor",
+        "reporting",
         "Report on a period in Markdown: counts, requests, what ended badly, and whether the ledger is whole.",
     ),
     "requests": ("looking", "List the statements that wait for a decision, oldest first."),
@@ -59,7 +59,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "sign": ("offline", "Sign a decision over an exported request, on a machine without a network."),
     "submit": ("offline", "Hand in a decision that was signed elsewhere."),
     "user": ("user", "The people who may connect."),
-    "verify": ("auditor", "Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step."),
+    "verify": ("verifying", "Check a whole ledger, or an exported FOLDER: every hash, signature, roster and step."),
     "wait": ("waiting", "Wait until a request has ended, and say how."),
     "watch": ("looking", "Print a line for each request that is held, decided or ends, until Ctrl-C."),
     "webhooks": ("webhooks", "List the webhooks, and the public keys that their receivers verify messages with."),

@@ -12,7 +12,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -24,7 +24,10 @@ from pgnotary.cli.terminal import print_broken, terminal_columns
 from pgnotary.errors import LedgerBroken, PgnotaryError
 from pgnotary.ledger.canonical import JSON
 
-__all__ = ["Verifying", "ending", "print_faults", "print_json", "print_table", "show"]
+__all__ = ["Verifying", "ending", "print_faults", "print_json", "print_table", "say_veiled", "show", "show_veiled"]
+
+if TYPE_CHECKING:
+    from pgnotary.audit.veil import Veil
 
 _TAMPERED = 1
 # No line of ours begins so.
@@ -91,6 +94,23 @@ def ending(command: Callable[_P, _R]) -> Callable[_P, _R]:
 def show(line: str, *, err: bool = False) -> None:
     """Print one line, whatever characters it holds."""
     print_broken(visible(line), err=err, margin=_GOES_ON)
+
+
+def show_veiled(lines: Iterable[str], veil: "Veil | None") -> None:
+    """Print lines; if a secret is hidden in them, say so behind them."""
+    for line in lines:
+        show(line)
+        if veil:
+            veil.notice(line)
+    say_veiled(veil)
+
+
+def say_veiled(veil: "Veil | None") -> None:
+    """Say on stderr that what was printed hides a secret, if it does."""
+    from pgnotary.audit.veil import NOTE
+
+    if veil and veil.was_seen:
+        show(NOTE, err=True)
 
 
 def print_faults(broken: LedgerBroken, *, err: bool = False) -> None:

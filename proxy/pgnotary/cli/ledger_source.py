@@ -14,6 +14,7 @@ import click
 
 from pgnotary.audit.folder import FolderReader
 from pgnotary.cli.safe_text import visible
+from pgnotary.errors import BadCheckpoint, LedgerBroken
 from pgnotary.store import LedgerReader, base_of
 
 __all__ = ["Source", "archive_option", "open_ledger", "pinned_key", "say_archived", "source_options"]
@@ -36,6 +37,19 @@ class Source:
         if self.vkey is None:
             raise click.UsageError("no key to check with: give the proxy's verifier key with --key, or --config")
         return self.vkey
+
+    def checked_vkey(self) -> str:
+        """Return the key to verify with; a bad key is a fault of the ledger only if it came with it."""
+        from pgnotary.ledger.checkpoint import parse_vkey
+
+        vkey = self.required_vkey()
+        try:
+            parse_vkey(vkey)
+        except BadCheckpoint as error:
+            if self.pinned:
+                raise click.UsageError(f"--key: {error}") from error
+            raise LedgerBroken([f"the key in the export: {error}"]) from error
+        return vkey
 
 
 archive_option = click.option(
