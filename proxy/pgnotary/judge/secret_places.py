@@ -1,14 +1,23 @@
 """Where in a statement secrets stand: its lexemes enter, the indices of those to hide leave, and of those to read.
 
-It knows SQL by its words, not by its grammar, so that a text with a mistake in it is read like one without: what
-follows a name is its value up to the next comma, bracket or clause.
+It follows the layout of the words alone (`pgnotary.judge.layout`): what follows a name is its value up to the next
+comma, bracket or clause. Where nobody can say which literal is the secret, all that may be are hidden.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
+from pgnotary.judge.layout import CLOSING, ENDS_NAME, OPENING, Layout, Tiresome
 from pgnotary.judge.literals import Lexeme, Sort
+from pgnotary.judge.secret_functions import (
+    CHOOSE,
+    GIVE_ROWS,
+    NO_SECRETS,
+    SECRET_ARGUMENTS,
+    SECRET_FUNCTION,
+    TAKE_NAMES,
+)
 from pgnotary.judge.secret_names import is_secret_name
 from pgnotary.judge.secret_values import (
     carries_secret,
@@ -41,61 +50,14 @@ class Places:
     """Literals that a shell runs."""
 
 
-_OPENING, _CLOSING = frozenset("(["), frozenset(")]")
 _COMPARES = frozenset("= <> != < > <= >= ~ !~ ~* !~* ~~ ~~* !~~ || ^@ @> <@ && like ilike similar in".split())
 # Behind one of these, a secret in whatever is on the right makes one of what is on the left.
 _COMPARES_BACK = (_COMPARES - {"||"}) | {"between"}
 _ASSIGNS = _COMPARES | frozenset([":=", "=>", ":", "to", "default", "value"])
 _ROWS_FOLLOW = frozenset(["values", "select", "with", "overriding", "default", "("])
 _POINTS_INTO = frozenset(["->", "->>", "#>", "#>>", "["])
-# Words behind which a name has no value any more.
-_ENDS_NAME = frozenset(
-    """
-    and as by cascade else end except for from group having intersect into join limit loop offset on or order returning
-    select set then union using values when where window with
-    """.split()
-)
-_ENDS_VALUE = _ENDS_NAME - {"as", "by", "end", "into", "select", "set", "values", "with"} | {"as"}
-_BEGINS_VALUE = _ENDS_VALUE | frozenset({"by", "distinct", "into", "not", "select", "set", "values", "with"})
 _MAX_BETWEEN = 24
-# How many words may be looked at: ordinary statements take 3 to 10 for each of theirs, a million take a second.
-_EFFORT, _EFFORT_EACH = 20_000, 40
-
-# Functions, and which of their arguments are secrets; counted from 0.
-_SECRET_ARGUMENTS: Mapping[str, tuple[int, ...]] = {
-    "crypt": (0, 1),
-    "hmac": (1,),
-    "encrypt": (0, 1),
-    "encrypt_iv": (0, 1),
-    "decrypt": (1,),
-    "decrypt_iv": (1,),
-    "pgp_sym_encrypt": (0, 1),
-    "pgp_sym_encrypt_bytea": (0, 1),
-    "pgp_sym_decrypt": (1,),
-    "pgp_sym_decrypt_bytea": (1,),
-    "pgp_pub_encrypt": (0,),
-    "pgp_pub_encrypt_bytea": (0,),
-    "pgp_pub_decrypt": (1, 2),
-    "pgp_pub_decrypt_bytea": (1, 2),
-    "create_aws_credentials": (0, 1, 2),
-    "sign": (1,),
-    "verify": (0, 1),
-}
-# They take names and values by turns.
-_TAKE_NAMES = frozenset(
-    "set_config json_build_object jsonb_build_object json_object jsonb_object hstore jsonb_set jsonb_set_lax "
-    "jsonb_insert".split()
-)
-_NO_SECRETS = frozenset({"gen_salt"})
-_SECRET_FUNCTION = re.compile(r"passw|secret|passphrase|credential|token$|authenticat|(?:^|_)(?:login|sign_?in)$")
-# What they are given beside a secret is another one.
-_CHOOSE = frozenset("coalesce nullif concat greatest least starts_with strpos texteq regexp_like".split())
-# Rows come from what they are given, and so may a secret.
-_GIVE_ROWS = re.compile(
-    r"unnest|jsonb?_(?:to_record(?:set)?|populate_record(?:set)?|array_elements(?:_text)?|each(?:_text)?)"
-)
 _FROM = frozenset({"from", "join", "lateral"})
-_NOT_CALLED = frozenset("table into exists on update join from index only type domain view truncate".split())
 _NAME = re.compile(r"[^\W\d][\w.]*")
 _SETTERS = frozenset({"local", "session"})
 _CODE_FOLLOWS = frozenset({"do", "as", "execute", "plpgsql", "sql"})
@@ -104,10 +66,6 @@ _BEGINS_AS_CODE = re.compile(
     r"|grant|call|execute|prepare|explain|begin|declare|perform|comment|import|values)\b"
 )
 _TELLS_CREDENTIALS = frozenset({"role", "user", "group", "server", "subscription", "mapping", "database"})
-
-
-class _Tiresome(Exception):
-    """A statement that takes more time than anybody may be made to wait."""
 
 
 def find_places(
@@ -121,7 +79,7 @@ def find_places(
     finder = _Finder(statement, parses=parses, inside=inside, arguments=arguments)
     try:
         finder.search()
-    except _Tiresome:
+    except Tiresome:
         # Nests of calls and values are read over and over: what is made to be tiresome is hidden as a whole.
         return Places(ranges=[range(1, len(statement))])
     return finder.places
@@ -133,16 +91,10 @@ class _Finder:
     def __init__(
         self, statement: Sequence[Lexeme], *, parses: Callable[[], bool], inside: bool, arguments: Arguments
     ) -> None:
-        self._all = statement
+        self._text = Layout(statement)
         self._parses = parses
         self._inside = inside
         self._arguments = arguments
-        self._effort = _EFFORT + _EFFORT_EACH * len(statement)
-        self._closes: dict[int, int] = {}
-        self._opens: dict[int, int] = {}
-        self._around: list[int | None] = []
-        """Of each lexeme: the bracket that it stands in."""
-        self._pair_brackets()
         self._flows = False
         """A secret column is filled from somewhere else in the statement."""
         self._flowing: set[str] = set()
@@ -151,70 +103,26 @@ class _Finder:
 
     def search(self) -> None:
         """Apply every rule."""
-        for i, each in enumerate(self._all):
+        for i, each in enumerate(self._text.lexemes):
             if each.sort is Sort.STRING:
                 self._judge_literal(i)
             elif each.sort is Sort.WORD:
                 self._judge_word(i)
-            if self._is(i, Sort.STRING, Sort.NUMBER, Sort.PARAMETER) and self._is_named_behind(i + 1):
+            if self._text.is_a(i, Sort.STRING, Sort.NUMBER, Sort.PARAMETER) and self._is_named_behind(i + 1):
                 self.places.hidden.add(i)
-            elif self._word(i) in _COMPARES_BACK or self._is_distinct(i):
+            elif self._text.word(i) in _COMPARES_BACK or self._text.is_distinct(i):
                 self._judge_comparison(i)
         self._judge_roles()
         self._judge_openings()
         if self._flows:
             self._hide_lists()
 
-    def _pair_brackets(self) -> None:
-        opened: list[int] = []
-        for i in range(len(self._all)):
-            word = self._word(i)
-            if word in _CLOSING and opened:
-                self._opens[i] = opened.pop()
-                self._closes[self._opens[i]] = i
-            self._around.append(opened[-1] if opened else None)
-            if word in _OPENING:
-                opened.append(i)
-
-    # --- what stands where ------------------------------------------------------------------------------------------
-
-    def _word(self, i: int) -> str:
-        """Return the word, folded, or the mark at a place; "" beyond the end, and for literals."""
-        self._effort -= 1
-        if self._effort < 0:
-            raise _Tiresome
-        if not 0 <= i < len(self._all) or self._all[i].sort not in (Sort.WORD, Sort.MARK):
-            return ""
-        return "" if self._all[i].quoted else self._all[i].value
-
-    def _is(self, i: int, *sorts: Sort) -> bool:
-        return 0 <= i < len(self._all) and self._all[i].sort in sorts
-
     def _is_named_secret(self, i: int) -> bool:
-        return self._is(i, Sort.WORD) and self._word(i + 1) != "." and is_secret_name(self._all[i].value)
-
-    def _closing(self, opening: int) -> int:
-        """Return where the bracket closes that opens there, or the end."""
-        return self._closes.get(opening, len(self._all))
-
-    def _items(self, opening: int) -> Iterator[range]:
-        """Yield the places of each item of a list in brackets."""
-        closing = self._closing(opening)
-        depth, start = 0, opening + 1
-        for i in range(opening + 1, closing):
-            depth += (self._word(i) in _OPENING) - (self._word(i) in _CLOSING)
-            if depth == 0 and self._word(i) == ",":
-                yield range(start, i)
-                start = i + 1
-        yield range(start, closing)
-
-    def _is_call(self, i: int) -> bool:
-        if not self._is(i, Sort.WORD) or self._word(i + 1) != "(":
-            return False
-        before = i - 1
-        while self._word(before) == "." and self._is(before - 1, Sort.WORD):
-            before -= 2
-        return self._word(before) not in _NOT_CALLED
+        return (
+            self._text.is_a(i, Sort.WORD)
+            and self._text.word(i + 1) != "."
+            and is_secret_name(self._text.lexemes[i].value)
+        )
 
     # --- hiding -----------------------------------------------------------------------------------------------------
 
@@ -225,60 +133,32 @@ class _Finder:
         calls: list[bool] = []
         i = places.start
         while i < places.stop:
-            if self._word(i) in _OPENING:
-                name = self._word(i - 1) or ("quoted" if self._is(i - 1, Sort.WORD) else "")
-                if name in _NO_SECRETS:
-                    i = self._closing(i)
+            if self._text.word(i) in OPENING:
+                name = self._text.word(i - 1) or ("quoted" if self._text.is_a(i - 1, Sort.WORD) else "")
+                if name in NO_SECRETS:
+                    i = self._text.closing(i)
                 else:
                     calls.append(
-                        self._is(i - 1, Sort.WORD) and name not in ("in", "any", "array", "row", "values", "all")
+                        self._text.is_a(i - 1, Sort.WORD) and name not in ("in", "any", "array", "row", "values", "all")
                     )
-            elif self._word(i) in _CLOSING and calls:
+            elif self._text.word(i) in CLOSING and calls:
                 calls.pop()
-            elif self._is(i, Sort.STRING, Sort.PARAMETER) or (numbers and self._is(i, Sort.NUMBER) and not any(calls)):
+            elif self._text.is_a(i, Sort.STRING, Sort.PARAMETER) or (
+                numbers and self._text.is_a(i, Sort.NUMBER) and not any(calls)
+            ):
                 self.places.hidden.add(i)
                 # A key of a document is no value of it.
-                found |= self._word(i - 1) not in _POINTS_INTO
+                found |= self._text.word(i - 1) not in _POINTS_INTO
             i += 1
         return found
 
-    def _end_of_value(self, start: int) -> int:
-        """Return where the value ends that begins there."""
-        end = start
-        stack: list[str] = []
-        while end < len(self._all):
-            word = self._word(end)
-            if word in _OPENING or word == "case":
-                stack.append(word)
-            elif word in _CLOSING or word == "end":
-                if not stack:
-                    break
-                stack.pop()
-            elif not stack and (word == "," or word in _ENDS_VALUE):
-                break
-            end += 1
-        return end
-
-    def _begin_of_value(self, end: int) -> int:
-        """Return where the value begins that ends before `end`."""
-        begin = end
-        while begin > 0:
-            word = self._word(begin - 1)
-            if word in _CLOSING and begin - 1 in self._opens:
-                begin = self._opens[begin - 1]
-            elif word in _OPENING or word == "," or word in _BEGINS_VALUE:
-                break
-            else:
-                begin -= 1
-        return begin
-
     def _has_secret_behind(self, start: int) -> bool:
         """Say whether the value that begins there is made of a secret; of a query in it, by what that lists."""
-        at, end = start, self._end_of_value(start)
+        at, end = start, self._text.end_of_value(start)
         while at < end:
-            if self._word(at) == "from" and (opening := self._around[at]) is not None and opening >= start:
-                at = self._closing(opening)
-            elif self._is_named_secret(at) and self._word(at + 1) != "(":
+            if self._text.word(at) == "from" and (opening := self._text.around[at]) is not None and opening >= start:
+                at = self._text.closing(opening)
+            elif self._is_named_secret(at) and self._text.word(at + 1) != "(":
                 return True
             else:
                 at += 1
@@ -287,15 +167,20 @@ class _Finder:
     def _judge_comparison(self, i: int) -> None:
         """'...' = lower(password), ('...', 5) = (password, id), (password, id) = ('...', 5)."""
         behind = i + 1
-        if self._is_distinct(i):
-            behind += 3 if self._word(i + 1) == "not" else 2
-        begin = self._begin_of_value(i)
-        left = list(self._items(self._opens[i - 1])) if i - 1 in self._opens else []
-        opening = behind + 1 if self._word(behind) == "row" else behind
-        rights = [list(self._items(opening))] if self._word(opening) == "(" else []
+        if self._text.is_distinct(i):
+            behind += 3 if self._text.word(i + 1) == "not" else 2
+        begin = self._text.begin_of_value(i)
+        left = list(self._text.items(self._text.opens[i - 1])) if i - 1 in self._text.opens else []
+        opening = behind + 1 if self._text.word(behind) == "row" else behind
+        rights = [list(self._text.items(opening))] if self._text.word(opening) == "(" else []
         if len(left) > 1 and any(map(self._is_secret_item, left)):
             # Behind IN there are several.
-            inner = [list(self._items(item.start)) for row in rights for item in row if self._word(item.start) == "("]
+            inner = [
+                list(self._text.items(item.start))
+                for row in rights
+                for item in row
+                if self._text.word(item.start) == "("
+            ]
             self._hide_like(left, inner or rights)
         elif len(left) > 1 and rights and len(rights[0]) == len(left):
             self._hide_like(rights[0], [left])
@@ -314,295 +199,308 @@ class _Finder:
 
     def _hide_value(self, start: int, *, numbers: bool = True) -> None:
         """Hide the value that begins there."""
-        end = self._end_of_value(start)
+        end = self._text.end_of_value(start)
         has_constants = self._hide(range(start, end), numbers=numbers)
-        words = [i for i in range(start, end) if self._is(i, Sort.WORD)]
+        words = [i for i in range(start, end) if self._text.is_a(i, Sort.WORD)]
         if words and (self._inside or not self._parses()):
             # Where a name was meant as a value: password = hunter2, or in another language password = "hunter2".
-            kept = (i for i in words if self._all[i].quoted or (not self._parses() and self._is_value_word(i)))
+            kept = (i for i in words if self._text.lexemes[i].quoted or (not self._parses() and self._is_value_word(i)))
             self.places.hidden.update(kept)
-        if not has_constants and any(self._word(i + 1) != "(" for i in words):
+        if not has_constants and any(self._text.word(i + 1) != "(" for i in words):
             self._flows = True
-            self._flowing.update(self._all[i].value for i in words)
+            self._flowing.update(self._text.lexemes[i].value for i in words)
 
     def _is_value_word(self, i: int) -> bool:
         return (
-            self._word(i + 1) not in ("(", ".")
-            and self._word(i - 1) != "."
-            and self._word(i) not in ("null", "default")
+            self._text.word(i + 1) not in ("(", ".")
+            and self._text.word(i - 1) != "."
+            and self._text.word(i) not in ("null", "default")
         )
 
     # --- rules ------------------------------------------------------------------------------------------------------
 
     def _judge_literal(self, i: int) -> None:
-        each = self._all[i]
+        each = self._text.lexemes[i]
         if self._is_code(i):
             self.places.code.add(i)
         elif carries_secret(each.value):
             self.places.hidden.add(i)
-        if self._word(i - 1) == "program" and command_carries_secret(each.value):
+        if self._text.word(i - 1) == "program" and command_carries_secret(each.value):
             self.places.hidden.add(i)
             self.places.commands.add(i)
-        if self._word(i - 1) == "connection" and connects_with_secret(each.value):
+        if self._text.word(i - 1) == "connection" and connects_with_secret(each.value):
             self.places.hidden.add(i)
         if is_secret_name(each.value.strip("{}").rpartition(",")[2]) and each.value.strip("{}"):
             self._judge_key(i)
 
     def _is_code(self, i: int) -> bool:
-        return self._word(i - 1) in _CODE_FOLLOWS or _BEGINS_AS_CODE.match(self._all[i].value) is not None
+        return self._text.word(i - 1) in _CODE_FOLLOWS or _BEGINS_AS_CODE.match(self._text.lexemes[i].value) is not None
 
     def _judge_key(self, i: int) -> None:
         """A literal that names a secret: data ->> 'password' = ..., set_config('app.token', ...)."""
-        if self._word(i - 1) in _POINTS_INTO or self._word(i + 1) in (":", "value", "=>"):
+        if self._text.word(i - 1) in _POINTS_INTO or self._text.word(i + 1) in (":", "value", "=>"):
             self._seek_value(i)
-        elif self._word(i + 1) == "," and self._word((self._around[i] or 0) - 1) in _TAKE_NAMES:
+        elif self._text.word(i + 1) == "," and self._text.word((self._text.around[i] or 0) - 1) in TAKE_NAMES:
             self._hide_value(i + 2)
 
     def _is_named_behind(self, i: int) -> bool:
         """Say whether an expression that ends before `i` gets a secret's name, or is compared with one."""
-        while self._word(i) in ("::", *_CLOSING):
+        while self._text.word(i) in ("::", *CLOSING):
             # Its type, and the brackets around it.
-            is_type = self._word(i) == "::"
+            is_type = self._text.word(i) == "::"
             i += 2 if is_type else 1
-            while is_type and self._word(i) in _OPENING:
-                i = self._closing(i) + 1
-        begin = i + 1 if self._word(i) in _COMPARES or self._word(i) == "as" else i
-        at = begin + 2 if self._word(begin) in ("any", "some", "all") else begin
-        if self._word(at) == "(" and begin > i:
-            return any(self._is_named_secret(each) for item in self._items(at) for each in item[-1:])
-        while self._is(at, Sort.WORD) and self._word(at + 1) == ".":
+            while is_type and self._text.word(i) in OPENING:
+                i = self._text.closing(i) + 1
+        begin = i + 1 if self._text.word(i) in _COMPARES or self._text.word(i) == "as" else i
+        at = begin + 2 if self._text.word(begin) in ("any", "some", "all") else begin
+        if self._text.word(at) == "(" and begin > i:
+            return any(self._is_named_secret(each) for item in self._text.items(at) for each in item[-1:])
+        while self._text.is_a(at, Sort.WORD) and self._text.word(at + 1) == ".":
             at += 2
         if not self._is_named_secret(at):
             return False
         # Without AS it is a name only if nothing follows; else it begins the next item, as in a list of options.
         return begin > i or (
-            self._word(at + 1) in ("", ",", ")", "from", "where") and not self._is(at + 1, Sort.STRING)
+            self._text.word(at + 1) in ("", ",", ")", "from", "where") and not self._text.is_a(at + 1, Sort.STRING)
         )
 
     def _judge_word(self, i: int) -> None:
-        each, word = self._all[i], self._word(i)
+        each, word = self._text.lexemes[i], self._text.word(i)
         if each.quoted and carries_secret(each.value):
             self.places.hidden.add(i)
         if word == "insert":
             self._judge_insert(i)
         elif word == "set":
             self._judge_set(i)
-        if self._is_call(i):
+        if self._text.is_call(i):
             self._judge_call(i)
         if self._is_named_secret(i):
             self._seek_value(i)
             self._judge_columns(i)
-            if self._word(i - 1) == "as" and (opening := self._opens.get(i - 2)) is not None:
+            if self._text.word(i - 1) == "as" and (opening := self._text.opens.get(i - 2)) is not None:
                 self._hide(range(opening, i - 2))
-        if word == "execute" and self._word(i + 2) == "(":
-            items = list(self._items(i + 2))
+        if word == "execute" and self._text.word(i + 2) == "(":
+            items = list(self._text.items(i + 2))
             for n in self._arguments([self._plain_value(item) for item in items]):
                 if n <= len(items):
                     self._hide(items[n - 1])
 
     def _plain_value(self, item: range) -> str | None:
         """Return what the one literal of an item says; None if it has none, or several."""
-        said = [self._all[at].value for at in item if self._is(at, Sort.STRING)]
+        said = [self._text.lexemes[at].value for at in item if self._text.is_a(at, Sort.STRING)]
         return said[0] if len(said) == 1 else None
 
     def _seek_value(self, name: int) -> None:
         """Find the value of a name: right behind it, or behind the next operator of its item."""
         at = name + 1
         # Of several (tokens = 5) a number says how many.
-        numbers = not self._all[name].value.lower().endswith("tokens")
-        if self._is(at, Sort.STRING):
+        numbers = not self._text.lexemes[name].value.lower().endswith("tokens")
+        if self._text.is_a(at, Sort.STRING):
             self._hide(range(at, at + 1))
             return
-        for i in range(at, min(at + _MAX_BETWEEN, len(self._all))):
+        for i in range(at, min(at + _MAX_BETWEEN, len(self._text.lexemes))):
             if i < at:
                 continue
-            word = self._word(i)
-            if word in _OPENING:
-                at = self._closing(i) + 1
-            elif word in _CLOSING:
+            word = self._text.word(i)
+            if word in OPENING:
+                at = self._text.closing(i) + 1
+            elif word in CLOSING:
                 behind = i + 1
-                while self._word(behind) in _CLOSING or self._word(behind) == "::":
-                    behind += 2 if self._word(behind) == "::" else 1
-                if self._word(behind) in _COMPARES or self._is_distinct(behind):
+                while self._text.word(behind) in CLOSING or self._text.word(behind) == "::":
+                    behind += 2 if self._text.word(behind) == "::" else 1
+                if self._text.word(behind) in _COMPARES or self._text.is_distinct(behind):
                     # A number is compared with what a function says of it, its length for one.
-                    self._hide_value(behind + 1 + 3 * self._is_distinct(behind), numbers=False)
+                    self._hide_value(behind + 1 + 3 * self._text.is_distinct(behind), numbers=False)
                 return
             elif word in _ASSIGNS:
                 self._hide_value(i + 1, numbers=numbers)
                 return
             elif word == "between":
                 self._hide_value(i + 1, numbers=numbers)
-                self._hide_value(self._end_of_value(i + 1) + 1, numbers=numbers)
+                self._hide_value(self._text.end_of_value(i + 1) + 1, numbers=numbers)
                 return
-            elif self._is_distinct(i):
-                self._hide_value(i + (4 if self._word(i + 1) == "not" else 3), numbers=numbers)
+            elif self._text.is_distinct(i):
+                self._hide_value(i + (4 if self._text.word(i + 1) == "not" else 3), numbers=numbers)
                 return
-            elif word == "," or (word in _ENDS_NAME and not (word == "set" and self._word(i + 1) == "default")):
+            elif word == "," or (word in ENDS_NAME and not (word == "set" and self._text.word(i + 1) == "default")):
                 return
 
     def _judge_columns(self, i: int) -> None:
         """WITH v (name, password) AS (VALUES ...), (VALUES ...) AS v (name, password): the rows stand elsewhere."""
-        if self._word(i - 1) not in ("(", ",") or self._word(i + 1) not in (")", ","):
+        if self._text.word(i - 1) not in ("(", ",") or self._text.word(i + 1) not in (")", ","):
             return
-        opening = self._around[i]
-        if opening is None or self._word(opening) != "(" or not self._is(opening - 1, Sort.WORD):
+        opening = self._text.around[i]
+        if opening is None or self._text.word(opening) != "(" or not self._text.is_a(opening - 1, Sort.WORD):
             return
-        behind = self._word(self._closing(opening) + 1)
-        is_alias = self._word(opening - 2) in (")", "as") and behind not in _ROWS_FOLLOW
+        behind = self._text.word(self._text.closing(opening) + 1)
+        is_alias = self._text.word(opening - 2) in (")", "as") and behind not in _ROWS_FOLLOW
         self._flows |= behind == "as" or is_alias
 
-    def _is_distinct(self, i: int) -> bool:
-        return self._word(i) == "is" and "distinct" in (self._word(i + 1), self._word(i + 2))
-
     def _judge_call(self, i: int) -> None:
-        name = self._all[i].value.lower()
-        if _SECRET_FUNCTION.search(name) and self._word(0) != "create":
-            self._hide(range(i + 1, self._closing(i + 1)))
-        if name in _CHOOSE and any(self._is_named_secret(at) for item in self._items(i + 1) for at in item[-1:]):
-            self._hide(range(i + 1, self._closing(i + 1)))
+        name = self._text.lexemes[i].value.lower()
+        if SECRET_FUNCTION.search(name) and self._text.word(0) != "create":
+            self._hide(range(i + 1, self._text.closing(i + 1)))
+        if name in CHOOSE and any(self._is_named_secret(at) for item in self._text.items(i + 1) for at in item[-1:]):
+            self._hide(range(i + 1, self._text.closing(i + 1)))
         if name.startswith("dblink"):
-            for at in range(i + 2, self._closing(i + 1)):
-                if self._is(at, Sort.STRING) and not self._is_code(at) and connects_with_secret(self._all[at].value):
+            for at in range(i + 2, self._text.closing(i + 1)):
+                if (
+                    self._text.is_a(at, Sort.STRING)
+                    and not self._is_code(at)
+                    and connects_with_secret(self._text.lexemes[at].value)
+                ):
                     self.places.hidden.add(at)
-        if places := _SECRET_ARGUMENTS.get(name):
-            for n, argument in enumerate(self._items(i + 1)):
+        if places := SECRET_ARGUMENTS.get(name):
+            for n, argument in enumerate(self._text.items(i + 1)):
                 if n in places:
                     self._hide(argument)
 
     def _judge_insert(self, i: int) -> None:
         """INSERT INTO users (name, password) VALUES ('eva', '...'), or the same with a SELECT."""
         at = i + 1
-        while at < len(self._all) and self._word(at) not in ("(", "values", "select", "default", "with", "table"):
+        while at < len(self._text.lexemes) and self._text.word(at) not in (
+            "(",
+            "values",
+            "select",
+            "default",
+            "with",
+            "table",
+        ):
             at += 1
-        if self._word(at) != "(":
+        if self._text.word(at) != "(":
             return
-        columns = list(self._items(at))
-        secret = {n for n, item in enumerate(columns) if item and is_secret_name(self._all[item.start].value)}
+        columns = list(self._text.items(at))
+        secret = {n for n, item in enumerate(columns) if item and is_secret_name(self._text.lexemes[item.start].value)}
         if not secret:
             return
-        at, depth = self._closing(at) + 1, 0
-        while self._word(at) == "(":
+        at, depth = self._text.closing(at) + 1, 0
+        while self._text.word(at) == "(":
             at += 1  # Around all of the rows.
-        while at < len(self._all):
-            word = self._word(at)
+        while at < len(self._text.lexemes):
+            word = self._text.word(at)
             if depth <= 0 and word == "values":
                 at = self._hide_rows(at + 1, secret)
                 continue
             if word == "select" and depth <= 1:
                 self._hide_targets(at + 1, secret)
-            if depth <= 0 and word in ("on", "returning", "when") and self._word(at - 1) != "distinct":
+            if depth <= 0 and word in ("on", "returning", "when") and self._text.word(at - 1) != "distinct":
                 return
-            depth += (word in _OPENING) - (word in _CLOSING)
+            depth += (word in OPENING) - (word in CLOSING)
             at += 1
 
     def _hide_rows(self, at: int, secret: set[int]) -> int:
-        while self._word(at) == "(":
-            for n, item in enumerate(self._items(at)):
+        while self._text.word(at) == "(":
+            for n, item in enumerate(self._text.items(at)):
                 if n in secret:
                     self._hide_item(item)
-            at = self._closing(at) + 1
-            if self._word(at) == ",":
+            at = self._text.closing(at) + 1
+            if self._text.word(at) == ",":
                 at += 1
         return at
 
     def _hide_targets(self, at: int, secret: set[int]) -> None:
         depth = n = 0
-        if self._word(at) == "distinct" and self._word(at + 1) == "on":
-            at = self._closing(at + 2) + 1
+        if self._text.word(at) == "distinct" and self._text.word(at + 1) == "on":
+            at = self._text.closing(at + 2) + 1
         start = at
-        for i in range(at, len(self._all) + 1):
-            word = self._word(i)
+        for i in range(at, len(self._text.lexemes) + 1):
+            word = self._text.word(i)
             ends = depth == 0 and (
-                i == len(self._all)
-                or word in _CLOSING
-                or word in _ENDS_NAME - {"as", "by", "end", "else", "then", "when"}
+                i == len(self._text.lexemes)
+                or word in CLOSING
+                or word in ENDS_NAME - {"as", "by", "end", "else", "then", "when"}
             )
             if ends or (depth == 0 and word == ","):
-                if self._word(i - 1) == "*":
+                if self._text.word(i - 1) == "*":
                     self._flows = True  # Which of its columns is whose is not to be seen here.
                     self._flowing.add("*")
                 if n in secret:
                     self._hide_item(range(start, i))
                 n, start = n + 1, i + 1
-            depth += (word in _OPENING) - (word in _CLOSING)
+            depth += (word in OPENING) - (word in CLOSING)
             if ends or depth < 0:
                 return
 
     def _hide_item(self, item: range) -> None:
         if self._hide(item):
             return
-        words = [i for i in item if self._is(i, Sort.WORD) and self._word(i) not in ("null", "default")]
+        words = [i for i in item if self._text.is_a(i, Sort.WORD) and self._text.word(i) not in ("null", "default")]
         self._flows |= bool(words)
-        self._flowing.update(self._all[i].value for i in words)
+        self._flowing.update(self._text.lexemes[i].value for i in words)
 
     def _hide_lists(self) -> None:
         """Hide the literals of every VALUES, of calls that give rows, and those under the names by which it flows."""
-        for i in range(len(self._all)):
-            gives_rows = self._word(i - 1) in _FROM or _GIVE_ROWS.fullmatch(self._all[i].value)
-            if self._is(i, Sort.WORD) and self._word(i + 1) == "(" and gives_rows:
-                self._hide(range(i + 1, self._closing(i + 1)))
-            if self._is(i, Sort.WORD) and self._all[i].value in self._flowing and self._is_alias(i):
-                end = i - 1 if self._word(i - 1) == "as" else i
-                self._hide(range(self._begin_of_value(end), end))
-            if "*" in self._flowing and self._word(i) == "select" and self._word(i - 1) == "(":
-                self._hide(range(i + 1, self._end_of_list(i + 1)))
-            if self._word(i) == "values":
+        for i in range(len(self._text.lexemes)):
+            gives_rows = self._text.word(i - 1) in _FROM or GIVE_ROWS.fullmatch(self._text.lexemes[i].value)
+            if self._text.is_a(i, Sort.WORD) and self._text.word(i + 1) == "(" and gives_rows:
+                self._hide(range(i + 1, self._text.closing(i + 1)))
+            if (
+                self._text.is_a(i, Sort.WORD)
+                and self._text.lexemes[i].value in self._flowing
+                and self._text.is_alias(i)
+            ):
+                end = i - 1 if self._text.word(i - 1) == "as" else i
+                self._hide(range(self._text.begin_of_value(end), end))
+            if "*" in self._flowing and self._text.word(i) == "select" and self._text.word(i - 1) == "(":
+                self._hide(range(i + 1, self._text.end_of_list(i + 1)))
+            if self._text.word(i) == "values":
                 at = i + 1
-                while self._word(at) == "(":
-                    self._hide(range(at, self._closing(at)))
-                    at = self._closing(at) + 2
-
-    def _is_alias(self, i: int) -> bool:
-        """Say whether a word may be the name of the value before it."""
-        return self._word(i - 1) not in (".", ",", "(") and self._word(i + 1) in ("", ",", ")", "from", "where")
-
-    def _end_of_list(self, at: int) -> int:
-        """Return where the list of a SELECT in brackets ends."""
-        while at < len(self._all) and self._word(at) not in (*_CLOSING, "from", "where"):
-            at = self._closing(at) + 1 if self._word(at) in _OPENING else at + 1
-        return at
+                while self._text.word(at) == "(":
+                    self._hide(range(at, self._text.closing(at)))
+                    at = self._text.closing(at) + 2
 
     def _judge_set(self, i: int) -> None:
         """SET app.api_key = ..., also of a role or a database; of an UPDATE each column is judged by its name."""
-        if any(self._word(at) in ("update", "merge") for at in range(i)):
+        if any(self._text.word(at) in ("update", "merge") for at in range(i)):
             return
         at = i + 1
-        if self._word(at) in _SETTERS and self._is(at + 1, Sort.WORD):
+        if self._text.word(at) in _SETTERS and self._text.is_a(at + 1, Sort.WORD):
             at += 1
         begin = at
-        while self._is(at, Sort.WORD) and self._word(at + 1) == ".":
+        while self._text.is_a(at, Sort.WORD) and self._text.word(at + 1) == ".":
             at += 2
-        if self._word(at + 1) not in ("=", "to") or not any(
-            is_secret_name(self._all[part].value) for part in range(begin, at + 1, 2)
+        if self._text.word(at + 1) not in ("=", "to") or not any(
+            is_secret_name(self._text.lexemes[part].value) for part in range(begin, at + 1, 2)
         ):
             return
-        end = next((j for j in range(at + 2, len(self._all)) if self._word(j) in ("as", "language")), len(self._all))
+        end = next(
+            (j for j in range(at + 2, len(self._text.lexemes)) if self._text.word(j) in ("as", "language")),
+            len(self._text.lexemes),
+        )
         for j in range(at + 2, end):
-            if self._is(j, Sort.STRING, Sort.NUMBER, Sort.WORD) and self._word(j) not in ("default", "null", "from"):
+            if self._text.is_a(j, Sort.STRING, Sort.NUMBER, Sort.WORD) and self._text.word(j) not in (
+                "default",
+                "null",
+                "from",
+            ):
                 self.places.hidden.add(j)
 
     def _judge_roles(self) -> None:
         """CREATE ROLE and its like in a text that cannot be parsed: nobody can say which literal is the password."""
-        for i in range(len(self._all) - 1):
-            if self._word(i) in ("create", "alter") and self._word(i + 1) in _TELLS_CREDENTIALS and not self._parses():
-                for at in range(i + 2, len(self._all)):
-                    if self._is(at, Sort.STRING):
+        for i in range(len(self._text.lexemes) - 1):
+            if (
+                self._text.word(i) in ("create", "alter")
+                and self._text.word(i + 1) in _TELLS_CREDENTIALS
+                and not self._parses()
+            ):
+                for at in range(i + 2, len(self._text.lexemes)):
+                    if self._text.is_a(at, Sort.STRING):
                         self.places.hidden.add(at)
                     if at > i + 2 and self._is_word_of_password(at) and self._is_misplaced(at + 1):
-                        self.places.ranges.append(range(at + 1, len(self._all)))
+                        self.places.ranges.append(range(at + 1, len(self._text.lexemes)))
                         return
                 return
 
     def _is_misplaced(self, i: int) -> bool:
-        return i < len(self._all) and not self._is(i, Sort.STRING) and self._word(i) != "null"
+        return i < len(self._text.lexemes) and not self._text.is_a(i, Sort.STRING) and self._text.word(i) != "null"
 
     def _is_word_of_password(self, i: int) -> bool:
-        return self._is_named_secret(i) or (self._word(i) == "by" and self._word(i - 1) == "identified")
+        return self._is_named_secret(i) or (self._text.word(i) == "by" and self._text.word(i - 1) == "identified")
 
     def _judge_openings(self) -> None:
         """A literal that ends where a secret follows makes secrets of all literals behind it."""
         opened = False
-        for i, each in enumerate(self._all):
+        for i, each in enumerate(self._text.lexemes):
             if each.sort not in (Sort.STRING, Sort.PARAMETER):
                 continue
             if opened:
@@ -611,9 +509,11 @@ class _Finder:
                 opened = True
 
     def _opens_secret(self, i: int) -> bool:
-        value = self._all[i].value
+        value = self._text.lexemes[i].value
         if opens_secret(value):
             return True
         # A text with places to fill: VALUES (%L, %L), or ... = $1 and then USING.
-        has_places = "%" in value or any(self._word(at) == "using" for at in range(i + 1, min(i + 8, len(self._all))))
+        has_places = "%" in value or any(
+            self._text.word(at) == "using" for at in range(i + 1, min(i + 8, len(self._text.lexemes)))
+        )
         return has_places and self._is_code(i) and any(is_secret_name(name[0]) for name in _NAME.finditer(value))
