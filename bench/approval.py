@@ -37,9 +37,10 @@ from typing import Any
 import psycopg
 import uvloop
 from bench.clocked import Clocked
+from bench.logins import Connection, Logins
 from bench.readings import percentile
 from tests.flow.ports import free_port
-from tests.flow.served import PASSWORD, Served
+from tests.flow.served import Served
 from tests.pki import Pki
 
 from pgnotary.approval.client import ApprovalClient
@@ -57,12 +58,9 @@ ANALYZE orders;
 """
 _MARK = b"/* the one that is timed */"
 _TIMED = "DELETE FROM orders WHERE id = {} " + _MARK.decode()
-_LOGINS_AT_ONCE = 8
 _FLOODING = 16
 _PATIENCE_S = 120.0
 _WANTED_MS = {"held to watched": 100, "signed to upstream": 20}
-
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
 class _Networked(Served):
@@ -181,27 +179,6 @@ async def _received(pipe: Pipe) -> Any:
     return pipe.recv()
 
 
-async def _opened(stack: AsyncExitStack, served: Served, count: int) -> list[Connection]:
-    gate = asyncio.Semaphore(_LOGINS_AT_ONCE)
-
-    async def one() -> Connection:
-        async with gate:
-            connection = await psycopg.AsyncConnection.connect(
-                host="127.0.0.1",
-                port=served.port,
-                user="eva",
-                password=PASSWORD,
-                dbname="postgres",
-                autocommit=True,
-                cursor_factory=psycopg.AsyncClientCursor,
-                connect_timeout=60,
-            )
-        stack.push_async_callback(connection.close)
-        return connection
-
-    return await asyncio.gather(*(one() for _ in range(count)))
-
-
 async def _waits(connection: Connection, text: str) -> None:
     with contextlib.suppress(psycopg.OperationalError):
         await connection.execute(text.encode())
@@ -278,7 +255,8 @@ async def _measure(postgres: EmbeddedPostgres, folder: Path, pending: int, round
         opened.callback(deciding.terminate)
         run = _Rounds(served, watcher, decider, api, upstream)
         await _received(watcher)  # Nothing is open yet.
-        engineer, *others = await _opened(opened, served, pending)
+        logins = Logins(opened, served)
+        engineer, *others = await asyncio.gather(*(logins.one() for _ in range(pending)))
         async with asyncio.TaskGroup() as tasks:
             for n, connection in enumerate(others):
                 tasks.create_task(_waits(connection, f"DELETE FROM orders WHERE id = {5_000 + n}"))

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import psycopg
 import uvloop
+from bench.logins import Connection, Logins
 from bench.processor import resident_bytes
 from bench.readings import percentile
-from tests.flow.served import PASSWORD, Served
+from tests.flow.served import Served
 from tests.pki import Pki
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -36,40 +37,23 @@ INSERT INTO orders SELECT i, 'open' FROM generate_series(1, 1000) i;
 ANALYZE orders;
 """
 _HELD = "DELETE FROM orders WHERE id = {}"
-# Logins wait for each other's cryptography: more at once only run into the deadline.
-_LOGINS_AT_ONCE = 8
 # All requests are listed each time, which is work for the proxy, too.
 _POLL_S = 0.2
 _PATIENCE_S = 600.0
 # Beside our connections: the probe, the server's own, and one to look at the ledger of requests.
 _SPARE = 20
 
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
-
 
 async def _opened(stack: AsyncExitStack, served: Served, count: int) -> list[Connection]:
     """Return as many connections as the proxy allows; says so if they are fewer."""
-    gate = asyncio.Semaphore(_LOGINS_AT_ONCE)
-    refusals: list[str] = []
+    logins, refusals = Logins(stack, served), list[str]()
 
     async def one() -> Connection | None:
-        async with gate:
-            try:
-                connection = await psycopg.AsyncConnection.connect(
-                    host="127.0.0.1",
-                    port=served.port,
-                    user="eva",
-                    password=PASSWORD,
-                    dbname="postgres",
-                    autocommit=True,
-                    cursor_factory=psycopg.AsyncClientCursor,
-                    connect_timeout=60,
-                )
-            except psycopg.Error as error:
-                refusals.append(str(error).strip().splitlines()[0])
-                return None
-        stack.push_async_callback(connection.close)
-        return connection
+        try:
+            return await logins.one()
+        except psycopg.Error as error:
+            refusals.append(str(error).strip().splitlines()[0])
+            return None
 
     found = await asyncio.gather(*(one() for _ in range(count)))
     if refusals:
