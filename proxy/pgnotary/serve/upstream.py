@@ -89,8 +89,6 @@ class Upstream:
     system_identifier: str
     """Names the cluster for its whole life; "" if the role may not ask."""
     address: UpstreamAddress
-    server_version_num: int
-    """For instance 180006."""
 
 
 async def dial(
@@ -238,9 +236,9 @@ class _Login:
                 f"the database is encoded in {_clean(encoding or 'no known way')}: only UTF8 is carried",
                 hint="In another encoding the server reads names in a way that cannot be judged here.",
             )
-        version = await self._verify(pid)
+        await self._verify(pid)
         system_identifier = await self._system_identifier()
-        return Upstream(self._link, pid, secret, self._status, system_identifier, self._address, version)
+        return Upstream(self._link, pid, secret, self._status, system_identifier, self._address)
 
     async def _next(self) -> Frame:
         """Return the next message that is not asynchronous; those may come at any time."""
@@ -321,8 +319,8 @@ class _Login:
             raise UpstreamRefused(f"the server at {self._address} gives no key to cancel statements with", hint=_POOLER)
         return int.from_bytes(key[:4], "big"), key[4:]
 
-    async def _verify(self, pid: int) -> int:
-        """Return the server's version, after it has shown that its settings and its process are what they should be."""
+    async def _verify(self, pid: int) -> None:
+        """Have the server show that its settings, its process and its version are what they should be."""
         shows = [f"SHOW {name}" for name in PINNED]
         # One message, so that what shows the settings is what names its process.
         values = await self._ask("; ".join([*shows, "SELECT pg_catalog.pg_backend_pid()", "SHOW server_version_num"]))
@@ -344,7 +342,6 @@ class _Login:
             raise UpstreamProtocolError(f"server_version_num is {_clean(version)!r}")
         if int(version) < _OLDEST_MAJOR * 10_000:
             raise self._too_old(f"{int(version) // 10_000}.{int(version) % 10_000}")
-        return int(version)
 
     def _too_old(self, found: str) -> UpstreamRefused:
         return UpstreamRefused(
