@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pgnotary.judge.bound_secrets import Bindings, BoundPlaces, secret_parameters
+from pgnotary.judge.bound_secrets import Bindings, BoundPlaces
 from pgnotary.judge.secrets import masked
 
 # In brackets the parameters whose values must not be shown; $n stands for the n-th value.
@@ -109,7 +109,7 @@ def test_a_value_is_hidden_where_a_literal_would_be_and_nowhere_else(marked: str
     text, hidden, most = _told(marked)
     values = [f"hunter{number}" for number in range(1, most + 1)]
     assert _places(text, values).hidden == hidden
-    assert secret_parameters(text.encode()) == hidden
+    assert Bindings(text.encode()).parameters() == hidden
     literally = masked(re.sub(r"\$([0-9]+)", r"'hunter\1'", text).encode()).decode()
     assert {number for number in range(1, most + 1) if f"'hunter{number}'" not in literally} == hidden
 

@@ -16,7 +16,7 @@ from pgnotary.judge.literals import Lexeme, Sort
 from pgnotary.judge.secret_places import Places, find_places
 from pgnotary.judge.secret_reading import Cut, Reading, cut
 
-__all__ = ["Bindings", "BoundPlaces", "secret_parameters"]
+__all__ = ["Bindings", "BoundPlaces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Bindings:
         return self._runs.places(values).hidden if self._runs else frozenset()
 
     def parameters(self) -> frozenset[int]:
-        """Return which parameters stand where a secret would, whatever is bound to them; of no EXECUTE."""
+        """Return which parameters stand where a secret would: `SET password = $1`, whatever is bound; of no EXECUTE."""
         return self._found({}, 0).hidden
 
     def _found(self, values: dict[int, str], count: int) -> BoundPlaces:
@@ -70,11 +70,6 @@ class Bindings:
             hidden |= {numbers[place] for place in _hidden(places) if place in numbers}
             code |= {numbers[place] for place in places.code | places.commands if place in numbers}
         return BoundPlaces(frozenset(hidden), frozenset(code))
-
-
-def secret_parameters(text: bytes) -> frozenset[int]:
-    """Return the numbers of the parameters that stand where a secret would: `UPDATE users SET password = $1`."""
-    return Bindings(text).parameters()
 
 
 def _with(parameter: Lexeme, value: str | None) -> Lexeme:
