@@ -58,9 +58,9 @@ def open_ways(stack: ExitStack, postgres: EmbeddedPostgres, profile: str, folder
         SPLICE: "not run: haproxy is not at hand",
     }
     for name, rules in ((NOTARY, ""), (SUMMARY, _summing(profile))):
-        served = Served(postgres, folder / f"{profile}-{name.split()[-1]}", profile=profile, hold_s=_HOLD_S)
-        with served.config.open("a") as file:
-            file.write(rules)
+        served = Served(
+            postgres, folder / f"{profile}-{name.split()[-1]}", profile=profile, hold_s=_HOLD_S, tables=rules
+        )
         stack.enter_context(served)
         assert served.process is not None
         found[name] = Way(name, "127.0.0.1", served.port, "eva", PASSWORD, served.process.pid)

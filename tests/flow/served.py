@@ -71,9 +71,13 @@ class Served:
         *,
         upstream: str = "",
         approvers: Sequence[str] = ("bo",),
+        tables: str = "",
         **policy: object,
     ) -> None:
-        """`upstream` is what stands between the proxy and the server, if something does."""
+        """`upstream` is what stands between the proxy and the server, if something does.
+
+        `tables` are those of the configuration that are not [policy].
+        """
         self.postgres = postgres
         self.folder = folder
         self.port = free_port()
@@ -89,6 +93,7 @@ class Served:
         )
         with self.config.open("a") as file:
             file.write("\n[policy]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in policy.items()))
+            file.write(tables)
         self.approver = approvers[0]
         self.key = folder / "approvers" / self.approver
         self.process: Forked | None = None
@@ -312,7 +317,5 @@ class Served:
 
 def holding_inserts(postgres: EmbeddedPostgres, folder: Path, rules: str = "", **policy: Any) -> Served:
     """Return a proxy that asks about each INSERT, too, by a rule before further ones: plain ones pass otherwise."""
-    served = Served(postgres, folder, **policy)
-    with served.config.open("a") as file:
-        file.write(f'\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n{rules}')
-    return served
+    inserts = '\n[[policy.rule]]\nname = "inserts"\nresult = "hold"\nclass = ["insert"]\n'
+    return Served(postgres, folder, tables=inserts + rules, **policy)

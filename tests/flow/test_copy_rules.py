@@ -40,9 +40,7 @@ LATE_TRIGGER = "CREATE TRIGGER t AFTER INSERT ON l_plain FOR EACH ROW EXECUTE FU
 
 @pytest.fixture
 def loads(postgres: EmbeddedPostgres, database: str, tmp_path: Path) -> Iterator[Served]:
-    proxy = Served(postgres, tmp_path / "pgnotary", hold_s=60)
-    with proxy.config.open("a") as file:
-        file.write(RULE)
+    proxy = Served(postgres, tmp_path / "pgnotary", hold_s=60, tables=RULE)
     with proxy:
         with proxy.behind(database) as connection:
             connection.execute(SCHEMA.encode())

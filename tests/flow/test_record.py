@@ -29,10 +29,7 @@ record = "summary"
 
 @pytest.fixture
 def quiet(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
-    served = Served(postgres, tmp_path / "pgnotary", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(RULES)
-    with served:
+    with Served(postgres, tmp_path / "pgnotary", hold_s=60, tables=RULES) as served:
         yield served
 
 

@@ -41,10 +41,7 @@ class = ["drop"]
 
 
 def _served(postgres: EmbeddedPostgres, folder: Path, rules: str = "", profile: str = "default") -> Served:
-    proxy = Served(postgres, folder / "pgnotary", hold_s=60, profile=profile)
-    with proxy.config.open("a") as file:
-        file.write(rules)
-    return proxy
+    return Served(postgres, folder / "pgnotary", hold_s=60, profile=profile, tables=rules)
 
 
 @pytest.fixture

@@ -239,10 +239,8 @@ def test_a_rule_about_many_rows_is_asked_about_all_of_them(
     least: int,
     refused: bool,
 ) -> None:
-    served = Served(postgres, tmp_path / "ruled", hold_s=60)
-    with served.config.open("a") as file:
-        file.write(f'\n[[policy.rule]]\nname = "many"\nresult = "refuse"\nclass = ["delete"]\nmin_rows = {least}\n')
-    with served:
+    rule = f'\n[[policy.rule]]\nname = "many"\nresult = "refuse"\nclass = ["delete"]\nmin_rows = {least}\n'
+    with Served(postgres, tmp_path / "ruled", hold_s=60, tables=rule) as served:
         engineer = _Engineer(served, shop, COUNTED)
         if not refused:
             served.deny()

@@ -259,10 +259,8 @@ def test_code_that_prepares_the_transaction_it_was_signed_for_is_not_believed(
 def test_a_rule_can_refuse_or_hold_what_ends_a_prepared_transaction(
     postgres: EmbeddedPostgres, tmp_path: Path, database: str, gid: str
 ) -> None:
-    proxy = Served(postgres, tmp_path / "pgnotary", hold_s=60)
-    with proxy.config.open("a") as file:
-        file.write('[[policy.rule]]\nname = "no-ends"\nresult = "refuse"\nclass = "two-phase"\n')
-    with proxy:
+    rule = '[[policy.rule]]\nname = "no-ends"\nresult = "refuse"\nclass = "two-phase"\n'
+    with Served(postgres, tmp_path / "pgnotary", hold_s=60, tables=rule) as proxy:
         prepare(proxy, database, gid)
         with proxy.connect(database) as client, pytest.raises(errors.FeatureNotSupported, match="refused by pgnotary"):
             run(client, f"COMMIT PREPARED {quoted(gid)}")
