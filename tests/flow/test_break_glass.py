@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.flow.by_hand import say_yes
+from tests.flow.second import verify_apart
 from tests.flow.served import Served, until
 from tests.pages import Page, run
 
@@ -34,12 +35,15 @@ DELETE = "DELETE FROM items WHERE order_id <= 10"
 @pytest.fixture(scope="module")
 def served(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("glass") / "pgnotary"
-    proxy = Served(
-        postgres, folder, approvers=("ana", "bo", "cy"), hold_s=60, approvals=["2 of dba"], break_glass="on-call"
-    )
-    with proxy.config.open("a") as file:
-        file.write(GROUPS)
-    with proxy:
+    with Served(
+        postgres,
+        folder,
+        approvers=("ana", "bo", "cy"),
+        tables=GROUPS,
+        hold_s=60,
+        approvals=["2 of dba"],
+        break_glass="on-call",
+    ) as proxy:
         yield proxy
         proxy.entries()
         proxy.pgnotary("verify")
@@ -47,12 +51,9 @@ def served(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
 
 def _second(served: Served, name: str) -> subprocess.CompletedProcess[str]:
     """What the second verifier says of an export."""
-    export, key = served.folder / name, (served.folder / "proxy.vkey").read_text().strip()
+    export = served.folder / name
     served.pgnotary("export", str(export), "--secrets")
-    return subprocess.run(
-        ["python3", "-I", export / "verify.py", export, "--key", key, "--allowed-signers", served.roster],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return verify_apart(served, export, "--allowed-signers", served.roster)
 
 
 def _key(served: Served, person: str) -> tuple[str, str]:

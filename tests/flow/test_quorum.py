@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from tests.flow.second import verify_apart
 from tests.flow.served import Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
@@ -31,19 +31,14 @@ DELETE = "DELETE FROM items WHERE order_id <= 10"
 @pytest.fixture(scope="module")
 def served(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("quorum") / "pgnotary"
-    proxy = Served(postgres, folder, approvers=PEOPLE, hold_s=60, reminder_s=1, approvals=["2 of dba", "1 of owners"])
-    with proxy.config.open("a") as file:
-        file.write(GROUPS)
-    with proxy:
+    needs = ["2 of dba", "1 of owners"]
+    with Served(postgres, folder, approvers=PEOPLE, tables=GROUPS, hold_s=60, reminder_s=1, approvals=needs) as proxy:
         yield proxy
         proxy.entries()
         proxy.pgnotary("verify")
         export = folder / "export"
         proxy.pgnotary("export", str(export), "--secrets")
-        key = (folder / "proxy.vkey").read_text().strip()
-        second = subprocess.run(
-            ["python3", "-I", export / "verify.py", export, "--key", key], capture_output=True, text=True, check=False
-        )
+        second = verify_apart(proxy, export)
         assert second.returncode == 2, second.stdout
 
 

@@ -3,7 +3,6 @@
 import secrets
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pexpect
 import pytest
 from nacl.signing import SigningKey
 from tests.flow.conftest import SCHEMA
+from tests.flow.second import verify_apart
 from tests.flow.served import Served, until
 from tests.flow.untouched import untouched
 
@@ -121,18 +121,7 @@ def test_a_statement_is_erased_by_somebody_who_may_and_the_ledger_says_so(served
     assert [
         path for path in (tmp_path / "out").rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()
     ] == []
-    second = subprocess.run(
-        [
-            sys.executable,
-            str(tmp_path / "out" / "verify.py"),
-            str(tmp_path / "out"),
-            "--key",
-            served.folder / "proxy.vkey",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    second = verify_apart(served, tmp_path / "out")
     assert (second.returncode, "redacted, all by who may: 3" in second.stdout) == (2, True), second.stdout
 
 

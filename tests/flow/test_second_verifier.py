@@ -7,8 +7,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from nacl.signing import SigningKey
 from tests.flow.beside import deciding
 from tests.flow.conftest import SCHEMA
+from tests.flow.second import verify_apart
 from tests.flow.served import Served, until
 from tests.flow.untouched import untouched
 from tests.second.agreement import both_over_folder
@@ -96,9 +95,7 @@ def _not_run(proxy: Served, database: str) -> None:
 
 def _alone(folder: Path, proxy: Served, *words: str) -> tuple[int, list[str]]:
     """Run it in an empty environment, without site-packages, as somebody who has the key and the roster."""
-    known = ["--key", str(proxy.folder / "proxy.vkey"), "--allowed-signers", str(proxy.roster)]
-    command = [sys.executable, "-I", "-S", str(folder / "verify.py"), str(folder), *known, *words]
-    ran = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    ran = verify_apart(proxy, folder, "--allowed-signers", proxy.roster, *words)
     assert not ran.stderr
     return ran.returncode, ran.stdout.splitlines()
 
