@@ -28,6 +28,7 @@ from pgnotary.session.farewell import farewell
 from pgnotary.session.function_call import on_function_call
 from pgnotary.session.hearing import Hearing
 from pgnotary.session.inbox import MAX_BIND_BYTES, MAX_MESSAGE_BYTES, Inbox
+from pgnotary.session.news import News
 from pgnotary.session.passing import Passing
 from pgnotary.session.query import on_query
 from pgnotary.session.state import IDLE, SessionState
@@ -88,11 +89,7 @@ class Session:
         """A tick has passed since the batch grew: its end may not come before its client has had an answer."""
         self._sent = False
         """What the step asks for is on its way to the server."""
-        self._decided: dict[str, Decided] = {}
-        """By request: a decision that lost its request must never be taken for one over another."""
-        self._ending: Ending | None = None
-        self._taken_back: TakenBack | None = None
-        """What came last from elsewhere about a request that is, or was, held here."""
+        self._news = News()
         self._cancelling = False
         self._noting = False
         self._due = False
@@ -158,7 +155,8 @@ class Session:
     def _go_on_the_long_way(self) -> None:
         """Have the flow wait for the answer that would have sent what has passed."""
         flow, started, passed = self._passing.give_up()
-        self._ending, self._state.cancelled = None, False
+        self._news.begin()
+        self._state.cancelled = False
         now, self._state.now = self._state.now, started
         self._run(flow)
         self._state.now = now
@@ -202,11 +200,11 @@ class Session:
                     self._resume(None)
             case events.LedgerState(down):
                 self._ledger_turned(down)
-            case events.Decided(request):
-                self._decided[request] = event
+            case events.Decided():
+                self._news.decide(event)
                 self._settle()
             case events.TakenBack():
-                self._taken_back = event
+                self._news.take_back(event)
                 self._settle()
             case events.CancelRequested():
                 self._cancel()
@@ -276,9 +274,8 @@ class Session:
             self._state.actions.append(actions.CancelUpstream())
 
     def _end(self, ending: Ending) -> None:
-        """Note what ends a hold; the end of the session outweighs a cancel."""
-        if self._ending is None or ending is not Ending.CANCEL:
-            self._ending = ending
+        """Note what ends a hold."""
+        self._news.end(ending)
         if isinstance(self._step, AwaitRoom) and ending is not Ending.CANCEL and not self._saying_farewell:
             self._drop()
         self._settle()
@@ -290,26 +287,14 @@ class Session:
         self._flow, self._step = None, None
 
     def _settle(self) -> None:
-        """Resume a flow that waits for a decision with what has come, if anything has; a decision first."""
-        step = self._step
-        if isinstance(step, AwaitLook) and self._ending is not None:
-            ending, self._ending = self._ending, None
-            self._resume(ending)
-            return
-        if not isinstance(step, AwaitDecision):
-            return
-        if (decided := self._decided.pop(step.request, None)) is not None:
-            self._resume(decided)
-        elif self._ending is not None:
-            ending, self._ending = self._ending, None
-            self._resume(ending)
-        elif (back := self._taken_back) is not None and back.request == step.request:
-            self._taken_back = None
-            self._resume(back)
-        elif self._state.now.monotonic >= step.deadline:
-            self._resume(Ending.EXPIRED)
-        elif self._state.now.monotonic >= step.remind_at:
-            self._resume(Ending.REMINDER)
+        """Resume a flow that waits with what has come for it, if anything has."""
+        news: Decided | Ending | TakenBack | None = None
+        if isinstance(self._step, AwaitLook):
+            news = self._news.take_ending()
+        elif isinstance(self._step, AwaitDecision):
+            news = self._news.take(self._step, self._state.now)
+        if news is not None:
+            self._resume(news)
 
     # --- the client's messages --------------------------------------------------------------------------------------
 
@@ -348,7 +333,8 @@ class Session:
         """Start what a client's message asks for; PostgreSQL skips everything but Sync after an extended error."""
         if self._state.skipping and frame.type != b"S":
             return
-        self._ending, self._state.cancelled = None, False
+        self._news.begin()
+        self._state.cancelled = False
         self._state.read_elsewhere.clear()
         if frame.type in _EXTENDED:
             self._batch.append(frame)
