@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from pgnotary.demo.postgres import find_bin_dir
+from pgnotary.demo.programs import find_bin_dir
 
 __all__ = ["have", "lacking", "major", "need"]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgnotary.demo.postgres import EmbeddedPostgres, PostgresUnavailable, find_bin_dir, find_psql, places
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.demo.programs import PostgresUnavailable, find_bin_dir, find_psql, places
 
 # Starts a server, tells its address, and then waits for the end of an input that never ends.
 STARTER = """

@@ -24,7 +24,8 @@ from tests.flow.ports import free_port
 
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.papers import Paper, read_paper
-from pgnotary.demo.postgres import EmbeddedPostgres, find_psql
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.demo.programs import find_psql
 from pgnotary.errors import ApiError
 from pgnotary.ledger.checkpoint import verify as read_checkpoint
 from pgnotary.request import sshsig

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from tests.flow.served import Served, until
 
-from pgnotary.demo.postgres import EmbeddedPostgres, find_bin_dir
+from pgnotary.demo.postgres import EmbeddedPostgres
+from pgnotary.demo.programs import find_bin_dir
 
 DELETE = "DELETE FROM orders WHERE id <= 10"
 

@@ -10,7 +10,8 @@ from tests.regress.judged import Ask, Judgement
 from tests.regress.run import Bench, modules, open_for_all, schedule
 from tests.unprivileged import reachable_folder
 
-from pgnotary.demo.postgres import _copied, find_bin_dir
+from pgnotary.demo.account import copied
+from pgnotary.demo.programs import find_bin_dir
 
 SCRIPT = """\
 \\getenv libdir PG_LIBDIR
@@ -68,9 +69,9 @@ def programs(folder: Path) -> Path:
     """Return PostgreSQL's programs where the server's account can reach them, wherever our environment is."""
     if os.geteuid() != 0:
         return find_bin_dir()
-    copied = _copied(find_bin_dir(), None, folder / "programs")
-    (copied / "psql").symlink_to(find_bin_dir() / "psql")
-    return copied
+    own = copied(find_bin_dir(), None, folder / "programs")
+    (own / "psql").symlink_to(find_bin_dir() / "psql")
+    return own
 
 
 def test_a_script_runs_as_if_nobody_stood_between_and_every_text_of_it_is_judged(folder: Path) -> None:

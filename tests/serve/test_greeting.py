@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 
-from pgnotary.demo.postgres import find_bin_dir, find_psql
+from pgnotary.demo.programs import find_bin_dir, find_psql
 from pgnotary.errors import (
     ClientProtocolError,
     ConfigError,

