@@ -8,8 +8,7 @@ import sys
 import click
 
 from pgnotary.cli.exits import Exit, Failed
-from pgnotary.cli.looking import text_width
-from pgnotary.cli.paper_view import field
+from pgnotary.cli.paper_view import field, text_width
 from pgnotary.cli.terminal import terminal_columns
 
 __all__ = ["ask", "check_terminal", "say", "why_words", "width"]

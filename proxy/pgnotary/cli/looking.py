@@ -24,7 +24,7 @@ from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at
 from pgnotary.cli.outcomes import standing_fields, standing_in_words, standing_line, state_of
 from pgnotary.cli.paper_facts import facts
-from pgnotary.cli.paper_view import MARGIN, describe, time_left
+from pgnotary.cli.paper_view import describe, text_width, time_left
 from pgnotary.cli.request_table import held_line, table_lines
 from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target
@@ -32,15 +32,9 @@ from pgnotary.cli.terminal import print_broken, print_page, terminal_columns
 from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
 from pgnotary.request.life import State
 
-__all__ = ["requests", "show", "text_width", "watch"]
+__all__ = ["requests", "show", "watch"]
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_LEAST = 20
-
-
-def text_width(columns: int | None) -> int:
-    """Return how wide a text may be on a page for a terminal of that many columns, or for no terminal."""
-    return 100 if columns is None else max(columns - MARGIN, _LEAST)
 
 
 @click.command()

@@ -22,13 +22,20 @@ from pgnotary.cli.statement_view import extent, statement_lines
 from pgnotary.judge.secrets import HIDDEN
 from pgnotary.judge.statement import StatementClass
 
-__all__ = ["MARGIN", "describe", "field", "span", "time_left"]
+__all__ = ["MARGIN", "describe", "field", "span", "text_width", "time_left"]
 
 MARGIN = 14
 """The columns of a label; a text stands behind them, in every line."""
+_LEAST = 20
+_USUAL = 100
 
 
-def describe(paper: Paper, width: int = 100, *, secrets: bool = False, asks: bool = False) -> Iterator[str]:
+def text_width(columns: int | None) -> int:
+    """Return how wide a text may be on a page for a terminal of that many columns, or for no terminal."""
+    return _USUAL if columns is None else max(columns - MARGIN, _LEAST)
+
+
+def describe(paper: Paper, width: int = _USUAL, *, secrets: bool = False, asks: bool = False) -> Iterator[str]:
     """Yield the lines that show a request; no foreign text has more than `width` columns behind its margin.
 
     They are drawn from the document that a signature binds, and from nothing else: the same document is the same page,
