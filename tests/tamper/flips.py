@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,4 +134,5 @@ def remember_what_was_read(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(VerifyKey, "verify", _CHECKED)
 
 
-_READ, _CHECKED = cache(parse_entry), cache(VerifyKey.verify)
+_remembered = lru_cache(4_096)
+_READ, _CHECKED = _remembered(parse_entry), _remembered(VerifyKey.verify)

@@ -3,11 +3,13 @@
 An excuse is held to a test of its own: such a flip changes nothing that is told, and the proxy goes on.
 """
 
+import pickle
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.tamper.adversary import deposit
@@ -17,9 +19,14 @@ from tests.verify.builder import LEDGER, PROXY_SEED, VKEY, Ledger
 
 from pgnotary.audit.check import check
 from pgnotary.errors import ConfigError, LedgerBroken
+from pgnotary.store import StoredEntry
 from pgnotary.store.reader import SqliteReader
 from pgnotary.store.sqlite import SqliteStore
+from pgnotary.verify import checklist
+from pgnotary.verify.archives import Cuts
 from pgnotary.verify.checklist import Summary
+from pgnotary.verify.heads import named
+from pgnotary.verify.witnesses import Witnesses
 
 EXCUSED = {
     "probe.id": "says nothing of the ledger: the row is written and read back to learn whether the storage works",
@@ -29,7 +36,13 @@ EXCUSED = {
 
 # Of each column; four times as many of the entries themselves.
 FEW = 6
-MOST_LONG = 150
+COLUMNS = (
+    "checkpoint.size", "checkpoint.note",
+    "entry.seq", "entry.leaf", "entry.time", "entry.type", "entry.request", "entry.session",
+    "request_state.request", "request_state.state", "request_state.leaf",
+    "sealed.leaf", "sealed.name", "sealed.salt", "sealed.value",
+)  # fmt: skip
+"""Those that are flipped bit by bit in the file; of an entry's own bytes there are ten times as many as of the rest."""
 
 
 @pytest.fixture(scope="module")
@@ -67,41 +80,75 @@ def whole(path: Path, table: Table) -> Summary:
     return found
 
 
-def flips(path: Path, column: str, *, long: bool) -> Iterator[tuple[Cell, int]]:
-    of, rng = cells(path, column), random.Random(f"bits of {column}")
-    assert of, column
-    every = sum(cell.bits for cell in of)
-    count = min(every, MOST_LONG) if long else (4 * FEW if column == "entry.raw" else FEW)
-    if count == every:
-        return ((cell, bit) for cell in of for bit in range(cell.bits))
-    return sampled(of, count, rng)
+@pytest.fixture(scope="module")
+def look(path: Path, table: Table) -> Callable[[Iterable[tuple[Cell, int]]], tuple[int, int]]:
+    """Flip bits in the file, one at a time, and return how many were told, and how many no file can have."""
 
+    def looked(flips: Iterable[tuple[Cell, int]]) -> tuple[int, int]:
+        tried = impossible = 0
+        for cell, bit in flips:
 
-@pytest.mark.parametrize("long", [False, pytest.param(True, marks=pytest.mark.long)], ids=["sampled", "long"])
-def test_every_flipped_bit_is_told(
-    path: Path, table: Table, whole: Summary, capsys: pytest.CaptureFixture[str], *, long: bool
-) -> None:
-    tried = impossible = 0
-    untold: list[tuple[Cell, int]] = []
-    for column in columns(path):
-        if column in EXCUSED:
-            continue
-        before = tried
-        for cell, bit in flips(path, column, long=long):
+            def is_told(cell: Cell = cell, bit: int = bit) -> None:
+                assert told(path) is None, (cell, bit)
 
-            def look(cell: Cell = cell, bit: int = bit) -> None:
-                if told(path) is not None:
-                    untold.append((cell, bit))
-
-            possible = table.flip(cell, bit, look)
+            possible = table.flip(cell, bit, is_told)
             tried += possible
             impossible += not possible
-        assert tried > before, f"nothing of {column} was flipped"
-    assert untold == []
+        return tried, impossible
+
+    return looked
+
+
+def test_a_flipped_bit_is_told_whichever_column_it_is_in(path: Path, whole: Summary, look: Any) -> None:
+    for column in columns(path):
+        if column not in EXCUSED:
+            count = 4 * FEW if column == "entry.raw" else FEW
+            tried, _ = look(sampled(cells(path, column), count, random.Random(f"bits of {column}")))
+            assert tried, f"nothing of {column} was flipped"
     assert told(path) == whole, "not every flip was undone"
-    if long:
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("column", COLUMNS)
+def test_every_bit_of_a_column_is_told(
+    path: Path, whole: Summary, look: Any, column: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried, impossible = look((cell, bit) for cell in cells(path, column) for bit in range(cell.bits))
+    assert tried
+    assert told(path) == whole, "not every flip was undone"
+    with capsys.disabled():
+        print(f"\n{column}: {tried:,} flips of single bits, all told; {impossible} that no file can have")
+
+
+@pytest.mark.parametrize(
+    "every", [997, pytest.param(1, marks=pytest.mark.long)], ids=["a few bits of each", "every bit"]
+)
+def test_every_bit_of_an_entry_is_told_at_its_place(every: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read up to the entry once, and on from there for each of its bits: of what is before it nothing is another."""
+    ledger = grown(180)
+    names = named(kept.raw for kept in ledger.stored)
+    reading = checklist._Reading(VKEY, names, None, [ledger.sign()], Witnesses(None), Cuts(), None)
+    tried = 0
+    for place, kept in enumerate(ledger.stored):
+        read_so_far = pickle.dumps(reading)
+        for bit in range(place % every, 8 * len(kept.raw), every):
+            changed = bytearray(kept.raw)
+            changed[bit // 8] ^= 1 << bit % 8
+            on = pickle.loads(read_so_far)
+            on.take(StoredEntry(bytes(changed), kept.opened))
+            for behind in () if on.findings.faults else ledger.stored[place + 1 : place + 2]:
+                on.take(behind)
+            if not on.findings.faults:
+                on.finish(ledger.sign())
+            # What it says of the one before it is a fault between the two.
+            assert int(on.findings.faults[0].split()[0].removeprefix("#")) in (place - 1, place), (place, bit)
+            tried += 1
+        reading.take(kept)
+    reading.finish(ledger.sign())
+    assert reading.findings.faults == ()
+    if every == 1:
         with capsys.disabled():
-            print(f"\n{tried:,} flips of single bits, all told; {impossible} that no file can have")
+            print(f"\nentry.raw: {tried:,} flips of single bits, all told where they are")
 
 
 async def test_what_is_excused_changes_nothing_that_is_told_and_the_proxy_goes_on(
@@ -139,7 +186,7 @@ def test_a_flip_in_the_numbers_of_the_file_itself_makes_it_no_ledger_or_changes_
 
 
 def test_the_ledger_has_something_in_every_column(path: Path) -> None:
-    assert len(columns(path)) == 18
+    assert {*columns(path)} == {*COLUMNS, *EXCUSED, "entry.raw"}
     assert all(cells(path, column) for column in columns(path))
 
 
