@@ -15,15 +15,29 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from pgnotary.bucket import Bucket
 from pgnotary.errors import ConfigError
 from pgnotary.ports import accepting, bind
 from pgnotary.rates import Rates, network_of
 
-__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "Door", "Listening"]
+__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "Door", "Listening", "http_log"]
 
 log = logging.getLogger(__name__)
+
+
+class _Ours(logging.Filter):
+    """Keeps out what callers do wrong: aiohttp writes a traceback for each, up to 16 KB of whatever somebody sent."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+http_log = logging.getLogger("pgnotary.http")
+"""Where aiohttp tells of a call that failed by a fault of ours: no caller can fill a disk with it."""
+http_log.addFilter(_Ours())
 
 # From the end of the handshake to the end of the headers, and from there to the end of the answer.
 HEAD_S = 10.0

@@ -507,6 +507,39 @@ async def test_who_sends_without_end_is_cut_off() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "leaves"),
+    [
+        (b"GET http://[::1/" + b"x" * 8_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nA\x1b[2J: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n", False),
+        (b"POST /v1/requests/R-1/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", True),
+    ],
+)
+async def test_what_a_caller_does_wrong_cannot_fill_the_log(
+    said: bytes, leaves: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with networked() as office:
+        reader, writer = await asyncio.open_unix_connection(office.socket)
+        writer.write(said)
+        if not leaves:
+            assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+        await asyncio.sleep(0.05)
+        writer.close()
+        await asyncio.sleep(0.05)
+    assert caplog.records == []
+
+
+async def test_a_fault_of_our_own_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with networked() as office:
+        office.api.callers.admit = None  # type: ignore[assignment]
+        reader, writer = await asyncio.open_unix_connection(office.socket)
+        writer.write(b"GET /v1/head HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 500")
+        writer.close()
+    assert [record.name for record in caplog.records] == ["pgnotary.http"]
+
+
 async def test_calls_beyond_the_rate_are_answered_with_429_before_any_signature_is_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

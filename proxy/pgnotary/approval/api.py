@@ -38,7 +38,7 @@ from pgnotary.approval.refusals import Refusals
 from pgnotary.approval.request_routes import RequestRoutes
 from pgnotary.approval.review_routes import ReviewRoutes
 from pgnotary.approval.roster_routes import RosterRoutes
-from pgnotary.door import Door, Listening
+from pgnotary.door import Door, Listening, http_log
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.request.roster import Roster
 
@@ -110,6 +110,7 @@ class ApprovalApi:
         self._runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=http_log,
             handle_signals=False,
             shutdown_timeout=farewell_s,
             auto_decompress=False,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pgnotary.door import Door, Listening
+from pgnotary.door import Door, Listening, http_log
 from pgnotary.errors import LedgerUnavailable
 from pgnotary.serve.upstream import UpstreamAddress
 
@@ -93,7 +93,12 @@ class Health:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_FAREWELL_S, auto_decompress=False
+            app,
+            access_log=None,
+            logger=http_log,
+            handle_signals=False,
+            shutdown_timeout=_FAREWELL_S,
+            auto_decompress=False,
         )
         await runner.setup()
         try:
