@@ -141,6 +141,25 @@ async def test_a_known_ledger_under_another_key_is_refused_unless_the_approver_n
         assert len(read_heads(desk.heads.read_bytes())) == (2 if pinned else 1)
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_a_proxy_that_passes_on_what_another_one_holds_has_nothing_signed(pinned: bool) -> None:
+    async with office() as desk:
+        staging, seed = "staging.example/ledger", SEEDS["mallory"]
+        vkey = desk.folder / ("staging.vkey" if pinned else "proxy.vkey")
+        vkey.write_text(notes.vkey(staging, public_of(seed)))
+
+        def checkpoint() -> str:
+            """Sign the other ledger's own head, so that what names it counts there."""
+            head = desk.ledger.head()
+            return notes.sign(notes.Checkpoint(LEDGER, head.size, head.root), staging, seed)
+
+        desk.ledger.checkpoint = checkpoint  # type: ignore[method-assign]
+        desk.hold()
+        result = await desk.decide("approve", *(("--proxy-key", vkey) if pinned else ()))
+        assert (result.exit_code, desk.desk.taken) == (5, [])
+        assert f"is of the ledger {LEDGER}, and the proxy's key is that of {staging}" in result.stderr
+
+
 async def test_who_takes_the_key_away_does_not_make_anybody_forget() -> None:
     async with office() as desk:
         before = await seen_before(desk)

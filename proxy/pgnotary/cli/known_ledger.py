@@ -2,7 +2,8 @@
 
 The key that was found and the memory enter; the key to use, and what the approver should be told, leave. Who runs the
 proxy puts the key beside the socket, so another one there for a ledger that is known here is refused, as ssh refuses a
-host: a rewritten ledger could come with a key of its own. A key that the approver names is theirs to trust.
+host: a rewritten ledger could come with a key of its own. A key that the approver names is theirs to trust, for the
+ledger that it names: a proxy that passes on what another one holds would have a decision signed that counts there.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pgnotary.approval.memory import Memory
 from pgnotary.cli.approver_options import ProxyKey
 from pgnotary.errors import BadKey
+from pgnotary.ledger.checkpoint import parse_vkey
 
 __all__ = ["Trusted", "trust"]
 
@@ -23,13 +25,18 @@ class Trusted:
 
 
 def trust(found: ProxyKey | None, memory: Memory, ledger: str) -> Trusted:
-    """Return the key for this ledger; raises BadKey if it lies about and is not the one that is known here."""
+    """Return the key for this ledger; raises BadKey if it is another one's, or lies about and is not the known one."""
     known = [each for each in memory.heads() if each.checkpoint.origin == ledger]
     if found is None:
         if known:
             return Trusted(known[-1].key, ("the proxy's key is the one that is remembered here",))
         why = "the proxy's key is not known here: its head goes unchecked, and is not remembered (--proxy-key)"
         return Trusted(None, (why,))
+    if (of := parse_vkey(found.text).name) != ledger:
+        raise BadKey(
+            f"the request is of the ledger {ledger}, and the proxy's key is that of {of}: the proxy passes on what "
+            "another one holds, and what you sign would count there. Nothing was signed"
+        )
     if any(each.key == found.text for each in known):
         return Trusted(found.text)
     if not known:
