@@ -126,6 +126,9 @@ def _page(request: Entry, decision: Entry) -> list[tuple[str, str]]:
         said = signed(decision)[0]
     except DecisionRefused as error:
         raise Failed(f"the decision over {request.request} cannot be read: {error}", Exit.UNTRUSTED) from error
+    if said.request_leaf != request.leaf:
+        why = f"what is shown as {request.request} is not the request that {said.approver} has broken the glass for"
+        raise Failed(why, Exit.UNTRUSTED)
     rows = "any number of rows" if said.ceiling is None else f"at most {said.ceiling.max_rows:,} rows"
     listed = body.get("relations")
     relations = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
