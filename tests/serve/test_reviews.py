@@ -11,8 +11,8 @@ import pytest
 from tests.approval.office import SEEDS, public_of
 from tests.store.ledgers import LEDGER, NOON, opened
 
-from pgnotary.errors import ReviewRefused
-from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType, Filed
+from pgnotary.errors import LedgerUnavailable, ReviewRefused
+from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType, Filed, Receipt
 from pgnotary.request import review, sshsig
 from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import Move, State
@@ -118,10 +118,36 @@ async def test_a_restart_forgets_none_that_waits_and_no_review(tmp_path: Path) -
         await it.reviews.recall()
         assert it.reviews.unreviewed() == ["R-2"]
         assert it.reviews.waiting[0].broken.requester == "eva"
-        # Who was told that it failed, and tries again, makes no second one.
-        it.reviews.note(it.reviews.waiting[0].request, first)
-        with pytest.raises(ReviewRefused):
-            await it.review(first)
+
+
+async def test_who_is_told_that_it_failed_and_tries_again_makes_no_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path) as it:
+        decision, append = await it.broken(), it.appender.append
+
+        async def recorded(*group: Append) -> list[Receipt]:
+            await append(*group)
+            raise LedgerUnavailable("nobody knows")
+
+        monkeypatch.setattr(it.appender, "append", recorded)
+        with pytest.raises(LedgerUnavailable):
+            await it.review(decision)
+        monkeypatch.undo()
+        with pytest.raises(ReviewRefused, match="was reviewed already"):
+            await it.review(decision)
+        assert it.reviews.waiting == []
+
+
+async def test_whoever_hands_in_reviews_cannot_have_the_ledger_read_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with office(tmp_path) as it:
+        decision = await it.broken()
+        monkeypatch.setattr(it.store, "of_types", None)
+        with pytest.raises(ReviewRefused, match="nobody on the roster"):
+            await it.review(decision, "mallory")
+        await it.review(decision)
 
 
 async def test_a_breaker_who_is_out_of_time_cannot_fill_the_ledger_with_attempts(tmp_path: Path) -> None:

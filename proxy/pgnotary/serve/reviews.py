@@ -46,6 +46,8 @@ class Reviews:
         self._moment = moment
         """What time an entry would have that is appended now."""
         self._waiting: dict[str, Waiting] = {}
+        self._in_doubt: set[str] = set()
+        """Of these a review may have been recorded or not: the ledger failed."""
 
     @property
     def waiting(self) -> list[Waiting]:
@@ -83,7 +85,8 @@ class Reviews:
         waiting = self._waiting.get(review.request)
         if waiting is None:
             raise ReviewRefused(f"{review.request:.40} waits for no review: its glass was not broken, or it had one")
-        if await self._is_reviewed(review.request):
+        # That reads the whole ledger, and nobody knows yet who asks.
+        if review.request in self._in_doubt and await self._is_reviewed(review.request):
             self._waiting.pop(review.request, None)
             raise ReviewRefused(f"{review.request} was reviewed already")
         await check_seen(self._store, review.seen, waiting.broken.seq, ReviewRefused)
@@ -108,6 +111,7 @@ class Reviews:
         except BaseException:
             # Nobody knows whether it is recorded: the next one who tries asks the store.
             self._waiting[review.request] = waiting
+            self._in_doubt.add(review.request)
             raise
         log.info("what broke the glass was reviewed", extra={"request": review.request, "by": signer.person})
         return receipt.entry.position.seq
