@@ -1,5 +1,7 @@
 """Running what was approved: the record one step ahead, the client one step behind, nothing that was not signed."""
 
+from datetime import timedelta
+
 import pytest
 from tests.play import (
     CLIENT_GONE,
@@ -19,6 +21,7 @@ from tests.play import (
     row,
     server,
     until,
+    wall_clock_set,
 )
 from tests.session.stories import (
     COUNTED,
@@ -380,6 +383,18 @@ def test_a_key_that_expired_before_the_intent_makes_the_approval_void(play: Play
     play >> after(1)
     runs_by_itself(play) >> answers() << "record void" << "upstream ROLLBACK" << VOID_FOR_ITS_KEY << "client ready I"
     assert "was valid until" in play.ledger.body("void")["why"]
+
+
+def test_a_key_that_ended_is_not_young_again_when_the_clock_is_set_back(play: Play) -> None:
+    worked_by_hand(held(play), server=False) >> approve() << APPROVED << BEGIN << "record intent"
+    intent = play.ledger.entries[-1]
+    play >> wall_clock_set(-3_600)
+    ended = intent.position.time - timedelta(seconds=1)
+    assert play.now.wall < ended
+    play.roster = Roster((Signer("bo", KEYS["bo"], valid_before=ended),))
+    play >> durable << "upstream ROLLBACK" << "record outcome rolled-back"
+    play >> durable << VOID_FOR_ITS_KEY << "client ready I"
+    assert DELETE not in play.server.heard
 
 
 def test_a_key_that_became_somebody_elses_makes_the_approval_void(play: Play) -> None:

@@ -18,7 +18,7 @@ from pgnotary.errors import (
 )
 from pgnotary.judge.statement import Part, Statement
 from pgnotary.ledger.canonical import JSON
-from pgnotary.ledger.entries import Draft, EntryType
+from pgnotary.ledger.entries import Draft, EntryType, Receipt
 from pgnotary.request.ended import Ended
 from pgnotary.request.life import Move, State
 from pgnotary.request.openssh import fingerprint
@@ -79,7 +79,7 @@ def execute(
     if isinstance(transaction, Told):
         return transaction
     try:
-        leaf = yield from _intend(
+        intent = yield from _intend(
             state, decided, transaction, "batch" if in_batch else _place(wrapped=wrapped, outside=outside)
         )
     except LedgerUnavailable as error:
@@ -91,7 +91,7 @@ def execute(
         state,
         decided,
         xid,
-        leaf,
+        intent.leaf,
         mark,
         wrapped=wrapped,
         before=transaction.before,
@@ -106,7 +106,7 @@ def execute(
             yield from undo(state, wrapped=wrapped)
             yield from run.settle(State.ROLLED_BACK, Ended.CANCELLED, why="cancelled before it was sent")
             return (yield from refuse(state, _cancelled(decided), decided.request))
-        if (objection := _objection(state, decided)) is not None:
+        if (objection := _objection(state, decided, intent)) is not None:
             # A key that was revoked while the intent was being written: nothing was sent yet.
             return (yield from run.undo(objection))
         if outside:
@@ -167,7 +167,9 @@ def _prepare(
         yield from void(state, decided, "cancelled before it was sent")
         return (yield from refuse(state, _cancelled(decided), decided.request))
     changed = changed_since(signed, transaction.standing)
-    objection = _objection(state, decided) or _moved(decided, changed) or _uncountable(decided, transaction)
+    objection = (
+        _objection(state, decided, decided.receipt) or _moved(decided, changed) or _uncountable(decided, transaction)
+    )
     if objection is not None:
         why = _SINCE if changed else objection.detail  # `changed` says what.
         yield from void(state, decided, why, changed)
@@ -210,11 +212,13 @@ def _cancelled(decided: Decided) -> StatementError:
     return Withdrawn(detail)
 
 
-def _objection(state: SessionState, decided: Decided) -> NotRun | None:
+def _objection(state: SessionState, decided: Decided, newest: Receipt) -> NotRun | None:
     """Say why an approval does not count any more, if the roster that is in force now gives its key to nobody."""
+    # A clock that was set back makes no key young again: a verifier goes by the entries' time.
+    now = max(state.now.wall, newest.entry.position.time)
     for approval in decided.approvals:
         try:
-            signer = state.rules.roster().find(approval.public, state.now.wall)
+            signer = state.rules.roster().find(approval.public, now)
             if signer.person == approval.person:
                 continue
             why = f"the key {fingerprint(approval.public)} is {signer.person}'s now"
@@ -308,7 +312,7 @@ def _outside(state: SessionState, statement: Statement) -> Generator[Step, Any, 
 
 def _intend(
     state: SessionState, decided: Decided, transaction: _Transaction, where: str
-) -> Generator[Step, Any, bytes]:
+) -> Generator[Step, Any, Receipt]:
     body: dict[str, JSON] = {
         **({"xid": transaction.xid} if transaction.xid else {}),
         "timeline": transaction.timeline,
@@ -322,7 +326,7 @@ def _intend(
         EntryType.INTENT, body, session=state.who.session, request=decided.request, after=decided.receipt.leaf
     )
     (receipt,) = yield from write(draft, move=Move(decided.request, State.APPROVED, State.INTENT))
-    return receipt.leaf
+    return receipt
 
 
 def _run(state: SessionState, statement: Statement, sent: Sent, xid: str, mark: Mark) -> Generator[Step, Any, Answer]:
