@@ -71,16 +71,17 @@ class Jumping:
 
 
 @asynccontextmanager
-async def jumping(path: Path, signer: Signer) -> AsyncIterator[Jumping]:
-    """Held at NOON, for 15 minutes, with one signer on the roster."""
+async def jumping(path: Path, signer: Signer, behind: timedelta = timedelta(0)) -> AsyncIterator[Jumping]:
+    """Held at NOON, for 15 minutes, with one signer on the roster, by a clock that was set back before."""
     clock, roster = [timedelta(0)], Roster((signer,))
     async with opened(path, now=lambda: NOON + clock[0]) as store, Appender(store) as appender:
         like, _ = MemoryLedger().hold()
-        body = dict(like.entry.body) | {"expires_at": timestamp(NOON + 15 * MINUTE)}
+        body = dict(like.entry.body) | {"expires_at": timestamp(NOON - behind + 15 * MINUTE)}
         sealed = {name: value for name, (_, value) in like.opened.items()}
         await appender.append(Append(Draft(EntryType.ROSTER, {"allowed_signers": roster.text})))
         await appender.append(Append(Draft(EntryType.OPENED, {}, "S-1")))
         await appender.append(Append(Draft(EntryType.OPENED, {}, "S-2")))
+        clock[0] = -behind
         draft = Draft(EntryType.REQUEST, body, "S-1", "R-1", None, sealed)
         [asked] = await appender.append(Append(draft, Move("R-1", None, State.HELD)))
         [shown] = await appender.append(Append(Draft(EntryType.PREVIEW, {}, "S-1", "R-1", asked.leaf)))
@@ -112,6 +113,19 @@ async def test_a_clock_set_back_keeps_entries_in_order_and_an_approver_whose_clo
         decided = await found.approve()
         assert decided.receipt.entry.position.time == NOON
         assert found.verified() == ["decision"]
+
+
+async def test_what_is_asked_by_a_clock_that_was_set_back_can_be_decided_until_it_expires_by_that_clock(
+    tmp_path: Path,
+) -> None:
+    async with jumping(tmp_path / "ledger.db", BO, behind=HOUR) as found:
+        found.clock[0] += 16 * MINUTE
+        with pytest.raises(DecisionRefused, match="R-1 has expired at"):
+            await found.approve()
+        found.clock[0] -= 2 * MINUTE
+        decided = await found.approve()
+        assert decided.receipt.entry.position.time == NOON
+        assert found.verified() == ["decision-rejected", "decision"]
 
 
 async def test_a_key_that_has_expired_by_the_ledgers_time_is_not_young_again_when_the_clock_is_set_back(

@@ -237,12 +237,13 @@ class Desk:
         at = max(now, self._newest)
         request, preview = opened.request.entry, opened.preview.entry
         # Not left to `check`: between here and the entry's own time it may expire, and that is no fault of anybody's.
-        if at > parse_timestamp(expires_at := str(request.body["expires_at"])):
-            raise DecisionRefused(f"{opened.id} has expired at {expires_at}")
+        expires_at, asked_at = parse_timestamp(str(request.body["expires_at"])), request.position.time
+        # Asked by a clock that was behind the ledger's time already: by that one it would never have been open.
+        if (now if expires_at < asked_at else at) > expires_at:
+            raise DecisionRefused(f"{opened.id} has expired at {timestamp(expires_at)}")
         signer = decisions.check(decision, signature, request, preview, self._roster(), at)
         if why := signer.ends_by(at + A_MOMENT):
             raise DecisionRefused(why)
-        asked_at = request.position.time
         # A clock that was set back since the request is nobody's fault either.
         if not min(asked_at, now) - CLOCKS_DIFFER <= decision.decided_at <= at + CLOCKS_DIFFER:
             said = timestamp(decision.decided_at)
