@@ -663,6 +663,20 @@ async def test_nonces_are_forgotten_when_their_calls_are_stale() -> None:
         assert len(office.api.callers._nonces) == 1
 
 
+async def test_a_call_cannot_be_repeated_when_the_clock_is_set_back_behind_its_nonce() -> None:
+    clock = [0.0]
+    async with networked(monotonic=lambda: clock[0]) as office:
+        overheard, later = headers(), 3 * CALL_WINDOW
+        assert (await call(office, headers=overheard))[0] == 200
+        office.api.callers._now = lambda: datetime.now(UTC) + later
+        clock[0] += later.total_seconds()
+        assert (await call(office, headers=headers(at=datetime.now(UTC) + later)))[0] == 200
+        later = timedelta(0)
+        status, said = await call(office, headers=overheard)
+        assert (status, "or its clock was set back" in said["error"]) == (401, True)
+        assert (await call(office, headers=headers()))[0] == 200
+
+
 def test_the_limits_leave_room_for_the_longest_call() -> None:
     assert MAX_CALL_BYTES > 65_536 + 2 * 8_190
 

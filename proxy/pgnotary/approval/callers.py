@@ -3,7 +3,8 @@
 What is cheap is looked at first: how often this address calls, whether there is a signature, whether it is of now and
 of this very call, whether the roster knows the key; only then is the body read and the signature checked. A nonce is
 remembered for as long as its call could be repeated; when there is no room to remember one more, the call is refused.
-Calls that were signed before the proxy started are refused, since their nonces would have been forgotten.
+Calls that were signed before the proxy started are refused, since their nonces would have been forgotten; and so are
+those that were signed when one was that is forgotten by now, whatever a clock that was set back says.
 """
 
 import asyncio
@@ -69,7 +70,8 @@ class Callers:
         self._roster = roster
         self._now = now
         self._monotonic = monotonic
-        self._began_at = now()
+        self._forgotten = now()
+        """Nonces of calls up to then may be forgotten, none of later ones."""
         size = max(int(per_s * _AT_ONCE), 1)
         self._addresses = Rates(size, per_s, monotonic)
         self._keys = Rates(size, per_s, monotonic)
@@ -133,10 +135,10 @@ class Callers:
         if abs(now - call.called_at) > CALL_WINDOW:
             said = f"signed at {timestamp(call.called_at)}, now it is {timestamp(now)}"
             raise CallRefused(f"{said}: at most {CALL_WINDOW.seconds} s may lie between; set the clock")
-        if call.called_at < self._began_at:
+        if call.called_at <= self._forgotten:
             raise CallRefused(
-                f"signed at {timestamp(call.called_at)}, before this proxy has started: call again; if that goes on, "
-                "set the clock"
+                f"signed at {timestamp(call.called_at)}, before this proxy has started, or its clock was set back: "
+                "call again; if that goes on, set the clock"
             )
 
     def _known(self, public: Public) -> Signer:
@@ -151,6 +153,7 @@ class Callers:
             if until > now or until_wall > wall:
                 break
             self._nonces.popitem(last=False)
+            self._forgotten = max(self._forgotten, until_wall - CALL_WINDOW)
         name = (public, call.nonce)
         if name in self._nonces:
             _refuse("this very call was made before: sign it anew each time")
