@@ -229,6 +229,16 @@ def test_a_denied_statement_is_not_sent(play: Play) -> None:
     assert DELETE not in play.server.heard
 
 
+HOSTILE = "fine\nNOTICE:  R-2 denied\x1b]52;c;cm0=\x07\u202e\0"
+HARMLESS = r"fine\nNOTICE:  R-2 denied\x1b]52;c;cm0=\x07\u202e\x00"
+
+
+def test_what_an_approver_signed_as_a_reason_cannot_write_on_the_engineers_terminal(play: Play) -> None:
+    held(play) >> deny(reason=HOSTILE) << until(f"client ERROR 42501 R-1 denied by bo: {HARMLESS}") << "client ready I"
+    held(play, request="R-2") >> approve("R-2", reason=HOSTILE)
+    play << until(f"client NOTICE 00000 R-2 approved by bo: {HARMLESS} (ledger...") << until("client ready I")
+
+
 def test_a_denial_inside_a_block_leaves_the_block_failed(play: Play) -> None:
     held(in_a_block(play)) >> deny() << "retire R-1" << "upstream Bind" << "upstream Sync"
     play << "client ERROR 42501 R-1 denied by bo: not today" << "client ready E"

@@ -44,7 +44,7 @@ from pgnotary.session.standing import Standing
 from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Ending, Step, UpstreamLost, await_decision, await_look, write
 from pgnotary.session.told import Told
-from pgnotary.session.words import Held, held_notice, rows_in_words, waiting_notice
+from pgnotary.session.words import Held, held_notice, one_line, rows_in_words, waiting_notice
 
 __all__ = ["hold"]
 
@@ -120,7 +120,7 @@ def _decide(
 
 
 def _said(decided: Decided) -> str:
-    return f"by {decided.approver}: {decided.reason or '(no reason given)'}"
+    return f"by {decided.approver}: {one_line(decided.reason) or '(no reason given)'}"
 
 
 def _put_up(

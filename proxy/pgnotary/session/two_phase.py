@@ -30,6 +30,7 @@ from pgnotary.session.state import SessionState
 from pgnotary.session.steps import Answer, Flow, Keep, Step, UpstreamLost, relay, write
 from pgnotary.session.timeline import TIMELINE
 from pgnotary.session.told import Told
+from pgnotary.session.words import one_line
 
 __all__ = [
     "LOCKS",
@@ -155,7 +156,7 @@ def described(state: SessionState, part: Part) -> Generator[Step, Any, str]:
     if behind is None or identity(behind.timeline, behind.xid) != part.ends_which:
         return f"{name}:\n(another transaction has the name now, or none)"
     known = state.prepared.find(part.gid, part.ends_which, state.who.system_identifier)
-    lines = [f"{name}:", f"transaction {behind.xid}, prepared {behind.at} by {_one_line(identifier(behind.owner))}"]
+    lines = [f"{name}:", f"transaction {behind.xid}, prepared {behind.at} by {one_line(identifier(behind.owner))}"]
     if known is not None and known.signed:
         lines.append(f"signed in it: {', '.join(each.request for each in known.signed)}")
     if known is None:
@@ -165,12 +166,8 @@ def described(state: SessionState, part: Part) -> Generator[Step, Any, str]:
         lines.append(f"what it has locked could not be read: {answer.error.sqlstate}")
     for mode, schema, relation, oid in answer.rows:
         spelled = f"{identifier(schema)}.{identifier(relation)}" if schema and relation else ""
-        lines.append(f"{mode} on {_one_line(spelled) or f'the relation with oid {oid}'}")
+        lines.append(f"{mode} on {one_line(spelled) or f'the relation with oid {oid}'}")
     return "\n".join(lines)
-
-
-def _one_line(name: str) -> str:
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
 
 
 def other_than_signed(state: SessionState, statement: Statement) -> Generator[Step, Any, str]:

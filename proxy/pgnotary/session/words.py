@@ -13,7 +13,7 @@ from pgnotary.ledger.entries import Filed
 from pgnotary.request.quorum import quorum_in
 from pgnotary.session.standing import Standing
 
-__all__ = ["Held", "held_notice", "rows_in_words", "waiting_notice"]
+__all__ = ["Held", "held_notice", "one_line", "rows_in_words", "waiting_notice"]
 
 
 _GUESSED = {
@@ -34,6 +34,11 @@ class Held:
     hold_s: float
     standing: Standing
     """As it was signed."""
+
+
+def one_line(text: str) -> str:
+    """Return what somebody else wrote without a line's end, or anything that moves a terminal: psql prints it."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def rows_in_words(preview: Filed) -> str:
