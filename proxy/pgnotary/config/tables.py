@@ -88,8 +88,11 @@ class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     role: _Name
     certificate: Annotated[str, Meta(pattern=r"^$|^(CN|DNS|URI|email):.")] = ""
     """A name that their certificate must have, besides the password: CN:eva, email:eva@example.com; empty: none."""
-    person: str = ""
-    """Who that is on the roster of approvers; empty: the same as `name`. Nobody decides over their own request."""
+    person: Annotated[str, Meta(pattern=r"\A(|[A-Za-z0-9][A-Za-z0-9._@+:/-]{0,127})\Z")] = ""
+    """Who that is on the roster of approvers; empty: the same as `name`. Nobody decides over their own request.
+
+    As a roster writes names: whoever only looks like somebody there would be another person, and could be both.
+    """
 
 
 class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
