@@ -92,6 +92,20 @@ def test_a_key_that_ended_long_before_the_intent_runs_nothing_and_a_moment_is_fo
             assert "did not count any more" in faults(ledger)[0]
 
 
+def test_a_key_that_is_put_off_until_later_runs_nothing() -> None:
+    for minutes, whole in ((0, True), (1, False)):
+        ledger = asked(needs=1)
+        ledger.decide("R-1", approver="ana", max_rows=2000)
+        begins = f"{ledger.clock + timedelta(minutes=minutes):%Y%m%d%H%M%SZ}"
+        text = roster_text("ana", "bo").replace("ana namespaces=", f'ana valid-after="{begins}",namespaces=')
+        ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": text}))
+        ledger.run("R-1", 1204)
+        if whole:
+            verified(ledger)
+        else:
+            assert "did not count any more" in faults(ledger)[0]
+
+
 def test_what_was_revoked_and_rolled_back_before_it_ran_is_no_fault() -> None:
     """The roster may come between the last look at it and the intent: then nothing is sent."""
     ledger = asked(needs=1)

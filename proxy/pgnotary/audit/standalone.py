@@ -1129,6 +1129,7 @@ class _Quorum:
             for public, signer in (roster or {}).items():
                 if signer.person == person and public.fingerprint == key:
                     in_time = signer.before is None or at <= signer.before + timedelta(minutes=1)
+                    in_time = in_time and (signer.after is None or at >= signer.after)
                     if in_time and (signer.namespaces is None or _DECISION in signer.namespaces):
                         break
             else:

@@ -26,8 +26,8 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     execution
     15. nothing was sent without the approvals that the request needs: of different people, each good for one need of
         one of their groups; each says how many are missing behind it, and the intent names them if they are several.
-        None has run whose key had left the roster, or had ended a minute before, at its intent. Nor was it sent to
-        another database or server process
+        None has run whose key had left the roster, had ended a minute before, or had not begun, at its intent. Nor
+        was it sent to another database or server process
     16. no more rows were committed than were approved, and not without a count if there was a ceiling
     17. rows are those of the command tags; the outcome has the transaction of the intent and the rows of the execution;
         what is prepared has a name, and ends by that name

@@ -91,6 +91,7 @@ def _counts(roster: Roster, person: str, key: str, at: datetime) -> bool:
     for signer in roster.signers:
         if signer.person == person and fingerprint(signer.public) == key:
             allowed = signer.namespaces is None or DECISION_NAMESPACE in signer.namespaces
+            begun = signer.valid_after is None or at >= signer.valid_after
             # The proxy has looked at it a moment before the entry was written.
-            return allowed and (signer.valid_before is None or at <= signer.valid_before + _A_MOMENT)
+            return allowed and begun and (signer.valid_before is None or at <= signer.valid_before + _A_MOMENT)
     return False
