@@ -22,7 +22,7 @@ from pgnotary.errors import ConfigError
 from pgnotary.ports import accepting, bind
 from pgnotary.rates import Rates, network_of
 
-__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "Door", "Listening", "http_log"]
+__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "MAX_CONNECTIONS", "Door", "Listening", "Through", "http_log"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ HEAD_S = 10.0
 CALL_S = 60.0
 _HANDSHAKE_S = 10.0
 _GOODBYE_S = 5.0
+MAX_CONNECTIONS = 256
+"""At once, unless a configuration says otherwise."""
 # A call's headers and its body.
 MAX_CALL_BYTES = 32_768 + 65_536
 # Connections are cheaper than calls, and may be as many more: who calls too often shall be told so.
@@ -63,7 +65,7 @@ class Listening:
     port: int
     certificate: Callable[[], ssl.SSLContext | None]
     """What to show to a connection that comes now; None: plain HTTP, on loopback."""
-    max_connections: int = 256
+    max_connections: int = MAX_CONNECTIONS
     max_connections_per_address: int = 32
     calls_per_s: float = 20.0
 
@@ -157,12 +159,45 @@ class Door:
                 del self._inside[address]
 
 
-class _Call(asyncio.Protocol):
-    """One connection: passes everything on to aiohttp, within limits."""
+class Through(asyncio.Protocol):
+    """One connection: passes everything on to aiohttp, and tells of its end."""
 
     def __init__(self, inner: web.RequestHandler, leave: Callable[[], None]) -> None:
         self._inner = inner
         self.leave = leave
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """No more will come: aiohttp answers what it has, and closes."""
+        self._inner.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        """Who is at the other end does not read."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """They read again."""
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It has ended."""
+        self._inner.connection_lost(exc)
+        self.leave()
+
+
+class _Call(Through):
+    """One connection from the network, within limits."""
+
+    def __init__(self, inner: web.RequestHandler, leave: Callable[[], None]) -> None:
+        super().__init__(inner, leave)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._bytes = 0
@@ -182,26 +217,15 @@ class _Call(asyncio.Protocol):
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
         self.limit(HEAD_S)
-        self._inner.connection_made(transport)
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > MAX_CALL_BYTES:
             self._abort()
         else:
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        self._inner.eof_received()
-        return None
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
+            super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.limit(None)
-        self._inner.connection_lost(exc)
-        self.leave()
+        super().connection_lost(exc)

@@ -1,6 +1,7 @@
 """The approval API over a real Unix socket."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -31,6 +32,7 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.event_routes import MAX_WATCHERS
 from pgnotary.approval.refusals import REFUSED_AT_ONCE, REFUSED_PER_S
 from pgnotary.approval.request_papers import MAX_LISTED_BYTES
+from pgnotary.approval.unix_socket import MAX_LOCAL
 from pgnotary.errors import ApiError, ConfigError, DecisionRefused, LedgerUnavailable, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.entries import Entry, parse_entry
@@ -635,3 +637,18 @@ async def test_an_empty_roster_is_told_to_whoever_wants_to_decide() -> None:
         with pytest.raises(ApiError, match="the roster of approvers is empty: nobody can decide") as refused:
             await asyncio.to_thread(office.client.whois, fingerprint(public_of(SEEDS["bo"])))
         assert refused.value.status == 404
+
+
+async def test_who_opens_the_socket_again_and_again_leaves_descriptors_to_the_clients() -> None:
+    async with running_office() as office:
+        opened = [await asyncio.open_unix_connection(office.socket) for _ in range(MAX_LOCAL)]
+        reader, one_too_many = await asyncio.open_unix_connection(office.socket)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        one_too_many.close()
+        for _, writer in opened:
+            writer.close()
+        async with asyncio.timeout(10):
+            status = 0
+            while status != 200:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    status, _ = await _call(office.socket, "GET", "/v1/head")

@@ -13,19 +13,23 @@ from pathlib import Path
 
 from aiohttp import web
 
+from pgnotary.door import Through
 from pgnotary.errors import ConfigError
 
-__all__ = ["SOCKET_MODE", "Site", "bind", "identity", "remove"]
+__all__ = ["MAX_LOCAL", "SOCKET_MODE", "Site", "bind", "identity", "remove"]
 
 SOCKET_MODE = 0o660
+MAX_LOCAL = 128
+"""Connections at once: each takes a file descriptor that a client could have."""
 
 
 class Site(web.BaseSite):
-    """Serves at a socket that is bound already."""
+    """Serves at a socket that is bound already, so many at once."""
 
     def __init__(self, runner: web.AppRunner, bound: socket.socket) -> None:
         super().__init__(runner)
         self._bound = bound
+        self._inside = 0
 
     @property
     def name(self) -> str:
@@ -38,8 +42,26 @@ class Site(web.BaseSite):
         server = self._runner.server
         if server is None:
             raise RuntimeError("the runner is not set up")
+
+        def entering() -> asyncio.Protocol:
+            if self._inside >= MAX_LOCAL:
+                return _OneTooMany()
+            self._inside += 1
+            return Through(server(), self._leave)
+
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(server, sock=self._bound, backlog=self._backlog)
+        self._server = await loop.create_unix_server(entering, sock=self._bound, backlog=self._backlog)
+
+    def _leave(self) -> None:
+        self._inside -= 1
+
+
+class _OneTooMany(asyncio.Protocol):
+    """A connection that is closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
 
 
 def bind(path: Path) -> socket.socket:

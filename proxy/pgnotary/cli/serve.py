@@ -21,10 +21,11 @@ import click
 import uvloop
 
 from pgnotary.approval.api import ApprovalApi
+from pgnotary.approval.unix_socket import MAX_LOCAL
 from pgnotary.cli.config_option import config_option
 from pgnotary.cli.log_lines import log_to_stderr
 from pgnotary.config import Address, Config, load
-from pgnotary.door import Listening
+from pgnotary.door import MAX_CONNECTIONS, Listening
 from pgnotary.errors import PgnotaryError
 from pgnotary.notify.running import notifying
 from pgnotary.serve.certificates import CertificateInForce, read_for_approval, upstream_of
@@ -74,7 +75,7 @@ def serve(config: Path, *, verbose: bool, new_high_water: bool) -> None:
     if warning := check_version(sqlite_version()):
         log.warning(warning)
     listen = loaded.file.listen
-    if missing := make_room(listen.max_clients, listen.max_logins):
+    if missing := make_room(listen.max_clients, listen.max_logins, _callers(loaded)):
         log.warning(
             "too few file descriptors for listen.max_clients: raise the hard limit (ulimit -Hn)",
             extra={"missing": missing},
@@ -175,6 +176,12 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
                 resolver.stop()
                 if keeper is not None:
                     keeper.stop()
+
+
+def _callers(config: Config) -> int:
+    """Return how many connections that speak HTTP there may be at once."""
+    by_network = config.file.approval.max_connections if config.approval_address else 0
+    return MAX_LOCAL + by_network + (MAX_CONNECTIONS if config.metrics_address else 0)
 
 
 def _listening(config: Config, certificate: CertificateInForce) -> Listening | None:

@@ -8,16 +8,17 @@ import resource
 
 __all__ = ["make_room"]
 
-# The ledger, the approval socket and who calls there, readers of large texts, cancels on their way.
+# The ledger, what is listened at, readers of large texts, cancels on their way.
 _BESIDE = 128
 
 
-def make_room(clients: int, logins: int) -> int:
+def make_room(clients: int, logins: int, callers: int) -> int:
     """Raise our own limit if it is too low, and return how many descriptors are missing even so; 0 if none.
 
-    A client holds two, since each has a session of its own upstream; one that logs in may hold two as well.
+    A client holds two, since each has a session of its own upstream; one that logs in may hold two as well. Callers
+    speak HTTP, and hold one.
     """
-    needed = 2 * (clients + logins) + _BESIDE
+    needed = 2 * (clients + logins) + callers + _BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _enough(soft, needed):
         return 0
