@@ -167,8 +167,7 @@ def _concerns(told: Sequence[Story]) -> list[tuple[str, list[Story]]]:
 
 
 def _is_fast(story: Story) -> bool:
-    took = story.time_to_decision
-    return took is not None and took < FAST and story.decision is not None and story.decision.answer == "approve"
+    return any(each.answer != "deny" and story.time_to(each) < FAST for each in story.carried_by)
 
 
 def _stories(told: Iterable[Story]) -> list[str]:

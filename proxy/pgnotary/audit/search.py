@@ -134,7 +134,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
         "approver": decision.approver if decision else None,
         "decided_at": timestamp(decision.at) if decision else None,
         "decision_reason": decision.reason if decision else None,
-        "max_rows": decision.max_rows if decision else None,
+        "max_rows": story.max_rows,
         "approved_before_by": [each.approver for each in story.approvals],
         "reviewed_by": story.reviewed.reviewer if story.reviewed else None,
         "ended_at": timestamp(story.ended_at) if story.ended_at else None,

@@ -228,6 +228,18 @@ class Story:
         return self.decision is not None and self.decision.answer == BREAK_GLASS
 
     @property
+    def carried_by(self) -> tuple[Decided, ...]:
+        """The decisions that its fate rests on, oldest first: a denial, and what breaks the glass, stands alone."""
+        if self.decision is None:
+            return ()
+        return (*self.approvals, self.decision) if self.decision.answer == "approve" else (self.decision,)
+
+    @property
+    def max_rows(self) -> int | None:
+        """How many rows those allow together: the fewest of them; None: any number, or nobody has decided."""
+        return min((each.max_rows for each in self.carried_by if each.max_rows is not None), default=None)
+
+    @property
     def touched(self) -> tuple[str, ...]:
         """The relations of all parts."""
         return (*self.relations, *(name for each in self.parts for name in each.relations))
