@@ -201,6 +201,33 @@ async def test_a_bug_in_the_desk_fails_one_call_and_not_the_api() -> None:
         assert (await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))).answer == "approve"
 
 
+class _Buggy:
+    """Reviews and redactions that fail by a fault of our own."""
+
+    waiting = ()
+    first = 0
+    hindrance = ""
+
+    async def review(self, document: bytes, signature: str) -> int:
+        raise ZeroDivisionError("a bug")
+
+    async def redact(self, document: bytes, signature: str) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    async def kept(self, of: str | int) -> list[Any]:
+        return []
+
+
+@pytest.mark.parametrize("what", ["reviews", "redactions"])
+async def test_a_bug_behind_other_calls_fails_one_of_them_and_not_the_proxy(what: str) -> None:
+    async with running_office(reviews=_Buggy(), redactions=_Buggy()) as office:
+        body = msgspec.json.encode({"document": b"", "signature": ""})
+        status, said = await _call(office.socket, "POST", f"/v1/{what}", body)
+        assert (status, "a bug" in said["error"]) == (500, False)
+        office.hold()
+        assert (await asyncio.to_thread(office.client.decide, "R-1", *_sign(office))).answer == "approve"
+
+
 async def test_a_decision_about_another_request_is_kept_as_evidence_and_decides_nothing() -> None:
     async with running_office() as office:
         office.hold("R-1")

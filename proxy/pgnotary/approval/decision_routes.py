@@ -7,12 +7,11 @@ A decision that has begun is brought to its end, whether or not its caller stays
 """
 
 import asyncio
-import logging
 
 import msgspec
 from aiohttp import web
 
-from pgnotary.approval.answers import answer, unknown
+from pgnotary.approval.answers import answer, to_its_end, unknown
 from pgnotary.approval.bodies import Problem, Recorded, SignedDecision
 from pgnotary.approval.desk import Desk, Ledger
 from pgnotary.approval.refusals import Refusals
@@ -21,8 +20,6 @@ from pgnotary.errors import AlreadyDecided, DecisionRefused, LedgerUnavailable, 
 from pgnotary.request import decision as decisions
 
 __all__ = ["DecisionRoutes"]
-
-log = logging.getLogger(__name__)
 
 
 class DecisionRoutes:
@@ -49,10 +46,10 @@ class DecisionRoutes:
             return unknown(request)
         if not self._refusals.let_in(entries, signed):
             return answer(429, Problem(error="too many decisions that do not count: wait a few seconds"))
-        return await asyncio.shield(self._tasks.create_task(self._decide(name, signed), name=f"decide {name}"))
+        return await to_its_end(self._tasks, self._decide(name, signed), f"decide {name}")
 
     async def _decide(self, name: str, signed: SignedDecision) -> web.Response:
-        """Hand a decision to the desk; raises nothing, as the task's exception would end its whole group."""
+        """Hand a decision to the desk."""
         opened = self._desk.find(name)
         was_open = opened is not None and not opened.deciding
         try:
@@ -67,9 +64,6 @@ class DecisionRoutes:
             return answer(409 if late else 403, Problem(error=str(refused)))
         except LedgerUnavailable as error:
             return answer(503, Problem(error=f"the decision cannot be recorded: {error}"))
-        except Exception:
-            log.exception("a decision failed", extra={"request": name})
-            return answer(500, Problem(error="the decision failed; the proxy's log says why"))
         place = decided.receipt.entry.position.seq
         return answer(201, Recorded(seq=place, answer=decided.answer.value, missing=decided.missing))
 

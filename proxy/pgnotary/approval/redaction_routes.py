@@ -14,7 +14,7 @@ import re
 import msgspec
 from aiohttp import web
 
-from pgnotary.approval.answers import answer
+from pgnotary.approval.answers import answer, to_its_end
 from pgnotary.approval.bodies import Erasure, Problem, RecordedRedaction, SealedPaper, SignedRedaction
 from pgnotary.approval.desk import Redactions
 from pgnotary.errors import LedgerUnavailable, RedactionRefused
@@ -60,10 +60,10 @@ class RedactionRoutes:
             signed = msgspec.json.decode(await request.read(), type=SignedRedaction)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return answer(400, Problem(error=f"not a redaction: {error}"))
-        return await asyncio.shield(self._tasks.create_task(self._record(signed), name="redact"))
+        return await to_its_end(self._tasks, self._record(signed), "redact")
 
     async def _record(self, signed: SignedRedaction) -> web.Response:
-        """Record a redaction; raises nothing that can be foreseen, as it would end the group of tasks."""
+        """Record a redaction."""
         try:
             done = await self._redactions.redact(signed.document, signed.signature)
         except RedactionRefused as refused:

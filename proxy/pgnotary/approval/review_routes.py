@@ -11,7 +11,7 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from pgnotary.approval.answers import answer
+from pgnotary.approval.answers import answer, to_its_end
 from pgnotary.approval.bodies import GlassPaper, Problem, RecordedReview, SignedReview
 from pgnotary.approval.desk import Reviews
 from pgnotary.errors import LedgerUnavailable, ReviewRefused
@@ -40,10 +40,10 @@ class ReviewRoutes:
             signed = msgspec.json.decode(await request.read(), type=SignedReview)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return answer(400, Problem(error=f"not a review: {error}"))
-        return await asyncio.shield(self._tasks.create_task(self._record(signed), name="review"))
+        return await to_its_end(self._tasks, self._record(signed), "review")
 
     async def _record(self, signed: SignedReview) -> web.Response:
-        """Record a review; raises nothing that can be foreseen, as it would end the group of tasks."""
+        """Record a review."""
         try:
             seq = await self._reviews.review(signed.document, signed.signature)
         except ReviewRefused as refused:
