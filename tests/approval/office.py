@@ -44,6 +44,7 @@ from pgnotary.request.openssh import private_key_file
 from pgnotary.request.parameters import Parameters
 from pgnotary.request.roster import Roster, Signer, parse_roster
 from pgnotary.serve.desk import Desk, OpenRequest
+from pgnotary.serve.seen_head import root_at
 from pgnotary.session.events import Decided, TakenBack
 from pgnotary.store import Append, Head, HeadProof
 from pgnotary.store.appender import Appender
@@ -435,11 +436,16 @@ class RealDesk:
 
 
 @asynccontextmanager
-async def real_desk(*people: str) -> AsyncIterator[RealDesk]:
-    """The real desk and the real appender over a ledger in memory."""
+async def real_desk(*people: str, looks_back: bool = False) -> AsyncIterator[RealDesk]:
+    """The real desk and the real appender over a ledger in memory, which it may ask for older heads."""
     ledger = MemoryLedger()
     async with Appender(ledger) as appender:
-        desk = Desk(appender, lambda: roster(*(people or ("ana", "bo", "eva"))), lambda: datetime.now(UTC))
+        desk = Desk(
+            appender,
+            lambda: roster(*(people or ("ana", "bo", "eva"))),
+            lambda: datetime.now(UTC),
+            (lambda size: root_at(ledger, size)) if looks_back else None,
+        )
         asked, shown = ledger.hold()
         delivered: list[Decided | TakenBack] = []
         desk.announce(asked.filed(), shown.filed(), delivered.append)

@@ -117,6 +117,25 @@ async def test_a_head_that_was_never_shown_is_refused() -> None:
         assert "not one of this ledger" in await office.refused(*office.signed())
 
 
+async def test_nobody_has_the_head_forgotten_that_another_is_about_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgnotary.serve.desk._HEADS_REMEMBERED", 3)
+    async with real_desk(looks_back=True) as office:
+        seen = office.signed()
+        for number in range(2, 6):
+            office.ledger.hold(f"R-{number}")
+            office.desk.show_head(office.ledger.head())
+        assert (await office.desk.decide(*seen)).answer is Answer.APPROVE
+
+
+async def test_a_head_that_the_ledger_never_had_is_not_found_there_either() -> None:
+    async with real_desk(looks_back=True) as office:
+        fields = json.loads(office.signed()[0])
+        for size, root in ((len(office.ledger.raws), "00" * 32), (99, fields["head"]["root"])):
+            document = encode(fields | {"head": {"size": size, "root": root}})
+            signature = sshsig.sign(document, SEEDS["bo"], sshsig.DECISION_NAMESPACE)
+            assert "not one of this ledger" in await office.refused(document, signature)
+
+
 @pytest.mark.parametrize("years", [-1, 1])
 async def test_a_decision_of_another_time_is_refused(years: int) -> None:
     async with real_desk() as office:

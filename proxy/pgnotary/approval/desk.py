@@ -76,7 +76,7 @@ class Desk(Protocol):
     async def decide(self, document: bytes, signature: str) -> Decided:
         """Record a decision that counts; raises DecisionRefused, from RequestMoved if somebody else was faster.
 
-        Whether the request is open is looked at before the first await. Raises LedgerUnavailable.
+        It is an AlreadyDecided if the request is not open any more. Raises LedgerUnavailable.
         """
         ...
 

@@ -41,6 +41,7 @@ from pgnotary.serve.redactions import Redactions
 from pgnotary.serve.resolver import Resolver, asking
 from pgnotary.serve.reviews import Reviews
 from pgnotary.serve.rosters import RosterInForce
+from pgnotary.serve.seen_head import root_at
 from pgnotary.serve.upstream import UpstreamAddress
 from pgnotary.serve.vitals import Vitals
 from pgnotary.serve.workers import Workers
@@ -121,7 +122,7 @@ async def _serve(config: Config, workers: Workers, *, new_high_water: bool) -> N
         store, appender, keeper = ledger.store, ledger.appender, ledger.keeper
         configured = ConfigInForce(config, lambda: load(config.path), appender)
         in_force = RosterInForce(roster, config.roster, appender)
-        desk = Desk(appender, in_force, _now)
+        desk = Desk(appender, in_force, _now, lambda size: root_at(store, size))
         prepared = PreparedTransactions()
         await recall(store, prepared, config.policy.digest)
         resolver = Resolver(store, appender, asking(configured, upstream), prepared, config.policy.digest)

@@ -8,7 +8,7 @@ any more, whatever a signature says.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, Self
@@ -145,10 +145,18 @@ class Desk:
     glass: Glass | None = None
     """Without it nobody breaks any."""
 
-    def __init__(self, appender: Appender, roster: Callable[[], Roster], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        appender: Appender,
+        roster: Callable[[], Roster],
+        now: Callable[[], datetime],
+        root_at: Callable[[int], Awaitable[bytes | None]] | None = None,
+    ) -> None:
+        """`root_at` gives the ledger's root over its first entries, for heads that were shown and are forgotten."""
         self._appender = appender
         self._roster = roster
         self._now = now
+        self._root_at = root_at
         self._newest = datetime.min.replace(tzinfo=UTC)
         """The time of the newest entry: ours would be of that time, too, if the clock was set back since."""
         appender.follow(self._witness)
@@ -202,13 +210,23 @@ class Desk:
         Raises DecisionRefused with the reason, recorded as evidence; LedgerUnavailable if nothing could be recorded.
         """
         try:
-            named = self._open.get(decisions.read(document).request)
+            decision = decisions.read(document)
         except DecisionRefused:
-            named = None
+            return await self._decide(document, signature)
+        named = self._open.get(decision.request)
+        if named is not None:
+            await self._recall(decision.seen.size)
         if named is None or named.quorum.is_usual:
             return await self._decide(document, signature)
         async with named.turn:
             return await self._decide(document, signature)
+
+    async def _recall(self, size: int) -> None:
+        """Look a head up that is not remembered: whoever has many shown must not make others' be forgotten."""
+        if self._root_at is None or size in self._heads:
+            return
+        if (root := await self._root_at(size)) is not None:
+            self.show_head(Head(size, root))
 
     async def _decide(self, document: bytes, signature: str) -> Decided:
         opened: OpenRequest | None = None
