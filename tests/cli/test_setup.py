@@ -15,7 +15,8 @@ from tests.flow.served import until
 from pgnotary.cli import pgnotary
 from pgnotary.config import load
 from pgnotary.errors import ConfigError
-from pgnotary.request.roster import parse_roster
+from pgnotary.request.roster import Signer, parse_roster
+from pgnotary.request.sshsig import DECISION_NAMESPACE
 from pgnotary.setup import NewFile, check_person, ledger_name, make_folder, write_new
 
 DSN = "postgresql://app:secret-words@127.0.0.1:5432/shop"
@@ -253,6 +254,27 @@ def test_check_prints_how_many_rules_there_are_and_their_digest(made: Path) -> N
         run("check", "--config", str(made)).output
     )
     assert load(made).policy.digest != policy.digest
+
+
+@pytest.mark.parametrize(
+    ("person", "on_roster", "noted"),
+    [
+        ("", "eva@corp", True),
+        ("eva@corp", "Eva", True),
+        ("EVA@corp", "eva@corp", False),
+        ("", "eva", False),
+        ("", "bo@corp", False),
+    ],
+)
+def test_check_notes_who_may_be_somebody_on_the_roster_under_another_name(
+    made: Path, person: str, on_roster: str, noted: bool
+) -> None:
+    made.write_text(made.read_text().replace('name = "eva"\n', f'name = "eva"\nperson = "{person}"\n'))
+    line = Signer(on_roster, bytes(range(32)), (DECISION_NAMESPACE,)).line
+    (made.parent / "allowed_signers").write_text(f"{line}\n")
+    result = run("check", "--config", str(made))
+    assert result.exit_code == 0, result.output
+    assert (f"which has {on_roster}: if that is the same person" in result.stderr) is noted
 
 
 # --- check and serve look at the same things ------------------------------------------------------------------------
