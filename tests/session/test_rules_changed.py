@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from tests.play import Play, approve, until
+import pytest
+from tests.play import Play, approve, error, until
 from tests.session.stories import held, in_a_block
 
 from pgnotary.judge.needs import Need
-from pgnotary.judge.rules import PROFILES, Action, Policy, Rule, policy_of
+from pgnotary.judge.rules import PROFILES, Action, Policy, Rule, Wishes, policy_of
 from pgnotary.judge.statement import StatementClass
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session.events import RulesChanged
@@ -53,3 +54,27 @@ def test_a_transaction_that_began_under_others_is_not_vouched_for_when_it_is_pre
 def _is_older(play: Play) -> bool:
     assert play.state.block is not None
     return play.state.block.older_rules
+
+
+def _of_production(result: Action, approvals: tuple[Need, ...] = ()) -> Policy:
+    """Reads pass, and whatever else there is meets one rule."""
+    reads = Rule("policy/reads", Action.FORWARD, (StatementClass.SELECT, StatementClass.TRANSACTION))
+    return policy_of(PROFILES["default"], (reads, Rule("policy/rest", result, wishes=Wishes(approvals=approvals))))
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_what_only_the_wall_has_seen_write_needs_what_a_write_needs(play: Play, block: bool) -> None:
+    play >> _changed(play, _of_production(Action.HOLD, (Need(2),)))
+    play.server.on(READ, error("25006", "cannot execute INSERT in a read-only transaction"))
+    (in_a_block(play) if block else play) >> READ << until("announce R-1")
+    asked = play.ledger.body("request")
+    assert (asked["rule"], asked["needs"]) == ("wall/25006", 2)
+
+
+@pytest.mark.parametrize("block", [False, True])
+def test_what_only_the_wall_has_seen_write_is_refused_where_a_write_is(play: Play, block: bool) -> None:
+    play >> _changed(play, _of_production(Action.REFUSE))
+    play.server.on(READ, error("25006", "cannot execute INSERT in a read-only transaction"))
+    (in_a_block(play) if block else play) >> READ << until("client ERROR 0A000 refused by pgnotary...")
+    play << until(f"client ready {'E' if block else 'I'}")
+    assert play.state.refused == 1

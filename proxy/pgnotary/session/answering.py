@@ -140,7 +140,11 @@ def run(state: SessionState, statement: Statement, verdict: Verdict, sent: Sent)
         return (yield from forward_end(state, statement, verdict, sent))
     if (told := (yield from forward(state, statement, verdict, sent))) is not None:
         return told
-    return (yield from hold(state, *stopped_by_wall(state, statement), sent))
+    statement, verdict = stopped_by_wall(state, statement)
+    if verdict.action is Action.REFUSE:
+        state.note_refusal(sent.text, verdict.kind, NotSupported.sqlstate)
+        return (yield from refuse(state, by_policy(verdict, "Nothing was changed.")))
+    return (yield from hold(state, statement, verdict, sent))
 
 
 def may_run_in_failed_block(statement: Statement) -> bool:

@@ -94,12 +94,19 @@ def read_if_large(state: SessionState, text: bytes) -> Flow:
 
 
 def stopped_by_wall(state: SessionState, statement: Statement) -> tuple[Statement, Verdict]:
-    """Return the same statement, and why it is held after all: PostgreSQL is the last judge."""
+    """Return the same statement, and why it is held or refused after all: PostgreSQL is the last judge.
+
+    What it needs is what it would have needed if that had been seen before: no rule that it did not meet is evaded.
+    """
     (part,) = statement.parts
     why = "tried to write in a read-only transaction, which nobody had seen: a miss of the judge"
     part = replace(part, findings=(*part.findings, Finding(Qualifier.WRITE, why, "server")))
-    verdict = Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", held_terms(state.rules.policy), "server")
-    return replace(statement, parts=(part,)), verdict
+    seen = replace(statement, parts=(part,))
+    verdict = state.verdict(seen)
+    if verdict.action is Action.REFUSE:
+        return seen, verdict
+    terms = verdict.terms if verdict.action is Action.HOLD else held_terms(state.rules.policy)
+    return seen, Verdict(Action.HOLD, part.kind, "wall/25006", f"it {why}", terms, "server")
 
 
 def _behind_names(state: SessionState, statement: Statement) -> Generator[Step, Any, Statement]:

@@ -29,9 +29,9 @@ class BlockFailed(StatementError):
         super().__init__("current transaction is aborted, commands ignored until end of transaction block")
 
 
-def by_policy(verdict: Verdict) -> NotSupported:
-    """Return the error of a text that policy refuses."""
-    return NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. Nothing was sent.")
+def by_policy(verdict: Verdict, fate: str = "Nothing was sent.") -> NotSupported:
+    """Return the error of a text that policy refuses, and what became of it."""
+    return NotSupported(f"refused by pgnotary: {verdict.reason}", detail=f"Rule {verdict.rule}. {fate}")
 
 
 def may_end_block(state: SessionState, statement: Statement) -> bool:
