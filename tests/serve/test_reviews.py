@@ -16,6 +16,7 @@ from pgnotary.ledger.entries import BREAK_GLASS, Draft, Entry, EntryType, Filed,
 from pgnotary.request import review, sshsig
 from pgnotary.request.decision import Answer, Decision, Seen
 from pgnotary.request.life import Move, State
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.serve.desk import OpenRequest
 from pgnotary.serve.reviews import Reviews
@@ -42,13 +43,15 @@ class Office:
         """Append what somebody has let run alone, and have it noted."""
         asked = Draft(EntryType.REQUEST, {"person": person}, "S-1", request)
         [first] = await self.appender.append(Append(asked, Move(request, None, State.HELD)))
-        body = {"answer": BREAK_GLASS, "approver": breaker}
+        body = {"answer": BREAK_GLASS, "approver": breaker, "key": fingerprint(public_of(SEEDS[breaker]))}
         said = Draft(EntryType.DECISION, body, "S-1", request, first.leaf)
         [decision] = await self.appender.append(Append(said, Move(request, State.HELD, State.APPROVED)))
         self.reviews.note(first.entry, decision.entry)
         return decision.entry
 
-    async def review(self, decision: Entry, by: str = "bo", *, ago: timedelta = timedelta(0), size: int = 0) -> int:
+    async def review(
+        self, decision: Entry, by: str = "bo", *, ago: timedelta = timedelta(0), size: int = 0, key_of: str = ""
+    ) -> int:
         head = self.store.head()
         raw = review.document(
             LEDGER,
@@ -59,7 +62,7 @@ class Office:
             reviewed_at=self.now[0] - ago,
             nonce=bytes(16),
         )
-        return await self.reviews.review(raw, sshsig.sign(raw, SEEDS[by], sshsig.DECISION_NAMESPACE))
+        return await self.reviews.review(raw, sshsig.sign(raw, SEEDS[key_of or by], sshsig.DECISION_NAMESPACE))
 
 
 @asynccontextmanager
@@ -81,6 +84,15 @@ async def test_another_person_reviews_it_once(tmp_path: Path) -> None:
         assert [type(each) for each in done].count(ReviewRefused) == 1
         assert it.reviews.waiting == []
         assert len(await it.store.of_types(EntryType.REVIEWED)) == 1
+
+
+async def test_a_name_that_the_roster_has_changed_since_makes_nobody_another_person(tmp_path: Path) -> None:
+    async with office(tmp_path) as it:
+        decision = await it.broken()
+        it.roster[0] = Signer("zoe", public_of(SEEDS["ana"]))
+        with pytest.raises(ReviewRefused, match="zoe has broken the glass"):
+            await it.review(decision, "zoe", key_of="ana")
+        await it.review(decision)
 
 
 async def test_what_is_about_something_else_or_from_another_time_is_refused(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.verify.builder import VKEY, Ledger
+from tests.verify.builder import VKEY, Ledger, roster_text
 
 from pgnotary.errors import LedgerBroken, NotCanonical
-from pgnotary.ledger.entries import Entry, EntryType
+from pgnotary.ledger.entries import Draft, Entry, EntryType
 from pgnotary.request.decision import Seen
 from pgnotary.verify.checklist import Summary, base_behind, verify
 
@@ -131,6 +131,14 @@ def test_a_review_that_is_none_is_found_at_its_place(more: dict[str, Any], told:
     found = faults(ledger)
     assert {fault.split()[0] for fault in found} == {"#9"}
     assert any(told in fault for fault in found), found
+
+
+def test_who_broke_it_does_not_review_it_under_another_name_either() -> None:
+    ledger, decision = broken()
+    renamed = roster_text("ana", "bo", "cy", "dan").replace("ana ", "zoe ")
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": renamed}))
+    ledger.review(decision, reviewer="zoe", signed_by="ana")
+    assert any("zoe has broken the glass for R-1" in fault for fault in faults(ledger))
 
 
 def test_who_asked_does_not_review_it() -> None:

@@ -79,7 +79,8 @@ def reviewed(
     for note in trusted.notes:
         say("note", note)
     signer = _signer(client, key)
-    if why := Broken.of(decision, str(request.body.get("person", ""))).may_not_review(signer.person):
+    broken = Broken.of(decision, str(request.body.get("person", "")))
+    if why := broken.may_not_review(signer.person, fingerprint(key.public)):
         raise DecisionRefused(why)
     head = witnessed(client, (request, decision), trusted.vkey, memory)
     raw = review.document(

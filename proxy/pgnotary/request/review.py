@@ -77,23 +77,28 @@ class Broken:
     seq: int
     leaf: bytes
     breaker: str
+    key: str
+    """The fingerprint of the key that it was broken with."""
     requester: str
     at: datetime
 
     @classmethod
     def of(cls, decision: Entry, requester: str) -> "Broken":
         """Return it out of the decision's entry."""
-        breaker = str(decision.body.get("approver", ""))
+        breaker, key = (str(decision.body.get(name, "")) for name in ("approver", "key"))
         position = decision.position
-        return cls(decision.request or "", position.seq, decision.leaf, breaker, requester, position.time)
+        return cls(decision.request or "", position.seq, decision.leaf, breaker, key, requester, position.time)
 
     def is_by(self, person: str) -> bool:
         """Say whether somebody has broken it."""
         return self.breaker.casefold() == person.casefold()
 
-    def may_not_review(self, person: str) -> str:
-        """Say why somebody may not review it; empty if they may."""
-        if self.is_by(person):
+    def may_not_review(self, person: str, key: str) -> str:
+        """Say why somebody may not review it with the key of this fingerprint; empty if they may.
+
+        A roster may give the key another name since: whoever has it is who broke the glass.
+        """
+        if self.is_by(person) or key == self.key:
             return f"{person} has broken the glass for {self.request}: somebody else must review it"
         if self.requester.casefold() == person.casefold():
             return f"{person} asked for {self.request}: somebody else must review it"

@@ -93,7 +93,7 @@ class Reviews:
         # Last, and nothing is waited for until the entry is on its way: a roster that came meanwhile stands before it.
         at = self._moment()
         signer = check(review, signature, self._roster(), at)
-        self._check(review, waiting.broken, at)
+        self._check(review, waiting.broken, fingerprint(signer.public), at)
         if why := signer.ends_by(at + A_MOMENT):
             raise ReviewRefused(why)
         if self._waiting.pop(review.request, None) is None:
@@ -120,10 +120,10 @@ class Reviews:
         recorded = await self._store.of_types(EntryType.REVIEWED)
         return any(entry.body.get("request") == request for entry in recorded)
 
-    def _check(self, review: Review, broken: Broken, at: datetime) -> None:
+    def _check(self, review: Review, broken: Broken, key: str, at: datetime) -> None:
         if broken.leaf != review.decision:
             raise ReviewRefused(f"it is about another decision over {review.request} than the one that broke the glass")
-        if why := broken.may_not_review(review.reviewer):
+        if why := broken.may_not_review(review.reviewer, key):
             raise ReviewRefused(why)
         if review.ledger != (name := self._store.checkpoint().partition("\n")[0]):
             raise ReviewRefused(f"it is for the ledger {review.ledger!r:.80}, this is {name!r}")

@@ -64,7 +64,8 @@ class Reviews:
         if broken is None or broken.leaf != review.decision:
             faults.append(f"there is no such decision over {review.request!r:.40} that waits for a review")
         else:
-            faults += filter(None, [broken.may_not_review(review.reviewer), self._head(review, broken)])
+            barred = broken.may_not_review(review.reviewer, str(entry.body.get("key")))
+            faults += filter(None, [barred, self._head(review, broken)])
         for fault in faults:
             self._fault(fault)
         if not faults:
