@@ -63,6 +63,8 @@ _SEEN_IN_MERGE: Mapping[str, type[exp.Expression]] = {
     "CMD_DELETE": exp.Delete,
 }
 _DROPPED_BY_NAME = frozenset(f"OBJECT_{kind}" for kind in ("VIEW", "MATVIEW", "INDEX", "SEQUENCE", "FOREIGN_TABLE"))
+# Their last name is their own, and the others are those of a relation.
+_DROPPED_ON_RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TRIGGER", "POLICY", "RULE"))
 _ACCESS_SHARE = 1
 _CURSOR_OPT_HOLD = 0x0020
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
@@ -401,10 +403,12 @@ def _made(tree: Sequence[Message]) -> tuple[Name, ...]:
 
 
 def _others(raw: RawStatement) -> tuple[Name, ...]:
-    """Return the relations that are no tables and are dropped."""
-    if raw.node != "DropStmt" or raw.fields.get("removeType") not in _DROPPED_BY_NAME:
+    """Return the relations that are no tables and are dropped, and those of which something is dropped."""
+    kind = raw.fields.get("removeType") if raw.node == "DropStmt" else ""
+    if kind not in _DROPPED_BY_NAME | _DROPPED_ON_RELATIONS:
         return ()
-    return tuple(tuple(strings(item["List"]["items"])) for item in raw.fields["objects"])
+    end = -1 if kind in _DROPPED_ON_RELATIONS else None
+    return tuple(tuple(strings(item["List"]["items"]))[:end] for item in raw.fields["objects"])
 
 
 def _is_temporary(fields: Mapping[str, Any]) -> bool:
