@@ -62,9 +62,9 @@ _SEEN_IN_MERGE: Mapping[str, type[exp.Expression]] = {
     "CMD_UPDATE": exp.Update,
     "CMD_DELETE": exp.Delete,
 }
-_DROPPED_BY_NAME = frozenset(f"OBJECT_{kind}" for kind in ("VIEW", "MATVIEW", "INDEX", "SEQUENCE", "FOREIGN_TABLE"))
+_NO_TABLES = frozenset(f"OBJECT_{kind}" for kind in ("VIEW", "MATVIEW", "INDEX", "SEQUENCE", "FOREIGN_TABLE"))
 # Their last name is their own, and the others are those of a relation.
-_DROPPED_ON_RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TRIGGER", "POLICY", "RULE"))
+_ON_RELATIONS = frozenset(f"OBJECT_{kind}" for kind in ("TRIGGER", "POLICY", "RULE", "COLUMN", "TABCONSTRAINT"))
 _ACCESS_SHARE = 1
 _CURSOR_OPT_HOLD = 0x0020
 _COMMENTS = frozenset({"C_COMMENT", "SQL_COMMENT"})
@@ -403,12 +403,18 @@ def _made(tree: Sequence[Message]) -> tuple[Name, ...]:
 
 
 def _others(raw: RawStatement) -> tuple[Name, ...]:
-    """Return the relations that are no tables and are dropped, and those of which something is dropped."""
-    kind = raw.fields.get("removeType") if raw.node == "DropStmt" else ""
-    if kind not in _DROPPED_BY_NAME | _DROPPED_ON_RELATIONS:
+    """Return the relations that are no tables and are dropped, those of which something is dropped, or is told."""
+    match raw.node:
+        case "DropStmt":
+            kind, objects, named = raw.fields.get("removeType"), raw.fields["objects"], _NO_TABLES
+        case "CommentStmt" | "SecLabelStmt" | "AlterExtensionContentsStmt":
+            kind, objects, named = raw.fields.get("objtype"), [raw.fields["object"]], _NO_TABLES | {"OBJECT_TABLE"}
+        case _:
+            return ()
+    if kind not in named | _ON_RELATIONS:
         return ()
-    end = -1 if kind in _DROPPED_ON_RELATIONS else None
-    return tuple(tuple(strings(item["List"]["items"]))[:end] for item in raw.fields["objects"])
+    end = -1 if kind in _ON_RELATIONS else None
+    return tuple(tuple(strings(item["List"]["items"]))[:end] for item in objects)
 
 
 def _is_temporary(fields: Mapping[str, Any]) -> bool:
