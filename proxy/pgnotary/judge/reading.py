@@ -403,12 +403,17 @@ def _made(tree: Sequence[Message]) -> tuple[Name, ...]:
 
 
 def _others(raw: RawStatement) -> tuple[Name, ...]:
-    """Return the relations that are no tables and are dropped, those of which something is dropped, or is told."""
+    """Return the relations that are named otherwise than as tables: see `Part.others`."""
     match raw.node:
         case "DropStmt":
             kind, objects, named = raw.fields.get("removeType"), raw.fields["objects"], _NO_TABLES
         case "CommentStmt" | "SecLabelStmt" | "AlterExtensionContentsStmt":
             kind, objects, named = raw.fields.get("objtype"), [raw.fields["object"]], _NO_TABLES | {"OBJECT_TABLE"}
+        case "AlterSeqStmt" | "CreateSeqStmt":
+            # NONE has no relation before it.
+            options = [each["DefElem"] for each in raw.fields.get("options", ())]
+            owners = [each["arg"] for each in options if each["defname"] == "owned_by"]
+            return tuple(name for each in owners if (name := tuple(strings(each["List"]["items"]))[:-1]))
         case _:
             return ()
     if kind not in named | _ON_RELATIONS:

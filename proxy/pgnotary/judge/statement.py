@@ -187,8 +187,8 @@ class Part:
     targets: tuple[Name, ...] = ()
     """The relations whose rows it changes, or which it makes, by name."""
     others: tuple[Name, ...] = ()
-    """The views, indexes and the like that it drops, the relations whose trigger, policy or rule it drops, and those
-    that it comments, labels, or gives to an extension.
+    """The views, indexes and the like that it drops, the relations whose trigger, policy or rule it drops, those that
+    it comments, labels, or gives to an extension, and those that own a sequence from then on.
     """
     makes: tuple[Name, ...] = ()
     """The tables that it makes: by CREATE TABLE, CREATE TABLE AS, SELECT INTO."""
