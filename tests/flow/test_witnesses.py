@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.flow.forked import Forked
-from tests.flow.served import PATIENCE_S, Served
+from tests.flow.served import PATIENCE_S, Served, until
 
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.ledger.canonical import decode, encode, unb64
@@ -79,6 +79,8 @@ def held(served: Served, database: str, sql: str = UPDATE) -> Iterator["subproce
     with served.open_psql(database, "-c", sql) as psql:
         served.held()
         yield psql
+    # Nobody shall take it for the next one.
+    until(lambda: not served.api.requests(), "the proxy to notice that it has ended")
 
 
 def approved(served: Served, database: str, machine: Machine) -> None:
