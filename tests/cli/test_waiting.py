@@ -75,6 +75,20 @@ async def test_it_ends_in_the_moment_in_which_the_request_does() -> None:
         assert took_s < 0.5
 
 
+async def test_a_connection_that_breaks_while_it_waits_hides_no_end() -> None:
+    async with office() as desk:
+        desk.hold("R-1")
+
+        def act() -> None:
+            for stream in list(desk.api._streams._watchers):
+                stream.cancel()
+            desk.desk.retire("R-1", State.DENIED)
+
+        result, took_s = await _waited(desk, act)
+        assert (result.exit_code, result.stdout.split()[:2]) == (3, ["R-1", "denied"])
+        assert took_s < 5, "it was only seen when it was looked at again"
+
+
 async def test_another_request_that_ends_is_not_taken_for_it() -> None:
     async with office() as desk:
         desk.hold("R-1")
