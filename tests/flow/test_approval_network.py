@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -121,6 +123,27 @@ def test_an_approver_elsewhere_lists_shows_and_approves_over_tls(networked: Netw
         printed, _ = psql.communicate(timeout=PATIENCE_S)
     assert printed.rstrip().endswith("DELETE 10")
     assert networked.outcome(paper.id)["result"] == "committed"
+
+
+def test_a_ledger_by_name_is_asked_over_tls_with_the_key_that_the_list_names(
+    networked: Networked, database: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "pgnotary"
+    place.mkdir(mode=0o700)
+    shutil.copy(networked.ca, place / "ca.pem")
+    shutil.copy(networked.folder / "proxy.vkey", place / "prod.vkey")
+    listed = f'[ledger.prod]\nserver = "{networked.url}"\nca_file = "ca.pem"\nproxy_key = "prod.vkey"\n'
+    (place / "config.toml").write_text(f'{listed}key = "{networked.key}"\n')
+    for path in place.iterdir():
+        path.chmod(0o600)
+    command = [sys.executable, "-m", "pgnotary.cli", "requests", "--json", "--at", "prod"]
+    environment = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    with networked.open_psql(database, "-c", DELETE) as psql:
+        paper = networked.held()
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
+        assert [each["request"] for each in json.loads(done.stdout)] == [paper.id]
+        networked.deny()
+        psql.communicate(timeout=PATIENCE_S)
 
 
 def test_check_says_what_is_wrong_with_the_files_of_the_api(networked: Networked, pki: Pki) -> None:
