@@ -62,6 +62,7 @@ def test_a_line_alone_is_shared_in_the_same_way() -> None:
     assert columns(long) <= 80
     assert long.endswith(" left  1,204 rows  christo…  custome…  DELETE on subsc…  …delete")
     assert held_line(_paper(), now, 120).endswith("eva  shop  DELETE on public.orders  default/hold-delete")
+    assert " left  1 row  eva" in held_line(_paper(exact=1), now, 120)
 
 
 def test_what_is_piped_is_not_cut() -> None:

@@ -37,7 +37,8 @@ def table_lines(papers: Sequence[Paper], now: datetime, width: int | None) -> It
 def held_line(paper: Paper, now: datetime, width: int) -> str:
     """Return the line that tells that a request is held, in at most `width` columns."""
     row = cells(paper, now)
-    ours = [row["ID"], "held", f"{row['LEFT']} left", f"{row['ROWS']} rows"]
+    rows = "row" if row["ROWS"].lstrip("<=~") == "1" else "rows"
+    ours = [row["ID"], "held", f"{row['LEFT']} left", f"{row['ROWS']} {rows}"]
     theirs = {heading: row[heading] for heading in _PARTS}
     room = width - columns(GAP.join(ours)) - len(GAP) * len(theirs)
     widths = fair_widths({heading: columns(cell) for heading, cell in theirs.items()}, _PARTS, room)
