@@ -142,8 +142,8 @@ def test_what_is_no_moment_is_refused(said: str) -> None:
 def test_the_names_of_json_fields_are_a_promise(ledger: Ledger) -> None:
     story = story_fields(next(stories(ledger.entries())))
     assert " ".join(story) == (
-        "request session entry asked_at user person role database application client kind what relations rule why "
-        "statement parameters prepared reason estimate exact at_most estimate_by caveats state "
+        "request request_leaf session entry asked_at user person role database application client kind what relations "
+        "rule why statement parameters prepared reason estimate exact at_most estimate_by caveats state "
         "answer approver decided_at decision_reason max_rows approved_before_by reviewed_by "
         "ended_at fate rows executed_rows other_rows tags changed took_us ended changed_since_signed "
         "sqlstate xid copied_bytes copied_sha256"

@@ -43,8 +43,8 @@ class Desk(Office):
         return result
 
     async def decide(self, verb: str, *arguments: str | Path, person: str = "bo", prefix: str | None = None) -> Result:
-        """Decide over R-1 as a script does: with its digest and --yes."""
-        digest = prefix or self.desk.open["R-1"].request.leaf.hex()[:8]
+        """Decide over R-1 as a script does: with its whole digest, or what is said instead, and --yes."""
+        digest = prefix or self.desk.open["R-1"].request.leaf.hex()
         key = key_file(self.folder, person)
         return await self.run(verb, f"R-1@{digest}", "-m", "backup b-771", "--yes", "--key", key, *arguments)
 

@@ -72,7 +72,7 @@ async def test_a_file_that_is_no_private_key_is_named(text: str) -> None:
         path = desk.folder / "key"
         path.write_text(text)
         path.chmod(0o600)
-        result = await desk.run("deny", "R-1@9b1f22aa", "-m", "why", "--yes", "--key", path)
+        result = await desk.run("deny", "R-1@" + "9b1f22aa" * 8, "-m", "why", "--yes", "--key", path)
         assert result.exit_code == 5
         assert str(path) in result.stderr
 
@@ -84,7 +84,7 @@ async def test_a_key_with_a_passphrase_is_met_with_advice_that_can_be_followed()
         path = desk.folder / "locked"
         make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(path)]
         await asyncio.to_thread(lambda: subprocess.run(make, check=True, stdin=subprocess.DEVNULL))
-        result = await desk.run("deny", "R-1@9b1f22aa", "-m", "why", "--yes", "--key", path)
+        result = await desk.run("deny", "R-1@" + "9b1f22aa" * 8, "-m", "why", "--yes", "--key", path)
         assert result.exit_code == 5
         assert "ssh-add" in result.stderr
         assert "`pgnotary key new`" in result.stderr

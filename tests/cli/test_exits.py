@@ -63,8 +63,8 @@ async def test_every_status_is_met_by_a_command() -> None:
         met.add((await desk.run("show", "R-2")).exit_code)
         desk.hold("R-1")
         met.add((await desk.decide("approve", person="eva")).exit_code)
-        met.add((await desk.decide("approve", prefix="00000000")).exit_code)
-        words = ("deny", f"R-2@{asked.entry.leaf.hex()[:8]}", "-m", "no", "--yes", "--key", desk.folder / "eva.key")
+        met.add((await desk.decide("approve", prefix="0" * 64)).exit_code)
+        words = ("deny", f"R-2@{asked.entry.leaf.hex()}", "-m", "no", "--yes", "--key", desk.folder / "eva.key")
         for state in (State.DENIED, State.EXPIRED):
             desk.ledger.move("R-2", state)
             met.add((await desk.run(*words)).exit_code)

@@ -32,7 +32,7 @@ async def _export(desk: Desk, *more: str | Path) -> Path:
 
 async def _sign(desk: Desk, paper: Path, *more: str | Path, person: str = "bo") -> Result:
     """Sign as a script does, on a machine that reaches no proxy and knows its key."""
-    vkey, digest = desk.folder / "known.vkey", desk.desk.open["R-1"].request.leaf.hex()[:8]
+    vkey, digest = desk.folder / "known.vkey", desk.desk.open["R-1"].request.leaf.hex()
     vkey.write_text(VKEY + "\n")
     words = ("sign", paper, "-m", "backup b-771", "--person", person, "--key", key_file(desk.folder, person))
     means = ("--out", _out(desk), "--proxy-key", vkey, "--digest", digest, "--yes")
@@ -154,12 +154,20 @@ async def test_a_rewritten_ledger_is_refused_with_the_proof_kept() -> None:
         assert list(desk.folder.glob("*misbehaviour*"))
 
 
+async def test_another_request_with_the_same_first_digits_is_not_signed_from_a_file_by_a_script() -> None:
+    async with office() as desk:
+        digest = desk.hold().leaf.hex()
+        refused = await _sign(desk, await _export(desk), "--approve", "--digest", digest[:16])
+        assert (refused.exit_code, _out(desk).exists()) == (2, False)
+        assert "all 64 hex digits of the digest behind --digest, found 16: `pgnotary show ID --json`" in refused.stderr
+
+
 async def test_ones_own_request_and_another_digest_are_refused() -> None:
     async with office() as desk:
         desk.hold()
         paper = await _export(desk)
         assert (await _sign(desk, paper, "--approve", person="eva")).exit_code == 5
-        assert (await _sign(desk, paper, "--approve", "--digest", "00000000")).exit_code == 6
+        assert (await _sign(desk, paper, "--approve", "--digest", "0" * 64)).exit_code == 6
         assert (await _sign(desk, paper)).exit_code == 2
         assert not _out(desk).exists()
 

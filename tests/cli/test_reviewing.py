@@ -51,7 +51,7 @@ async def broken_glass() -> AsyncIterator[tuple[Desk, Reviews, Receipt]]:
 
 
 async def _reviewed(desk: Desk, request: Entry) -> tuple[int, str]:
-    words = ("reviewed", f"R-1@{request.leaf.hex()[:8]}", "-m", "seen", "--yes", "--key", key_file(desk.folder, "bo"))
+    words = ("reviewed", f"R-1@{request.leaf.hex()}", "-m", "seen", "--yes", "--key", key_file(desk.folder, "bo"))
     result = await desk.run(*words)
     return result.exit_code, result.stderr
 
@@ -66,6 +66,16 @@ async def test_what_was_let_run_is_shown_and_signed_for() -> None:
         assert review.read(document).decision == glass.decision.leaf
 
 
+async def test_another_request_with_the_same_first_digits_is_not_reviewed_by_a_script() -> None:
+    async with broken_glass() as (desk, reviews, _):
+        digest = reviews.waiting[0].request.leaf.hex()
+        words = ("-m", "seen", "--yes", "--key", key_file(desk.folder, "bo"))
+        result = await desk.run("reviewed", f"R-1@{digest[:16]}", *words)
+        assert (result.exit_code, reviews.taken) == (2, [])
+        assert "all 64 hex digits of the digest behind R-1@, found 16" in result.stderr
+        assert f"R-1   digest {digest}\n" in (await desk.run("reviewed", f"R-1@{digest}", *words)).stderr
+
+
 async def test_a_request_that_the_decision_was_not_about_is_not_shown_for_it() -> None:
     async with broken_glass() as (desk, reviews, other):
         reviews.waiting[0].request = other.entry
@@ -77,6 +87,6 @@ async def test_a_request_that_the_decision_was_not_about_is_not_shown_for_it() -
 @pytest.mark.parametrize("person", ["ana", "eva"])
 async def test_neither_of_its_two_people_reviews_it(person: str) -> None:
     async with broken_glass() as (desk, reviews, _):
-        digest = reviews.waiting[0].request.leaf.hex()[:8]
+        digest = reviews.waiting[0].request.leaf.hex()
         words = ("reviewed", f"R-1@{digest}", "-m", "seen", "--yes", "--key", key_file(desk.folder, person))
         assert ((await desk.run(*words)).exit_code, reviews.taken) == (5, [])

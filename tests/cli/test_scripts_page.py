@@ -3,8 +3,11 @@
 A request that waits and one that has ended are asked of an office; what has been recorded, of an export.
 """
 
+import asyncio
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,23 @@ async def test_what_waits_and_who_decides(page: Page, monkeypatch: pytest.Monkey
     assert promised("key list --json") - of_keys == set()
     for command in ("approvers list --json", "ledgers --json"):
         assert promised(command) - names(printed[command]) == set()
+
+
+async def test_the_script_signs_what_it_has_fetched(page: Page) -> None:
+    async with office() as desk:
+        asked = desk.hold()
+        script = ["sh", "-c", page.take("set -eu").line({"--yes": "--yes --wait 0"})]
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(desk.folder),
+            "PGNOTARY_SOCKET": str(desk.socket),
+            "PGNOTARY_KEY": str(key_file(desk.folder, "bo")),
+        }
+        done = await asyncio.to_thread(
+            subprocess.run, script, cwd=desk.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "approved  R-1  ledger #2\n"), done.stderr
+        assert desk.taken.request_leaf == asked.leaf
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Signing, against the real API on a real Unix socket."""
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
@@ -162,7 +163,7 @@ async def test_the_approvers_own_ceiling_goes_before_the_count() -> None:
 
 async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_exact_command() -> None:
     async with office() as desk:
-        digest = desk.hold(exact=None).leaf.hex()[:8]
+        digest = desk.hold(exact=None).leaf.hex()
         refused = await desk.decide("approve", "--wait", "0")
         assert refused.exit_code == 2
         key = desk.folder / "bo.key"
@@ -329,7 +330,7 @@ async def test_a_key_that_is_not_on_the_roster_signs_nothing() -> None:
 async def test_a_digest_of_something_else_is_a_conflict() -> None:
     async with office() as desk:
         leaf = desk.hold().leaf.hex()
-        wrong = leaf[:7] + ("0" if leaf[7] != "0" else "1")
+        wrong = leaf[:63] + ("0" if leaf[63] != "0" else "1")
         result = await desk.decide("approve", prefix=wrong)
         assert (result.exit_code, desk.desk.taken) == (6, [])
         assert "look again" in result.stderr
@@ -345,6 +346,34 @@ async def test_a_target_that_is_not_of_its_form_is_wrong_usage(target: str) -> N
         assert "8 hex digits" in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+@pytest.mark.parametrize("digits", [8, 16, 63])
+async def test_another_request_with_the_same_first_digits_is_not_signed_by_a_script(verb: str, digits: int) -> None:
+    async with office() as desk:
+        leaf = desk.hold().leaf.hex()
+        result = await desk.decide(verb, prefix=leaf[:digits])
+        assert (result.exit_code, desk.desk.taken) == (2, [])
+        assert f"all 64 hex digits of the digest behind R-1@, found {digits}: " in result.stderr
+        assert "`pgnotary show R-1 --json` prints them as request_leaf" in result.stderr
+        printed = json.loads((await desk.run("show", "R-1", "--json")).stdout)["request_leaf"]
+        assert (await desk.decide("deny", prefix=printed)).exit_code == 0
+
+
+async def test_a_person_who_is_asked_says_a_few_digits_and_the_page_above_has_all() -> None:
+    async with office() as desk:
+        leaf = desk.hold().leaf.hex()
+
+        def scene() -> None:
+            child = spawn(desk, *f"deny R-1@{leaf[:8]} -m no --key {key_file(desk.folder, 'bo')}".split())
+            child.expect(f"request       sha256:{leaf}")
+            child.expect_exact(f"Sign denial of R-1@{leaf[:16]}? [y/N]")
+            child.sendline("y")
+            child.expect_exact("denied  R-1")
+            child.expect(pexpect.EOF)
+
+        await asyncio.to_thread(scene)
+
+
 async def test_yes_needs_a_digest_and_no_yes_needs_a_terminal() -> None:
     async with office() as desk:
         desk.hold()
@@ -352,7 +381,7 @@ async def test_yes_needs_a_digest_and_no_yes_needs_a_terminal() -> None:
         without_digest = await desk.run("approve", "R-1", "-m", "why", "--yes", "--key", key)
         without_terminal = await desk.run("approve", "R-1", "-m", "why", "--key", key)
         assert (without_digest.exit_code, without_terminal.exit_code) == (2, 2)
-        assert "--yes needs R-1@" in without_digest.stderr
+        assert "--yes needs all 64 hex digits of the digest behind R-1@, found none" in without_digest.stderr
         assert "no terminal" in without_terminal.stderr
         assert desk.desk.taken == []
 
@@ -483,7 +512,7 @@ async def test_what_has_ended_cannot_be_approved(state: State, status: int) -> N
     async with office() as desk:
         desk.ledger.hold()
         desk.ledger.move("R-1", state)
-        assert (await desk.decide("approve", prefix="9b1f22aa")).exit_code == status
+        assert (await desk.decide("approve", prefix="9b1f22aa" * 8)).exit_code == status
 
 
 async def test_a_ledger_that_is_down_fails() -> None:

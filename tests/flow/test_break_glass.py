@@ -74,10 +74,11 @@ def test_bo_breaks_the_glass_for_his_own_statement_and_cy_reviews_it(served: Ser
         asking = threading.Thread(target=connection.execute, args=(DELETE,))
         asking.start()
         paper: Paper = served.held()
-        digest = paper.request_leaf[:16]
         assert "break-glass   by bo, alone, to be reviewed afterwards" in served.pgnotary("show", paper.id)
         # As an approval it does not count, and nobody else may.
-        served.pgnotary("approve", f"{paper.id}@{digest}", "-m", "mine", "--yes", *_key(served, "bo"), expected=5)
+        served.pgnotary(
+            "approve", f"{paper.id}@{paper.request_leaf}", "-m", "mine", "--yes", *_key(served, "bo"), expected=5
+        )
         for person in ("ana", "cy"):
             with pytest.raises(ApiError, match=f"{person} may not break the glass: only bo may"):
                 served.become(person).decide(paper, Answer.BREAK_GLASS, "now")
@@ -99,7 +100,7 @@ def test_bo_breaks_the_glass_for_his_own_statement_and_cy_reviews_it(served: Ser
     assert "## Glass broken, and not reviewed" in report
     assert "GLASS BROKEN by bo, at most 10 rows; NOT REVIEWED" in report
     assert "GLASS BROKEN by bo" in served.pgnotary("search", "--who", "bo")
-    mine = ("reviewed", f"{paper.id}@{digest}", "-m", "fine", "--yes")
+    mine = ("reviewed", f"{paper.id}@{paper.request_leaf}", "-m", "fine", "--yes")
     served.pgnotary(*mine, *_key(served, "bo"), expected=5)
     told = run(*page.take("pgnotary replay").words({"R-7": paper.id, "pgnotary.toml": served.config}))
     assert (told.exit_code, "the disk is full, ticket 815" in told.output) == (0, True), told.output
@@ -129,8 +130,7 @@ def test_an_approval_beside_it_bounds_nothing_and_the_wait_for_the_review_outliv
     served.start()
     [waiting] = until(served.api.reviews, "what waits")
     assert waiting.decision
-    digest = paper.request_leaf[:16]
-    served.pgnotary("reviewed", f"{paper.id}@{digest}", "-m", "seen", "--yes", *_key(served, "ana"))
+    served.pgnotary("reviewed", f"{paper.id}@{paper.request_leaf}", "-m", "seen", "--yes", *_key(served, "ana"))
     assert served.api.reviews() == []
 
 

@@ -50,7 +50,6 @@ def test_two_of_dba_and_one_of_owners_are_needed_and_each_step_is_told(served: S
     with served.open_psql(database, "-c", DELETE) as psql:
         paper = served.held()
         assert paper.context.needs == 3
-        digest = paper.request_leaf[:16]
         served.become("ana").decide(paper, Answer.APPROVE, "ana looked", max_rows=50)
         listed = served.pgnotary("requests")
         assert "approved by ana, needs 1 of dba (bo) and 1 of owners (cy)" in listed
@@ -58,8 +57,8 @@ def test_two_of_dba_and_one_of_owners_are_needed_and_each_step_is_told(served: S
         assert (shown["approved_by"], shown["missing"]) == (["ana"], "1 more of dba and 1 more of owners")
         assert "needs         2 of dba (ana, bo) and 1 of owners (cy)" in served.pgnotary("show", paper.id)
         said = served.pgnotary(
-            "approve", f"{paper.id}@{digest}", "-m", "cy looked", "--yes", "--wait", "0", "--max-rows", "10",
-            "--key", str(served.folder / "approvers" / "cy"), expected=8,
+            "approve", f"{paper.id}@{paper.request_leaf}", "-m", "cy looked", "--yes", "--wait", "0",
+            "--max-rows", "10", "--key", str(served.folder / "approvers" / "cy"), expected=8,
         )  # fmt: skip
         assert said.splitlines()[0].endswith(", 1 more of dba needed")
         assert psql.poll() is None

@@ -58,7 +58,7 @@ class Machine:
     def decide(self, served: Served, verb: str = "approve") -> tuple[int, str]:
         """Decide over the open request; status and stderr."""
         paper = served.held()
-        running, errors = self.start(served, paper.id, paper.request.leaf.hex()[:8], verb)
+        running, errors = self.start(served, paper.id, paper.request.leaf.hex(), verb)
         return running.wait(PATIENCE_S), errors.read_text()
 
 
@@ -299,7 +299,7 @@ def test_commands_of_one_approver_at_once_lose_no_head(own_proxy: Served, databa
     try:
         while len(papers := own_proxy.api.requests()) < len(statements):
             pass
-        running = [bo.start(own_proxy, each.id, leaf_hash(each.request.entry).hex()[:8]) for each in papers]
+        running = [bo.start(own_proxy, each.id, leaf_hash(each.request.entry).hex()) for each in papers]
         for command, errors in running:
             assert command.wait(PATIENCE_S) == 0, errors.read_text()
     finally:

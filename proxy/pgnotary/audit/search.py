@@ -105,6 +105,7 @@ def story_fields(story: Story) -> dict[str, JSON | None]:
     preview, decision, outcome = story.preview, story.decision, story.outcome
     return {
         "request": story.request,
+        "request_leaf": story.steps[0].leaf.hex(),
         "session": story.session,
         "entry": story.steps[0].seq,
         "asked_at": timestamp(story.asked_at),

@@ -15,7 +15,7 @@ from pgnotary.approval.memory import Memory
 from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.outcomes import state_of
-from pgnotary.cli.target import Target
+from pgnotary.cli.target import Target, at_digest
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, DecisionRefused
 from pgnotary.request import decision as decisions
@@ -41,8 +41,6 @@ __all__ = [
 # Most run at once; what takes longer is not asked about ten times a second, each time with a call of its own.
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 1.0
-# Of a digest, where a person reads it; a script may say fewer.
-_DIGITS = 16
 _GONE = frozenset({State.EXPIRED, State.WITHDRAWN, State.ORPHANED})
 _SETTLED = FINAL | {State.UNKNOWN, State.PREPARED}
 
@@ -146,8 +144,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The request as a script names it: its id and the digest of what it asks."""
-        return f"{self.paper.id}@{self.paper.request.leaf.hex()[:_DIGITS]}"
+        """The request as a question names it."""
+        return at_digest(self.paper.id, self.paper.request.leaf)
 
     def draw_up(self, answer: Answer, why: str, ceiling: Ceiling | None) -> Decision:
         """Return the decision to sign, read back from its document; it names the ledger's newest head.

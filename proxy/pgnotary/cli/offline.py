@@ -36,7 +36,7 @@ from pgnotary.cli.keys import client_at, load_key
 from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.safe_text import visible
-from pgnotary.cli.target import Target
+from pgnotary.cli.target import Target, at_digest, check_whole
 from pgnotary.cli.terminal import print_broken
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.cli.witnessing import refused
@@ -52,7 +52,6 @@ __all__ = ["export_paper", "sign", "submit"]
 
 PAPER_FORMAT = "pgnotary/paper/1"
 SIGNED_FORMAT = "pgnotary/signed/1"
-_DIGITS = 16
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -99,8 +98,10 @@ def export_paper(client: ApprovalClient, target: Target, path: Path, known: int)
 @click.option("--out", type=_FILE, required=True, help="Where to write the signed decision, for `submit`.")
 @rows_options
 @key_option
-@click.option("--digest", metavar="HEX", default="", help="8 hex digits or more of the digest that is meant.")
-@click.option("--yes", is_flag=True, help="Do not ask; needs --digest.")
+@click.option("--digest", metavar="HEX", default="", help="The digest that is meant: its first hex digits, or all 64.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; needs --digest and the whole digest, `request_leaf` in `show ID --json`."
+)
 @secrets_option
 @proxy_key_option
 @heads_option
@@ -134,9 +135,9 @@ def sign(
     """
     if answer is None:
         raise click.UsageError("say --approve or --deny")
-    if yes and len(digest) < 8:
-        raise click.UsageError("--yes needs --digest and 8 hex digits or more of the digest that the page shows")
-    if not yes:
+    if yes:
+        check_whole(digest, "--digest", "`pgnotary show ID --json` prints them as request_leaf")
+    else:
         check_terminal("say --digest HEX and --yes")
     wish = Wish(yes=yes, typed=ctx.obj or (), **rows)
     wish.check()
@@ -250,7 +251,7 @@ def _seen(file: Path, exported: _Exported, paper: Paper, vkey: str, memory: Memo
 
 
 def _name(paper: Paper) -> str:
-    return f"{paper.id}@{paper.request.leaf.hex()[:_DIGITS]}"
+    return at_digest(paper.id, paper.request.leaf)
 
 
 def _read(path: Path, type_: type[_Read], expected: str) -> _Read:

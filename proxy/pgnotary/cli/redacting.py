@@ -27,6 +27,7 @@ from pgnotary.cli.deciding import Signer
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
+from pgnotary.cli.target import at_digest, check_whole
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, NotCanonical
 from pgnotary.ledger.canonical import timestamp
@@ -41,8 +42,6 @@ __all__ = ["redact"]
 
 _ALL = "all"
 _POLL_S = 0.2
-# Of a digest, where a person reads it; a script may say fewer.
-_DIGITS = 16
 _TARGET = re.compile(r"(R-[1-9][0-9]{0,14}|#?(?:0|[1-9][0-9]{0,14}))(?:@([0-9A-Fa-f]{8,64}))?", re.ASCII)
 
 
@@ -93,7 +92,9 @@ class _Kept:
 )
 @click.option("-m", "--reason", "why", required=True, callback=why_words, help="Why; it stays in the ledger, in clear.")
 @key_option
-@click.option("--yes", is_flag=True, help="Do not ask; needs @DIGEST, as this command prints it before it asks.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; needs @ and the whole digest, as this command prints it before it asks."
+)
 @click.option(
     "--wait", "wait_s", type=click.FloatRange(min=0), default=60.0, metavar="SECONDS", help="For the erasure.  [60]"
 )
@@ -119,9 +120,9 @@ def redact(
     pgnotary redact R-17 --field statement --field parameters -m "erasure request 4711"
     pgnotary redact '#12' --field t3 -m "a card number in a report"
     """
-    if yes and not target.prefix:
-        raise click.UsageError(f"--yes needs {target.name}@ and 8 hex digits or more of its digest")
-    if not yes:
+    if yes:
+        check_whole(target.prefix, f"{target.name}@", "without --yes this command prints them before it asks")
+    else:
         check_terminal()
     place = where()
     key = load_key(key_path, place, sshsig.REDACTION_NAMESPACE)
@@ -140,8 +141,7 @@ def redact(
     drawn = _drawn_up(ledger, chosen, why, signer, Seen(head.size, head.root))
     say("why", drawn.reason)
     say("signer", signer.words)
-    digest = found[0].entry.leaf.hex()[:_DIGITS]
-    ask(f"Sign that {_count(chosen, f'{target.name}@{digest}')} DELETED FOR GOOD?", yes=yes)
+    ask(f"Sign that {_count(chosen, at_digest(target.name, found[0].entry.leaf))} DELETED FOR GOOD?", yes=yes)
     recorded = client.redact(drawn.raw, key.sign(drawn.raw, sshsig.REDACTION_NAMESPACE))
     click.echo(f"redacted  {target.name}  ledger #{recorded.seq}")
     if recorded.copies:
@@ -193,7 +193,7 @@ def _chosen(found: Sequence[_Kept], target: _Target, fields: Sequence[str]) -> l
 
 def _page(chosen: Iterable[_Kept], target: _Target, first: Entry) -> Iterable[tuple[str, str]]:
     """Yield what is deleted, of what."""
-    yield "redact", f"{target.name}   digest {first.leaf.hex()[:_DIGITS]}"
+    yield "redact", f"{target.name}   digest {first.leaf.hex()}"
     if first.type is EntryType.REQUEST:
         body = first.body
         yield "asked by", f"{body.get('person', 'nobody known')} on {body.get('database', 'no database')}"

@@ -23,7 +23,7 @@ from pgnotary.cli.deciding import Signer, check_digest
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.keys import load_key
 from pgnotary.cli.known_ledger import trust
-from pgnotary.cli.target import Target, read_target
+from pgnotary.cli.target import Target, at_digest, check_said, read_target
 from pgnotary.cli.witnessing import witnessed
 from pgnotary.errors import ApiError, BadKey, DecisionRefused, NotCanonical, ReviewRefused
 from pgnotary.ledger.canonical import timestamp
@@ -37,14 +37,14 @@ from pgnotary.verify.signed import signed
 
 __all__ = ["reviewed"]
 
-_DIGITS = 16
-
 
 @click.command()
 @click.argument("target", metavar="ID[@DIGEST]", callback=read_target)
 @click.option("-m", "--words", required=True, callback=why_words, help="What you say to it; it stays in the ledger.")
 @key_option
-@click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; needs ID@ and the whole digest, `request_leaf` in `show ID --json`."
+)
 @heads_option
 @at_proxy
 def reviewed(
@@ -64,9 +64,9 @@ def reviewed(
     \b
     pgnotary reviewed R-7 -m "the disk was full, ticket 815; the rows are in the backup"
     """
-    if yes and not target.prefix:
-        raise click.UsageError(f"--yes needs {target.id}@ and 8 hex digits or more of its digest")
-    if not yes:
+    if yes:
+        check_said(target)
+    else:
         check_terminal()
     place = where()
     key = load_key(key_path, place)
@@ -98,7 +98,7 @@ def reviewed(
         raise click.UsageError(str(refused)) from refused
     say("words", drawn.words)
     say("signer", signer.words)
-    ask(f"Sign that you have looked at {target.id}@{request.leaf.hex()[:_DIGITS]}?", yes=yes)
+    ask(f"Sign that you have looked at {at_digest(target.id, request.leaf)}?", yes=yes)
     recorded = client.review(drawn.raw, key.sign(drawn.raw, sshsig.DECISION_NAMESPACE))
     click.echo(f"reviewed  {target.id}  ledger #{recorded.seq}")
 
@@ -134,7 +134,7 @@ def _page(request: Entry, decision: Entry) -> list[tuple[str, str]]:
     listed = body.get("relations")
     relations = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
     return [
-        ("review", f"{request.request}   digest {request.leaf.hex()[:_DIGITS]}"),
+        ("review", f"{request.request}   digest {request.leaf.hex()}"),
         ("asked by", f"{body.get('person', 'nobody known')} on {body.get('database', 'no database')}"),
         ("what", f"{str(body.get('kind', 'unknown')).upper()} {relations}".strip()),
         ("broken by", f"{said.approver}, {timestamp(decision.position.time)} (#{decision.position.seq}), for {rows}"),

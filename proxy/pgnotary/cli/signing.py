@@ -3,7 +3,7 @@
 What would be signed is shown first, recomputed from the bytes that the signature binds (`pgnotary.approval.papers`).
 Questions, and what one must read before answering them, go to stderr; a question names the request by its id and
 digest and holds nothing that the engineer wrote. Nothing is signed unseen: a person is shown it and asked, a script
-must name the digest of what it has fetched.
+must name the whole digest of what it has fetched.
 """
 
 import functools
@@ -32,7 +32,7 @@ from pgnotary.cli.known_ledger import trust
 from pgnotary.cli.outcomes import outcome_in_words
 from pgnotary.cli.paper_view import describe, time_left
 from pgnotary.cli.safe_text import visible
-from pgnotary.cli.target import Target, read_target
+from pgnotary.cli.target import Target, check_said, read_target
 from pgnotary.cli.terminal import print_broken
 from pgnotary.cli.terms import Wish, limits, rows_options, say_terms, unlimited
 from pgnotary.request.decision import Answer
@@ -59,9 +59,9 @@ class _Means:
 
         `alone`: the glass is to be broken, which may be theirs.
         """
-        if self.yes and not self.target.prefix:
-            raise click.UsageError(f"--yes needs {self.target.id}@ and 8 hex digits or more of the digest in `show`")
-        if not self.yes:
+        if self.yes:
+            check_said(self.target)
+        else:
             check_terminal()
         key = load_key(self.key_path, self.place)
         client = self.place.client(lambda: key)
@@ -86,7 +86,9 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("target", metavar="ID[@DIGEST]", callback=read_target, shell_complete=complete_open)
     @click.option("-m", "--reason", "why", required=True, callback=why_words, help="Why; the engineer is told.")
     @key_option
-    @click.option("--yes", is_flag=True, help="Do not ask; needs ID@DIGEST, as `show` prints it.")
+    @click.option(
+        "--yes", is_flag=True, help="Do not ask; needs ID@ and the whole digest, `request_leaf` in `show ID --json`."
+    )
     @secrets_option
     @heads_option
     @at_proxy
@@ -139,7 +141,7 @@ def approve(
 
     \b
     pgnotary approve R-1 -m "backup b-771 is there"
-    pgnotary approve R-1@9b1f22aa -m "backup b-771 is there" --max-rows 2000 --yes
+    pgnotary approve R-1@DIGEST -m "backup b-771 is there" --max-rows 2000 --yes
     """
     wish = Wish(yes=means.yes, typed=means.typed, **rows)
     wish.check()

@@ -1,11 +1,20 @@
-"""Which request is meant: `R-1`, or `R-1@` and the first hex digits of its digest. Words enter, a target leaves."""
+"""Which request is meant: `R-1`, or `R-1@` and the first hex digits of its digest. Words enter, a target leaves.
+
+The digest is the leaf hash of its entry. A person who is asked has read the page, and a few digits of it are enough.
+For a script they are not: whoever runs the proxy finds two requests that share their first eight in a second, could
+show it the one and have it sign over the other.
+"""
 
 import re
 from dataclasses import dataclass
 
 import click
 
-__all__ = ["Target", "is_id", "read_id", "read_target"]
+__all__ = ["Target", "at_digest", "check_said", "check_whole", "is_id", "read_id", "read_target"]
+
+_WHOLE = 64
+# Of a digest, in a question: the page above it has all of it.
+_ASKED = 16
 
 _TARGET = re.compile(r"(R-[1-9][0-9]{0,17})(?:@([0-9A-Fa-f]{8,64}))?")
 
@@ -16,6 +25,26 @@ class Target:
 
     id: str
     prefix: str = ""
+
+
+def at_digest(name: str, leaf: bytes) -> str:
+    """Return what a question is about: a name, and the first digits of the leaf that goes by it."""
+    return f"{name}@{leaf.hex()[:_ASKED]}"
+
+
+def check_whole(digest: str, behind: str, source: str) -> None:
+    """Raise UsageError unless all of a digest was said behind some words: fewer digits are no name of one thing only.
+
+    `source`: where all of it can be read.
+    """
+    if len(digest) != _WHOLE:
+        found = f"found {len(digest)}" if digest else "found none"
+        raise click.UsageError(f"--yes needs all {_WHOLE} hex digits of the digest behind {behind}, {found}: {source}")
+
+
+def check_said(target: Target) -> None:
+    """Raise UsageError unless the whole digest of a request was said."""
+    check_whole(target.prefix, f"{target.id}@", f"`pgnotary show {target.id} --json` prints them as request_leaf")
 
 
 def is_id(text: str) -> bool:

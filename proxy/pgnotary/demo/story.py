@@ -60,7 +60,7 @@ def _a_delete_is_held_and_approved(stack: Stack, say: Say) -> None:
                 stack,
                 say,
                 "approve",
-                f"R-1@{leaf[:8]}",
+                f"R-1@{leaf}",
                 "-m",
                 "backup b-771 is there",
                 "--yes",
