@@ -57,6 +57,17 @@ _NAMESPACES: dict[str, tuple[str, ...] | None] = {
 _ROLES = {"ana": Role.APPROVER, "bo": Role.REDACTOR, "eva": Role.ENGINEER}
 
 
+on_each_loop = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+"""uvloop is the one that `serve` runs on."""
+
+
+def _on(loop: Callable[[], asyncio.AbstractEventLoop], scene: Callable[[], Any]) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scene())
+
+
 def key_of(person: str) -> PrivateKey:
     return PrivateKey(SEEDS[person], public_of(SEEDS[person]))
 
@@ -600,19 +611,47 @@ async def test_one_address_cannot_take_all_connections() -> None:
         assert (await call(office, headers=headers()))[0] == 200
 
 
-async def test_who_is_slow_to_say_what_they_want_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def _cut_off(office: Office, said: bytes, tls: ssl.SSLContext | None = None) -> None:
+    """Say something to a port, and be cut off without an answer."""
+    assert office.api.address is not None
+    reader, writer = await asyncio.open_connection(*office.api.address, ssl=tls)
+    writer.write(said)
+    async with asyncio.timeout(5):
+        answered = b""
+        with contextlib.suppress(ConnectionResetError):
+            answered = await reader.read()
+        assert answered == b""
+    writer.close()
+
+
+@on_each_loop
+def test_who_is_slow_to_say_what_they_want_is_cut_off(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     assert HEAD_S <= 30
     monkeypatch.setattr("pgnotary.door.HEAD_S", 0.05)
-    async with networked() as office:
-        assert office.api.address is not None
-        reader, writer = await asyncio.open_connection(*office.api.address)
-        writer.write(b"GET /v1/requests HTTP/1.1\r\nX: ")
-        async with asyncio.timeout(5):
-            answered = b""
-            with contextlib.suppress(ConnectionResetError):
-                answered = await reader.read()
-            assert answered == b""
-        writer.close()
+
+    async def scene() -> None:
+        async with networked() as office:
+            await _cut_off(office, b"GET /v1/requests HTTP/1.1\r\nX: ")
+        async with networked(encrypted(pki)) as office:
+            trusting = ssl.create_default_context(cafile=pki.ca)
+            await _cut_off(office, b"GET /v1/requests HTTP/1.1\r\nX: ", trusting)
+
+    _on(loop, scene)
+
+
+@on_each_loop
+def test_who_says_more_than_a_call_has_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    monkeypatch.setattr("pgnotary.door.MAX_CALL_BYTES", 100)
+
+    async def scene() -> None:
+        async with networked() as office:
+            await _cut_off(office, b"GET /v1/requests HTTP/1.1\r\nX: " + b"x" * 100)
+
+    _on(loop, scene)
 
 
 async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,12 +730,7 @@ def encrypted(pki: Pki, **limits: Any) -> Listening:
     return Listening("approval.address", "127.0.0.1", 0, lambda: context, **{"calls_per_s": 1_000, **limits})
 
 
-def _on(loop: Callable[[], asyncio.AbstractEventLoop], scene: Callable[[], Any]) -> None:
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(scene())
-
-
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@on_each_loop
 def test_calls_go_over_tls_and_a_server_that_is_not_trusted_is_refused(
     pki: Pki, tmp_path_factory: pytest.TempPathFactory, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
