@@ -23,7 +23,7 @@ from pgnotary.errors import ConfigError
 from pgnotary.ports import accepting, bind
 from pgnotary.rates import Rates, network_of
 
-__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "MAX_CONNECTIONS", "Door", "Listening", "Through", "http_log"]
+__all__ = ["CALL_S", "HEAD_S", "MAX_CALL_BYTES", "MAX_CONNECTIONS", "Call", "Door", "Listening", "http_log"]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Door:
     def __init__(self, listening: Listening, monotonic: Callable[[], float]) -> None:
         self._listening = listening
         self._inside: Counter[str] = Counter()
-        self._calls: dict[asyncio.BaseProtocol, _Call] = {}
+        self._calls: dict[asyncio.BaseProtocol, Call] = {}
         """By aiohttp's protocol."""
         per_s = listening.calls_per_s * _PER_CALL
         self._rates = Rates(max(int(per_s * _AT_ONCE), 1), per_s, monotonic)
@@ -133,7 +133,7 @@ class Door:
             return
         self._inside[address] += 1
         inner = server()
-        call = self._calls[inner] = _Call(inner, lambda: self._leave(inner, address))
+        call = self._calls[inner] = Call(inner, lambda: self._leave(inner, address))
         tls = self._listening.certificate()
         try:
             if tls is None:
@@ -160,45 +160,12 @@ class Door:
                 del self._inside[address]
 
 
-class Through(asyncio.Protocol):
-    """One connection: passes everything on to aiohttp, and tells of its end."""
+class Call(asyncio.Protocol):
+    """One connection with one call: passes everything on to aiohttp, within limits, and tells of its end."""
 
     def __init__(self, inner: web.RequestHandler, leave: Callable[[], None]) -> None:
         self._inner = inner
         self.leave = leave
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes came."""
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """No more will come: aiohttp answers what it has, and closes."""
-        self._inner.eof_received()
-        return None
-
-    def pause_writing(self) -> None:
-        """Who is at the other end does not read."""
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """They read again."""
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """It has ended."""
-        self._inner.connection_lost(exc)
-        self.leave()
-
-
-class _Call(Through):
-    """One connection from the network, within limits."""
-
-    def __init__(self, inner: web.RequestHandler, leave: Callable[[], None]) -> None:
-        super().__init__(inner, leave)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._bytes = 0
@@ -215,18 +182,35 @@ class _Call(Through):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there."""
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self.limit(HEAD_S)
-        super().connection_made(transport)
+        self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came."""
         self._bytes += len(data)
         if self._bytes > MAX_CALL_BYTES:
             self._abort()
         else:
-            super().data_received(data)
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """No more will come: aiohttp answers what it has, and closes."""
+        self._inner.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        """Who is at the other end does not read."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """They read again."""
+        self._inner.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """It has ended."""
         self.limit(None)
-        super().connection_lost(exc)
+        self._inner.connection_lost(exc)
+        self.leave()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from tests.approval.office import (
     signed,
 )
 
+from pgnotary.approval import unix_socket
 from pgnotary.approval.access import LOCAL
 from pgnotary.approval.api import MAX_BODY_BYTES, ApprovalApi
 from pgnotary.approval.bodies import SignedDecision, Standing
@@ -32,7 +34,7 @@ from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.event_routes import MAX_WATCHERS
 from pgnotary.approval.refusals import REFUSED_AT_ONCE, REFUSED_PER_S
 from pgnotary.approval.request_papers import MAX_LISTED_BYTES
-from pgnotary.approval.unix_socket import MAX_LOCAL
+from pgnotary.approval.unix_socket import MAX_EACH, MAX_LOCAL
 from pgnotary.errors import ApiError, ConfigError, DecisionRefused, LedgerUnavailable, RequestMoved
 from pgnotary.ledger import checkpoint as notes
 from pgnotary.ledger.entries import Entry, parse_entry
@@ -664,6 +666,58 @@ async def test_an_empty_roster_is_told_to_whoever_wants_to_decide() -> None:
         with pytest.raises(ApiError, match="the roster of approvers is empty: nobody can decide") as refused:
             await asyncio.to_thread(office.client.whois, fingerprint(public_of(SEEDS["bo"])))
         assert refused.value.status == 404
+
+
+async def test_one_user_leaves_places_at_the_socket_to_others_and_all_others_to_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_office() as office, contextlib.AsyncExitStack() as opened:
+
+        def become(user: int) -> None:
+            monkeypatch.setattr(unix_socket, "user_of", lambda _: user)
+
+        async def let_in() -> bool:
+            """Connect, ask nothing yet, and say whether that was let in."""
+            reader, writer = await asyncio.open_unix_connection(office.socket)
+            opened.callback(writer.close)
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(reader.read(), 0.05) != b""
+            return True
+
+        for user in (4_001, 4_002, 4_003):
+            become(user)
+            assert all(await asyncio.gather(*(let_in() for _ in range(MAX_EACH))))
+            assert not await let_in()
+        become(4_004)
+        assert not await let_in()
+        for user in (0, os.geteuid()):
+            become(user)
+            assert (await _call(office.socket, "GET", "/v1/head"))[0] == 200
+
+
+async def test_who_says_nothing_at_the_socket_is_cut_off_and_who_watches_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pgnotary.door.HEAD_S", 0.1)
+    async with running_office() as office:
+        reader, writer = await asyncio.open_unix_connection(office.socket)
+        writer.write(b"GET /v1/head HTTP/1.1\r\nX: ")
+        watching, watcher = await asyncio.open_unix_connection(office.socket)
+        watcher.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            assert (await watching.readline()).split()[1] == b"200"
+        await asyncio.sleep(0.2)
+        assert not watching.at_eof()
+        writer.close()
+        watcher.close()
+
+
+def test_the_kernel_says_who_has_connected() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert unix_socket.user_of(ours) == os.geteuid()
 
 
 async def test_who_opens_the_socket_again_and_again_leaves_descriptors_to_the_clients() -> None:

@@ -27,7 +27,7 @@ from pgnotary.approval import unix_socket
 from pgnotary.approval.access import MAY_CALL
 from pgnotary.approval.answers import answer
 from pgnotary.approval.bodies import Problem
-from pgnotary.approval.callers import CALLER, Callers, NotAdmitted, is_local
+from pgnotary.approval.callers import CALLER, Callers, NotAdmitted
 from pgnotary.approval.decision_routes import DecisionRoutes
 from pgnotary.approval.desk import Desk, Ledger, Redactions, Reviews
 from pgnotary.approval.event_routes import EventRoutes
@@ -116,6 +116,7 @@ class ApprovalApi:
             auto_decompress=False,
         )
         self._made = (0, 0)
+        self._site: unix_socket.Site | None = None
         self._heeding: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -125,7 +126,8 @@ class ApprovalApi:
         await self._recording.__aenter__()
         try:
             await self._runner.setup()
-            await unix_socket.Site(self._runner, bound).start()
+            self._site = unix_socket.Site(self._runner, bound)
+            await self._site.start()
         except BaseException:
             bound.close()
             await self.__aexit__()
@@ -173,6 +175,8 @@ class ApprovalApi:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Find out who calls, and whether they may."""
+        if self._site is not None:
+            self._site.called(request.protocol)
         if self.door is not None:
             self.door.called(request.protocol)
         try:
@@ -208,8 +212,7 @@ async def _tell_errors(
         return answer(500, Problem(error=str(error)))
 
 
-async def _one_call_each(request: web.Request, response: web.StreamResponse) -> None:
-    """Close a connection from the network behind its answer: what it may take was counted for one call."""
-    if not is_local(request):
-        response.force_close()
-        response.headers["Connection"] = "close"
+async def _one_call_each(_: web.Request, response: web.StreamResponse) -> None:
+    """Close a connection behind its answer: what it may take was counted for one call."""
+    response.force_close()
+    response.headers["Connection"] = "close"
