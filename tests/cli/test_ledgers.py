@@ -103,6 +103,26 @@ def test_a_list_that_others_can_write_is_not_believed(mode: int, tmp_path: Path)
     assert (result.exit_code, f"mode {mode:04o}" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("named", ["proxy_key", "ca_file"])
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_key_or_a_certificate_that_others_can_write_names_no_proxy(named: str, mode: int, tmp_path: Path) -> None:
+    _listed(tmp_path, '[ledger.prod]\nserver = "https://127.0.0.1:1"\nproxy_key = "proxy_key"\nca_file = "ca_file"\n')
+    folder = tmp_path / "pgnotary"
+    for each in ("proxy_key", "ca_file"):
+        (folder / each).write_text(VKEY)
+        (folder / each).chmod(0o644)
+    (folder / named).chmod(mode)
+    result = _run(tmp_path, "requests", "--at", "prod")
+    assert result.exit_code == 2
+    assert f"{folder / named}: others can write it (mode {mode:04o}), and so choose which proxy you" in result.stderr
+    # The list still tells of it, and what a command names itself is believed instead.
+    assert _run(tmp_path, "ledgers").exit_code == 0
+    (folder / "named").write_text(VKEY)
+    option = "--proxy-key" if named == "proxy_key" else "--ca"
+    beaten = _run(tmp_path, "requests", "--at", "prod", option, str(folder / "named"))
+    assert "others can write" not in beaten.stderr
+
+
 def test_a_home_that_nobody_has_is_told_in_one_line(tmp_path: Path) -> None:
     _listed(tmp_path, '[ledger.prod]\nsocket = "~nobody-of-that-name/s"\n')
     for words in (("requests", "--at", "prod"), ("key", "show", "--person", "bo", "--key", "~nobody-of-that-name/k")):

@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.memory import Memory
 from pgnotary.approval.place import Server, UnixSocket, server_at
-from pgnotary.cli.known_places import at_home, known_places, list_path
+from pgnotary.cli.known_places import at_home, known_places, list_path, only_ours
 from pgnotary.config import load
 from pgnotary.errors import BadCheckpoint, ConfigError
 from pgnotary.ledger.checkpoint import parse_vkey
@@ -215,12 +215,13 @@ def _known(name: str, ca: Path | None, proxy_key: Path | None) -> Place:
     if (found := places.get(name)) is None:
         known = ", ".join(sorted(places)) or "none"
         raise ConfigError(f"{list_path()}: expected [ledger.{name}], which --at names; it has {known}")
-    vkey = proxy_key or found.proxy_key
+    vkey = proxy_key or (found.proxy_key and only_ours(found.proxy_key))
     if found.socket is not None:
         return Place(UnixSocket(found.socket), named_key=vkey, own_key=found.key)
     if found.server is None or vkey is None:
         raise ConfigError(f"{list_path()}: ledger.{name}: expected server and proxy_key, or socket")
-    return Place(server_at(found.server, read_vkey(vkey), ca or found.ca), named_key=vkey, own_key=found.key)
+    ca = ca or (found.ca and only_ours(found.ca))
+    return Place(server_at(found.server, read_vkey(vkey), ca), named_key=vkey, own_key=found.key)
 
 
 def memory_of(path: Path | None) -> Memory:

@@ -2,6 +2,7 @@
 
 The file `config.toml` enters, places by name leave, or ConfigError names file, key and expectation. Its paths are
 relative to its folder, `~` is the home of whoever runs the command. A name that is not in the list is never guessed.
+Neither the list nor a file by which it says whom to believe counts if others can write it.
 
     [ledger.prod]
     server = "https://db.example:7443"    # or socket = "..."
@@ -10,6 +11,7 @@ relative to its folder, `~` is the home of whoever runs the command. A name that
     key = "~/.ssh/id_ed25519"
 """
 
+import contextlib
 import os
 import re
 import stat
@@ -21,7 +23,7 @@ import msgspec
 
 from pgnotary.errors import ConfigError
 
-__all__ = ["KnownPlace", "at_home", "known_places", "list_path"]
+__all__ = ["KnownPlace", "at_home", "known_places", "list_path", "only_ours"]
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _MAX_BYTES = 1 << 20
@@ -79,10 +81,7 @@ def known_places() -> list[KnownPlace]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     # It says whose proxy keys are believed: what it names counts as named by its owner.
-    if mode & _OTHERS_WRITE:
-        raise ConfigError(
-            f"{path}: others can write it (mode {mode:04o}), and so choose which proxy you believe: chmod 600 it"
-        )
+    _check_mode(path, mode)
     try:
         file = msgspec.convert(tomllib.loads(content.decode()), _File)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -90,6 +89,23 @@ def known_places() -> list[KnownPlace]:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from error
     return [_place(path, name, said) for name, said in file.ledger.items()]
+
+
+def only_ours(path: Path) -> Path:
+    """Return where the list says that a verifier key or a certificate is; raises ConfigError if others can write it.
+
+    What is not there, or cannot be looked at, is for whoever reads it to say.
+    """
+    with contextlib.suppress(OSError):
+        _check_mode(path, stat.S_IMODE(path.stat().st_mode))
+    return path
+
+
+def _check_mode(path: Path, mode: int) -> None:
+    if mode & _OTHERS_WRITE:
+        raise ConfigError(
+            f"{path}: others can write it (mode {mode:04o}), and so choose which proxy you believe: chmod go-w it"
+        )
 
 
 def _place(path: Path, name: str, said: _Said) -> KnownPlace:
