@@ -27,6 +27,8 @@ from pgnotary.store.sqlite import SqliteStore
 SOME = Decision(
     "R-9", bytes(32), bytes(32), bytes(32), Answer.APPROVE, None, "why", "ana", Seen(1, bytes(32)), NOON, b""
 )
+ANAS = fingerprint(public_of(SEEDS["ana"]))
+"""Her key."""
 
 
 @dataclass
@@ -113,12 +115,19 @@ async def test_after_a_day_nobody_breaks_it_again_until_they_were_reviewed(tmp_p
     async with office(tmp_path) as it:
         decision = await it.broken()
         it.now[0] += timedelta(hours=23)
-        assert it.reviews.overdue("ana") == ""
+        assert it.reviews.overdue("ana", ANAS) == ""
         it.now[0] += timedelta(hours=1)
-        assert it.reviews.overdue("ANA") == "R-1"
-        assert it.reviews.overdue("bo") == ""
+        assert it.reviews.overdue("ANA", "another key") == "R-1"
+        assert it.reviews.overdue("bo", "bo's key") == ""
         await it.review(decision)
-        assert it.reviews.overdue("ana") == ""
+        assert it.reviews.overdue("ana", ANAS) == ""
+
+
+async def test_a_name_that_the_roster_has_changed_since_lets_nobody_break_it_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as it:
+        await it.broken()
+        it.now[0] += timedelta(hours=25)
+        assert it.reviews.overdue("zoe", ANAS) == "R-1"
 
 
 async def test_a_restart_forgets_none_that_waits_and_no_review(tmp_path: Path) -> None:
@@ -170,8 +179,8 @@ async def test_a_breaker_who_is_out_of_time_cannot_fill_the_ledger_with_attempts
         filed = Filed(waiting.request.raw, {})
         opened_ = OpenRequest.of(filed, filed, lambda _: None, it.reviews)
         attempt = replace(SOME, answer=Answer.BREAK_GLASS, approver="ana")
-        assert opened_.objection(attempt) is None
+        assert opened_.objection(attempt, ANAS) is None
         it.now[0] += timedelta(hours=25)
-        assert "ana has broken the glass for R-1 24 hours ago" in str(opened_.objection(attempt))
+        assert "ana has broken the glass for R-1 24 hours ago" in str(opened_.objection(attempt, ANAS))
         opened_.glass = None
-        assert "no glass can be broken" in str(opened_.objection(attempt))
+        assert "no glass can be broken" in str(opened_.objection(attempt, ANAS))

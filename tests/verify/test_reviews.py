@@ -179,6 +179,16 @@ def test_nobody_breaks_it_again_who_was_not_reviewed_within_a_day() -> None:
             assert len(verified(ledger).lacks) == 2
 
 
+def test_who_broke_it_does_not_break_it_again_under_another_name_either() -> None:
+    ledger, _ = broken()
+    ledger.wait(25 * 3_600)
+    ledger.append(Draft(EntryType.ROSTER, {"allowed_signers": roster_text("ana", "bo").replace("ana ", "zoe ")}))
+    ledger.ask("R-2", break_glass=["zoe", "bo"])
+    ledger.preview("R-2")
+    ledger.decide("R-2", BREAK, approver="zoe", signed_by="ana")
+    assert {fault.split()[0] for fault in faults(ledger)} == {"#12"}
+
+
 def test_what_waits_for_a_review_is_not_redacted_before_it() -> None:
     ledger, decision = broken()
     ledger.redact(ledger.values(3, "statement"))

@@ -49,8 +49,8 @@ class OpenRequest(Protocol):
         """Tell the session that holds it that its requester takes it back; it leaves the desk soon, if at all."""
         ...
 
-    def objection(self, decision: Decision) -> DecisionRefused | None:
-        """Say why a decision by whom its document names would not count here, if it would not."""
+    def objection(self, decision: Decision, key: str) -> DecisionRefused | None:
+        """Say why a decision of whom its document names, by the key of this fingerprint, would not count here."""
         ...
 
 

@@ -14,6 +14,7 @@ from pgnotary.bucket import Bucket
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, EntryType
 from pgnotary.request import decision as decisions
+from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster
 
 __all__ = ["REFUSED_AT_ONCE", "REFUSED_PER_S", "Refusals"]
@@ -71,7 +72,7 @@ class Refusals:
             signer = decisions.check(decision, signed.signature, asked, shown, self._roster(), now)
         except DecisionRefused:
             return False
-        if opened is not None and opened.objection(decision) is not None:
+        if opened is not None and opened.objection(decision, fingerprint(signer.public)) is not None:
             return False
         whose = decision.request, signer.person
         if (good := self._good.get(whose, 0)) >= _GOOD_EACH:

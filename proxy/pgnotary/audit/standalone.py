@@ -973,6 +973,9 @@ class _Glass:
     breaker: str
     requester: str
 
+    def is_by(self, person: str, key: str) -> bool:
+        return self.breaker.casefold() == person.casefold() or key == str(self.entry.body.get("key", ""))
+
 
 # ---- The life of requests ------------------------------------------------------------------------------------------
 
@@ -1964,7 +1967,7 @@ class Verification:
     def _break(self, entry: _Entry, breaker: str, requester: str) -> None:
         for name, each in self._glass.items():
             late = entry.time - each.entry.time > _REVIEW_WITHIN
-            if each.breaker.casefold() == breaker.casefold() and late:
+            if each.is_by(breaker, str(entry.body.get("key", ""))) and late:
                 self._fault(f"{entry.request}: breaks the glass while {name} is still not reviewed")
         self._glass[entry.request or ""] = _Glass(entry, entry.seq, breaker, requester)
 
@@ -2002,8 +2005,8 @@ class Verification:
         if glass is None or glass.entry.leaf.hex() != review["decision"]:
             yield "a review of what was not let run by one alone, or was reviewed before"
             return
-        same_key = str(entry.body.get("key")) == str(glass.entry.body.get("key", ""))
-        if same_key or review["reviewer"].casefold() in (glass.breaker.casefold(), glass.requester.casefold()):
+        reviewer = review["reviewer"]
+        if glass.is_by(reviewer, str(entry.body.get("key"))) or reviewer.casefold() == glass.requester.casefold():
             yield "a review by who broke the glass, or by who asked"
         size = review["head"]["size"]
         if not glass.seq < size <= self.size:

@@ -89,16 +89,16 @@ class Broken:
         position = decision.position
         return cls(decision.request or "", position.seq, decision.leaf, breaker, key, requester, position.time)
 
-    def is_by(self, person: str) -> bool:
-        """Say whether somebody has broken it."""
-        return self.breaker.casefold() == person.casefold()
-
-    def may_not_review(self, person: str, key: str) -> str:
-        """Say why somebody may not review it with the key of this fingerprint; empty if they may.
+    def is_by(self, person: str, key: str) -> bool:
+        """Say whether somebody, who signs with the key of this fingerprint, has broken it.
 
         A roster may give the key another name since: whoever has it is who broke the glass.
         """
-        if self.is_by(person) or key == self.key:
+        return self.breaker.casefold() == person.casefold() or key == self.key
+
+    def may_not_review(self, person: str, key: str) -> str:
+        """Say why somebody may not review it with the key of this fingerprint; empty if they may."""
+        if self.is_by(person, key):
             return f"{person} has broken the glass for {self.request}: somebody else must review it"
         if self.requester.casefold() == person.casefold():
             return f"{person} asked for {self.request}: somebody else must review it"

@@ -94,11 +94,11 @@ class OpenRequest:
         """Whose approvals are still needed, in words."""
         return self.quorum.missing_words(self.people)
 
-    def objection(self, decision: Decision) -> DecisionRefused | None:
-        """Say why a decision by whom its document names does not count here, if it does not."""
+    def objection(self, decision: Decision, key: str) -> DecisionRefused | None:
+        """Say why a decision of whom its document names, by the key of this fingerprint, does not count here."""
         person, groups = decision.approver, self.quorum.seats
         if decision.answer is Answer.BREAK_GLASS:
-            return _overdue(self.glass, person)
+            return _overdue(self.glass, person, key)
         if not any(each.has(person) for each in groups):
             needed = self.quorum.words(self.person)
             return DecisionRefused(f"{person} is in none of the groups that {self.id} needs: {needed}")
@@ -119,8 +119,8 @@ class OpenRequest:
 class Glass(Protocol):
     """Who keeps what was let run by one person alone, until somebody else has looked at it."""
 
-    def overdue(self, person: str) -> str:
-        """Return what somebody has broken the glass for, and for too long without a review; empty if nothing."""
+    def overdue(self, person: str, key: str) -> str:
+        """Return what somebody, or their key, has broken the glass for, too long without a review; empty if nothing."""
         ...
 
     def note(self, request: Entry, decision: Entry) -> None:
@@ -128,10 +128,10 @@ class Glass(Protocol):
         ...
 
 
-def _overdue(glass: Glass | None, person: str) -> DecisionRefused | None:
+def _overdue(glass: Glass | None, person: str, key: str) -> DecisionRefused | None:
     if glass is None:
         return DecisionRefused("nobody keeps reviews here: no glass can be broken")
-    if not (overdue := glass.overdue(person)):
+    if not (overdue := glass.overdue(person, key)):
         return None
     return DecisionRefused(
         f"{person} has broken the glass for {overdue} 24 hours ago, and nobody has reviewed that: "
@@ -272,7 +272,7 @@ class Desk:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names is not one of this ledger")
         if decision.seen.size <= preview.position.seq:
             raise DecisionRefused(f"the head of size {decision.seen.size} that it names does not cover {opened.id}")
-        if (objection := opened.objection(decision)) is not None:
+        if (objection := opened.objection(decision, fingerprint(signer.public))) is not None:
             raise objection
         return signer
 

@@ -71,11 +71,11 @@ class Reviews:
         name, person = str(request.request), str(request.body["person"])
         self._waiting[name] = Waiting(request, decision, Broken.of(decision, person))
 
-    def overdue(self, person: str) -> str:
-        """Return what somebody has broken the glass for, and for too long without a review; empty if nothing."""
+    def overdue(self, person: str, key: str) -> str:
+        """Return what somebody, or their key, has broken the glass for, too long without a review; empty if nothing."""
         now = self._moment()
         for request, each in self._waiting.items():
-            if each.broken.is_by(person) and now - each.broken.at > REVIEW_WITHIN - A_MOMENT:
+            if each.broken.is_by(person, key) and now - each.broken.at > REVIEW_WITHIN - A_MOMENT:
                 return request
         return ""
 

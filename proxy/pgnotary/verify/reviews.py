@@ -36,7 +36,7 @@ class Reviews:
         broken = Broken.of(decision, requester)
         # (26) nobody breaks it again who was not reviewed in time
         for each in self._open.values():
-            if each.is_by(broken.breaker) and broken.at - each.at > REVIEW_WITHIN:
+            if each.is_by(broken.breaker, broken.key) and broken.at - each.at > REVIEW_WITHIN:
                 self._fault(
                     f"{broken.breaker} breaks the glass again, and {each.request} (#{each.seq}) is not reviewed"
                 )
