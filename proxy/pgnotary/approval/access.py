@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pgnotary.request.call import Call
 from pgnotary.request.roster import Signer
 from pgnotary.request.sshsig import DECISION_NAMESPACE, REDACTION_NAMESPACE, REQUEST_NAMESPACE
 
@@ -74,6 +75,8 @@ class Caller:
     """As on the roster; empty if the call is not signed."""
     key: str = ""
     """The fingerprint of the key that signed it."""
+    call: Call | None = None
+    """What was signed; None if nothing was."""
 
     def may_call(self, method: str, path: str) -> bool:
         """Say whether one of the roles may make this call."""

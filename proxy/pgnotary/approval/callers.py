@@ -19,11 +19,10 @@ from aiohttp import web
 
 from pgnotary.approval.access import LOCAL, Caller, Role, roles_of
 from pgnotary.bucket import Bucket
-from pgnotary.errors import BadSignature, CallRefused, PgnotaryError
+from pgnotary.errors import CallRefused, PgnotaryError
 from pgnotary.ledger.canonical import timestamp
 from pgnotary.rates import Rates, network_of
 from pgnotary.request import call as calls
-from pgnotary.request import sshsig
 from pgnotary.request.call import Call
 from pgnotary.request.openssh import fingerprint
 from pgnotary.request.roster import Roster, Signer
@@ -113,7 +112,7 @@ class Callers:
             raise NotAdmitted(429, "too many calls with your key: wait a few seconds")
         self._remember(signer.public, call)
         roles = roles_of(signer) | ({Role.LOCAL} if local else set())
-        return Caller(roles, signer.person, fingerprint(signer.public))
+        return Caller(roles, signer.person, fingerprint(signer.public), call)
 
     def in_force(self, caller: Caller) -> bool:
         """Say whether a caller who was admitted would be, as the same person with what they may do, now.
@@ -170,13 +169,10 @@ def is_local(request: web.Request) -> bool:
 
 
 def _in_force(roster: Roster, public: Public, at: datetime) -> Signer:
-    said: list[str] = []
-    for namespace in (sshsig.REQUEST_NAMESPACE, sshsig.DECISION_NAMESPACE, sshsig.REDACTION_NAMESPACE):
-        try:
-            return roster.find(public, at, namespace)
-        except BadSignature as error:
-            said.append(str(error))
-    raise NotAdmitted(403, said[0])
+    try:
+        return calls.caller(roster, public, at)
+    except CallRefused as refused:
+        raise NotAdmitted(403, str(refused)) from refused
 
 
 def _refuse(why: str) -> Never:

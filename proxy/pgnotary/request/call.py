@@ -1,8 +1,9 @@
 """What a caller of the approval API signs: one canonical document for each call, and its signature.
 
 A call and a key enter `signed`, two headers leave; the same headers and the call as it came enter `read` and `check`, a
-`Call` leaves, or CallRefused says what differs. A signature is good for one call of one proxy, at one time: whoever
-overhears it can do nothing with it but repeat that call, and `nonce` is there to be remembered against that.
+`Call` leaves, or CallRefused says what differs; the roster and the key enter `caller`, whose it is leaves. A signature
+is good for one call of one proxy, at one time: whoever overhears it can do nothing with it but repeat that call, and
+`nonce` is there to be remembered against that.
 
     v             "pgnotary/call/1"
     proxy         the verifier key of the ledger, as its checkpoints are signed: name, hash and key
@@ -22,10 +23,24 @@ from pgnotary.errors import BadSignature, CallRefused, NotCanonical
 from pgnotary.ledger.canonical import b64, decode, encode, parse_timestamp, timestamp, unb64
 from pgnotary.request import sshsig
 from pgnotary.request.fields import hexadecimal, text
+from pgnotary.request.roster import Roster, Signer
 from pgnotary.request.signs import Signs
 from pgnotary.request.ssh_encoding import Public
 
-__all__ = ["CALL_FORMAT", "CALL_HEADER", "SIGNATURE_HEADER", "Call", "check", "claimed_key", "read", "signed", "verify"]
+__all__ = [
+    "CALL_FORMAT",
+    "CALL_HEADER",
+    "SIGNATURE_HEADER",
+    "Call",
+    "caller",
+    "check",
+    "claimed_key",
+    "parsed",
+    "read",
+    "signed",
+    "signer_of",
+    "verify",
+]
 
 CALL_FORMAT = "pgnotary/call/1"
 CALL_HEADER = "Pgnotary-Call"
@@ -33,6 +48,8 @@ SIGNATURE_HEADER = "Pgnotary-Signature"
 
 _MAX_HEADER_CHARS = 4_096
 _FIELDS = frozenset("v proxy method target body called_at nonce".split())
+# Who may sign a decision, or a redaction, may ask for what it is about.
+_NAMESPACES = (sshsig.REQUEST_NAMESPACE, sshsig.DECISION_NAMESPACE, sshsig.REDACTION_NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,14 @@ def read(document: str, signature: str) -> Call:
     try:
         if max(len(document), len(signature)) > _MAX_HEADER_CHARS:
             raise CallRefused(f"headers of a signed call longer than {_MAX_HEADER_CHARS} characters")
-        raw = unb64(document)
+        return parsed(unb64(document), sshsig.armor(signature))
+    except (NotCanonical, ValueError) as error:
+        raise CallRefused(f"{CALL_HEADER} cannot be read: {error}") from error
+
+
+def parsed(raw: bytes, signature: str) -> Call:
+    """Read a document, beside its armored signature; raises CallRefused naming what is wrong with it."""
+    try:
         fields = decode(raw)
         if fields.get("v") != CALL_FORMAT:
             raise CallRefused(f"a call of format {fields.get('v')!r:.60}, expected {CALL_FORMAT!r}")
@@ -90,10 +114,10 @@ def read(document: str, signature: str) -> Call:
             called_at=parse_timestamp(text(fields, "called_at")),
             nonce=hexadecimal(fields, "nonce", 16),
             raw=raw,
-            signature=sshsig.armor(signature),
+            signature=signature,
         )
     except (NotCanonical, ValueError) as error:
-        raise CallRefused(f"{CALL_HEADER} cannot be read: {error}") from error
+        raise CallRefused(f"the call cannot be read: {error}") from error
 
 
 def check(call: Call, proxy: str, method: str, target: str) -> None:
@@ -120,7 +144,23 @@ def verify(call: Call, body: bytes) -> Public:
     """Return the public key that signed the call with this body; raises CallRefused."""
     if call.body != sha256(body).digest():
         raise CallRefused("signed over another body")
+    return signer_of(call)
+
+
+def signer_of(call: Call) -> Public:
+    """Return the public key that signed the document; raises CallRefused."""
     try:
         return sshsig.verify(call.signature, call.raw, sshsig.REQUEST_NAMESPACE)
     except BadSignature as error:
         raise CallRefused(str(error)) from error
+
+
+def caller(roster: Roster, public: Public, at: datetime) -> Signer:
+    """Return whose key it is, if the roster lets it sign calls at that time; raises CallRefused."""
+    said: list[str] = []
+    for namespace in _NAMESPACES:
+        try:
+            return roster.find(public, at, namespace)
+        except BadSignature as error:
+            said.append(str(error))
+    raise CallRefused(said[0])
