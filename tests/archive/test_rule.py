@@ -31,6 +31,7 @@ def both(reader: LedgerReader) -> tuple[tuple[str, ...], Summary | None]:
     base = base_of(reader)
     sizes, redacted = standalone.first_look(raws)
     second = standalone.Verification(
+        standalone.Key.read(VKEY),
         sizes,
         None,
         lambda place, text: found.append((place, text)),

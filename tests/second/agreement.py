@@ -65,7 +65,7 @@ def of_entries(
     sizes, redacted = standalone.first_look(each.raw for each in entries)
     sizes |= {each.size for each in checkpoints}
     people = None if roster is None else standalone.read_roster(roster.text)
-    verification = standalone.Verification(sizes, people, report, redacted)
+    verification = standalone.Verification(key, sizes, people, report, redacted)
     for each in entries:
         verification.take(each.raw, dict(each.opened))
     verification.finish(last, checkpoints)

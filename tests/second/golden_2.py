@@ -1,7 +1,8 @@
 """The ledger of format 2 that must verify for ever, as it was once made: `python -m tests.second.golden_2 FOLDER`.
 
 It is an export with all that format 2 has beside format 1: several approvals of groups, a denial beside one, broken
-glass with and without its review, another policy. It lies in `tests/vectors/golden-2/` and is never made anew.
+glass with and without its review, another policy, withdrawals that are signed. It lies in `tests/vectors/golden-2/` and
+is never made anew.
 """
 
 import sys
@@ -23,7 +24,7 @@ _NEEDED: dict[str, Any] = {"needs": 3, "quorum": [_DBA, _OWNERS], "break_glass":
 
 
 def golden_2() -> Ledger:
-    """Return the ledger; some 45 entries."""
+    """Return the ledger; some 50 entries."""
     ledger = Ledger().start("ana", "bo", "cy", "dan", "rita")
     ledger.open_session()
     ledger.open_session("S-00000002", "dan")
@@ -39,6 +40,7 @@ def golden_2() -> Ledger:
     _broken(ledger)
     ledger.close_session(forwarded=0, held=3)
     ledger.close_session("S-00000002", forwarded=0, held=2)
+    _taken_back(ledger)
     ledger.stop()
     return ledger
 
@@ -75,6 +77,24 @@ def _broken(ledger: Ledger) -> None:
     ledger.decide("R-5", approver="ana", max_rows=1, lacks=2)
     ledger.decide("R-5", "break-glass", approver="bo", reason="nobody is awake")
     ledger.run("R-5")
+
+
+def _taken_back(ledger: Ledger) -> None:
+    """By eva, who may only ask: what waits, and what is approved at that moment; by dan, who decides over others'."""
+    ledger.roster("ana", "bo", "cy", "dan", "rita", "eva")
+    ledger.open_session("S-00000003")
+    for request in ("R-6", "R-7"):
+        ledger.ask(request, session="S-00000003")
+        ledger.preview(request)
+    ledger.take_back("R-6")
+    ledger.decide("R-7")
+    ledger.take_back("R-7", EntryType.VOID, why="withdrawn by requester while it was being approved")
+    ledger.open_session("S-00000004", "dan")
+    ledger.ask("R-8", person="dan", session="S-00000004")
+    ledger.preview("R-8")
+    ledger.take_back("R-8", person="dan")
+    ledger.close_session("S-00000003", forwarded=0, held=2)
+    ledger.close_session("S-00000004", forwarded=0, held=1)
 
 
 def main(folder: Path) -> None:

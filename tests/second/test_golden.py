@@ -52,8 +52,13 @@ def test_both_verifiers_find_the_one_of_format_2_good_too() -> None:
     assert {line["v"] for line in lines} == {"pgnotary/entry/1", "pgnotary/entry/2"}
     assert both_over_folder(SECOND, VKEY) == ((), [])
     summary = check(FolderReader(SECOND), VKEY)
-    assert (summary.entries, summary.requests, summary.decisions, summary.approvals) == (39, 5, 9, 8)
+    assert (summary.entries, summary.requests, summary.decisions, summary.approvals) == (54, 8, 10, 9)
     assert (summary.broken, summary.reviewed, len(summary.lacks)) == (2, 1, 1)
-    assert summary.head.hex() == "ac8fa96af5cb216607f18e39e4904e41b01231ab3ab219f38be34c4612727c57"
+    assert [line["request"] for line in lines if "document" in line["body"] and line["body"].get("by")] == [
+        "R-6",
+        "R-7",
+        "R-8",
+    ]
+    assert summary.head.hex() == "5dd9ad0201f69a0e0b9ebdf5ba6eba9876f9b049559368fc583ac443659df999"
     pinned = ["--key", VKEY, "--allowed-signers", str(SECOND / "allowed_signers"), "--quiet"]
     assert standalone.main([str(SECOND), *pinned]) == standalone.INCOMPLETE

@@ -74,6 +74,21 @@ def _revoked(folder: Path) -> Honest:
     return _kept(folder, ledger)
 
 
+def _taken_back(folder: Path) -> Honest:
+    """Who asked took it back, by their own signature: what waited, and what was approved at that moment."""
+    ledger = Ledger().start("ana", "bo", "eva")
+    ledger.open_session()
+    for request in ("R-1", "R-2"):
+        ledger.ask(request)
+        ledger.preview(request)
+    ledger.take_back("R-1")
+    ledger.decide("R-2")
+    ledger.take_back("R-2", EntryType.VOID, why="withdrawn by requester while it was being approved")
+    ledger.close_session(forwarded=0, held=2)
+    ledger.stop()
+    return _kept(folder, ledger, roster_text("ana", "bo", "eva"))
+
+
 def _killed() -> Ledger:
     """Killed with one request held and one sent; the next start finds both."""
     ledger = Ledger().start("ana", "bo")
@@ -200,6 +215,7 @@ MAKERS: dict[str, Callable[[Path], Honest]] = {
     "one approval": _one_approval,
     "every type and every end": _everything,
     "an approver who has left": _revoked,
+    "taken back by who asked": _taken_back,
     "crashed, and nobody knows": _crashed,
     "crashed and recovered": _recovered,
     "redacted": _redacted,

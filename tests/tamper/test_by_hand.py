@@ -126,6 +126,20 @@ def test_openssh_checks_a_decision_and_no_other(page: Page, folder: Path) -> Non
     assert typed(command, decisions)[0] != 0
 
 
+def test_openssh_checks_a_withdrawal(page: Page, tmp_path: Path) -> None:
+    ledger = Ledger().start("ana", "eva")
+    ledger.open_session()
+    ledger.ask("R-3")
+    ledger.preview("R-3")
+    ledger.take_back("R-3")
+    export_folder(ledger, tmp_path / "evidence", VKEY)
+    shutil.copy(tmp_path / "evidence" / "allowed_signers", tmp_path / "evidence" / "withdrawals")
+    status, said = typed(
+        page.take("ssh-keygen -Y verify -f allowed_signers -I eva").text, tmp_path / "evidence" / "withdrawals"
+    )
+    assert (status, 'Good "request@pgnotary" signature for eva' in said) == (0, True), said
+
+
 def test_openssh_checks_a_redaction(page: Page, tmp_path: Path) -> None:
     ledger = one_approval()
     (tmp_path / "allowed_signers").write_text(roster_text("ana", "bo", "rita"))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -20,7 +21,7 @@ from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Positio
 from pgnotary.ledger.executions import Alike
 from pgnotary.ledger.seals import commitment
 from pgnotary.ledger.tree import leaf_hash, root_of
-from pgnotary.request import redaction, review, sshsig
+from pgnotary.request import call, redaction, review, sshsig
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer, Seen, document
 from pgnotary.request.openssh import fingerprint, public_line
@@ -33,6 +34,7 @@ PROXY_SEED = bytes([1]) * 32
 SEEDS = {
     "ana": bytes([2]) * 32,
     "bo": bytes([3]) * 32,
+    "eva": bytes([4]) * 32,
     "rita": bytes([5]) * 32,
     "cy": bytes([6]) * 32,
     "dan": bytes([7]) * 32,
@@ -50,8 +52,8 @@ def roster_text(*people: str) -> str:
 
 
 def _purpose(person: str) -> str:
-    """What a person's key is for: rita redacts, the others decide."""
-    return f"{'redaction' if person == 'rita' else 'decision'}@pgnotary"
+    """What a person's key is for: rita redacts, eva asks, the others decide."""
+    return {"rita": sshsig.REDACTION_NAMESPACE, "eva": sshsig.REQUEST_NAMESPACE}.get(person, sshsig.DECISION_NAMESPACE)
 
 
 VKEY = notes.vkey(LEDGER, public_of(PROXY_SEED))
@@ -109,6 +111,9 @@ class Ledger:
         raws = self.raws[:size]
         root = root_of(leaf_hash(raw) for raw in raws)
         return notes.sign(notes.Checkpoint(self.name, len(raws), root), self.name, self.seed)
+
+    def newest(self) -> Entry:
+        return parse_entry(self.stored[-1].raw)
 
     def step(self, type_: EntryType, request: str, **body: JSON) -> Entry:
         """Append the next entry in a request's life."""
@@ -262,6 +267,39 @@ class Ledger:
             sealed = {"document": raw, "signature": str(body["signature"]).encode()}
             asked = self.requests[request]
             return self.append(Draft(type_, {"why": "too late", **changes}, asked.session, request, asked.leaf, sealed))
+        return self.step(type_, request, **(body | changes))
+
+    def take_back(
+        self,
+        request: str,
+        type_: EntryType = EntryType.WITHDRAWN,
+        *,
+        person: str = "eva",
+        signed_by: str | None = None,
+        namespace: str = sshsig.REQUEST_NAMESPACE,
+        change: Callable[[dict[str, Any]], object] = lambda _: None,
+        **changes: JSON,
+    ) -> Entry:
+        """End a request by its requester's signed call, changed before it is signed."""
+        seed = SEEDS[signed_by or person]
+        fields: dict[str, JSON] = {
+            "v": call.CALL_FORMAT,
+            "proxy": VKEY,
+            "method": "POST",
+            "target": f"/v1/requests/{request}/withdraw",
+            "body": sha256(b"").hexdigest(),
+            "called_at": timestamp(self.clock),
+            "nonce": bytes(16).hex(),
+        }
+        change(fields)
+        raw = encode(fields)
+        body: dict[str, JSON] = {
+            "by": "requester",
+            "person": person,
+            "key": fingerprint(public_of(seed)),
+            "document": b64(raw),
+            "signature": sshsig.sign(raw, seed, namespace),
+        }
         return self.step(type_, request, **(body | changes))
 
     def run(self, request: str, rows: int = 1204, result: str = "committed", *approvals: Entry) -> Entry:

@@ -1,15 +1,16 @@
 """A ledger as a folder that anybody can check by hand.
 
 A reader and a key enter, files leave: exact entry bytes, the values that are not withheld, the newest checkpoint, the
-rosters, and each decision as the exact bytes that were signed beside the armored signature. Nothing is judged: a broken
-ledger is exported as it is, because then the export is the evidence. An existing folder is never written into.
+rosters, and each decision and withdrawal as the exact bytes that were signed beside the armored signature. Nothing is
+judged: a broken ledger is exported as it is, because then the export is the evidence. An existing folder is never
+written into.
 
     entries.jsonl      one entry a line, byte for byte; entry #0 is the first line
     opened.jsonl       one value a line: leaf of its entry, name, salt, value
     checkpoint.txt     the newest checkpoint: a signed note over all of entries.jsonl
     proxy.vkey         the key that must have signed it
     base.json          only if the first entries are archived: what stands for them (docs/ledger-format.md)
-    allowed_signers, rosters/, decisions/   what follows from the entries: see `pgnotary.audit.evidence`
+    allowed_signers, rosters/, decisions/, withdrawals/   what follows from the entries: see `pgnotary.audit.evidence`
     README.txt         how to check all this with a shell, sha256sum and ssh-keygen
     verify.py          a second verifier, `pgnotary.audit.standalone`, that needs Python and nothing else
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgnotary.audit.check import settled
-from pgnotary.audit.evidence import DECISIONS, ROSTERS, Evidence
+from pgnotary.audit.evidence import DECISIONS, ROSTERS, WITHDRAWALS, Evidence
 from pgnotary.audit.folder import BASE, CHECKPOINT, ENTRIES, KEY, OPENED, VERIFIER, opened_line, shipped_verifier
 from pgnotary.audit.veil import Veil
 from pgnotary.audit.withheld import Disclosure
@@ -62,7 +63,7 @@ def export_folder(
     disclosure = Disclosure(tuple(withhold), tuple(disclose))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already: name a new folder")
-    for name in (DECISIONS, ROSTERS):
+    for name in (DECISIONS, ROSTERS, WITHDRAWALS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     base = base_of(reader)
     stored, checkpoint = settled(reader)
@@ -147,6 +148,8 @@ If there is a base.json here, the first entries of the ledger are in an archive:
    allowed_signers is the roster in force at the end. If somebody left since then, use the file in rosters/ with the
    highest number below that of the decision's entry, and add -O verify-time=YYYYMMDDHHMMSSZ.
    In the file, "request_leaf" and "preview_leaf" are leaf hashes as in step 1: what was asked and what was shown.
+   A file in withdrawals/ is the call by which who asked took a request back, signed in the namespace request@pgnotary
+   by the "person" of the entry that ends it: its "target" names the request, its "proxy" is the line in proxy.vkey.
 
 4. A line of opened.jsonl is a value that its entry only commits to: the entry with that leaf has, under "seals" and the
    value's name, the base64 of SHA-256 over the line "pgnotary/seal/1" and its newline, the name, a zero byte, the salt

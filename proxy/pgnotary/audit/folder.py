@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeAlias
 
-from pgnotary.audit.evidence import DECISIONS, ROSTER, ROSTERS, Evidence, File
+from pgnotary.audit.evidence import DECISIONS, ROSTER, ROSTERS, WITHDRAWALS, Evidence, File
 from pgnotary.errors import ConfigError, LedgerBroken, NotCanonical
 from pgnotary.ledger.base import Base, read_base
 from pgnotary.ledger.canonical import MAX_ENTRY_BYTES, b64, decode, encode, unb64
@@ -159,7 +159,7 @@ class FolderReader:
         """Yield the names of all files that stand where evidence does."""
         if (self._path / ROSTER).exists():
             yield ROSTER
-        for folder in (DECISIONS, ROSTERS):
+        for folder in (DECISIONS, ROSTERS, WITHDRAWALS):
             for path in sorted((self._path / folder).rglob("*")):
                 if not path.is_dir() or path.is_symlink():
                     yield path.relative_to(self._path).as_posix()

@@ -373,7 +373,7 @@ def _check_characters(text: str) -> None:
 
 # ---- SSH: keys, signatures (PROTOCOL.sshsig), rosters (ssh-keygen(1), "ALLOWED SIGNERS") ---------------------------
 
-_DECISION, _REDACTION = "decision@pgnotary", "redaction@pgnotary"
+_DECISION, _REDACTION, _REQUEST = "decision@pgnotary", "redaction@pgnotary", "request@pgnotary"
 _ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n((?:[A-Za-z0-9+/=]{1,76}\n)+)-----END SSH SIGNATURE-----\n?")
 _MAX_ARMOR = 4_096
 
@@ -575,7 +575,13 @@ _TYPES = (
 )
 # What the second format has and the first has not: types, and fields of bodies.
 _LATER_TYPES = frozenset({"policy", "reviewed"})
-_LATER = {"request": {"quorum", "break_glass"}, "decision": {"lacks"}, "intent": {"approvals"}}
+_LATER = {
+    "request": {"quorum", "break_glass"},
+    "decision": {"lacks"},
+    "intent": {"approvals"},
+    "withdrawn": {"document", "signature"},
+    "void": {"by", "person", "key", "document", "signature"},
+}
 _BREAKS = "break-glass"
 _NEEDED = frozenset({"v", "ledger", "seq", "prev", "time", "type", "body"})
 _MAY = _NEEDED | {"session", "request", "after", "seals"}
@@ -975,6 +981,35 @@ class _Glass:
 
     def is_by(self, person: str, key: str) -> bool:
         return self.breaker.casefold() == person.casefold() or key == str(self.entry.body.get("key", ""))
+
+
+# ---- Withdrawals ---------------------------------------------------------------------------------------------------
+
+_CALL_FIELDS = frozenset("v proxy method target body called_at nonce".split())
+# The minute that a call may be old, or early, and five by which a clock may have been set back.
+_CALL_WITHIN = timedelta(minutes=6)
+
+
+def _call(entry: _Entry) -> tuple[bytes, dict[str, Any], str]:
+    """Return the call by which a request was taken back, as bytes and read, and its signature."""
+    raw, signature = _unbase64(_text(entry.body.get("document"))), _text(entry.body.get("signature"))
+    fields = _decode(raw)
+    if fields.get("v") != "pgnotary/call/1" or fields.keys() != _CALL_FIELDS:
+        raise Bad("a call of another format, or with other fields than one has")
+    _text(fields["proxy"]), _text(fields["method"]), _text(fields["target"]), _time(fields["called_at"])
+    _unhex(fields["body"], 32), _unhex(fields["nonce"], 16)
+    return raw, fields, signature
+
+
+def _caller(roster: _Roster, public: _Public, at: datetime) -> str:
+    """Return whose key it is, if it may sign calls at that time: with one that decides or redacts, too."""
+    refused: list[str] = []
+    for purpose in (_REQUEST, _DECISION, _REDACTION):
+        try:
+            return _find(roster, public, at, purpose)
+        except Bad as error:
+            refused.append(str(error))
+    raise Bad(refused[0])
 
 
 # ---- The life of requests ------------------------------------------------------------------------------------------
@@ -1499,7 +1534,7 @@ _SAME = ("user", "person", "database", "client", "upstream_pid", "system_identif
 
 
 class Verification:
-    """One pass over one ledger, entry by entry; faults go to `report`.
+    """One pass over one ledger of this key's, entry by entry; faults go to `report`.
 
     `sizes` and the leaves `redacted` are those that `first_look` found; to the sizes come those of the checkpoints that
     are given to `finish`. If the first entries are archived, `base` stands for them.
@@ -1507,13 +1542,17 @@ class Verification:
 
     def __init__(
         self,
+        key: Key,
         sizes: Iterable[int],
         roster: _Roster | None,
         report: Report,
         redacted: Iterable[bytes] = (),
         base: Base | None = None,
     ) -> None:
+        self._key = key
         self._report = report
+        self.notes: list[str] = []
+        """What is no fault, and worth a word."""
         self._tree = _Tree(sizes)
         self._pinned = roster
         self._recorded: _Roster | None = None
@@ -1639,6 +1678,9 @@ class Verification:
 
     def _fault(self, text: str) -> None:
         self._report(self.size, text)
+
+    def _note(self, text: str) -> None:
+        self.notes.append(f"#{self.size} {text}")
 
     # Archives
 
@@ -1857,6 +1899,8 @@ class Verification:
                 life.preview = entry
             case "decision":
                 self._decide(entry, life)
+            case "withdrawn" | "void":
+                faults = [*self._taken_back(entry, life.request)]
             case "intent":
                 self.counts["executions"] += 1
                 life.intent = entry
@@ -2016,6 +2060,39 @@ class Verification:
             if root is None or root.hex() != review["head"]["root"]:
                 yield f"the reviewer saw another head over {size} entries: they were rewritten since"
 
+    # Withdrawals
+
+    def _taken_back(self, entry: _Entry, request: _Entry) -> Iterator[str]:
+        """Yield what is wrong with the call that an entry holds, by which a request was taken back."""
+        body = entry.body
+        if not {"document", "signature"} & body.keys():
+            if body.get("by") == "requester":
+                self._note(f"{entry.request}: taken back by its requester, it says, but holds nothing they signed")
+            return
+        roster = self._recorded if self._pinned is None else self._pinned
+        try:
+            raw, call, signature = _call(entry)
+            if roster is None:
+                raise Bad("no roster is in force, so nobody could have signed")
+            called_at = _time(call["called_at"])
+            public = _signer_of(signature, raw, _REQUEST)
+            person = _caller(roster, public, called_at)
+        except Bad as error:
+            yield f"the call cannot be believed: {error}"
+            return
+        asked = {"proxy": self._key.text, "method": "POST", "target": f"/v1/requests/{entry.request}/withdraw"}
+        yield from (
+            f"signed for another {name} than this: {call[name]!r:.200}" for name in asked if call[name] != asked[name]
+        )
+        if max(request.time - called_at, called_at - entry.time) > _CALL_WITHIN:
+            yield f"signed at {_spelled(called_at)}, which is not between its request and here"
+        if person.casefold() != str(request.body.get("person")).casefold():
+            yield f"signed by {person}, who has not asked for it"
+        told = {"by": "requester", "person": person, "key": public.fingerprint}
+        yield from (f"the entry says another {name} than was signed" for name in told if body.get(name) != told[name])
+        if entry.time - called_at > _CALL_WITHIN:
+            self._note(f"{entry.request}: taken back at {_spelled(called_at)} by {person}'s clock, recorded later")
+
     # Redactions
 
     def _redact(self, entry: _Entry) -> None:
@@ -2158,7 +2235,7 @@ def check_folder(
     newest = parts[-1].newest
     sizes, redacted = first_look(itertools.chain.from_iterable(_lines(part.folder) for part in parts))
     sizes |= {each.size for each in (*heads, *([newest] if newest else []))}
-    verification = Verification(sizes, roster, report, redacted, parts[0].base)
+    verification = Verification(key, sizes, roster, report, redacted, parts[0].base)
     for before, after in itertools.pairwise(parts):
         if before.end != after.first:
             report(None, f"{before.folder} ends before #{before.end}, {after.folder} begins with #{after.first}")
@@ -2308,13 +2385,14 @@ def _opened_places(folder: Path, report: Report) -> dict[bytes, list[int]]:
 
 
 class _Evidence:
-    """Compares the files that follow from the entries: rosters/, allowed_signers, decisions/."""
+    """Compares the files that follow from the entries: rosters/, allowed_signers, decisions/, withdrawals/."""
 
     def __init__(self, folder: Path, report: Report, base: Base | None) -> None:
         self._folder = folder
         self._report = report
         self._names: set[str] = set()
         self._decided: dict[str, tuple[int, bool]] = {}
+        self._taken_back: set[str] = set()
         carried = base.fields.get("allowed_signers") if base else None
         self._roster: bytes | None = None if carried is None else carried.encode()
 
@@ -2324,6 +2402,13 @@ class _Evidence:
             if entry.type == "roster":
                 self._roster = _text(entry.body.get("allowed_signers", "")).encode()
                 self._compare(f"rosters/{place}", self._roster)
+            elif entry.type in ("withdrawn", "void"):
+                request = entry.request or ""
+                if re.fullmatch(r"R-[0-9]{1,15}", request) and request not in self._taken_back:
+                    call, _, signature = _call(entry)
+                    self._taken_back.add(request)
+                    self._compare(f"withdrawals/{request}.json", call)
+                    self._compare(f"withdrawals/{request}.json.sig", signature.encode())
             elif entry.type == "decision":
                 request = entry.request or ""
                 document, _, signature = _document(entry)
@@ -2340,7 +2425,7 @@ class _Evidence:
     def finish(self) -> None:
         if self._roster is not None:
             self._compare("allowed_signers", self._roster)
-        for top in ("allowed_signers", "decisions", "rosters"):
+        for top in ("allowed_signers", "decisions", "rosters", "withdrawals"):
             path = self._folder / top
             found = [path] if top == "allowed_signers" and path.exists() else sorted(path.rglob("*"))
             for each in found:
@@ -2413,6 +2498,8 @@ def main(words: list[str]) -> int:
     say("ok  " + ", ".join(f"{number} {name}" for name, number in done.counts.items()))
     if waiting := [*done.standing("held", "approved", "intent", "executed", "prepared")]:
         say(f"note  not ended yet: {', '.join(waiting)}")
+    for each in done.notes:
+        say(f"note  {each}")
     lacking = []
     if done.archived:
         lacking.append(f"#0-#{done.archived - 1} are archived, not looked at: give --archive")

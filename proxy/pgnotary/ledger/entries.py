@@ -2,8 +2,8 @@
 
 A `Draft` says what happened; its place in the ledger (`Position`) and the commitments of its sealed values are added by
 whoever appends it; canonical bytes leave. Sealed values never enter the bytes. Formats 1 and 2: what is written so must
-be read so for ever. Format 2 has what format 1 lacks (quorum, break-glass, policy); an entry that says nothing of that
-is of format 1.
+be read so for ever. Format 2 has what format 1 lacks (quorum, break-glass, policy, signed withdrawals); an entry that
+says nothing of that is of format 1.
 
 An entry is one canonical JSON object of at most 65,535 bytes:
 
@@ -90,10 +90,11 @@ class EntryType(StrEnum):
     REJECTED = "decision-rejected"
     """A decision that did not count, and why."""
     WITHDRAWN = "withdrawn"
+    """By its requester's signed call: body.document, body.signature (SSHSIG)."""
     EXPIRED = "expired"
     ORPHANED = "orphaned"
     VOID = "void"
-    """Approved, but not executed after all."""
+    """Approved, but not executed after all; if its requester took it back at that moment, as `withdrawn`."""
     INTENT = "intent"
     """About to be sent: written before the first byte goes upstream."""
     EXECUTED = "executed"
@@ -119,6 +120,8 @@ _FIELDS_OF_2: Mapping[EntryType, frozenset[str]] = {
     EntryType.REQUEST: frozenset({"quorum", "break_glass"}),
     EntryType.DECISION: frozenset({"lacks"}),
     EntryType.INTENT: frozenset({"approvals"}),
+    EntryType.WITHDRAWN: frozenset({"document", "signature"}),
+    EntryType.VOID: frozenset({"by", "person", "key", "document", "signature"}),
 }
 
 

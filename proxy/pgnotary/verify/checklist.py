@@ -59,14 +59,19 @@ pass, so each is reported with the place of its entry, counted from 0. What is c
     28. it is about a decision that broke the glass and was not reviewed before, by neither who broke it nor who asked;
         the head that was seen is the ledger's at that size, and covers that decision
     29. whatever one person alone has let run is reviewed by another
+    withdrawals
+    30. a call that an entry holds, by which a request was taken back, reads and is for this proxy and this request; it
+        was made neither before the request nor behind the entry, and is signed by a key that the roster in force at
+        that place gives to the request's person, for calls; the entry repeats it
 
 What 23, 24 and 29 find is no fault but a lack: a machine may sleep and a ledger be restored, and still nobody can see
 what was there. Only a heartbeat that says nothing is a fault.
 
 Notes, not faults: an empty ledger, requests that have not ended, outcomes that stayed unknown or prepared, approvals
-that were never used, decisions made late, decisions and redactions by a clock far off, decisions rejected although
-valid by themselves, rosters that changed, sessions that forwarded other numbers than the ledger has, runs without an
-end, a disk that was full, and a clock that was set forward.
+that were never used, decisions made late, decisions and redactions by a clock far off, withdrawals that were signed
+long before, or of which the entry holds no signature, decisions rejected although valid by themselves, rosters that
+changed, sessions that forwarded other numbers than the ledger has, runs without an end, a disk that was full, and a
+clock that was set forward.
 
 Not checked: whether the proxy recorded what it did (no ledger can tell), whether a roster in the ledger is the one that
 its owners agreed upon (pin one to know), values that are withheld or redacted, what a redaction names that was archived
@@ -249,7 +254,7 @@ class _Reading:
         self._archives = Archives(self._heads, self.findings, cuts, base)
         self._witnesses = witnesses
         self._witnessed: int | None = None
-        self._lives = Lives(self._heads, self.findings, roster, self._archives, names.redacted, base)
+        self._lives = Lives(self._heads, self.findings, vkey, roster, self._archives, names.redacted, base)
         self._pulse = Pulse(self._heads, self.findings, base)
         self._checkpoints = Checkpoints(checkpoints, vkey, self._heads, self.findings)
         self._ledger = base.ledger if base else None

@@ -29,6 +29,7 @@ from pgnotary.verify.reviews import Reviews
 from pgnotary.verify.rosters import changes
 from pgnotary.verify.sessions import Sessions, told_by
 from pgnotary.verify.steps import STAYS_IN, STEPS, is_short, leads_to
+from pgnotary.verify.withdrawals import Withdrawals
 
 __all__ = ["Lives", "Tally"]
 
@@ -83,6 +84,7 @@ class Lives:
         self,
         heads: Heads,
         findings: Findings,
+        vkey: str,
         pinned: Roster | None,
         archives: Archives,
         redacted: Collection[bytes] = (),
@@ -92,6 +94,7 @@ class Lives:
         self._findings = findings
         self._decisions = Decisions(heads, findings)
         self._sessions = Sessions(heads, findings, base)
+        self._withdrawals = Withdrawals(heads, findings, vkey)
         self.redactions = Redactions(heads, findings, archives, redacted)
         self.reviews = Reviews(heads, findings)
         self._pinned = pinned
@@ -251,8 +254,11 @@ class Lives:
                 life.preview = entry
             case EntryType.DECISION:
                 self._decide(entry, life)
+            case EntryType.WITHDRAWN:
+                self._withdrawals.examine(entry, life.request, self._pinned or self._recorded)
             case EntryType.VOID:
                 self.tally.never_run.append(entry.request or "")
+                self._withdrawals.examine(entry, life.request, self._pinned or self._recorded)
             case EntryType.INTENT:
                 self._intend(entry, life)
             case EntryType.EXECUTED:
