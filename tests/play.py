@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from nacl.signing import SigningKey
 from tests.listed import executions_of
 
 from pgnotary.errors import LedgerUnavailable, PgnotaryError, RequestMoved
@@ -34,9 +35,11 @@ from pgnotary.judge.statement import Statement
 from pgnotary.ledger.canonical import JSON
 from pgnotary.ledger.entries import FIRST_PREV, Draft, Entry, EntryType, Position, Receipt, encode_entry, parse_entry
 from pgnotary.ledger.seals import commitment
+from pgnotary.request import call as calls
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import Move, State
+from pgnotary.request.openssh import PrivateKey, fingerprint
 from pgnotary.request.roster import Roster, Signer
 from pgnotary.serve.verdicts import Verdicts
 from pgnotary.session import actions, events
@@ -56,10 +59,12 @@ from pgnotary.wire.messages import Diagnostic
 __all__ = [
     "CLIENT_GONE",
     "COPY_IN",
+    "EVA",
     "KEYS",
     "LEDGER",
     "SERVER_GONE",
     "SESSION",
+    "START",
     "Call",
     "Happening",
     "Ledger",
@@ -80,6 +85,7 @@ __all__ = [
     "ready",
     "row",
     "server",
+    "taken_back",
     "until",
     "wall_clock_set",
 ]
@@ -87,7 +93,8 @@ __all__ = [
 LEDGER = "shop.example/ledger"
 SESSION = "S-00000001"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-KEYS = {"bo": bytes([3]) * 32, "eva": bytes([4]) * 32}
+EVA = PrivateKey(bytes([4]) * 32, bytes(SigningKey(bytes([4]) * 32).verify_key))
+KEYS = {"bo": bytes([3]) * 32, "eva": EVA.public}
 """The public keys on the roster."""
 CLIENT_GONE = events.ClientGone()
 SERVER_GONE = events.UpstreamGone()
@@ -991,6 +998,14 @@ def approve_in_part(approver: str = "ana", missing: str = "1 more of dba", reque
 def deny(request: str = "R-1", reason: str = "not today") -> Call:
     """Bo denies."""
     return Call(f"deny {request}", lambda play: [play.ledger.decide(request, Answer.DENY, None, reason)])
+
+
+def taken_back(request: str = "R-1", called_at: datetime = START) -> events.TakenBack:
+    """Eva takes a request back by a signed call."""
+    target = f"/v1/requests/{request}/withdraw"
+    headers = calls.signed(EVA, "shop.example/ledger+key", "POST", target, b"", called_at=called_at, nonce=bytes(16))
+    call = calls.read(headers[calls.CALL_HEADER], headers[calls.SIGNATURE_HEADER])
+    return events.TakenBack(request, "eva", fingerprint(EVA.public), call)
 
 
 def after(seconds: float) -> Call:

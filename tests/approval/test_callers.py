@@ -39,8 +39,9 @@ from pgnotary.approval.place import Server, UnixSocket, server_at
 from pgnotary.door import HEAD_S, MAX_CALL_BYTES, Listening
 from pgnotary.errors import ApiError, ConfigError
 from pgnotary.ledger.checkpoint import vkey
+from pgnotary.ledger.entries import parse_entry
 from pgnotary.request import call as calls
-from pgnotary.request import sshsig
+from pgnotary.request import sshsig, withdrawal
 from pgnotary.request.life import State
 from pgnotary.request.openssh import PrivateKey, fingerprint
 from pgnotary.request.roster import Roster, Signer, parse_roster
@@ -809,7 +810,7 @@ async def test_a_port_that_is_taken_is_said_so_and_the_socket_is_left_behind_for
 # --- withdrawal ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_requester_withdraws_and_the_session_is_told_who_it_was() -> None:
+async def test_the_requester_withdraws_and_the_session_is_told_who_it_was_and_what_they_signed() -> None:
     async with networked() as office:
         told: list[Any] = []
 
@@ -823,6 +824,9 @@ async def test_the_requester_withdraws_and_the_session_is_told_who_it_was() -> N
         assert [(each.request, each.person, each.key) for each in told] == [
             ("R-1", "eva", fingerprint(public_of(SEEDS["eva"])))
         ]
+        request = parse_entry(office.ledger.raws[0])
+        # What a verifier of the ledger makes of it.
+        assert withdrawal.check(told[0].call, VKEY, request, staff(), datetime.now(UTC)).person == "eva"
         with pytest.raises(ApiError, match="it is withdrawn") as late:
             await asyncio.to_thread(client_of(office, "eva").withdraw, "R-1")
         assert late.value.status == 409
@@ -846,6 +850,17 @@ async def test_another_person_withdraws_nothing_by_whatever_way_they_come() -> N
             with pytest.raises(ApiError) as refused:
                 await asyncio.to_thread(client.withdraw, name)
             assert refused.value.status == status
+        assert told == []
+
+
+@pytest.mark.parametrize("target", ["/v1/requests/R-1/withdraw?", "/v1/requests/%52-1/withdraw"])
+async def test_what_is_spelled_otherwise_than_the_ledger_could_keep_it_withdraws_nothing(target: str) -> None:
+    """Nobody takes anything back in a way that they could deny later."""
+    async with networked() as office:
+        told: list[Any] = []
+        office.desk.announce(*office.ledger.hold("R-1"), told.append)
+        status, said = await call(office, "POST", target, b"", headers("POST", target, person="eva"))
+        assert (status, "sign '/v1/requests/R-1/withdraw'" in said["error"]) == (400, True)
         assert told == []
 
 

@@ -19,6 +19,7 @@ from tests.play import (
     message,
     not_recorded,
     server,
+    taken_back,
     until,
 )
 from tests.session.stories import COUNTED, DELETE, SAME, full, held, in_a_block, ran_in_a_block, worked_by_hand
@@ -151,7 +152,7 @@ HAPPENINGS: Mapping[str, Happening] = {
     "server's nonsense": server(b"!\0\0\0\4"),
     "server gone": SERVER_GONE,
     "decision": Call("a decision", _someone_decides),
-    "taken back": events.TakenBack("R-1", "eva", "SHA256:of-eva"),
+    "taken back": taken_back(),
     "cancel": events.CancelRequested(),
     "second": after(1),
     "hour": after(3_600),

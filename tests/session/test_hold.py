@@ -1,12 +1,14 @@
 """A hold: what is asked and recorded before anybody decides, and every way in which it can end."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.listed import listed
 from tests.play import (
     CLIENT_GONE,
     SERVER_GONE,
+    START,
     Play,
     after,
     answers,
@@ -22,6 +24,7 @@ from tests.play import (
     ready,
     row,
     server,
+    taken_back,
     until,
     wall_clock_set,
 )
@@ -30,7 +33,9 @@ from tests.session.stories import DELETE, held, in_a_block, in_the_queue, runs_b
 from pgnotary.errors import LedgerUnavailable, NotCanonical
 from pgnotary.judge.meaning import weigh
 from pgnotary.judge.reading import read
+from pgnotary.ledger.canonical import b64
 from pgnotary.request.preview import questions
+from pgnotary.request.roster import Roster
 from pgnotary.session import actions, events
 from pgnotary.session.events import ClientBytes
 from pgnotary.wire import messages
@@ -48,7 +53,9 @@ FACTS = "upstream WITH RECURSIVE named (oid, target, children) AS (..."
 HELD = "client NOTICE 00000 R-1 held for approval: DELETE on t, 5 rows (counted), rule default/hold-delete"
 FATAL_SHUTDOWN = "client FATAL 57P01 terminating connection because pgnotary is stopping"
 CANCELLED = "client ERROR 57014 canceling statement due to user request"
-TAKEN_BACK = events.TakenBack("R-1", "eva", "SHA256:of-eva")
+TAKEN_BACK = taken_back()
+BY_EVA = {"by": "requester", "person": "eva", "key": TAKEN_BACK.key}
+SIGNED = {"document": b64(TAKEN_BACK.call.raw), "signature": TAKEN_BACK.call.signature}
 
 
 def test_a_statement_is_looked_at_recorded_and_announced_in_this_order(play: Play) -> None:
@@ -301,12 +308,29 @@ def test_ctrl_c_withdraws(play: Play) -> None:
     play >> "select 1" << until("client ready I")
 
 
-def test_what_its_requester_takes_back_from_elsewhere_ends_as_after_ctrl_c_and_says_who_it_was(play: Play) -> None:
+def test_what_its_requester_takes_back_from_elsewhere_ends_as_after_ctrl_c_and_holds_what_they_signed(
+    play: Play,
+) -> None:
     held(play) >> TAKEN_BACK << "record withdrawn requester" << "retire R-1"
     play << "client ERROR 57014 canceling statement due to user request" << "client ready I"
     entry = next(each for each in play.ledger.entries if each.type == "withdrawn")
-    assert entry.body == {"by": "requester", "person": "eva", "key": "SHA256:of-eva"}
+    assert entry.body == BY_EVA | SIGNED
     assert DELETE not in play.server.heard
+
+
+def test_what_no_verifier_would_take_for_their_signature_is_not_recorded_as_one(play: Play) -> None:
+    """The key has left the roster since the call was admitted."""
+    held(play).roster = Roster(())
+    play >> TAKEN_BACK << "record withdrawn requester" << until("client ready I")
+    assert play.ledger.body("withdrawn") == BY_EVA
+
+
+@pytest.mark.parametrize(("seconds", "is_signed"), [(-300, True), (-420, False)])
+def test_a_clock_that_was_set_back_since_the_request_accuses_nobody(
+    play: Play, *, seconds: int, is_signed: bool
+) -> None:
+    held(play) >> taken_back(called_at=START + timedelta(seconds=seconds)) << until("client ready I")
+    assert ("document" in play.ledger.body("withdrawn")) == is_signed
 
 
 def test_what_was_taken_back_is_not_taken_for_the_next_statement(play: Play) -> None:
@@ -319,9 +343,11 @@ def test_what_was_taken_back_is_not_taken_for_the_next_statement(play: Play) -> 
 def test_what_was_taken_back_from_elsewhere_does_not_run_though_it_was_approved_a_moment_before(play: Play) -> None:
     worked_by_hand(held(play), server=False) >> TAKEN_BACK << "record withdrawn requester"
     play >> approve()
-    play >> durable << "retire R-1" << "record void"
+    play >> durable << "retire R-1" << "record void requester"
     play >> durable << CANCELLED << "client ready I"
     assert DELETE not in play.server.heard
+    why = "withdrawn by requester while it was being approved"
+    assert play.ledger.body("void") == {"why": why} | BY_EVA | SIGNED
 
 
 def test_ctrl_c_inside_a_block_leaves_it_failed(play: Play) -> None:

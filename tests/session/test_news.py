@@ -2,16 +2,16 @@
 
 from datetime import UTC, datetime
 
-from tests.play import Ledger
+from tests.play import Ledger, taken_back
 
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request.decision import Answer
-from pgnotary.session.events import Decided, Now, TakenBack
+from pgnotary.session.events import Decided, Now
 from pgnotary.session.news import News
 from pgnotary.session.steps import AwaitDecision, Ending
 
 HELD = AwaitDecision("R-2", deadline=90.0, remind_at=30.0)
-BACK = TakenBack("R-2", "eva", "SHA256:e")
+BACK = taken_back("R-2")
 
 
 def _at(monotonic: float) -> Now:
@@ -34,7 +34,7 @@ def test_a_decision_is_told_before_what_has_ended_the_hold_and_each_is_told_once
 def test_what_is_about_another_request_is_not_told() -> None:
     news = News()
     news.decide(_decided("R-1"))
-    news.take_back(TakenBack("R-1", "eva", "SHA256:e"))
+    news.take_back(taken_back("R-1"))
     assert news.take(HELD, _at(0.0)) is None
 
 

@@ -46,6 +46,7 @@ from pgnotary.request import call
 from pgnotary.request.life import FINAL
 from pgnotary.request.signs import Signs
 from pgnotary.request.sshsig import DECISION_NAMESPACE
+from pgnotary.request.withdrawal import target_of
 
 __all__ = ["MAX_ANSWER_BYTES", "ApprovalClient"]
 
@@ -185,7 +186,7 @@ class ApprovalClient:
 
     def withdraw(self, name: str) -> Standing:
         """Take a request of one's own back, and return where it stands then; it needs a key."""
-        return self._call("POST", f"/v1/requests/{quote(name, safe='')}/withdraw", Standing, b"")
+        return self._call("POST", target_of(quote(name, safe="")), Standing, b"")
 
     def events(self, *, patience_s: float = _PATIENCE_S) -> Iterator[list[str] | Standing]:
         """Yield the ids of all open requests, now and at each change, and how those go on that are no longer open.

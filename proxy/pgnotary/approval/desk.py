@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pgnotary.errors import DecisionRefused
 from pgnotary.ledger.entries import Entry, Filed
+from pgnotary.request.call import Call
 from pgnotary.request.decision import Decision
 from pgnotary.session.events import Decided
 from pgnotary.store import Head, HeadProof, StillKept
@@ -45,8 +46,11 @@ class OpenRequest(Protocol):
         """The entries of the approvals that are durable, oldest first; not enough yet."""
         ...
 
-    def withdraw(self, person: str, key: str) -> None:
-        """Tell the session that holds it that its requester takes it back; it leaves the desk soon, if at all."""
+    def withdraw(self, person: str, key: str, call: Call) -> None:
+        """Tell the session that holds it that its requester takes it back; it leaves the desk soon, if at all.
+
+        `call` is what they signed, with the key of this fingerprint: it is recorded as evidence.
+        """
         ...
 
     def objection(self, decision: Decision, key: str) -> DecisionRefused | None:

@@ -22,6 +22,7 @@ from pgnotary.approval.request_papers import listed, paper_of
 from pgnotary.approval.standing import standing_of
 from pgnotary.ledger.entries import EntryType
 from pgnotary.request.life import State
+from pgnotary.request.withdrawal import target_of
 
 __all__ = ["ONE", "RequestRoutes"]
 
@@ -79,8 +80,11 @@ class RequestRoutes:
                 why = f"{name} is {opened.person}'s: only they withdraw it; an approver denies it"
                 return answer(403, Problem(error=why))
             return unknown(request)
-        if opened is not None:
-            opened.withdraw(caller.person, caller.key)
+        if opened is not None and caller.call is not None:
+            # By other spellings, or with a query, this path is reached, too; the ledger keeps what was signed.
+            if caller.call.target != (target := target_of(name)):
+                return answer(400, Problem(error=f"signed for {caller.call.target!r:.200}: sign {target!r}"))
+            opened.withdraw(caller.person, caller.key, caller.call)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WITHDRAWAL_S):
                     while self._desk.find(name) is opened:

@@ -17,6 +17,7 @@ from pgnotary.errors import AlreadyDecided, DecisionRefused, PgnotaryError, Requ
 from pgnotary.ledger.canonical import JSON, b64, parse_timestamp, timestamp
 from pgnotary.ledger.entries import Draft, Entry, EntryType, Filed, Receipt
 from pgnotary.request import decision as decisions
+from pgnotary.request.call import Call
 from pgnotary.request.ceiling import Ceiling, lowest
 from pgnotary.request.decision import Answer, Decision
 from pgnotary.request.life import Move, State
@@ -111,9 +112,9 @@ class OpenRequest:
             return AlreadyDecided(f"{self.id} has its approvals of {of} already; it needs {self.missing}")
         return None
 
-    def withdraw(self, person: str, key: str) -> None:
+    def withdraw(self, person: str, key: str, call: Call) -> None:
         """Tell the session that holds it that its requester takes it back; the session records it."""
-        self.deliver(TakenBack(self.id, person, key))
+        self.deliver(TakenBack(self.id, person, key, call))
 
 
 class Glass(Protocol):

@@ -11,6 +11,7 @@ import msgspec
 from pgnotary.errors import LedgerUnavailable, PgnotaryError
 from pgnotary.judge.statement import Statement
 from pgnotary.ledger.entries import Receipt
+from pgnotary.request.call import Call
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.ssh_encoding import Public
@@ -137,6 +138,8 @@ class TakenBack(msgspec.Struct, frozen=True):
     person: str
     key: str
     """The fingerprint of the key that signed."""
+    call: Call
+    """What was signed."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):

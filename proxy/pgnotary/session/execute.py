@@ -253,11 +253,20 @@ def _uncountable(decided: Decided, transaction: _Transaction) -> NotRun | None:
     return NotRun(message, detail=detail, hint="Set track_counts = on, and run it again.")
 
 
-def void(state: SessionState, decided: Decided, why: str, changed: Sequence[JSON] = ()) -> Flow:
-    """Record that an approved statement does not run after all; `changed`: what is not as it was signed."""
+def void(
+    state: SessionState,
+    decided: Decided,
+    why: str,
+    changed: Sequence[JSON] = (),
+    taker: Mapping[str, JSON] | None = None,
+) -> Flow:
+    """Record that an approved statement does not run after all.
+
+    `changed`: what is not as it was signed; `taker`: who has taken it back by a signed call.
+    """
     draft = Draft(
         EntryType.VOID,
-        {"why": why, **({"changed": [*changed]} if changed else {})},
+        {"why": why, **({"changed": [*changed]} if changed else {}), **(taker or {})},
         session=state.who.session,
         request=decided.request,
         after=decided.receipt.leaf,

@@ -5,7 +5,7 @@ A statement that policy wants signed enters; its execution or its refusal leaves
 store accepts first. Nothing of the statement is sent for execution here, and nothing is that its requester took back.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -31,6 +31,7 @@ from pgnotary.request.parameters import check_size
 from pgnotary.request.preview import NO_QUESTIONS, Questions, questions
 from pgnotary.request.quorum import check_needs
 from pgnotary.request.texts import Asking, asking
+from pgnotary.request.withdrawal import REQUESTER, told
 from pgnotary.session.actions import Announce, Looked, Retire
 from pgnotary.session.events import Decided, TakenBack
 from pgnotary.session.examine import Examination, NotExaminable, close, examine
@@ -203,7 +204,7 @@ def _ask_for_approval(
     people = state.rules.roster().deciders
     state.notice(*held_notice(asked, previewed, verdict, people, state.who.person), request=request)
     state.actions.append(Announce(asked, previewed))
-    return Held(request, previewed.leaf, deadline, hold_s, examination.standing)
+    return Held(request, asked, previewed.leaf, deadline, hold_s, examination.standing)
 
 
 def _questions(state: SessionState, statement: Statement, verdict: Verdict) -> Questions | Asking:
@@ -256,7 +257,7 @@ def _wait(state: SessionState, held: Held) -> Generator[Step, Any, Decided]:
             break
         remind_at = state.now.monotonic + state.rules.reminder_s
         state.notice(*waiting_notice(held, state.now.monotonic), request=held.request)
-    while not (yield from _withdraw(state, held.request, held.leaf, ending)):
+    while not (yield from _withdraw(state, held.request, held.leaf, ending, _taker(state, held, ending))):
         decided = yield from _decided_first(state, held, ending)
         if not decided.missing:
             return decided
@@ -273,17 +274,20 @@ def _approved_in_part(state: SessionState, held: Held, decided: Decided) -> Held
 
 
 def _withdraw(
-    state: SessionState, request: str, after: bytes, ending: Ending | TakenBack
+    state: SessionState, request: str, after: bytes, ending: Ending | TakenBack, taker: Mapping[str, JSON] | None = None
 ) -> Generator[Step, Any, bool]:
     """Move the request out of the way; False if a decision was faster, which is then on its way to us."""
     if ending is Ending.EXPIRED:
         draft = Draft(EntryType.EXPIRED, {}, session=state.who.session, request=request, after=after)
         move = Move(request, State.HELD, State.EXPIRED)
     else:
-        by: dict[str, JSON] = {"by": _cause(ending)}
-        if isinstance(ending, TakenBack):
-            by |= {"person": ending.person, "key": ending.key}
-        draft = Draft(EntryType.WITHDRAWN, by, session=state.who.session, request=request, after=after)
+        draft = Draft(
+            EntryType.WITHDRAWN,
+            taker or {"by": _cause(ending)},
+            session=state.who.session,
+            request=request,
+            after=after,
+        )
         move = Move(request, State.HELD, State.WITHDRAWN)
     try:
         yield from write(draft, move=move)
@@ -298,7 +302,14 @@ def _withdraw(
 
 def _cause(ending: Ending | TakenBack) -> str:
     """Return the word of the ledger for what ended a hold."""
-    return "requester" if isinstance(ending, TakenBack) else ending.value
+    return REQUESTER if isinstance(ending, TakenBack) else ending.value
+
+
+def _taker(state: SessionState, held: Held, ending: Ending | TakenBack) -> Mapping[str, JSON]:
+    """Return what the ledger says of who takes a request back by a signed call; nothing of who does so in psql."""
+    if not isinstance(ending, TakenBack):
+        return {}
+    return told(ending.call, ending.person, ending.key, held.asked.entry, state.rules.roster(), state.now.wall)
 
 
 def _decided_first(state: SessionState, held: Held, ending: Ending | TakenBack) -> Generator[Step, Any, Decided]:
@@ -315,7 +326,8 @@ def _decided_first(state: SessionState, held: Held, ending: Ending | TakenBack) 
     state.actions.append(Retire(held.request))
     if ending is Ending.EXPIRED or found.answer is Answer.DENY:
         return found
-    yield from void(state, found, f"withdrawn by {_cause(ending)} while it was being approved")
+    why = f"withdrawn by {_cause(ending)} while it was being approved"
+    yield from void(state, found, why, taker=_taker(state, held, ending))
     raise _ended(held, ending)
 
 

@@ -27,6 +27,8 @@ class Held:
     """An open hold: no more than its end needs, since it may wait for hours, and others with it."""
 
     request: str
+    asked: Filed
+    """Its entry: what takes it back is held against that."""
     leaf: bytes
     """Of its `preview` entry: what comes next comes after that."""
     deadline: float
