@@ -10,24 +10,30 @@ from pathlib import Path
 
 import pytest
 from tests.authenticator import security_key
+from tests.second.agreement import both_over_folder
 from tests.verify.builder import LEDGER, SEEDS, VKEY, Ledger, public_of, roster_text
 
 from pgnotary.audit.check import check
 from pgnotary.audit.export import README, export_folder
 from pgnotary.audit.folder import FolderReader
+from pgnotary.audit.replay import replay
+from pgnotary.audit.story import stories
+from pgnotary.audit.words import outcome_words
 from pgnotary.errors import ConfigError, LedgerBroken
 from pgnotary.ledger.checkpoint import vkey
 from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.ledger.tree import leaf_hash
 from pgnotary.request import sshsig
-from pgnotary.request.openssh import public_line
+from pgnotary.request.openssh import fingerprint, public_line
 from pgnotary.store import StoredEntry
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 
 
-def ssh_verify(folder: Path, request: str, person: str, namespace: str = "decision@pgnotary") -> int:
-    document = folder / "decisions" / f"{request}.json"
+def ssh_verify(
+    folder: Path, request: str, person: str, namespace: str = "decision@pgnotary", kind: str = "decisions"
+) -> int:
+    document = folder / kind / f"{request}.json"
     signature = document.with_name(f"{request}.json.sig")
     roster = str(folder / "allowed_signers")
     command = ["ssh-keygen", "-Y", "verify", "-f", roster, "-I", person, "-n", namespace, "-s", str(signature)]
@@ -48,6 +54,51 @@ def test_an_export_verifies(folder: Path) -> None:
 @needs_ssh_keygen
 def test_ssh_keygen_verifies_every_exported_decision(folder: Path) -> None:
     assert [ssh_verify(folder, *each) for each in (("R-1", "bo"), ("R-2", "ana"), ("R-5", "bo"))] == [0, 0, 0]
+
+
+@pytest.fixture
+def taken_back(tmp_path: Path) -> Path:
+    """An export in which eva takes R-1 back, and R-2 while it is approved; R-3 is withdrawn in psql."""
+    ledger = Ledger().start("ana", "bo", "eva")
+    ledger.open_session()
+    for request in ("R-1", "R-2", "R-3"):
+        ledger.ask(request)
+        ledger.preview(request)
+    ledger.take_back("R-1")
+    ledger.decide("R-2")
+    ledger.take_back("R-2", EntryType.VOID, why="withdrawn by requester while it was being approved")
+    ledger.step(EntryType.WITHDRAWN, "R-3", by="cancel")
+    export_folder(ledger, tmp_path / "taken-back", VKEY)
+    return tmp_path / "taken-back"
+
+
+@needs_ssh_keygen
+def test_ssh_keygen_verifies_who_has_taken_a_request_back(taken_back: Path) -> None:
+    assert sorted(path.name for path in (taken_back / "withdrawals").glob("*.json")) == ["R-1.json", "R-2.json"]
+    found = [ssh_verify(taken_back, each, "eva", "request@pgnotary", "withdrawals") for each in ("R-1", "R-2")]
+    assert found == [0, 0]
+    assert ssh_verify(taken_back, "R-1", "ana", "request@pgnotary", "withdrawals") != 0
+    assert both_over_folder(taken_back, VKEY) == ((), [])
+
+
+@pytest.mark.parametrize("name", ["withdrawals/R-1.json", "withdrawals/R-2.json.sig"])
+def test_a_withdrawal_s_file_that_is_another_one_is_found(taken_back: Path, name: str) -> None:
+    (taken_back / name).write_text("{}")
+    (taken_back / "withdrawals" / "R-3.json").write_text("{}")
+    faults, _ = both_over_folder(taken_back, VKEY)
+    assert len(faults) == 2
+
+
+def test_who_took_it_back_is_told_as_signed(taken_back: Path) -> None:
+    reader, key = FolderReader(taken_back), fingerprint(public_of(SEEDS["eva"]))
+    assert [*replay(reader, "R-1")][-1].endswith(f"R-1 withdrawn: requester eva ({key}), signed")
+    told = f"withdrawn by requester while it was being approved: requester eva ({key}), signed"
+    assert any(line.endswith(told) for line in replay(reader, "R-2"))
+    assert [outcome_words(story) for story in stories(reader.entries())] == [
+        f"withdrawn (requester eva ({key}), signed)",
+        f"void ({told})",
+        "withdrawn (cancel)",
+    ]
 
 
 @needs_ssh_keygen

@@ -23,6 +23,7 @@ from tests.flow.forked import Forked
 from tests.flow.ports import free_port
 from tests.flow.served import PATIENCE_S, Served, until
 from tests.pki import Pki
+from tests.second.agreement import both_over_folder
 
 from pgnotary.approval.bodies import Standing
 from pgnotary.approval.client import ApprovalClient
@@ -178,7 +179,7 @@ def test_a_server_with_the_certificate_of_another_authority_gets_no_call(
 
 
 def test_who_asked_takes_it_back_from_elsewhere_and_psql_is_told_as_after_ctrl_c(
-    networked: Networked, database: str
+    networked: Networked, database: str, tmp_path: Path
 ) -> None:
     with networked.open_psql(database, "-v", "VERBOSITY=verbose", "-c", DELETE) as psql:
         paper = networked.held()
@@ -194,6 +195,13 @@ def test_who_asked_takes_it_back_from_elsewhere_and_psql_is_told_as_after_ctrl_c
     [entry] = [entry for entry in networked.life(paper.id) if entry["type"] == "withdrawn"]
     assert (entry["body"]["by"], entry["body"]["person"]) == ("requester", "eva")
     assert entry["body"]["key"].startswith("SHA256:")
+    assert entry["v"] == "pgnotary/entry/2"
+    # What eva has signed is there, and counts for both verifiers.
+    networked.pgnotary("export", str(tmp_path / "evidence"))
+    signed = json.loads((tmp_path / "evidence" / "withdrawals" / f"{paper.id}.json").read_bytes())
+    assert signed["target"] == f"/v1/requests/{paper.id}/withdraw"
+    assert both_over_folder(tmp_path / "evidence", networked.vkey)[0] == ()
+    assert f"withdrawn: requester eva ({entry['body']['key']}), signed" in networked.pgnotary("replay", paper.id)
 
 
 def test_watchers_hear_at_once_of_what_is_durable(networked: Networked, database: str) -> None:

@@ -23,6 +23,7 @@ from pgnotary.request.decision import read
 from pgnotary.request.life import State
 from pgnotary.request.parameters import opened as parameters_in
 from pgnotary.request.parameters import spelled
+from pgnotary.request.withdrawal import REQUESTER
 from pgnotary.store import StoredEntry
 from pgnotary.verify.decisions import Opened
 from pgnotary.verify.signed import signed
@@ -41,6 +42,7 @@ __all__ = [
     "claimed_approver",
     "continued",
     "disclosed",
+    "end_words",
     "preview_of",
     "stories",
 ]
@@ -367,9 +369,9 @@ def continued(story: Story, entry: Entry, opened: Opened) -> Story:
             rejected = Rejected(claimed_approver(opened), text(body, "why"), at)
             return replace(story, rejected=(*story.rejected, rejected))
         case EntryType.WITHDRAWN:
-            return replace(story, state=State.WITHDRAWN, ended_at=at, end_why=text(body, "by"))
+            return replace(story, state=State.WITHDRAWN, ended_at=at, end_why=end_words(body))
         case EntryType.EXPIRED | EntryType.ORPHANED | EntryType.VOID:
-            ended = replace(story, state=State(entry.type.value), ended_at=at, end_why=text(body, "why"))
+            ended = replace(story, state=State(entry.type.value), ended_at=at, end_why=end_words(body))
             return replace(ended, meanwhile=tuple(changed_meanwhile(body)))
         case EntryType.INTENT:
             return replace(story, state=State.INTENT, xid=text(body, "xid"))
@@ -436,6 +438,15 @@ def changed_meanwhile(body: Mapping[str, JSON]) -> Iterator[str]:
         if isinstance(each, Mapping):
             was, now = text(each, "signed") or "nothing", text(each, "found") or "nothing"
             yield f"{text(each, 'what')}: signed {was}, found {now}"
+
+
+def end_words(body: Mapping[str, JSON]) -> str:
+    """Return why a request ended without being run; of who took it back by a call whether the entry holds that."""
+    by, why = text(body, "by"), text(body, "why")
+    if by == REQUESTER:
+        signed_ = "signed" if "document" in body else "not signed"
+        by = f"{by} {text(body, 'person')} ({text(body, 'key')}), {signed_}"
+    return ": ".join(filter(None, (why, by)))
 
 
 def _step(entry: Entry) -> Step:

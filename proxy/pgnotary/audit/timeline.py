@@ -17,7 +17,7 @@ from pgnotary.audit.executions import Counted, Execution
 from pgnotary.audit.redactions import redacted_in
 from pgnotary.audit.rosters import signers_of
 from pgnotary.audit.sample_words import sample_lines
-from pgnotary.audit.story import begin, changed_meanwhile, claimed_approver, disclosed, preview_of
+from pgnotary.audit.story import begin, changed_meanwhile, claimed_approver, disclosed, end_words, preview_of
 from pgnotary.audit.words import (
     behind_name,
     ceiling_words,
@@ -275,9 +275,6 @@ def _step(entry: Entry, opened: Opened) -> str:
         case EntryType.REJECTED:
             claimed = claimed_approver(opened)
             return f"a decision did not count{f' (it says it is by {claimed})' if claimed else ''}: {text(body, 'why')}"
-        case EntryType.WITHDRAWN:
-            who = f" {text(body, 'person')} ({text(body, 'key')})" if "person" in body else ""
-            return f"withdrawn: {text(body, 'by')}{who}"
         case EntryType.INTENT:
             if not text(body, "xid"):
                 return "about to be sent outside any transaction"
@@ -288,7 +285,7 @@ def _step(entry: Entry, opened: Opened) -> str:
         case EntryType.ENDING:
             return _about_to_end(entry)
         case _:
-            why = text(body, "why")
+            why = end_words(body)
             return f"{entry.type}{': ' * bool(why)}{why}"
 
 
