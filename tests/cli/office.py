@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pexpect
@@ -19,10 +19,12 @@ from tests.approval.office import (
 
 from pgnotary.cli import pgnotary
 from pgnotary.ledger.canonical import JSON
+from pgnotary.ledger.entries import Draft, EntryType
 from pgnotary.request import decision as decisions
 from pgnotary.request import sshsig
 from pgnotary.request.decision import Decision
 from pgnotary.request.life import State
+from pgnotary.request.signed_context import context_digest, context_document
 
 
 @dataclass
@@ -43,10 +45,22 @@ class Desk(Office):
         return result
 
     async def decide(self, verb: str, *arguments: str | Path, person: str = "bo", prefix: str | None = None) -> Result:
-        """Decide over R-1 as a script does: with its whole digest, or what is said instead, and --yes."""
-        digest = prefix or self.desk.open["R-1"].request.leaf.hex()
+        """Decide over R-1 as a script does: with the whole digest of its context, or another one, and --yes."""
+        digest = prefix or self.context()
         key = key_file(self.folder, person)
         return await self.run(verb, f"R-1@{digest}", "-m", "backup b-771", "--yes", "--key", key, *arguments)
+
+    def context(self, name: str = "R-1") -> str:
+        """The digest of what a decision over an open request binds, in hex."""
+        held = self.desk.open[name]
+        return context_digest(context_document(held.request.entry, held.preview.entry)).hex()
+
+    def preview_anew(self, exact: int, name: str = "R-1") -> None:
+        """Show another preview of the same open request, as a dishonest proxy would."""
+        held = self.desk.open[name]
+        body = {**held.preview.entry.body, "exact": exact}
+        again = Draft(EntryType.PREVIEW, body, held.preview.entry.session, name, held.request.leaf)
+        self.desk.open[name] = replace(held, preview=self.ledger.put(again).filed())
 
     @property
     def heads(self) -> Path:

@@ -40,9 +40,9 @@ async def test_without_a_place_it_is_wrong_usage(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
 async def test_a_private_key_that_others_can_read_is_refused(mode: int) -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
+        desk.hold()
         key = key_file(desk.folder, "bo", mode)
-        result = await desk.run("deny", f"R-1@{leaf}", "-m", "why", "--yes", "--key", key)
+        result = await desk.run("deny", f"R-1@{desk.context()}", "-m", "why", "--yes", "--key", key)
         assert result.exit_code == 5
         assert f"mode {mode:04o}" in result.stderr
         assert desk.desk.taken == []
@@ -50,8 +50,8 @@ async def test_a_private_key_that_others_can_read_is_refused(mode: int) -> None:
 
 async def test_a_key_is_looked_for_at_home() -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
-        words = ("deny", f"R-1@{leaf}", "-m", "why", "--yes")
+        desk.hold()
+        words = ("deny", f"R-1@{desk.context()}", "-m", "why", "--yes")
         result = await desk.run(*words)
         assert result.exit_code == 5
         assert "pgnotary key new" in result.stderr

@@ -95,7 +95,7 @@ def _furnish(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 async def _run(desk: Desk, command: str) -> None:
     kind = _kind(command)
     if "@DIGEST" in command:
-        command = command.replace("DIGEST", desk.desk.open["R-3"].request.leaf.hex())
+        command = command.replace("DIGEST", desk.context("R-3"))
     words = shlex.split(command.replace("--timeout 60", "--timeout 0"))[1:]
     if kind in ASKS:
         words = [str(desk.folder / each) if (desk.folder / each).is_file() else each for each in words]

@@ -24,7 +24,7 @@ def no_agent_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _deny(desk: Desk, *more: str | Path) -> tuple[str | Path, ...]:
-    return ("deny", f"R-1@{desk.desk.open['R-1'].request.leaf.hex()}", "-m", "no", "--yes", *more)
+    return ("deny", f"R-1@{desk.context()}", "-m", "no", "--yes", *more)
 
 
 def _pub(desk: Desk, person: str) -> Path:

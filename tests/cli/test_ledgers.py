@@ -24,7 +24,7 @@ def _run(folder: Path, *words: str) -> Result:
 
 async def test_a_name_stands_for_place_and_key_and_a_flag_beats_the_environment() -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
+        desk.hold()
         key_file(desk.folder, "bo")
         (desk.folder / "prod.vkey").write_text(VKEY + "\n")
         _listed(
@@ -33,7 +33,7 @@ async def test_a_name_stands_for_place_and_key_and_a_flag_beats_the_environment(
             '[ledger.else]\nsocket = "nowhere"\n',
         )
         away = {"PGNOTARY_SOCKET": None, "XDG_CONFIG_HOME": str(desk.folder)}
-        deny = ("deny", f"R-1@{leaf}", "-m", "no", "--yes")
+        deny = ("deny", f"R-1@{desk.context()}", "-m", "no", "--yes")
         assert (await desk.run("requests", "--at", "else", env=away)).exit_code == 7  # type: ignore[arg-type]
         environment = away | {"PGNOTARY_AT": "else"}
         result = await desk.run(*deny, "--at", "prod", env=environment)  # type: ignore[arg-type]

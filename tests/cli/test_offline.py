@@ -16,10 +16,11 @@ from tests.approval.office import signed as approval
 from tests.cli.office import Desk, office, spawn
 
 from pgnotary.ledger.canonical import JSON, b64, encode
-from pgnotary.ledger.entries import Draft, EntryType, Receipt
+from pgnotary.ledger.entries import Draft, EntryType, Receipt, parse_entry
 from pgnotary.request.ceiling import Ceiling
 from pgnotary.request.decision import Answer
 from pgnotary.request.life import State
+from pgnotary.request.signed_context import context_digest, context_document
 
 
 async def _export(desk: Desk, *more: str | Path) -> Path:
@@ -32,7 +33,7 @@ async def _export(desk: Desk, *more: str | Path) -> Path:
 
 async def _sign(desk: Desk, paper: Path, *more: str | Path, person: str = "bo") -> Result:
     """Sign as a script does, on a machine that reaches no proxy and knows its key."""
-    vkey, digest = desk.folder / "known.vkey", desk.desk.open["R-1"].request.leaf.hex()
+    vkey, digest = desk.folder / "known.vkey", desk.context()
     vkey.write_text(VKEY + "\n")
     words = ("sign", paper, "-m", "backup b-771", "--person", person, "--key", key_file(desk.folder, person))
     means = ("--out", _out(desk), "--proxy-key", vkey, "--digest", digest, "--yes")
@@ -107,7 +108,7 @@ async def test_without_the_key_of_the_proxy_nothing_is_signed_and_later_it_is_re
         desk.hold()
         paper = await _export(desk)
         words = f"sign {paper} --deny -m no --person bo --yes --out {_out(desk)}".split()
-        more = ("--key", key_file(desk.folder, "bo"), "--digest", desk.desk.open["R-1"].request.leaf.hex())
+        more = ("--key", key_file(desk.folder, "bo"), "--digest", desk.context())
         result = await desk.run(*words, *more, env=_away(desk))
         assert (result.exit_code, "--proxy-key FILE" in result.stderr) == (5, True)
         assert (await _sign(desk, paper, "--deny")).exit_code == 0
@@ -156,10 +157,22 @@ async def test_a_rewritten_ledger_is_refused_with_the_proof_kept() -> None:
 
 async def test_another_request_with_the_same_first_digits_is_not_signed_from_a_file_by_a_script() -> None:
     async with office() as desk:
-        digest = desk.hold().leaf.hex()
-        refused = await _sign(desk, await _export(desk), "--approve", "--digest", digest[:16])
+        desk.hold()
+        refused = await _sign(desk, await _export(desk), "--approve", "--digest", desk.context()[:16])
         assert (refused.exit_code, _out(desk).exists()) == (2, False)
         assert "all 64 hex digits of the digest behind --digest, found 16: `pgnotary show ID --json`" in refused.stderr
+
+
+async def test_neither_another_preview_nor_the_request_alone_is_signed_from_a_file_by_a_script() -> None:
+    async with office() as desk:
+        asked = desk.hold(exact=3)
+        judged = desk.context()
+        desk.preview_anew(exact=50_000)
+        paper = await _export(desk)
+        assert (await _sign(desk, paper, "--approve", "--digest", judged)).exit_code == 6
+        alone = await _sign(desk, paper, "--approve", "--digest", asked.leaf.hex())
+        assert (alone.exit_code, _out(desk).exists()) == (2, False)
+        assert "found request_leaf, which is of the request alone" in alone.stderr
 
 
 async def test_ones_own_request_and_another_digest_are_refused() -> None:
@@ -214,6 +227,11 @@ def _hostile_id(told: dict[str, Any]) -> None:
         told["paper"][which]["entry"] = base64.b64encode(encode(entry)).decode()
 
 
+def _context(told: dict[str, Any]) -> str:
+    request, preview = (parse_entry(base64.b64decode(told["paper"][each]["entry"])) for each in ("request", "preview"))
+    return context_digest(context_document(request, preview)).hex()
+
+
 def _unknown(told: dict[str, Any]) -> None:
     told["more"] = 1
 
@@ -241,7 +259,8 @@ async def test_a_paper_that_was_changed_on_its_way_is_refused_with_what_differs(
         body = json.loads(paper.read_text())
         change(body)
         paper.write_text(json.dumps(body))
-        result = await _sign(desk, paper, "--approve")
+        # Who has changed it says its digest, too.
+        result = await _sign(desk, paper, "--approve", "--digest", _context(body))
         assert result.exit_code == 5, result.stderr
         assert told in result.stderr.splitlines()[-1]
         assert "\x1b" not in result.stderr

@@ -40,7 +40,8 @@ def _taken(desk: Desk) -> list[Decision]:
 async def test_each_is_shown_whole_and_answered_by_a_letter() -> None:
     async with office() as desk:
         desk.desk.outcome = ran(State.COMMITTED)
-        digest = desk.hold("R-1").leaf.hex()[:16]
+        desk.hold("R-1")
+        digest = desk.context()[:16]
         desk.hold("R-2", "DROP TABLE old", exact=None, kind="drop", countable=False)
         desk.hold("R-3", "DELETE FROM three")
 

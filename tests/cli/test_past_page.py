@@ -93,5 +93,9 @@ def test_a_page_that_was_edited_since_is_not_the_one_that_was_signed(
 def test_another_request_than_the_digest_says_is_not_shown(tmp_path: Path) -> None:
     folder = exported(decided(), tmp_path / "e")
     assert run("R-1@00000000", "--page", "--ledger", folder).exit_code == 6
-    leaf = json.loads(run("R-1", "--page", "--json", "--ledger", folder).stdout)["request_leaf"]
-    assert run(f"R-1@{leaf[:8]}", "--page", "--ledger", folder).exit_code == 0
+    told = json.loads(run("R-1", "--page", "--json", "--ledger", folder).stdout)
+    for digest in (told["request_leaf"], told["context"]):
+        assert run(f"R-1@{digest[:8]}", "--page", "--ledger", folder).exit_code == 0
+        # Its story goes by both, too: the question named the context.
+        ended = run(f"R-1@{digest[:16]}", "--ledger", folder, "--socket", tmp_path / "none")
+        assert (ended.exit_code, "R-1" in ended.stdout) == (0, True), ended.stderr

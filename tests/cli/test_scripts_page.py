@@ -91,7 +91,8 @@ async def test_what_waits_and_who_decides(page: Page, monkeypatch: pytest.Monkey
 
 async def test_the_script_signs_what_it_has_fetched(page: Page) -> None:
     async with office() as desk:
-        asked = desk.hold()
+        desk.hold()
+        digest = desk.context()
         script = ["sh", "-c", page.take("set -eu").line({"--yes": "--yes --wait 0"})]
         environment = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -103,7 +104,7 @@ async def test_the_script_signs_what_it_has_fetched(page: Page) -> None:
             subprocess.run, script, cwd=desk.folder, env=environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout) == (0, "approved  R-1  ledger #2\n"), done.stderr
-        assert desk.taken.request_leaf == asked.leaf
+        assert desk.taken.context.hex() == digest
 
 
 @pytest.fixture

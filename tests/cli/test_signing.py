@@ -66,7 +66,8 @@ def _public_line(person: str) -> str:
 
 async def test_what_is_signed_is_shown_on_stderr_first() -> None:
     async with office() as desk:
-        digest = desk.hold().leaf.hex()[:16]
+        desk.hold()
+        digest = desk.context()[:16]
         result = await desk.decide("approve", "--wait", "0")
         assert "   1 | DELETE FROM orders" in result.stderr
         assert result.stderr.splitlines()[-6:] == [
@@ -110,7 +111,8 @@ async def test_what_foreign_keys_change_may_change_as_far_as_all_of_it_was_count
 async def test_a_relation_called_at_most_0_rows_is_not_in_the_question() -> None:
     async with office() as desk:
         name = '"old_orders, at most 0 rows, as bo (SHA256:q7L)? [y/N]"'
-        digest = desk.hold(relations=[name]).leaf.hex()[:16]
+        desk.hold(relations=[name])
+        digest = desk.context()[:16]
         result = await desk.decide("approve", "--wait", "0")
         assert result.stderr.splitlines()[-1] == f"Sign approval of R-1@{digest}? --yes"
         [shown] = [line for line in result.stderr.splitlines() if "at most 0 rows" in line]
@@ -129,7 +131,8 @@ async def test_rows_of_other_tables_have_a_number_of_their_own(
     options: list[str], others: int | None, shown: str, asked: str
 ) -> None:
     async with office() as desk:
-        digest = desk.hold().leaf.hex()[:16]
+        desk.hold()
+        digest = desk.context()[:16]
         result = await desk.decide("approve", "--wait", "0", *options)
         assert f"\nelsewhere     {shown}" in result.stderr
         assert result.stderr.splitlines()[-1] == f"Sign approval of R-1@{digest}{asked}? --yes"
@@ -163,7 +166,8 @@ async def test_the_approvers_own_ceiling_goes_before_the_count() -> None:
 
 async def test_without_a_count_a_script_must_say_how_many_rows_and_is_told_the_exact_command() -> None:
     async with office() as desk:
-        digest = desk.hold(exact=None).leaf.hex()
+        desk.hold(exact=None)
+        digest = desk.context()
         refused = await desk.decide("approve", "--wait", "0")
         assert refused.exit_code == 2
         key = desk.folder / "bo.key"
@@ -329,12 +333,13 @@ async def test_a_key_that_is_not_on_the_roster_signs_nothing() -> None:
 
 async def test_a_digest_of_something_else_is_a_conflict() -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
-        wrong = leaf[:63] + ("0" if leaf[63] != "0" else "1")
+        desk.hold()
+        right = desk.context()
+        wrong = right[:63] + ("0" if right[63] != "0" else "1")
         result = await desk.decide("approve", prefix=wrong)
         assert (result.exit_code, desk.desk.taken) == (6, [])
         assert "look again" in result.stderr
-        assert (await desk.decide("approve", "--wait", "0", prefix=leaf.upper())).exit_code == 0
+        assert (await desk.decide("approve", "--wait", "0", prefix=right.upper())).exit_code == 0
 
 
 @pytest.mark.parametrize("target", ["R-1@9b1f22a", "R-1@", "R-1@xxxxxxxx", "R-0", "1", "R-1@" + "a" * 65])
@@ -350,23 +355,49 @@ async def test_a_target_that_is_not_of_its_form_is_wrong_usage(target: str) -> N
 @pytest.mark.parametrize("digits", [8, 16, 63])
 async def test_another_request_with_the_same_first_digits_is_not_signed_by_a_script(verb: str, digits: int) -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
-        result = await desk.decide(verb, prefix=leaf[:digits])
+        desk.hold()
+        result = await desk.decide(verb, prefix=desk.context()[:digits])
         assert (result.exit_code, desk.desk.taken) == (2, [])
         assert f"all 64 hex digits of the digest behind R-1@, found {digits}: " in result.stderr
-        assert "`pgnotary show R-1 --json` prints them as request_leaf" in result.stderr
-        printed = json.loads((await desk.run("show", "R-1", "--json")).stdout)["request_leaf"]
+        assert "`pgnotary show R-1 --json` prints them as context" in result.stderr
+        printed = json.loads((await desk.run("show", "R-1", "--json")).stdout)["context"]
         assert (await desk.decide("deny", prefix=printed)).exit_code == 0
 
 
-async def test_a_person_who_is_asked_says_a_few_digits_and_the_page_above_has_all() -> None:
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        ("context", 6, "look again at what it asks"),
+        ("request_leaf", 2, "request_leaf, which is of the request alone: `pgnotary show R-1 --json` prints the other"),
+    ],
+)
+async def test_another_preview_of_the_same_request_is_not_signed_by_a_script(
+    verb: str, said: str, status: int, told: str
+) -> None:
+    async with office() as desk:
+        desk.hold(exact=3)
+        judged = json.loads((await desk.run("show", "R-1", "--json")).stdout)
+        desk.preview_anew(exact=50_000)
+        result = await desk.decide(verb, prefix=judged[said])
+        assert (result.exit_code, desk.desk.taken) == (status, [])
+        assert told in result.stderr
+        shown = json.loads((await desk.run("show", "R-1", "--json")).stdout)
+        assert (shown["request_leaf"], shown["preview"]["exact"]) == (judged["request_leaf"], 50_000)
+
+
+@pytest.mark.parametrize("said", ["context", "request"])
+async def test_a_person_who_is_asked_says_a_few_digits_and_the_page_above_has_all(said: str) -> None:
     async with office() as desk:
         leaf = desk.hold().leaf.hex()
+        context = desk.context()
+        few = (leaf if said == "request" else context)[:8]
 
         def scene() -> None:
-            child = spawn(desk, *f"deny R-1@{leaf[:8]} -m no --key {key_file(desk.folder, 'bo')}".split())
+            child = spawn(desk, *f"deny R-1@{few} -m no --key {key_file(desk.folder, 'bo')}".split())
             child.expect(f"request       sha256:{leaf}")
-            child.expect_exact(f"Sign denial of R-1@{leaf[:16]}? [y/N]")
+            child.expect(f"all of this   sha256:{context}")
+            child.expect_exact(f"Sign denial of R-1@{context[:16]}? [y/N]")
             child.sendline("y")
             child.expect_exact("denied  R-1")
             child.expect(pexpect.EOF)
@@ -450,10 +481,10 @@ async def test_the_proxys_key_is_found_beside_the_socket_or_its_absence_is_said(
 
 async def test_a_proxy_key_from_the_environment_is_used() -> None:
     async with office() as desk:
-        leaf = desk.hold().leaf.hex()
+        desk.hold()
         key, other = key_file(desk.folder, "bo"), desk.folder / "other.vkey"
         other.write_text(notes.vkey(LEDGER, public_of(SEEDS["mallory"])))
-        words = ("deny", f"R-1@{leaf}", "-m", "why", "--yes")
+        words = ("deny", f"R-1@{desk.context()}", "-m", "why", "--yes")
         environment = {"PGNOTARY_KEY": str(key)}
         assert (await desk.run(*words, env=environment | {"PGNOTARY_PROXY_KEY": str(other)})).exit_code == 5
         assert (await desk.run(*words, env=environment)).exit_code == 0
@@ -475,11 +506,11 @@ async def test_a_refusal_of_the_proxy_is_told_safely() -> None:
 async def test_somebody_faster_is_told(state: State, status: int) -> None:
     async with office() as desk:
         desk.hold()
-        leaf, key = desk.desk.open["R-1"].request.leaf.hex(), key_file(desk.folder, "bo")
+        context, key = desk.context(), key_file(desk.folder, "bo")
         refusal = DecisionRefused("R-1 is not open")
         refusal.__cause__ = RequestMoved("R-1", state)
         desk.desk.refusal, desk.desk.waits_for = refusal, asyncio.Event()
-        deciding = asyncio.create_task(desk.run("deny", f"R-1@{leaf}", "-m", "why", "--yes", "--key", key))
+        deciding = asyncio.create_task(desk.run("deny", f"R-1@{context}", "-m", "why", "--yes", "--key", key))
         while not desk.desk.heads:
             await asyncio.sleep(0)
         desk.desk.retire("R-1", state)

@@ -65,9 +65,8 @@ async def test_heads_are_remembered_where_a_persons_state_is_kept(state_home: bo
         desk.hold()
         said = str(desk.folder / "state") if state_home else "relative"
         key = key_file(desk.folder, "bo")
-        digest = desk.desk.open["R-1"].request.leaf.hex()
         environment = {"XDG_STATE_HOME": said, "PGNOTARY_HEADS": ""}
-        words = ("deny", f"R-1@{digest}", "-m", "no", "--yes", "--key", key)
+        words = ("deny", f"R-1@{desk.context()}", "-m", "no", "--yes", "--key", key)
         assert (await desk.run(*words, env=environment)).exit_code == 0
         path = (desk.folder / "state" if state_home else desk.folder / ".local/state") / "pgnotary/heads"
         assert len(read_heads(path.read_bytes())) == 1
@@ -192,9 +191,8 @@ async def test_garbage_in_the_file_stops_the_signature_and_stays() -> None:
 
 
 def _command(desk: Desk, name: str) -> list[str]:
-    digest = desk.desk.open[name].request.leaf.hex()
     key = str(key_file(desk.folder, "bo"))
-    words = ["deny", f"{name}@{digest}", "-m", "no", "--yes", "--key", key, "--socket", str(desk.socket)]
+    words = ["deny", f"{name}@{desk.context(name)}", "-m", "no", "--yes", "--key", key, "--socket", str(desk.socket)]
     return [sys.executable, "-m", "pgnotary.cli", *words, "--heads", str(desk.heads)]
 
 

@@ -116,7 +116,7 @@ def test_an_approver_elsewhere_lists_shows_and_approves_over_tls(networked: Netw
         paper = networked.held()
         assert paper.id in networked.elsewhere("requests")
         assert "DELETE FROM orders" in networked.elsewhere("show", paper.id)
-        target = f"{paper.id}@{paper.request.leaf.hex()}"
+        target = f"{paper.id}@{paper.digest}"
         heads = str(networked.folder / "heads")
         said = networked.elsewhere("approve", target, "-m", "it is right", "--yes", "--heads", heads)
         assert f"approved  {paper.id}" in said

@@ -76,9 +76,7 @@ def test_bo_breaks_the_glass_for_his_own_statement_and_cy_reviews_it(served: Ser
         paper: Paper = served.held()
         assert "break-glass   by bo, alone, to be reviewed afterwards" in served.pgnotary("show", paper.id)
         # As an approval it does not count, and nobody else may.
-        served.pgnotary(
-            "approve", f"{paper.id}@{paper.request_leaf}", "-m", "mine", "--yes", *_key(served, "bo"), expected=5
-        )
+        served.pgnotary("approve", f"{paper.id}@{paper.digest}", "-m", "mine", "--yes", *_key(served, "bo"), expected=5)
         for person in ("ana", "cy"):
             with pytest.raises(ApiError, match=f"{person} may not break the glass: only bo may"):
                 served.become(person).decide(paper, Answer.BREAK_GLASS, "now")

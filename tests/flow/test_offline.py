@@ -28,7 +28,7 @@ def test_a_decision_that_was_signed_without_a_network_counts(
         served.pgnotary("show", held.id, "--export", str(paper))
         trusted = ("--proxy-key", str(served.folder / "proxy.vkey"), "--heads", str(heads))
         signing = ("--person", "bo", "--key", str(served.key), "--out", str(decision))
-        named = ("--digest", held.request.leaf.hex(), "--yes")
+        named = ("--digest", held.digest, "--yes")
         status, said = elsewhere(
             tmp_path, "sign", str(paper), answer, "-m", "it is checked", *named, *signing, *trusted
         )

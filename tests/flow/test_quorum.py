@@ -57,7 +57,7 @@ def test_two_of_dba_and_one_of_owners_are_needed_and_each_step_is_told(served: S
         assert (shown["approved_by"], shown["missing"]) == (["ana"], "1 more of dba and 1 more of owners")
         assert "needs         2 of dba (ana, bo) and 1 of owners (cy)" in served.pgnotary("show", paper.id)
         said = served.pgnotary(
-            "approve", f"{paper.id}@{paper.request_leaf}", "-m", "cy looked", "--yes", "--wait", "0",
+            "approve", f"{paper.id}@{paper.digest}", "-m", "cy looked", "--yes", "--wait", "0",
             "--max-rows", "10", "--key", str(served.folder / "approvers" / "cy"), expected=8,
         )  # fmt: skip
         assert said.splitlines()[0].endswith(", 1 more of dba needed")

@@ -244,7 +244,7 @@ def test_init_writes_a_configuration_that_checks_and_starts(
 def _approve(served: Served, heads: Path) -> str:
     """Approve what is held with the command that remembers heads, and return its name."""
     paper = served.held()
-    told = f"{paper.id}@{paper.request_leaf}"
+    told = f"{paper.id}@{paper.digest}"
     served.pgnotary("approve", told, "-m", "why", "--yes", "--key", str(served.key), "--heads", str(heads))
     return paper.id
 

@@ -95,9 +95,7 @@ def test_the_number_of_all_together_is_approved_unless_another_is_said(proxy: Se
     paper = proxy.held()
     page = "\n".join(describe(paper, 100))
     assert "ceiling       unless you name another: 15 rows by all of them together, and 10 rows in other tables" in page
-    printed = proxy.pgnotary(
-        "approve", f"{paper.id}@{paper.request_leaf}", "-m", "right", "--yes", "--key", str(proxy.key)
-    )
+    printed = proxy.pgnotary("approve", f"{paper.id}@{paper.digest}", "-m", "right", "--yes", "--key", str(proxy.key))
     engineer.thread.join(60)
     assert "executed: DELETE 10; UPDATE 5, committed" in printed
     life = {entry["type"]: entry["body"] for entry in proxy.life(paper.id)}

@@ -16,6 +16,7 @@ import pytest
 from tests.flow.forked import Forked
 from tests.flow.served import PATIENCE_S, Served, until
 
+from pgnotary.approval.papers import read_paper
 from pgnotary.demo.postgres import EmbeddedPostgres
 from pgnotary.ledger.canonical import decode, encode, unb64
 from pgnotary.ledger.checkpoint import Checkpoint, sign
@@ -58,7 +59,7 @@ class Machine:
     def decide(self, served: Served, verb: str = "approve") -> tuple[int, str]:
         """Decide over the open request; status and stderr."""
         paper = served.held()
-        running, errors = self.start(served, paper.id, paper.request.leaf.hex(), verb)
+        running, errors = self.start(served, paper.id, paper.digest, verb)
         return running.wait(PATIENCE_S), errors.read_text()
 
 
@@ -299,7 +300,7 @@ def test_commands_of_one_approver_at_once_lose_no_head(own_proxy: Served, databa
     try:
         while len(papers := own_proxy.api.requests()) < len(statements):
             pass
-        running = [bo.start(own_proxy, each.id, leaf_hash(each.request.entry).hex()) for each in papers]
+        running = [bo.start(own_proxy, each.id, read_paper(each, each.id).digest) for each in papers]
         for command, errors in running:
             assert command.wait(PATIENCE_S) == 0, errors.read_text()
     finally:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import click
+
 from pgnotary.approval.bodies import Recorded, Standing
 from pgnotary.approval.client import ApprovalClient
 from pgnotary.approval.memory import Memory
@@ -31,6 +33,7 @@ __all__ = [
     "Signer",
     "check_digest",
     "check_other",
+    "check_paper",
     "drawn_up",
     "identify",
     "no_longer_open",
@@ -58,19 +61,36 @@ class Signer:
         return f"{self.person} ({fingerprint(self.key.public)})"
 
 
-def open_paper(standing: Standing, target: Target) -> Paper:
-    """Return an open request's paper if it can be believed and is the one that is meant; raises Failed otherwise."""
+def open_paper(standing: Standing, target: Target, *, yes: bool = False) -> Paper:
+    """Return an open request's paper if it can be believed and is the one that is meant, as `check_paper` checks."""
     if standing.paper is None:
         raise no_longer_open(target.id, standing)
     paper = read_paper(standing.paper, target.id)
-    check_digest(target, paper.request.leaf)
+    check_paper(target, paper, yes=yes)
     return paper
 
 
-def check_digest(target: Target, leaf: bytes) -> None:
-    """Raise Failed unless a request entry's leaf is the one that was said, if one was said."""
-    found = leaf.hex()[: len(target.prefix)]
-    if found != target.prefix:
+def check_paper(target: Target, paper: Paper, *, yes: bool = False) -> None:
+    """Raise Failed unless a paper is the one whose digest was said, if one was said.
+
+    With `--yes` nobody reads the page: the digest must be of all that is signed, preview included. UsageError if it is
+    the request's own: its preview may be another one than was judged.
+    """
+    if not yes:
+        check_digest(target, paper.digest, paper.request_leaf)
+    elif target.prefix == paper.request_leaf:
+        raise click.UsageError(
+            f"--yes needs the digest of {paper.id} and its preview, found request_leaf, which is of the request alone: "
+            f"`pgnotary show {paper.id} --json` prints the other one as context"
+        )
+    else:
+        check_digest(target, paper.digest)
+
+
+def check_digest(target: Target, *digests: str) -> None:
+    """Raise Failed unless what was said, if anything was, begins one of the digests that a request goes by."""
+    if not any(digest.startswith(target.prefix) for digest in digests):
+        found = digests[0][: len(target.prefix)]
         raise Failed(f"{target.id} is {found}, not {target.prefix}: look again at what it asks", Exit.CONFLICT)
 
 
@@ -145,7 +165,7 @@ class Case:
     @property
     def name(self) -> str:
         """The request as a question names it."""
-        return at_digest(self.paper.id, self.paper.request.leaf)
+        return at_digest(self.paper.id, self.paper.digest)
 
     def draw_up(self, answer: Answer, why: str, ceiling: Ceiling | None) -> Decision:
         """Return the decision to sign, read back from its document; it names the ledger's newest head.

@@ -18,7 +18,7 @@ from pgnotary.approval.papers import Paper, read_paper
 from pgnotary.audit.story import Story, stories
 from pgnotary.cli.approver_options import Where, at_proxy, key_option
 from pgnotary.cli.completing import complete_open
-from pgnotary.cli.deciding import check_digest, open_paper
+from pgnotary.cli.deciding import check_digest, check_paper, open_paper
 from pgnotary.cli.exits import Exit, Failed, exit_of
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at
@@ -30,6 +30,7 @@ from pgnotary.cli.safe_text import cut, visible
 from pgnotary.cli.target import Target, read_target
 from pgnotary.cli.terminal import print_broken, print_page, terminal_columns
 from pgnotary.errors import ApiError, BrokenSeal, PgnotaryError
+from pgnotary.request import decision as decisions
 from pgnotary.request.life import State
 
 __all__ = ["requests", "show", "watch"]
@@ -158,7 +159,7 @@ def _print_past(ledger: Path, target: Target, *, as_json: bool, secrets: bool) -
     with open_ledger(None, ledger, None) as source:
         say_archived(source.reader)
         paper, decision = past_page(source.reader, target.id)
-    check_digest(target, paper.request.leaf)
+    check_paper(target, paper)
     _print_page(paper, as_json=as_json, secrets=secrets)
     if decision is None:
         click.echo(f"{target.id}   nobody has decided over it", err=True)
@@ -181,11 +182,16 @@ def _print_ended(ledger: Path, target: Target, *, as_json: bool, secrets: bool) 
         story: Story | None = next((each for each in told if each.request == target.id), None)
         if story is None:
             raise Failed(f"the ledger {ledger} has no request {target.id}", Exit.FAILED)
-        check_digest(target, story.steps[0].leaf)
+        check_digest(target, story.steps[0].leaf.hex(), *_signed_contexts(story))
         if as_json:
             click.echo(json.dumps(story_fields(story), indent=2))
         else:
             print_story(reader, target.id, secrets=secrets)
+
+
+def _signed_contexts(story: Story) -> list[str]:
+    """Return what the question named that was answered with a signature."""
+    return [decisions.read(each.document).context.hex() for each in story.carried_by if each.document]
 
 
 @click.command()

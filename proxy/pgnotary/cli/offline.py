@@ -29,7 +29,7 @@ from pgnotary.cli.approver_options import (
     read_vkey,
 )
 from pgnotary.cli.asking import ask, check_terminal, say, why_words, width
-from pgnotary.cli.deciding import Signer, check_digest, check_other, drawn_up, no_longer_open, open_paper
+from pgnotary.cli.deciding import Signer, check_other, check_paper, drawn_up, no_longer_open, open_paper
 from pgnotary.cli.exits import Exit, Failed
 from pgnotary.cli.hidden import secrets_option
 from pgnotary.cli.keys import client_at, load_key
@@ -100,7 +100,7 @@ def export_paper(client: ApprovalClient, target: Target, path: Path, known: int)
 @key_option
 @click.option("--digest", metavar="HEX", default="", help="The digest that is meant: its first hex digits, or all 64.")
 @click.option(
-    "--yes", is_flag=True, help="Do not ask; needs --digest and the whole digest, `request_leaf` in `show ID --json`."
+    "--yes", is_flag=True, help="Do not ask; needs --digest and the whole digest, `context` in `show ID --json`."
 )
 @secrets_option
 @proxy_key_option
@@ -136,14 +136,14 @@ def sign(
     if answer is None:
         raise click.UsageError("say --approve or --deny")
     if yes:
-        check_whole(digest, "--digest", "`pgnotary show ID --json` prints them as request_leaf")
+        check_whole(digest, "--digest", "`pgnotary show ID --json` prints them as context")
     else:
         check_terminal("say --digest HEX and --yes")
     wish = Wish(yes=yes, typed=ctx.obj or (), **rows)
     wish.check()
     exported = _read(file, _Exported, PAPER_FORMAT)
     paper = _believed(file, exported.paper)
-    check_digest(Target(paper.id, digest.lower()), paper.request.leaf)
+    check_paper(Target(paper.id, digest.lower()), paper, yes=yes)
     for line in describe(paper, width(), secrets=secrets, asks=True):
         click.echo(line, err=True)
     print_broken(time_left(paper, datetime.now(UTC)), err=True)
@@ -251,7 +251,7 @@ def _seen(file: Path, exported: _Exported, paper: Paper, vkey: str, memory: Memo
 
 
 def _name(paper: Paper) -> str:
-    return at_digest(paper.id, paper.request.leaf)
+    return at_digest(paper.id, paper.digest)
 
 
 def _read(path: Path, type_: type[_Read], expected: str) -> _Read:

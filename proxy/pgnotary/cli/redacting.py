@@ -141,7 +141,7 @@ def redact(
     drawn = _drawn_up(ledger, chosen, why, signer, Seen(head.size, head.root))
     say("why", drawn.reason)
     say("signer", signer.words)
-    ask(f"Sign that {_count(chosen, at_digest(target.name, found[0].entry.leaf))} DELETED FOR GOOD?", yes=yes)
+    ask(f"Sign that {_count(chosen, at_digest(target.name, found[0].entry.leaf.hex()))} DELETED FOR GOOD?", yes=yes)
     recorded = client.redact(drawn.raw, key.sign(drawn.raw, sshsig.REDACTION_NAMESPACE))
     click.echo(f"redacted  {target.name}  ledger #{recorded.seq}")
     if recorded.copies:

@@ -65,7 +65,7 @@ def reviewed(
     pgnotary reviewed R-7 -m "the disk was full, ticket 815; the rows are in the backup"
     """
     if yes:
-        check_said(target)
+        check_said(target, "request_leaf")
     else:
         check_terminal()
     place = where()
@@ -98,7 +98,7 @@ def reviewed(
         raise click.UsageError(str(refused)) from refused
     say("words", drawn.words)
     say("signer", signer.words)
-    ask(f"Sign that you have looked at {at_digest(target.id, request.leaf)}?", yes=yes)
+    ask(f"Sign that you have looked at {at_digest(target.id, request.leaf.hex())}?", yes=yes)
     recorded = client.review(drawn.raw, key.sign(drawn.raw, sshsig.DECISION_NAMESPACE))
     click.echo(f"reviewed  {target.id}  ledger #{recorded.seq}")
 
@@ -115,7 +115,7 @@ def _fetched(client: ApprovalClient, target: Target) -> tuple[Entry, Entry]:
         fits = (request.type, decision.type) == (EntryType.REQUEST, EntryType.DECISION)
         if not fits or decision.request != target.id or decision.body.get("answer") != BREAK_GLASS:
             raise Failed(f"asked for {target.id}, got something else", Exit.UNTRUSTED)
-        check_digest(target, request.leaf)
+        check_digest(target, request.leaf.hex())
         return request, decision
     raise Failed(f"{target.id} waits for no review: its glass was not broken, or it had one", Exit.CONFLICT)
 

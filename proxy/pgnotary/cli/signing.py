@@ -3,7 +3,7 @@
 What would be signed is shown first, recomputed from the bytes that the signature binds (`pgnotary.approval.papers`).
 Questions, and what one must read before answering them, go to stderr; a question names the request by its id and
 digest and holds nothing that the engineer wrote. Nothing is signed unseen: a person is shown it and asked, a script
-must name the whole digest of what it has fetched.
+must name the whole digest of what it has fetched, preview included.
 """
 
 import functools
@@ -60,12 +60,12 @@ class _Means:
         `alone`: the glass is to be broken, which may be theirs.
         """
         if self.yes:
-            check_said(self.target)
+            check_said(self.target, "context")
         else:
             check_terminal()
         key = load_key(self.key_path, self.place)
         client = self.place.client(lambda: key)
-        paper = open_paper(client.request(self.target.id), self.target)
+        paper = open_paper(client.request(self.target.id), self.target, yes=self.yes)
         for line in describe(paper, width(), secrets=self.secrets, asks=True):
             click.echo(line, err=True)
         print_broken(time_left(paper, datetime.now(UTC)), err=True)
@@ -87,7 +87,7 @@ def _signing(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("-m", "--reason", "why", required=True, callback=why_words, help="Why; the engineer is told.")
     @key_option
     @click.option(
-        "--yes", is_flag=True, help="Do not ask; needs ID@ and the whole digest, `request_leaf` in `show ID --json`."
+        "--yes", is_flag=True, help="Do not ask; needs ID@ and the whole digest, `context` in `show ID --json`."
     )
     @secrets_option
     @heads_option

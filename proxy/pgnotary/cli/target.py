@@ -1,8 +1,9 @@
 """Which request is meant: `R-1`, or `R-1@` and the first hex digits of its digest. Words enter, a target leaves.
 
-The digest is the leaf hash of its entry. A person who is asked has read the page, and a few digits of it are enough.
-For a script they are not: whoever runs the proxy finds two requests that share their first eight in a second, could
-show it the one and have it sign over the other.
+The digest is that of the context, which is all that a decision is over: the request and its preview. It may be the leaf
+hash of the request's entry alone, where nothing is signed over the preview, or where a person is asked, who has read
+the page: a few digits of either are enough then. For a script they are not: whoever runs the proxy finds two requests
+that share their first eight in a second, could show it the one and have it sign over the other.
 """
 
 import re
@@ -21,15 +22,15 @@ _TARGET = re.compile(r"(R-[1-9][0-9]{0,17})(?:@([0-9A-Fa-f]{8,64}))?")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request, and the first hex digits of its leaf if they were said."""
+    """A request, and the first hex digits of its digest if they were said."""
 
     id: str
     prefix: str = ""
 
 
-def at_digest(name: str, leaf: bytes) -> str:
-    """Return what a question is about: a name, and the first digits of the leaf that goes by it."""
-    return f"{name}@{leaf.hex()[:_ASKED]}"
+def at_digest(name: str, digest: str) -> str:
+    """Return what a question is about: a name, and the first hex digits of what is signed by that name."""
+    return f"{name}@{digest[:_ASKED]}"
 
 
 def check_whole(digest: str, behind: str, source: str) -> None:
@@ -42,9 +43,9 @@ def check_whole(digest: str, behind: str, source: str) -> None:
         raise click.UsageError(f"--yes needs all {_WHOLE} hex digits of the digest behind {behind}, {found}: {source}")
 
 
-def check_said(target: Target) -> None:
-    """Raise UsageError unless the whole digest of a request was said."""
-    check_whole(target.prefix, f"{target.id}@", f"`pgnotary show {target.id} --json` prints them as request_leaf")
+def check_said(target: Target, field: str) -> None:
+    """Raise UsageError unless a whole digest was said; `field`: which of those that `show --json` prints."""
+    check_whole(target.prefix, f"{target.id}@", f"`pgnotary show {target.id} --json` prints them as {field}")
 
 
 def is_id(text: str) -> bool:

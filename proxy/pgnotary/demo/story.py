@@ -46,7 +46,7 @@ def _a_delete_is_held_and_approved(stack: Stack, say: Say) -> None:
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as psql:
         try:
-            leaf = _wait_for_request(stack)
+            digest = _wait_for_request(stack)
             _expect(_count(stack) == 50_000, "rows are gone although nobody has signed")
             say("\n# Bo, an approver, sees what would happen, on another terminal.")
             _pgnotary(stack, say, "requests")
@@ -60,7 +60,7 @@ def _a_delete_is_held_and_approved(stack: Stack, say: Say) -> None:
                 stack,
                 say,
                 "approve",
-                f"R-1@{leaf}",
+                f"R-1@{digest}",
                 "-m",
                 "backup b-771 is there",
                 "--yes",
@@ -149,7 +149,7 @@ def _run(
 
 
 def _wait_for_request(stack: Stack) -> str:
-    """Wait until the request is open and return its leaf in hex."""
+    """Wait until the request is open and return the digest of its context in hex."""
     deadline = time.monotonic() + _PATIENCE_S
     command = stack.pgnotary("show", "R-1", "--json", "--config", str(stack.config))
     while time.monotonic() < deadline:
@@ -157,7 +157,7 @@ def _wait_for_request(stack: Stack) -> str:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
         )
         if done.returncode == 0:
-            return str(json.loads(done.stdout)["request_leaf"])
+            return str(json.loads(done.stdout)["context"])
         time.sleep(0.1)
     raise DemoFailed(f"no request came up: {done.stderr[-500:]}")
 
