@@ -512,6 +512,7 @@ async def test_somebody_faster_is_told(state: State, status: int) -> None:
         desk.desk.refusal, desk.desk.waits_for = refusal, asyncio.Event()
         deciding = asyncio.create_task(desk.run("deny", f"R-1@{context}", "-m", "why", "--yes", "--key", key))
         while not desk.desk.heads:
+            assert not deciding.done(), deciding.result().stderr
             await asyncio.sleep(0)
         desk.desk.retire("R-1", state)
         desk.desk.waits_for.set()
