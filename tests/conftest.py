@@ -40,8 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run the whole suite in several processes, file by file; a choice of tests, or the slow ones, in one."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    # One more than there are processors: many a test waits for a proxy, a server or a clock.
-    return min((os.cpu_count() or 1) + 1, _MOST_PROCESSES) if whole and not config.getoption("--long") else 0
+    # Two more than there are processors: many a test waits for a proxy, a server or a clock.
+    return min((os.cpu_count() or 1) + 2, _MOST_PROCESSES) if whole and not config.getoption("--long") else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
